@@ -1,0 +1,48 @@
+# `make demo` and `make test` do everything on a machine that has Python 3.11 or newer, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help install demo test lint types unit lock clean
+
+help:
+	@echo "make demo   install, make the demo data, extract, train, compare: a table and a plot"
+	@echo "make test   install, lint, check types, run the tests"
+	@echo "make lock   pin the newest versions that setup.cfg allows (needs uv)"
+	@echo "make clean  remove what these commands made, the environment included"
+
+install: $(VENV)/installed
+
+$(VENV)/installed: requirements.lock setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed, and $(PYTHON) is older; say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install
+	$(BIN)/vqa-data make demo --root demo
+	$(BIN)/vqa-extract --dataset demo --root demo --preset offline
+	$(BIN)/vqa-fuse train --dataset demo --preset offline --fusion concat --run runs/demo-concat
+	$(BIN)/vqa-fuse train --dataset demo --preset offline --fusion dynamic --run runs/demo-dynamic
+	$(BIN)/vqa-fuse compare runs/demo-concat runs/demo-dynamic
+
+test: lint types unit
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+unit: install
+	$(BIN)/pytest
+
+lock:
+	uv pip compile --universal --python-version 3.11 --all-extras --no-emit-index-url --no-annotate \
+	  --custom-compile-command "make lock" --upgrade setup.cfg --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) demo cache runs
