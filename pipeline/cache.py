@@ -1,0 +1,246 @@
+"""The feature cache: the contract between the two stages, and the only module that imports h5py.
+
+One HDF5 file a *track* (one extractor on one sampling of one dataset); `docs/cache_format.md` is normative.
+A video is complete or absent: it is written under ``_pending`` and moved to ``videos`` in one step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import h5py
+import numpy as np
+from jaxtyping import Float, Int
+
+from pipeline.errors import UsageError, VideoError
+
+FORMAT = "vqa-features"
+FORMAT_VERSION = 1
+STORED = np.float16
+
+Identity = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """What one track holds of one video. ``arrays``: name -> [frames, channels]."""
+
+    arrays: dict[str, Float[np.ndarray, "frames ..."]]
+    frame_index: Int[np.ndarray, " frames"]
+    timestamp: Float[np.ndarray, " frames"]
+    attributes: dict[str, Any]
+
+
+def identity_digest(identity: Identity) -> str:
+    """Ten hexadecimal digits that name an identity: equal identities, equal digests, on any machine."""
+    return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()[:10]
+
+
+def track_path(cache: Path, dataset: str, sampler: str, extractor: str, identity: Identity) -> Path:
+    """``cache/<dataset>/<sampler spec>/<extractor spec>-<digest>.h5``"""
+    return cache / dataset / sampler / f"{extractor}-{identity_digest(identity)}.h5"
+
+
+class Track:
+    """An open track file. Use `open_track` to read and `write_track` to write."""
+
+    def __init__(self, path: Path, file: h5py.File) -> None:
+        self.path = path
+        self._file = file
+        self._videos: h5py.Group = file["videos"]
+        self.identity: dict[str, Any] = json.loads(file.attrs["identity"])
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the complete videos, sorted."""
+        return sorted(unquote(name) for name in self._videos)
+
+    def __contains__(self, video_id: str) -> bool:
+        return _group_name(video_id) in self._videos
+
+    def __len__(self) -> int:
+        return len(self._videos)
+
+    def attributes(self, video_id: str) -> dict[str, Any]:
+        return dict(self._group(video_id).attrs)
+
+    def read(self, video_id: str) -> VideoFeatures:
+        """All of one video; KeyError when it is not there, UsageError when it is unsafe to read."""
+        group = self._group(video_id)
+        _refuse_unsafe(self.path, group)
+        arrays: dict[str, np.ndarray] = {}
+        group["features"].visititems(
+            lambda name, item: arrays.__setitem__(name, item[()]) if isinstance(item, h5py.Dataset) else None
+        )
+        frame_index, timestamp = group["frame_index"][()], group["timestamp"][()]
+        lengths = {len(array) for array in [*arrays.values(), frame_index, timestamp]}
+        if not arrays or len(lengths) != 1:
+            raise UsageError(
+                f"{self.path}: {video_id} is damaged (arrays of {sorted(lengths)} frames); extract it again"
+            )
+        return VideoFeatures(arrays, frame_index, timestamp, dict(group.attrs))
+
+    def _group(self, video_id: str) -> h5py.Group:
+        name = _group_name(video_id)
+        if name not in self._videos:
+            raise KeyError(f"{self.path} holds no video {video_id!r}")
+        _refuse_link(self.path, self._videos, name)
+        return self._videos[name]
+
+    def write(self, video_id: str, features: VideoFeatures) -> None:
+        """Publishes one video in one step, replacing an earlier one of the same id.
+
+        VideoError when a value is not finite or does not fit float16; nothing is written then.
+        """
+        stored = {name: _to_stored(name, array) for name, array in features.arrays.items()}
+        pending = self._file.require_group("_pending")
+        name = _group_name(video_id)
+        if name in pending:  # left by a run that was killed
+            del pending[name]
+        group = pending.create_group(name)
+        for array_name, array in stored.items():
+            group.create_dataset(f"features/{array_name}", data=array)
+        group.create_dataset("frame_index", data=features.frame_index.astype(np.int64))
+        group.create_dataset("timestamp", data=features.timestamp.astype(np.float64))
+        group.attrs.update(features.attributes)
+        # the data reach the disk before the name that makes them count (measured: docs/cache_format.md)
+        self._file.flush()
+        if name in self._videos:
+            del self._videos[name]
+        self._file.move(f"_pending/{name}", f"videos/{name}")
+        self._file.flush()
+
+
+@contextmanager
+def open_track(path: Path) -> Iterator[Track]:
+    """Opens a track to read; UsageError when it is missing, no track, of a newer version, or unsafe to open."""
+    with _open(path, "r") as file:
+        yield Track(path, file)
+
+
+@contextmanager
+def write_track(path: Path, identity: Identity, about: Mapping[str, str]) -> Iterator[Track]:
+    """Opens or creates the track of ``identity`` to write; one writer a file.
+
+    ``about`` (manifest digest, library versions) is recorded at creation and does not take part in the identity.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        _create(path, identity, about)
+    with _open(path, "r+") as file:
+        check_identity(path, json.loads(file.attrs["identity"]), identity)
+        yield Track(path, file)
+
+
+def check_identity(path: Path, found: Identity, wanted: Identity) -> None:
+    """UsageError that lists, key by key, where two identities differ."""
+    keys = sorted(set(found) | set(wanted))
+    different = [key for key in keys if found.get(key) != wanted.get(key)]
+    if different:
+        lines = [f"  {key}: the file has {found.get(key)!r}, this run wants {wanted.get(key)!r}" for key in different]
+        raise UsageError(f"{path} holds features of another identity:\n" + "\n".join(lines) + "\ngive another --cache")
+
+
+def tracks(cache: Path, dataset: str) -> list[Path]:
+    """Track files of a dataset, sorted."""
+    return sorted((cache / dataset).glob("*/*.h5"))
+
+
+def datasets(cache: Path) -> list[str]:
+    """Datasets that have a manifest in the cache, sorted."""
+    return sorted(path.parent.name for path in cache.glob("*/manifest.json"))
+
+
+def verify(path: Path) -> list[str]:
+    """Reads every array of a track; the faults found, one line each. Empty means sound."""
+    faults = []
+    with open_track(path) as track:
+        for video_id in track.ids:
+            try:
+                features = track.read(video_id)
+            except (OSError, KeyError, UsageError) as error:
+                faults.append(f"{video_id}: cannot be read ({error})")
+                continue
+            faults += [
+                f"{video_id}: {name} holds values that are not finite"
+                for name, array in features.arrays.items()
+                if not np.isfinite(array).all()
+            ]
+    return faults
+
+
+def _create(path: Path, identity: Identity, about: Mapping[str, str]) -> None:
+    # built aside and renamed, so that no other process ever sees a file without its identity
+    aside = path.with_name(path.name + ".new")
+    with h5py.File(aside, "w") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["identity"] = json.dumps(dict(identity), sort_keys=True)
+        file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+        file.attrs.update(about)
+        file.create_group("videos")
+        file.create_group("_pending")
+    aside.replace(path)
+
+
+@contextmanager
+def _open(path: Path, mode: str) -> Iterator[h5py.File]:
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist; vqa-extract makes it")
+    try:
+        file = h5py.File(path, mode)
+    except BlockingIOError:
+        raise UsageError(f"{path} is in use by another process; a track has one writer") from None
+    except OSError as error:
+        raise UsageError(f"{path} is no readable HDF5 file ({error}); remove it and extract again") from None
+    with file:
+        if file.attrs.get("format") != FORMAT:
+            raise UsageError(f"{path} is no feature cache (its attribute 'format' is not {FORMAT!r})")
+        version = int(file.attrs["format_version"])
+        if version > FORMAT_VERSION:
+            raise UsageError(
+                f"{path} has format version {version}, this program reads up to {FORMAT_VERSION}; update it"
+            )
+        for name in ("videos", "_pending"):
+            _refuse_link(path, file, name)
+        yield file
+
+
+def _refuse_link(path: Path, group: h5py.Group, name: str) -> None:
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        where = f"{group.name.rstrip('/')}/{name}"
+        raise UsageError(f"{path}: {where} is a link; a feature cache holds none, and this file is refused")
+
+
+def _refuse_unsafe(path: Path, group: h5py.Group) -> None:
+    """A file from a stranger must be safe to open: no links out of it, no objects, no data kept elsewhere."""
+    for name in group:
+        _refuse_link(path, group, name)
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            _refuse_unsafe(path, item)
+        elif item.dtype.kind not in "fiu" or item.is_virtual or item.external:
+            raise UsageError(f"{path}: {item.name} is not a plain numeric array; this file is refused")
+
+
+def _to_stored(name: str, array: np.ndarray) -> np.ndarray:
+    if not np.isfinite(array).all():
+        raise VideoError(f"feature {name} holds values that are not finite")
+    largest = float(np.abs(array).max(initial=0.0))
+    if largest > float(np.finfo(STORED).max):
+        raise VideoError(f"feature {name} reaches {largest:.3g}, which does not fit float16")
+    return array.astype(STORED)
+
+
+def _group_name(video_id: str) -> str:
+    """An id as one HDF5 name: ``/`` and a leading ``.`` have a meaning there."""
+    name = quote(video_id, safe=" ~!@#$^&*()+=,;:'[]{}<>?|")
+    return "%2E" + name[1:] if name.startswith(".") else name

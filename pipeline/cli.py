@@ -1,0 +1,174 @@
+"""vqa-data and vqa-cache: parse, nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline import console
+from pipeline.errors import DONE, SOME_FAILED, UsageError
+
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+
+
+@click.group("vqa-data", context_settings=SETTINGS)
+def data_command() -> None:
+    """Datasets: what is known, whether it is complete, and the demo.
+
+    \b
+    Example
+      vqa-data check konvid --root /data/konvid
+    """
+
+
+@data_command.command("list")
+def list_datasets() -> None:
+    """Every dataset that has a manifest.
+
+    \b
+    Example
+      vqa-data list
+    """
+    from pipeline.datasets import describe, names
+
+    for name in names():
+        about = describe(name)
+        low, high = about["scale"]
+        click.echo(f"{name:<10} {about['title']}; {about['label']} {low} to {high}; {about['homepage']}")
+
+
+@data_command.command()
+@click.argument("dataset")
+@click.option("--root", type=click.Path(path_type=Path), help="Where the videos are; else $VQA_DATA/<dataset>.")
+@as_json_option
+def check(dataset: str, root: Path | None, as_json: bool) -> int:
+    """Read the labels of DATASET and look for its videos; exit code 3 where some are missing.
+
+    \b
+    Example
+      vqa-data check videos/mos.csv --root videos
+    """
+    from pipeline.datasets import load_manifest, missing_files
+
+    manifest = load_manifest(dataset, root)
+    missing = missing_files(manifest)
+    document = {
+        "dataset": manifest.name,
+        "rows": len(manifest),
+        "found": len(manifest) - len(missing),
+        "missing": missing,
+        "mos_min": float(manifest.rows["mos"].min()),
+        "mos_max": float(manifest.rows["mos"].max()),
+    }
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo(
+            f"{manifest.title}: {document['rows']} rows, {document['found']} files found, {len(missing)} missing; "
+            f"{manifest.label} {document['mos_min']:g} to {document['mos_max']:g}"
+        )
+        for path in missing[:20]:
+            click.echo(f"  missing: {path}", err=True)
+        if len(missing) > 20:
+            click.echo(f"  missing: and {len(missing) - 20} more; --json lists all", err=True)
+    return SOME_FAILED if missing else DONE
+
+
+@data_command.command()
+@click.argument("what", type=click.Choice(["demo"]))
+@click.option("--root", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Where it goes.")
+@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Encoders at a time.")
+def make(what: str, root: Path, workers: int) -> int:
+    """Make the demo dataset: real footage and photographs, distorted in known ways.
+
+    Its labels are pseudo-MOS (VMAF), not opinions. What is already there is kept.
+
+    \b
+    Example
+      vqa-data make demo --root demo
+    """
+    from pipeline.demo import build_demo
+
+    with console.progress("make demo") as on_progress:
+        labels = build_demo(root, workers=workers, on_progress=on_progress)
+    with labels.open(encoding="utf-8") as file:
+        videos = sum(1 for _ in file) - 1
+    click.echo(f"{labels}: {videos} videos with pseudo-MOS (VMAF)")
+    click.echo(f"next: vqa-extract --dataset demo --root {root} --preset offline")
+    return DONE
+
+
+@click.group("vqa-cache", context_settings=SETTINGS)
+def cache_command() -> None:
+    """The feature cache: what is in it, and whether it is sound.
+
+    \b
+    Example
+      vqa-cache info cache
+    """
+
+
+@cache_command.command()
+@click.argument("cache", type=click.Path(path_type=Path), default=Path("cache"))
+@as_json_option
+def info(cache: Path, as_json: bool) -> int:
+    """Every track in CACHE: videos, size, and its whole identity.
+
+    \b
+    Example
+      vqa-cache info cache --json
+    """
+    from pipeline import cache as cached
+
+    found: list[dict[str, Any]] = []
+    for path in track_files(cache):
+        with cached.open_track(path) as track:
+            found.append(
+                {"path": str(path), "videos": len(track), "bytes": path.stat().st_size, "identity": track.identity}
+            )
+    if as_json:
+        click.echo(json.dumps({"cache": str(cache), "tracks": found}, indent=2))
+        return DONE
+    for item in found:
+        click.echo(f"{item['path']}: {item['videos']} videos, {item['bytes'] / 1e6:.1f} MB")
+        for key, value in item["identity"].items():
+            click.echo(f"  {key}: {value}")
+    return DONE
+
+
+@cache_command.command()
+@click.argument("cache", type=click.Path(path_type=Path), default=Path("cache"))
+def verify(cache: Path) -> int:
+    """Read every array of every track in CACHE; exit code 3 where something is wrong.
+
+    \b
+    Example
+      vqa-cache verify cache
+    """
+    from pipeline import cache as cached
+
+    faults = {path: cached.verify(path) for path in track_files(cache)}
+    for path, found in faults.items():
+        click.echo(f"{path}: {'sound' if not found else f'{len(found)} faults'}")
+        for fault in found:
+            click.echo(f"  {fault}", err=True)
+    return SOME_FAILED if any(faults.values()) else DONE
+
+
+def track_files(cache: Path) -> list[Path]:
+    paths = [cache] if cache.is_file() else sorted(cache.glob("*/*/*.h5"))
+    if not paths:
+        raise UsageError(f"{cache} holds no track; vqa-extract --cache {cache} makes some")
+    return paths
+
+
+def data() -> None:
+    console.run(data_command)
+
+
+def cache() -> None:
+    console.run(cache_command)

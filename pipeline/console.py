@@ -1,0 +1,66 @@
+"""What all commands share on a terminal: exit codes, errors in one message, progress. No torch, no pandas here."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from pipeline.errors import INTERRUPTED, WRONG_USE, UsageError
+
+# without a terminal, a line at most this often
+PLAIN_EVERY_S = 15.0
+
+
+def run(command: click.Command) -> None:
+    """Runs a command to its exit code: its own, 2 on wrong use, 130 on Ctrl-C; a bug keeps its traceback and 1."""
+    try:
+        code = command.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = WRONG_USE
+    except UsageError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = WRONG_USE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted: what was finished is kept; the same command goes on from there.", err=True)
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Gives a function to call with (done, total): a bar with the time left on a terminal, plain lines elsewhere.
+
+    All of it goes to stderr: stdout is for results.
+    """
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(label, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+
+    start = said = time.monotonic()
+
+    def say(done: int, total: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= PLAIN_EVERY_S or done == total:
+            said = now
+            click.echo(f"{label}: {done} of {total}, {now - start:.0f} s", err=True)
+
+    yield say

@@ -1,0 +1,19 @@
+"""The failures that are told to people, and the exit codes that tell them to programs.
+
+Anything else that escapes a command is a bug: a traceback and exit code 1.
+"""
+
+from __future__ import annotations
+
+DONE = 0
+WRONG_USE = 2
+SOME_FAILED = 3
+INTERRUPTED = 130
+
+
+class UsageError(Exception):
+    """Wrong use, said in one message: the value, the valid choices, the next step. Exit code 2."""
+
+
+class VideoError(Exception):
+    """One video cannot be used; its message is the reason listed for it. The other videos go on."""

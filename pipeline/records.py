@@ -1,0 +1,79 @@
+"""Run records: what a command was asked, on what, with what, and what came of it, in one JSON beside its output."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pipeline.datasets import Manifest
+from pipeline.errors import UsageError
+
+# whose version can change a number
+LIBRARIES = ["torch", "timm", "transformers", "numpy", "scipy", "pandas", "h5py", "decord", "av"]
+
+
+def versions() -> dict[str, str]:
+    """Versions of this program, Python and the libraries that compute; those not installed are left out."""
+    found = {"vqa-twostage": _version("vqa-twostage"), "python": platform.python_version()}
+    found |= {name: _version(name) for name in LIBRARIES}
+    return {name: version for name, version in found.items() if version}
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Writes ``path`` in one step: readers see the old file or the new one, never a part."""
+    write_text(path, json.dumps(document, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(aside, 0o644)  # mkstemp makes private files; a cache is shared with colleagues
+    os.replace(aside, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not JSON: {error}") from None
+    assert isinstance(document, dict)
+    return document
+
+
+def save_manifest(cache: Path, manifest: Manifest) -> None:
+    """Keeps the manifest beside its features, so that stage two needs nothing but the cache.
+
+    UsageError when the cache holds another dataset of that name: one that gives a known id to another video.
+    """
+    path = cache / manifest.name / "manifest.json"
+    if path.exists():
+        old = Manifest.from_json(path.read_text(encoding="utf-8"))
+        both = old.rows.merge(manifest.rows, on="id", suffixes=("_old", "_new"))
+        changed = both[both["path_old"] != both["path_new"]]
+        if len(changed) or both.empty:
+            raise UsageError(
+                f"{path} is of another dataset that is also called {manifest.name!r}; "
+                "rename your file or give another --cache"
+            )
+    write_text(path, manifest.to_json())
+
+
+def load_cached_manifest(cache: Path, dataset: str) -> Manifest:
+    return Manifest.from_json((cache / dataset / "manifest.json").read_text(encoding="utf-8"))
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,40 @@
+"""What several test files share: small real videos, and features of them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+REAL = REPOSITORY.parent / "shared" / "real"
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """Real clips, labels and features, which no fresh machine has."""
+    if not REAL.is_dir():
+        pytest.skip("the real material is not here (../shared/real)")
+    return REAL
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six one-second videos of different pictures, and ``mos.csv`` with their invented labels."""
+    ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="test videos are made with imageio-ffmpeg").get_ffmpeg_exe()
+    folder = tmp_path_factory.mktemp("clips")
+    lines = ["id,path,mos,group"]
+    for number, picture in enumerate(["testsrc2", "mandelbrot", "smptebars", "rgbtestsrc", "yuvtestsrc", "testsrc"]):
+        command = [ffmpeg, "-v", "error", "-f", "lavfi", "-i", f"{picture}=size=128x96:rate=12", "-t", "1"]
+        subprocess.run([*command, "-pix_fmt", "yuv420p", "-threads", "1", folder / f"{picture}.mp4"], check=True)
+        lines.append(f"00{number},{picture}.mp4,{1 + number / 2},{picture}")
+    (folder / "mos.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def own_clips(clips: Path, tmp_path: Path) -> Path:
+    """The same folder, for a test that spoils it."""
+    return Path(shutil.copytree(clips, tmp_path / "clips"))
