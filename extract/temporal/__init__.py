@@ -1,0 +1,1 @@
+"""Temporal models: a frame's features depend on its neighbours."""
