@@ -1,0 +1,1 @@
+"""Stage two: light heads trained on cached features, evaluated on splits that share no content. It opens no video."""

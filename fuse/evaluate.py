@@ -1,0 +1,63 @@
+"""Saved predictions to metrics: every figure comes from ``RUN/predictions.csv``, never from a model in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fuse import metrics
+from pipeline import records
+from pipeline.errors import UsageError
+
+COLUMNS = {"split": int, "part": str, "id": str, "group": str, "mos": float, "predicted": float}
+NAMES = ["srcc", "plcc", "krcc", "rmse"]
+
+
+def save_predictions(run: Path, predictions: pd.DataFrame) -> None:
+    # floats as their shortest exact text: what is read back is what was predicted, to the last bit
+    records.write_text(run / "predictions.csv", predictions[list(COLUMNS)].to_csv(index=False))
+
+
+def load_predictions(run: Path) -> pd.DataFrame:
+    """Columns ``split, part, id, group, mos, predicted``; UsageError where ``run`` is no run."""
+    path = run / "predictions.csv"
+    if not path.is_file():
+        raise UsageError(f"{run} is no run: {path} does not exist; vqa-fuse train makes runs")
+    return pd.read_csv(path, dtype=COLUMNS, float_precision="round_trip", keep_default_na=False)
+
+
+def evaluate_run(run: Path) -> dict[str, Any]:
+    """The document of ``vqa-fuse evaluate --json``: metrics of each split's test part, their median and spread.
+
+    ``spread`` is the standard deviation over the splits. UsageError where ``run`` is no run.
+    """
+    predictions = load_predictions(run)
+    record = records.read_json(run / "run.json")
+    counts, scores = [], []
+    for seed, rows in predictions.groupby("split"):
+        parts = rows["part"].value_counts()
+        counts.append({"seed": int(str(seed)), **{f"n_{part}": int(parts[part]) for part in ("train", "val", "test")}})
+        test = rows[rows["part"] == "test"]
+        scores.append(metrics.evaluate(test["predicted"].to_numpy(), test["mos"].to_numpy()).as_dict())
+    table = pd.DataFrame(scores)[[*NAMES, "plcc_raw"]]
+    splits = [{**count, **_numbers(row)} for count, (_, row) in zip(counts, table.iterrows(), strict=True)]
+    return {
+        "dataset": record["dataset"],
+        "fusion": record["specs"]["fusion"],
+        "protocol": record["specs"]["protocol"],
+        "label": record["label"],
+        "n_videos": int(predictions["id"].nunique()),
+        "missing": record["missing"],
+        "splits": splits,
+        "median": _numbers(table.median()),
+        "spread": _numbers(table.std(ddof=1)),
+        "run": str(run),
+    }
+
+
+def _numbers(row: pd.Series) -> dict[str, float | None]:
+    # JSON has no NaN: an undefined metric is null
+    return {str(name): None if np.isnan(value) else float(value) for name, value in row.items()}

@@ -1,0 +1,1 @@
+"""Fusion: the spatial and the temporal vector of a video to one."""

@@ -1,0 +1,20 @@
+"""What `vqa-fuse train` can be told, each default once; the command line and the API share it. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Specs, and the recipe's few numbers. ``spatial`` and ``temporal`` None means the only such track in the cache."""
+
+    fusion: str = "dynamic"
+    pooling: str = "avg"
+    temporal_encoder: str = "mean"
+    loss: str = "smooth_l1+plcc+group"
+    protocol: str = "random:n=10"
+    spatial: str | None = None
+    temporal: str | None = None
+    seed: int = 0
+    epochs: int = 120

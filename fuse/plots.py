@@ -1,0 +1,43 @@
+"""Plots that a run leaves beside its figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # no display is needed to write a file
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+
+from fuse.metrics import apply_logistic, fit_logistic
+
+
+def scatter(predictions: pd.DataFrame, document: dict[str, Any], path: Path) -> None:
+    """Prediction against label for every test video of every split, with the fitted logistic, as PNG."""
+    test = predictions[predictions["part"] == "test"]
+    predicted, mos = test["predicted"].to_numpy(), test["mos"].to_numpy()
+    figure, axes = plt.subplots(figsize=(6, 5.6), layout="constrained")
+    axes.scatter(predicted, mos, s=9, alpha=0.35, linewidths=0, color="#2a6fbb")
+    x = np.linspace(predicted.min(), predicted.max(), 200)
+    axes.plot(
+        x, apply_logistic(fit_logistic(predicted, mos), x), color="#c2410c", linewidth=1.8, label="fitted logistic"
+    )
+    median, splits = document["median"], len(document["splits"])
+    axes.set_xlabel("predicted score")
+    axes.set_ylabel(document["label"])
+    axes.set_title(
+        f"{document['dataset']}, {document['fusion']}: test videos of {splits} splits, N = {document['n_videos']}\n"
+        f"median SRCC {_shown(median['srcc'])}, PLCC {_shown(median['plcc'])}, RMSE {_shown(median['rmse'])}",
+        fontsize=10,
+    )
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"

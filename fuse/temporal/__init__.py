@@ -1,0 +1,1 @@
+"""Temporal encoders: the tokens of all frames to one vector a video."""
