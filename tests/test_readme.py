@@ -1,0 +1,65 @@
+"""What the README shows works as it is shown."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline import spec
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SNIPPETS = {
+    match["path"]: match["code"]
+    for match in re.finditer(r"```python\n# (?P<path>\S+\.py).*?\n(?P<code>.*?)```", README, re.DOTALL)
+}
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's plug-ins, as if saved where it says."""
+    for path, code in SNIPPETS.items():
+        folder = tmp_path / Path(path).parent
+        folder.mkdir(parents=True)
+        (folder / Path(path).name).write_text(code)
+        package = importlib.import_module(".".join(Path(path).parent.parts))
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+        assert package.__spec__ is not None
+        monkeypatch.setattr(package.__spec__, "submodule_search_locations", package.__path__)
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_backbone_of_the_readme_is_one_file() -> None:
+    assert "MobileNetV3" in spec.available("extract.spatial")["mobilenet"]
+    with pytest.warns(UserWarning, match="random weights"):
+        extractor = spec.resolve("extract.spatial", "mobilenet:weights=none").build()
+    assert extractor(torch.rand(2, 3, 64, 64))["c3/mean"].shape == (2, 40)
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_head_of_the_readme_is_one_file() -> None:
+    head = spec.resolve("fuse.fusion", "product:hidden=5").build(3, 4)
+    assert head(torch.rand(2, 3), torch.rand(2, 4)).shape == (2, 5)
+
+
+def test_every_file_in_the_readmes_tree_exists_and_every_plugin_is_in_it() -> None:
+    tree = README.split("## What is where")[1].split("```")[1]
+    folder = ""
+    for line in tree.strip().splitlines():
+        names = re.findall(r"[\w./]+\.(?:py|toml|md)\b|[\w]+/", line)
+        if not line.startswith(" "):
+            folder = line.split("/")[0]
+        inside = next((name for name in names if name.endswith("/")), "") if line.startswith(" ") else ""
+        for name in names:
+            if name.endswith("/"):
+                assert (ROOT / folder / name).is_dir() or (ROOT / name).is_dir(), name
+            else:
+                places = [ROOT / folder / inside / name, ROOT / folder / name]
+                assert any(place.is_file() for place in places), f"{folder}/{inside}{name}"
+    for path in ROOT.glob("[pef]*/*/[a-z]*.py"):
+        if path.parts[-3] in ("extract", "fuse"):
+            assert path.name in tree, f"{path.name} is not in the README's tree"
