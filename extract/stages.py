@@ -41,7 +41,7 @@ class Extractor:
     def __call__(self, frames: Float[Tensor, "T 3 S S"]) -> dict[str, Float[Tensor, "T _"]]:
         """Mean and standard deviation over space of every map: ``{"c1/mean": [T, C], "c1/std": …, "last/std": …}``."""
         features: dict[str, Tensor] = {}
-        for name, values in self.maps(frames).items():
+        for name, values in self.maps(frames.contiguous(memory_format=torch.channels_last)).items():
             # statistics in float32 also where the network runs in half precision
             std, mean = torch.std_mean(values.float(), dim=(2, 3), correction=0)
             features |= {f"{name}/mean": mean, f"{name}/std": std}

@@ -79,7 +79,9 @@ def timm_network(model: str, weights: str) -> tuple[nn.Module, Preprocessing, st
     else:
         path = _hub_file(str(about.hf_hub_id)) if source == "hub" else Path(source)
         _load(network, _read(path), str(path))
-    return network.eval().requires_grad_(False), preprocessing, digest(network.state_dict())
+    weights_digest = digest(network.state_dict())
+    # channels last: 1.9 times the frames a second of the default on CPU (docs/experiments.md)
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last), preprocessing, weights_digest
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:

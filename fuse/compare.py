@@ -15,6 +15,7 @@ from pipeline.errors import UsageError
 # of the bootstrap over splits
 RESAMPLES = 10_000
 LEVEL = 0.95
+NOTHING: dict[str, Any] = {"difference": None, "interval": None, "p_value": None}
 
 
 def compare_runs(runs: list[Path]) -> dict[str, Any]:
@@ -28,7 +29,12 @@ def compare_runs(runs: list[Path]) -> dict[str, Any]:
     """
     kept = [records.read_json(run / "run.json") for run in runs]
     for run, record in zip(runs, kept, strict=True):
-        if record["split_digests"] != kept[0]["split_digests"] or record["dataset"] != kept[0]["dataset"]:
+        if record["identity"]["manifest"] != kept[0]["identity"]["manifest"]:
+            raise UsageError(
+                f"{runs[0]} ({kept[0]['dataset']}) and {run} ({record['dataset']}) have other labels; "
+                "train both on the same dataset"
+            )
+        if record["split_digests"] != kept[0]["split_digests"]:
             raise UsageError(
                 f"{runs[0]} and {run} differ in their splits "
                 f"({kept[0]['dataset']}, {kept[0]['specs']['protocol']} against "
@@ -46,23 +52,24 @@ def compare_runs(runs: list[Path]) -> dict[str, Any]:
                 "temporal": record["specs"]["temporal_encoder"],
                 "median": document["median"],
                 "spread": document["spread"],
-                **_paired(score - scores[0]),
+                **(_paired(score - scores[0]) if score is not scores[0] else NOTHING),
                 "run": document["run"],
             }
         )
     first = documents[0]
-    rows.sort(key=lambda row: -(row["median"]["srcc"] or -1))
+    rows.sort(key=lambda row: -1.0 if row["median"]["srcc"] is None else row["median"]["srcc"], reverse=True)
     about = {key: first[key] for key in ("dataset", "label", "protocol", "n_videos")}
     return {**about, "n_splits": len(first["splits"]), "baseline": str(runs[0]), "rows": rows}
 
 
 def _paired(differences: np.ndarray) -> dict[str, Any]:
-    if not np.isfinite(differences).all() or not differences.any():
-        return {"difference": None, "interval": None, "p_value": None}
+    differences = differences[np.isfinite(differences)]  # splits where both SRCC are defined
+    if not len(differences):
+        return NOTHING
     drawn = np.random.default_rng(0).choice(differences, (RESAMPLES, len(differences)))
     low, high = np.quantile(np.median(drawn, axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return {
         "difference": float(np.median(differences)),
         "interval": [float(low), float(high)],
-        "p_value": float(stats.wilcoxon(differences).pvalue),
+        "p_value": float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0,
     }

@@ -65,8 +65,13 @@ def load_dataset(cache: Path, dataset: str | None, spatial: str | None, temporal
     paths = [choose_track(cache, name, kind, wanted) for kind, wanted in (("spatial", spatial), ("temporal", temporal))]
     with cached.open_track(paths[0]) as first, cached.open_track(paths[1]) as second:
         in_both = set(first.ids) & set(second.ids)
-        if first.identity["sampler"] != second.identity["sampler"]:
-            raise UsageError(f"{paths[0]} and {paths[1]} were sampled differently; choose two tracks of one sampler")
+        for key in ("sampler", "sampler_version"):
+            one, other = (track.identity.get(key) for track in (first, second))
+            if one != other:
+                raise UsageError(
+                    f"{paths[0]} and {paths[1]} were sampled differently ({key}: {one} and {other}); "
+                    "choose two tracks of one sampler"
+                )
         present = manifest.rows["id"].isin(in_both)
         if not present.any():
             raise UsageError(f"no video of {name} is in both {paths[0]} and {paths[1]}; run vqa-extract first")

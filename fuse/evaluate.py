@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ def load_predictions(run: Path) -> pd.DataFrame:
     path = run / "predictions.csv"
     if not path.is_file():
         raise UsageError(f"{run} is no run: {path} does not exist; vqa-fuse train makes runs")
-    return pd.read_csv(path, dtype=COLUMNS, float_precision="round_trip", keep_default_na=False)
+    # read as text: ids keep their zeros, and Python's own float() is exact where pandas' fast parser may not be
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return pd.DataFrame({name: table[name].map(convert) for name, convert in COLUMNS.items()})
 
 
 def evaluate_run(run: Path) -> dict[str, Any]:
@@ -41,7 +44,7 @@ def evaluate_run(run: Path) -> dict[str, Any]:
         parts = rows["part"].value_counts()
         counts.append({"seed": int(str(seed)), **{f"n_{part}": int(parts[part]) for part in ("train", "val", "test")}})
         test = rows[rows["part"] == "test"]
-        scores.append(metrics.evaluate(test["predicted"].to_numpy(), test["mos"].to_numpy()).as_dict())
+        scores.append(asdict(metrics.evaluate(test["predicted"].to_numpy(), test["mos"].to_numpy())))
     table = pd.DataFrame(scores)[[*NAMES, "plcc_raw"]]
     splits = [{**count, **_numbers(row)} for count, (_, row) in zip(counts, table.iterrows(), strict=True)]
     return {

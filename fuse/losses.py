@@ -35,7 +35,7 @@ def group(predicted: Scores, mos: Scores, group: Groups) -> Float[Tensor, ""]:
     Where every video is a group of its own this is the mean squared error.
     """
     groups = int(group.max()) + 1
-    total = torch.zeros(groups).index_add(0, group, predicted - mos)
+    total = predicted.new_zeros(groups).index_add(0, group, predicted - mos)
     return ((total / torch.bincount(group, minlength=groups)) ** 2).mean()
 
 

@@ -10,7 +10,7 @@ Letters: N videos.
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -30,9 +30,6 @@ class Metrics:
     rmse: float
     plcc_raw: float
 
-    def as_dict(self) -> dict[str, float]:
-        return asdict(self)
-
 
 def evaluate(predicted: Scores, mos: Scores) -> Metrics:
     """All metrics of N predictions; ValueError when a value is not finite or the lengths differ."""
@@ -44,7 +41,9 @@ def evaluate(predicted: Scores, mos: Scores) -> Metrics:
     return Metrics(
         n=len(mos),
         srcc=srcc(predicted, mos),
-        plcc=plcc(fitted, mos),
+        # where nothing increasing fits better than a constant, a correlation with that constant would be undefined, and
+        # a median over splits would count the lucky ones alone
+        plcc=plcc(fitted if np.ptp(fitted) > 0 else predicted, mos),
         krcc=krcc(predicted, mos),
         rmse=float(np.sqrt(np.mean((fitted - mos) ** 2))) if len(mos) else float("nan"),
         plcc_raw=plcc(predicted, mos),
@@ -77,13 +76,16 @@ def apply_logistic(parameters: Float[np.ndarray, " 4"] | None, predicted: Scores
 def fit_logistic(predicted: Scores, mos: Scores) -> Float[np.ndarray, " 4"] | None:
     """Least-squares parameters of `apply_logistic`, monotonically increasing; ``None`` where there is nothing to fit.
 
-    There is nothing to fit with fewer videos than parameters, or with constant predictions or labels.
+    There is nothing to fit with fewer videos than parameters, or with constant predictions or labels. Where no
+    increasing curve is better than a constant, the curve is that constant, the mean of the labels.
     """
     if len(mos) < 4 or not _varied(predicted, mos):
         return None
     # standardised, so that the optimiser's steps and tolerances mean the same on every scale
     center, spread = predicted.mean(), predicted.std()
     low, high = mos.min(), mos.max()
+    if not (np.isfinite(spread) and spread > np.finfo(float).tiny):
+        return None  # constant, or beyond what floating point can square
     x, y = (predicted - center) / spread, (mos - low) / (high - low)
 
     def residual(parameters: np.ndarray) -> np.ndarray:
@@ -91,7 +93,7 @@ def fit_logistic(predicted: Scores, mos: Scores) -> Float[np.ndarray, " 4"] | No
         return bottom + rise / (1 + np.exp(-np.clip((x - middle) / np.exp(log_width), -500, 500))) - y
 
     # a steep and a flat start: the curve has a valley for a step and one for a line; the rise may not be negative
-    bounds = ([-10, 0, -20, -5], [10, 20, 20, 5])
+    bounds = ([-20, 0, -20, -5], [20, 20, 20, 5])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         fits = [
@@ -100,7 +102,10 @@ def fit_logistic(predicted: Scores, mos: Scores) -> Float[np.ndarray, " 4"] | No
             )
             for start in (-1.0, 0.0, 1.0)
         ]
-    bottom, rise, middle, log_width = min(fits, key=lambda fit: fit.cost).x
+    best = min(fits, key=lambda fit: fit.cost)
+    if best.cost >= 0.5 * len(y) * y.var() * (1 - 1e-9):
+        return np.array([mos.mean(), mos.mean(), center, spread])
+    bottom, rise, middle, log_width = best.x
     scale = high - low
     return np.array(
         [low + scale * (bottom + rise), low + scale * bottom, center + spread * middle, spread * np.exp(log_width)]

@@ -17,17 +17,15 @@ from jaxtyping import Int
 from pipeline import spec
 from pipeline.errors import UsageError
 
-Rows = Int[np.ndarray, " rows"]
-
 
 @dataclass(frozen=True)
 class Split:
     """Row numbers of the three parts, ascending; ``seed`` made it and seeds the training on it."""
 
     seed: int
-    train: Rows
-    val: Rows
-    test: Rows
+    train: Int[np.ndarray, " train"]
+    val: Int[np.ndarray, " val"]
+    test: Int[np.ndarray, " test"]
 
     def digest(self, ids: pd.Series) -> str:
         """Of which ids lie in which part: two figures are comparable where it is equal."""
@@ -54,15 +52,21 @@ def splits(protocol: str, rows: pd.DataFrame, seed: int = 0) -> tuple[str, list[
 
 def random(rows: pd.DataFrame, *, n: int = 10, train: float = 0.6, val: float = 0.2, seed: int = 0) -> list[Split]:
     """``n`` random divisions of the groups: ``train`` and ``val`` of them, and the rest for the test."""
-    if not (n >= 1 and train > 0 and val > 0 and train + val < 1):
+    if not (n >= 1 and seed >= 0 and train > 0 and val > 0 and train + val < 1):
         raise UsageError(
-            f"random: n={n},train={train},val={val}: n must be at least 1, the parts above 0, train + val below 1"
+            f"random: n={n},train={train},val={val},seed={seed}: n must be at least 1, seed at least 0, "
+            "the parts above 0, train + val below 1"
         )
     groups = np.array(sorted(rows["group"].unique()))
     if len(groups) < 3:
         raise UsageError(f"random: {len(groups)} groups (contents) cannot be divided into train, validation and test")
     n_val = max(1, round(val * len(groups)))
     n_test = max(1, round((1 - train - val) * len(groups)))
+    if n_val + n_test >= len(groups):
+        raise UsageError(
+            f"random: train={train},val={val} of {len(groups)} groups (contents): {n_val} for validation and "
+            f"{n_test} for the test leave none for training; give train more"
+        )
     made = []
     for number in range(seed, seed + n):
         order = np.random.default_rng(number).permutation(len(groups))

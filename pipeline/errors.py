@@ -15,5 +15,11 @@ class UsageError(Exception):
     """Wrong use, said in one message: the value, the valid choices, the next step. Exit code 2."""
 
 
+def require(condition: bool, message: str) -> None:
+    """UsageError with ``message`` unless ``condition``: a plug-in's check of its options."""
+    if not condition:
+        raise UsageError(message)
+
+
 class VideoError(Exception):
     """One video cannot be used; its message is the reason listed for it. The other videos go on."""

@@ -5,14 +5,13 @@ from collections.abc import Sized
 import numpy as np
 from jaxtyping import Int
 
-from pipeline.errors import UsageError
+from pipeline.errors import require
 
 VERSION = 1
 
 
 def build(*, frames: int = 8) -> "Uniform":
-    if frames < 1:
-        raise UsageError(f"uniform: frames must be at least 1, not {frames}")
+    require(frames >= 1, f"uniform: frames must be at least 1, not {frames}")
     return Uniform(frames)
 
 

@@ -1,7 +1,7 @@
 """EfficientNet B0 to B7 (Tan and Le, ICML 2019), default B4, ImageNet weights from the timm hub."""
 
 from extract.stages import Extractor, timm_stages
-from pipeline.errors import UsageError
+from pipeline.errors import require
 
 VERSION = 1
 
@@ -19,6 +19,5 @@ MODELS = {
 
 
 def build(*, variant: str = "b4", weights: str = "auto") -> Extractor:
-    if variant not in MODELS:
-        raise UsageError(f"efficientnet has no variant {variant!r}; choose from {', '.join(MODELS)}")
+    require(variant in MODELS, f"efficientnet has no variant {variant!r}; choose from {', '.join(MODELS)}")
     return timm_stages(MODELS[variant], weights=weights)

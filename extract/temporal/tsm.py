@@ -12,21 +12,18 @@ from torch import Tensor, nn
 
 from extract.stages import Extractor, stage_maps
 from extract.weights import timm_network
-from pipeline.errors import UsageError
+from pipeline.errors import require
 
 VERSION = 1
 
 
 def build(*, network: str = "tf_efficientnet_lite0", n_div: int = 8, weights: str = "auto") -> Extractor:
-    if n_div < 2:
-        raise UsageError(
-            f"tsm: n_div must be at least 2, not {n_div}: two parts of 1/n_div of the channels are shifted"
-        )
+    require(n_div >= 2, f"tsm: n_div must be at least 2, not {n_div}: two parts of 1/n_div of the channels move")
     model, preprocessing, digest = timm_network(network, weights)
-    if not insert_shift(model, n_div):
-        raise UsageError(
-            f"tsm: {network} has no inverted-residual block with a skip; choose tf_efficientnet_lite0 or alike"
-        )
+    require(
+        insert_shift(model, n_div) > 0,
+        f"tsm: {network} has no inverted-residual block with a skip; choose tf_efficientnet_lite0 or alike",
+    )
     return Extractor(model, lambda frames: stage_maps(model, frames), preprocessing, digest, frames_mix=True)
 
 

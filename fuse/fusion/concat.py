@@ -4,11 +4,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pipeline.errors import require
+
 VERSION = 1
 
 
 def build(spatial: int, temporal: int, *, hidden: int = 64, dropout: float = 0.3) -> "Concat":
     """``spatial`` and ``temporal``: channels of the two vectors; a fusion says with ``out_channels`` what it gives."""
+    require(hidden >= 1, f"concat: hidden must be at least 1, not {hidden}")
+    require(0 <= dropout < 1, f"concat: dropout must be at least 0 and below 1, not {dropout}")
     return Concat(spatial + temporal, hidden, dropout)
 
 

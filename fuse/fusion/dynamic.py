@@ -7,11 +7,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pipeline.errors import require
+
 VERSION = 1
 
 
 def build(spatial: int, temporal: int, *, experts: int = 4, hidden: int = 64, dropout: float = 0.3) -> "Dynamic":
     """``spatial`` and ``temporal``: channels of the two vectors; a fusion says with ``out_channels`` what it gives."""
+    require(experts >= 1, f"dynamic: experts must be at least 1, not {experts}")
+    require(hidden >= 1, f"dynamic: hidden must be at least 1, not {hidden}")
+    require(0 <= dropout < 1, f"dynamic: dropout must be at least 0 and below 1, not {dropout}")
     return Dynamic(spatial + temporal, experts, hidden, dropout)
 
 

@@ -11,15 +11,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pipeline.errors import UsageError
+from pipeline.errors import require
 
 VERSION = 1
 
 
 def build(levels: dict[str, int], *, width: int = 16, level_dropout: float = 0.5) -> "LevelProjection":
     """``levels``: level -> its number of columns; a pooling says with ``out_channels`` how long its tokens are."""
-    if not 0 <= level_dropout < 1:
-        raise UsageError(f"avg: level_dropout must be at least 0 and below 1, not {level_dropout}")
+    require(width >= 1, f"avg: width must be at least 1, not {width}")
+    require(0 <= level_dropout < 1, f"avg: level_dropout must be at least 0 and below 1, not {level_dropout}")
     return LevelProjection(levels, width, level_dropout)
 
 
