@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -87,7 +87,7 @@ def read_sampled(path: Path, sampler: str, decoder: str) -> Sampled:
 
 def read_all(
     paths: Sequence[Path], sampler: str, decoder: str, workers: int
-) -> Iterator[tuple[Path, Sampled | VideoError]]:
+) -> Generator[tuple[Path, Sampled | VideoError], None, None]:
     """Decodes ``paths`` in ``workers`` processes and yields in order; at most two videos a worker are held at once."""
     if not paths:
         return

@@ -6,7 +6,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,7 @@ def extract_dataset(
         on_progress(skipped, len(files))
         workers = options.workers or min(8, max(1, (os.cpu_count() or 1) // 2))
         videos = read_all([files[name] for name in todo], options.sampler, options.decoder, workers)
+        stack.enter_context(closing(videos))  # and with it the decoding processes, whatever ends the run
         for name in todo:
             with timed(seconds, "waiting for frames"):
                 _, sampled = next(videos)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -169,16 +168,18 @@ def metric_cells(document: dict[str, Any]) -> list[str]:
 
 
 def print_table(titles: list[str], rows: list[list[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(caption="median ± standard deviation over splits; PLCC and RMSE after a 4-parameter logistic")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in titles:
         table.add_column(title, justify="right" if title else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    # wide enough for the whole table where stdout is a file
-    Console(width=None if sys.stdout.isatty() else 130).print(table)
+    # a narrow terminal wraps a line, which loses nothing; rich would cut figures off
+    Console(width=max(120, Console().width)).print(table)
+    click.echo("median ± standard deviation over splits; PLCC and RMSE after a 4-parameter logistic")
 
 
 def print_missing(document: dict[str, Any]) -> None:
