@@ -178,7 +178,7 @@ def print_table(titles: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     # a narrow terminal wraps a line, which loses nothing; rich would cut figures off
-    Console(width=max(120, Console().width)).print(table)
+    Console(width=max(160, Console().width)).print(table)
     click.echo("median ± standard deviation over splits; PLCC and RMSE after a 4-parameter logistic")
 
 
