@@ -29,6 +29,7 @@ from fuse.options import TrainOptions
 from fuse.plots import scatter
 from fuse.protocols import Split, splits
 from pipeline import records
+from pipeline.errors import UsageError
 
 VERSION = 1  # of this recipe: raised when the same options give other figures
 LEARNING_RATE = 2e-3
@@ -58,6 +59,8 @@ def train_run(
     document of ``vqa-fuse train --json``; UsageError on wrong use.
     """
     start = time.perf_counter()
+    if run is not None and run.exists() and not run.is_dir():
+        raise UsageError(f"{run} is a file, and a run is a folder; give another --run")
     head, loss = Head.of(options), parse_loss(options.loss)
     protocol, divided = splits(options.protocol, data.manifest.rows, options.seed)
     predictions, epochs = [], []

@@ -25,6 +25,9 @@ def run(command: click.Command) -> None:
     except UsageError as error:
         click.echo(f"Error: {error}", err=True)
         code = WRONG_USE
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        click.echo(f"Error: {error.filename}: {error.strerror}; give another path", err=True)
+        code = WRONG_USE
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted: what was finished is kept; the same command goes on from there.", err=True)
         code = INTERRUPTED

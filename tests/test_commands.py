@@ -118,6 +118,18 @@ def test_data_check_counts_what_is_there(own_clips: Path) -> None:
     assert document(done) == expected
 
 
+@pytest.mark.parametrize(
+    "words", [["vqa-data", "make", "demo", "--root"], ["vqa-extract", "--dataset", "mos.csv", "--cache"]]
+)
+def test_a_path_that_cannot_be_written_to_is_told(words: list[str], own_clips: Path) -> None:
+    (own_clips / "taken").write_text("mine")
+    extra = ["--preset", "offline"] if words[0] == "vqa-extract" else []
+    done = run(*words, "taken", *extra, cwd=own_clips)
+    assert done.returncode == 2, done.stderr
+    assert "taken" in done.stderr and "Traceback" not in done.stderr
+    assert (own_clips / "taken").read_text() == "mine"
+
+
 @pytest.mark.slow
 def test_from_videos_to_figures_through_the_commands(own_clips: Path, tmp_path: Path) -> None:
     """Own videos in a CSV: extract, again, train, evaluate, compare, look into the cache."""

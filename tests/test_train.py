@@ -474,6 +474,13 @@ def test_a_wrong_option_leaves_no_run_behind(data: Dataset, wrong: dict[str, str
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_that_would_replace_a_file_is_refused_before_training(data: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(UsageError, match="notes is a file, and a run is a folder"):
+        train_run(data, QUICK, tmp_path / "notes", lambda done, total: pytest.fail("training began"))
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
 # --- runs side by side ---
 
 
