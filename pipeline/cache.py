@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,6 +103,10 @@ class Track:
         VideoError when a value is not finite or does not fit float16; nothing is written then.
         """
         stored = {name: _to_stored(name, array) for name, array in features.arrays.items()}
+        with _uninterrupted():
+            self._publish(video_id, stored, features)
+
+    def _publish(self, video_id: str, stored: dict[str, np.ndarray], features: VideoFeatures) -> None:
         pending = self._file.require_group("_pending")
         name = _group_name(video_id)
         if name in pending:  # left by a run that was killed
@@ -175,6 +181,27 @@ def verify(path: Path) -> list[str]:
                 if not np.isfinite(array).all()
             ]
     return faults
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C inside takes effect at the end: raised in the midst of HDF5's calls it can be lost without a trace."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is ever interrupted
+        return
+    pressed = False
+
+    def note(number: int, frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def _create(path: Path, identity: Identity, about: Mapping[str, str]) -> None:

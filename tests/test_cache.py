@@ -118,6 +118,24 @@ def track_ids(path: Path) -> list[str]:
         return track.ids
 
 
+@pytest.mark.parametrize("moment", ["flush", "move"])
+def test_ctrl_c_while_a_video_is_written_takes_effect_when_it_is_whole(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = getattr(h5py.File, moment)
+
+    def press(self: h5py.File, *arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        original(self, *arguments)
+
+    with cached.write_track(tmp_path / "t.h5", IDENTITY, {}) as track:
+        monkeypatch.setattr(h5py.File, moment, press)
+        with pytest.raises(KeyboardInterrupt):
+            track.write("a", features())
+        monkeypatch.undo()
+    assert track_ids(tmp_path / "t.h5") == ["a"] and cached.verify(tmp_path / "t.h5") == []
+
+
 def test_a_track_has_one_writer(tmp_path: Path) -> None:
     path = tmp_path / "t.h5"
     with cached.write_track(path, IDENTITY, {}):
