@@ -186,8 +186,9 @@ def verify(path: Path) -> list[str]:
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Ctrl-C inside takes effect at the end: raised in the midst of HDF5's calls it can be lost without a trace."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is ever interrupted
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield  # only the main thread is ever interrupted, and not where Ctrl-C is ignored (a job in the background)
         return
     pressed = False
 
@@ -195,13 +196,13 @@ def _uninterrupted() -> Iterator[None]:
         nonlocal pressed
         pressed = True
 
-    before = signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, note)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
     if pressed:
-        raise KeyboardInterrupt
+        before(signal.SIGINT, None)
 
 
 def _create(path: Path, identity: Identity, about: Mapping[str, str]) -> None:

@@ -136,6 +136,18 @@ def test_ctrl_c_while_a_video_is_written_takes_effect_when_it_is_whole(
     assert track_ids(tmp_path / "t.h5") == ["a"] and cached.verify(tmp_path / "t.h5") == []
 
 
+def test_an_ignored_ctrl_c_stays_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = h5py.File.flush
+    monkeypatch.setattr(h5py.File, "flush", lambda self: (os.kill(os.getpid(), signal.SIGINT), original(self)))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        write(tmp_path / "t.h5", a=features())
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert track_ids(tmp_path / "t.h5") == ["a"]
+
+
 def test_a_track_has_one_writer(tmp_path: Path) -> None:
     path = tmp_path / "t.h5"
     with cached.write_track(path, IDENTITY, {}):
