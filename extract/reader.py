@@ -87,7 +87,7 @@ def read_sampled(path: Path, sampler: str, decoder: str) -> Sampled:
 
 def read_all(
     paths: Sequence[Path], sampler: str, decoder: str, workers: int
-) -> Generator[tuple[Path, Sampled | VideoError], None, None]:
+) -> Generator[Sampled | VideoError, None, None]:
     """Decodes ``paths`` in ``workers`` processes and yields in order; at most two videos a worker are held at once."""
     if not paths:
         return
@@ -106,15 +106,16 @@ def read_all(
             raise
 
 
-def _outcome(path: Path, future: ProcessFuture) -> tuple[Path, Sampled | VideoError]:
+def _outcome(path: Path, future: ProcessFuture) -> Sampled | VideoError:
     try:
-        return path, future.result()
+        sampled: Sampled = future.result()
+        return sampled
     except VideoError as error:
-        return path, error
+        return error
     except FutureTimeout:
-        return path, VideoError(f"the decoder hung: stopped after {_timeout(path):.0f} s")
+        return VideoError(f"the decoder hung: stopped after {_timeout(path):.0f} s")
     except ProcessExpired as error:
-        return path, VideoError(f"the decoder crashed (exit code {error.exitcode})")
+        return VideoError(f"the decoder crashed (exit code {error.exitcode})")
 
 
 def _timeout(path: Path) -> float:

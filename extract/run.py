@@ -29,7 +29,6 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class TrackPlan:
     """One extractor on one sampling: what will be in one file."""
 
-    plugin: spec.Plugin
     extractor: Extractor
     identity: dict[str, Any]
     path: Path
@@ -57,7 +56,7 @@ def plan_tracks(dataset: str, cache: Path, options: ExtractOptions) -> list[Trac
             "precision": options.precision,
         }
         path = cached.track_path(cache, dataset, sampler.full_spec.filename, plugin.short_spec.filename, identity)
-        plans.append(TrackPlan(plugin, extractor, identity, path))
+        plans.append(TrackPlan(extractor, identity, path))
     return plans
 
 
@@ -80,7 +79,8 @@ def extract_dataset(
     for plan in plans:
         plan.extractor.network.to(device)
     records.save_manifest(cache, manifest)
-    about = {"manifest": manifest.digest, **{f"version {name}": value for name, value in records.versions().items()}}
+    versions = records.versions()
+    about = {"manifest": manifest.digest, **{f"version {name}": value for name, value in versions.items()}}
     rows = manifest.rows.iloc[: options.limit]
     files = {str(name): manifest.root / str(path) for name, path in zip(rows["id"], rows["path"], strict=True)}
     seconds: dict[str, float] = defaultdict(float)
@@ -101,7 +101,7 @@ def extract_dataset(
         stack.enter_context(closing(videos))  # and with it the decoding processes, whatever ends the run
         for name in todo:
             with timed(seconds, "waiting for frames"):
-                _, sampled = next(videos)
+                sampled = next(videos)
             try:
                 if isinstance(sampled, VideoError):
                     raise sampled
@@ -134,7 +134,7 @@ def extract_dataset(
     record = {
         "options": asdict(options),
         "identities": [plan.identity for plan in plans],
-        "versions": records.versions(),
+        "versions": versions,
     }
     records.write_json(Path(outcome["record"]), {**outcome, **record, "manifest": manifest.digest})
     return outcome

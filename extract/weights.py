@@ -154,11 +154,7 @@ def _renamed(network: nn.Module, state: StateDict) -> StateDict:
 def _load(network: nn.Module, state: StateDict, where: str) -> None:
     wanted = network.state_dict()
     kept = {name: tensor for name, tensor in state.items() if name in wanted}
-    wrong = [
-        name
-        for name, tensor in wanted.items()
-        if name not in kept or (name in kept and kept[name].shape != tensor.shape)
-    ]
+    wrong = [name for name, tensor in wanted.items() if name not in kept or kept[name].shape != tensor.shape]
     if wrong:
         raise UsageError(
             f"weights: {where} does not fit the network: {len(wrong)} of {len(wanted)} tensors are missing or have "

@@ -32,10 +32,6 @@ class Features:
     arrays: dict[str, Float[Tensor, "N T _"]]
     mask: Bool[Tensor, "N T"]
 
-    @property
-    def channels(self) -> dict[str, int]:
-        return {name: array.shape[-1] for name, array in self.arrays.items()}
-
     def levels(self) -> dict[str, list[str]]:
         """Array names by level: ``{"c1": ["c1/mean", "c1/std"], …}``, shallow first, the order of the names."""
         grouped: dict[str, list[str]] = {}
