@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from extract.options import DECODERS, PRECISIONS, ExtractOptions
+from extract.options import DECODERS, PRECISIONS, RUNTIMES, ExtractOptions
 from pipeline import console, presets, spec
 from pipeline.errors import DONE, SOME_FAILED, UsageError
 
@@ -39,9 +39,12 @@ DEFAULTS = ExtractOptions()
 @click.option("--device", help="auto, cpu, cuda or cuda:N [default: auto].")
 @click.option("--precision", type=click.Choice(PRECISIONS), help=f"Of the networks [default: {DEFAULTS.precision}].")
 @click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    help=f"Most frames in one forward pass of a spatial backbone [default: {DEFAULTS.batch_size}].",
+    "--runtime",
+    type=click.Choice(RUNTIMES),
+    help="What runs them; auto: OpenVINO on a CPU where installed, else torch.",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(min=0), help="Frames in one pass; 0: 8 on a CPU, 64 on a GPU [default: 0]."
 )
 @click.option("--workers", type=click.IntRange(min=0), help="Decoding processes; 0 is one per two cores [default: 0].")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N videos.")
@@ -86,7 +89,13 @@ def command(
 
     manifest = load_manifest(dataset, root)
     if dry_run:
-        print_plan(manifest.name, len(manifest), cache, options)
+        plan = {
+            "dataset": manifest.name,
+            "videos": len(manifest.rows[: options.limit]),
+            "cache": str(cache / manifest.name),
+        }
+        plan |= {"extract": asdict(options), "fuse": presets.load(preset, "fuse")}
+        click.echo(json.dumps(plan, indent=2)) if as_json else print_plan(plan)
         return DONE
     from extract.run import extract_dataset
 
@@ -110,11 +119,13 @@ def print_plugins() -> None:
         click.echo(f"{title}\n" + "".join(f"  {name:<{width}}  {line}\n" for name, line in found.items()))
 
 
-def print_plan(dataset: str, videos: int, cache: Path, options: ExtractOptions) -> None:
-    click.echo(f"{dataset}: {videos} videos would be extracted into {cache / dataset} with")
-    for field in fields(options):
-        value = asdict(options)[field.name]
-        click.echo(f"  {field.name} = {' '.join(value) if isinstance(value, tuple) else value}")
+def print_plan(plan: dict[str, Any]) -> None:
+    click.echo(f"{plan['dataset']}: {plan['videos']} videos would be extracted into {plan['cache']} with")
+    for stage, heading in (("extract", ""), ("fuse", "and the same preset says to vqa-fuse train")):
+        if plan[stage] and heading:
+            click.echo(heading)
+        for name, value in plan[stage].items():
+            click.echo(f"  {name} = {' '.join(value) if isinstance(value, tuple) else value}")
 
 
 def print_outcome(outcome: dict[str, Any]) -> None:

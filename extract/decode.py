@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -36,6 +36,9 @@ DECORD_KINDS = ("mov", "matroska")
 DECORD_CODECS = ("h264", "hevc", "vp9", "mpeg4")
 DECORD_FORMATS = ("yuv420p", "yuvj420p")
 DECORD_FRAMES = 1500  # without jumps, a longer video would be decoded for nothing
+
+
+Images = Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]]  # row in what was asked for, pixels
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,15 @@ def decoder_identity(name: str) -> str:
 class Video(ABC):
     """An open video of N frames.
 
-    path: the file. decoder: who gives its pixels, "decord" or "pyav". width, height: pixels, after rotation.
-    timestamps: float64 [N], seconds, real presentation times in display order, the first 0. fps: frames a second,
-    averaged over them. damage: "" or what is wrong with the file, e.g. that it breaks off; N counts what is left.
+    path: the file. id: what the dataset calls it. decoder: who gives its pixels, "decord" or "pyav". width, height:
+    pixels, after rotation. timestamps: float64 [N], seconds, real presentation times in display order, the first 0.
+    fps: frames a second, averaged over them. damage: "" or what is wrong with the file, e.g. that it breaks off; N
+    counts what is left. alive: called now and then by what takes long, such as looking at every frame.
     """
 
     decoder: str
+    id = ""
+    alive: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, path: Path, kind: str, index: Index) -> None:
         self.path, self._kind, self._index = path, kind, index
@@ -114,18 +120,27 @@ class Video(ABC):
         Raises IndexError for a number outside the video, VideoError for a frame that cannot be decoded.
         """
         asked = np.asarray(index, dtype=np.int64).reshape(-1)
-        if asked.size and not (asked.min() >= 0 and asked.max() < len(self)):
-            raise IndexError(f"frame numbers must lie in 0..{len(self) - 1}")
         distinct, place = np.unique(asked, return_inverse=True)
         pixels = np.empty((len(distinct), self.height, self.width, 3), np.uint8)
-        if len(distinct):
-            self._decode(distinct, pixels)
+        for row, image in self.stream(distinct):
+            pixels[row] = image
         # the usual case, ascending and without repeats, needs no second copy of the pixels
         return Frames(pixels if np.array_equal(asked, distinct) else pixels[place], asked, self.timestamps[asked])
 
+    def stream(self, index: Int64[np.ndarray, " frames"]) -> Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]]:
+        """Each of the frames `index` (distinct, ascending) once, with its row in `index`, as they are decoded.
+
+        That is in ascending order, except after damage. An image is valid until the next is asked for. Raises as `read`
+        does, VideoError after those frames that could be decoded.
+        """
+        if len(index) and not (index[0] >= 0 and index[-1] < len(self)):
+            raise IndexError(f"frame numbers must lie in 0..{len(self) - 1}")
+        if len(index):
+            yield from self._decode(index)
+
     @abstractmethod
-    def _decode(self, index: Int64[np.ndarray, " frames"], pixels: UInt8[np.ndarray, "frames height width 3"]) -> None:
-        """Fill `pixels` with the frames `index`, distinct and ascending."""
+    def _decode(self, index: Int64[np.ndarray, " frames"]) -> Images:
+        """What `stream` promises, of an `index` that is within the video and not empty."""
 
 
 class PyAVVideo(Video):
@@ -133,38 +148,36 @@ class PyAVVideo(Video):
 
     decoder = "pyav"
 
-    def _decode(self, index: Int64[np.ndarray, " frames"], pixels: UInt8[np.ndarray, "frames height width 3"]) -> None:
+    def _decode(self, index: Int64[np.ndarray, " frames"]) -> Images:
         pts = self._index.pts
         todo = {int(i if pts is None else pts[i]): row for row, i in enumerate(index)}
         if pts is not None and self._index.codec not in STATEFUL and self._kind in SEEKABLE and not self.damage:
-            todo = self._decode_by_jumps(todo, pixels)
+            yield from self._decode_by_jumps(todo)
         if todo:
-            self._decode_in_order(todo, pixels)
+            yield from self._decode_in_order(todo)
         if todo:
             raise VideoError(f"could not be decoded: {len(todo)} of the {len(index)} frames asked for")
 
-    def _decode_in_order(self, todo: dict[int, int], pixels: UInt8[np.ndarray, "frames height width 3"]) -> None:
-        """Take out of `todo` (frame's name -> row of `pixels`) what is found from the start on."""
+    def _decode_in_order(self, todo: dict[int, int]) -> Images:
+        """Take out of `todo` (frame's name -> row) what is found from the start on."""
         with open_container(self.path, self._kind) as (container, stream):
             rgb = RGB(self.height, self.width, self._matrix)
             for place, frame in enumerate(decoded(container, stream)):
                 name = place if self._index.pts is None else frame.pts
                 if name in todo:
-                    pixels[todo.pop(name)] = rgb(frame)
+                    yield todo.pop(name), rgb(frame)
                 if not todo:
                     return
 
-    def _decode_by_jumps(
-        self, asked: dict[int, int], pixels: UInt8[np.ndarray, "frames height width 3"]
-    ) -> dict[int, int]:
-        """The same past all frames that nobody asked for and no other leans on; returns what is left to do.
+    def _decode_by_jumps(self, todo: dict[int, int]) -> Images:
+        """The same past all frames that nobody asked for and no other leans on.
 
-        That is what it cannot vouch for, and everything after any fault: what a decoder makes of damaged data depends
-        on all it saw before.
+        What it cannot vouch for stays in `todo`, and so does everything after any fault: what a decoder makes of
+        damaged data depends on all it saw before.
         """
         from av.error import InvalidDataError
 
-        todo, keys = dict(asked), self._index.keys
+        keys = self._index.keys
         groups: dict[int, list[int]] = {}  # place of the keyframe to start from -> pts wanted after it
         for pts in sorted(todo):
             groups.setdefault(max(int(np.searchsorted(keys, pts, side="right")) - 1, 0), []).append(pts)
@@ -187,12 +200,11 @@ class PyAVVideo(Video):
                         shown = [(frame.pts, frame) for frame in stream.decode(packet) if frame.pts is not None]
                         for pts, frame in shown:
                             if pts in todo and pts >= entered:
-                                pixels[todo.pop(pts)] = rgb(frame)
+                                yield todo.pop(pts), rgb(frame)
                         if shown and shown[-1][0] >= wanted[-1]:
                             break
             except (InvalidDataError, PermissionError):  # the latter: FFmpeg's word for a jump it cannot do
-                return asked
-        return todo
+                return
 
 
 class DecordVideo(PyAVVideo):
@@ -228,16 +240,17 @@ class DecordVideo(PyAVVideo):
         agree = np.allclose(shown - shown[0], index.timestamps, rtol=1e-5, atol=1e-3)  # decord keeps 32-bit floats
         return DecordVideo(path, kind, index, reader) if agree else None
 
-    def _decode(self, index: Int64[np.ndarray, " frames"], pixels: UInt8[np.ndarray, "frames height width 3"]) -> None:
+    def _decode(self, index: Int64[np.ndarray, " frames"]) -> Images:
         import decord
 
         reader, self._reader = self._reader or _decord_reader(self.path), None
+        row = 0
         try:
             if reader is None:
                 raise RuntimeError("decord opened the file before, and does not now")
             keys = np.array(reader.get_key_indices(), np.int64)
             place = 0
-            for row, i in enumerate(index.tolist()):
+            for i in index.tolist():
                 while place < i:
                     # skipping across a keyframe would jump to it: stop one short, and decode that frame
                     key = np.searchsorted(keys, place, side="right")
@@ -247,11 +260,14 @@ class DecordVideo(PyAVVideo):
                     else:
                         reader.next()
                     place = max(stop, place + 1)
-                pixels[row] = reader.next().asnumpy()
+                image = reader.next().asnumpy()
                 place += 1
+                yield row, image
+                row += 1
         except (decord.DECORDError, RuntimeError, StopIteration, ValueError):
             self.decoder = "pyav"
-            super()._decode(index, pixels)
+            for late, image in super()._decode(index[row:]):
+                yield row + late, image
 
 
 def _decord_reader(path: Path) -> Any:

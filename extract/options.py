@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.errors import require
+
 DECODERS = ("auto", "decord", "pyav")
 PRECISIONS = ("fp32", "bf16", "fp16")
+RUNTIMES = ("auto", "torch", "openvino")
+FITS = ("crop", "pad", "stretch")
 
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """``spatial``, ``temporal`` and ``sampler`` are specs; ``workers`` 0 means one decoder per two cores, 1 to 8."""
+    """``spatial``, ``temporal`` and ``sampler`` are specs.
+
+    ``workers`` 0 means one decoding process per two cores, 1 to 8; ``batch_size`` is in frames, 0 means 8 on a CPU and
+    64 on a GPU.
+    """
 
     spatial: str = "efficientnet"
     temporal: tuple[str, ...] = ("tsm",)
@@ -18,6 +26,33 @@ class ExtractOptions:
     decoder: str = "auto"
     device: str = "auto"
     precision: str = "fp32"
-    batch_size: int = 32
+    runtime: str = "auto"
+    batch_size: int = 0
     workers: int = 0
     limit: int | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """How an extractor looks at frames and what it keeps: the options that all of them share, in their specs.
+
+    ``resolutions``: sides of the input in pixels joined by ``+``, whose features are put side by side in that order;
+    ``auto`` is the one that came with the weights. ``fit``: one of `FITS`. ``grid``: side of the stored maps of c5 (c4,
+    c3 and c2 are twice, four and eight times as large), 0 for none.
+    """
+
+    fit: str
+    grid: int
+    resolutions: tuple[int, ...]
+
+
+def view(*, fit: str = "crop", grid: int = 0, resolutions: str = "auto") -> View:
+    """UsageError for a value that cannot be."""
+    require(fit in FITS, f"unknown fit {fit!r}; choose from {', '.join(FITS)}")
+    require(grid >= 0, f"grid must be 0 (none) or the side of the stored maps of c5, as in grid=4, not {grid}")
+    sides = [] if resolutions == "auto" else resolutions.split("+")
+    require(
+        all(side.isdecimal() and 32 <= int(side) <= 4096 for side in sides) and len(set(sides)) == len(sides),
+        f"resolutions={resolutions} is not understood; give sides of 32 to 4096 pixels, as in resolutions=224+336+448",
+    )
+    return View(fit, grid, tuple(map(int, sides)))

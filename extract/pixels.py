@@ -16,13 +16,16 @@ class RGB:
     """Turns decoded frames into upright RGB of H x W pixels, as the ffmpeg program does by default.
 
     Through FFmpeg's scale filter, as ffmpeg and decord do: PyAV's own conversion treats interlaced frames and the place
-    of the colour samples otherwise, and not the same in all its versions.
+    of the colour samples otherwise, and not the same in all its versions. `kernel` is how that filter resizes, where
+    H x W is another size than the frame's: "area" is the mean over the pixels that become one.
     """
 
-    def __init__(self, height: int, width: int, matrix: Int64[np.ndarray, "3 3"] | None) -> None:
+    def __init__(
+        self, height: int, width: int, matrix: Int64[np.ndarray, "3 3"] | None, kernel: str = "bicubic"
+    ) -> None:
         self._matrix = matrix
         coded_height, coded_width = upright_size(height, width, matrix)  # a quarter turn back swaps them again
-        self._scale = f"{coded_width}:{coded_height}:flags=bicubic:interl=0"
+        self._scale = f"{coded_width}:{coded_height}:flags={kernel}:interl=0"
         self._graphs: dict[tuple[int, int, str], Any] = {}  # a stream may change its size midway
 
     def __call__(self, frame: Any) -> UInt8[np.ndarray, "height width 3"]:

@@ -1,28 +1,41 @@
 """Decoding in processes of their own: a file that hangs or crashes a decoder costs one video, not the run.
 
-Workers never import torch. Results come back in the order of the paths.
+Workers never import torch. Videos come back in the order they were given, each a stream of frames.
+
+Letters: T rows of n sampled frames (n is 1 except for clips), D distinct frames among them, k frames at once.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import pickle
+import stat
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from jaxtyping import Float64, Int64, UInt8
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from extract.decode import Frames, open_video
+from extract.decode import open_video
+from extract.ring import POLL_S, Memory, Ring
 from pipeline import spec
 from pipeline.errors import VideoError
 
-# a decoder that needs longer for a file is taken to hang: a fixed time and one per megabyte
+# a decoder that gives nothing for longer than this is taken to hang: a fixed time and one per megabyte
 TIMEOUT_S = 120.0
 TIMEOUT_S_PER_MB = 1.0
+RINGS_BYTES = 256 << 20  # frames on their way, of all videos together
+TASKS_A_WORKER = 500  # then a new process takes its place: decord's memory grows over many files
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,8 @@ class Source:
     def of(path: Path) -> Source:
         try:
             status = path.stat()
+            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for who writes to it
+                raise VideoError("not a regular file")
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
@@ -47,75 +62,177 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """The sampled frames of one video, and what is known of it.
+class Opened:
+    """What is known of a video before its pixels.
 
-    ``width`` and ``height`` in pixels, upright; ``length`` in frames; ``decoder`` is who gave the pixels; ``damage`` is
-    "" or what is wrong with the file; ``seconds`` is the time all this took in the worker.
+    ``index``: which frames the sampler chose. ``distinct``: the same, ascending and without repeats, with their
+    ``timestamp`` in seconds. ``width`` and ``height`` in pixels, upright; ``length`` in frames; ``damage`` is "" or
+    what is wrong with the file.
     """
 
-    frames: Frames
+    index: Int64[np.ndarray, "T n"]
+    distinct: Int64[np.ndarray, " D"]
+    timestamp: Float64[np.ndarray, " D"]
     source: Source
     width: int
     height: int
     fps: float
     length: int
-    decoder: str
     damage: str
+
+    @property
+    def repeated(self) -> int:
+        """How many of the sampled frames are there a second time: the video, or its end, is shorter than asked for."""
+        rows = int((np.diff(self.index[:, 0]) == 0).sum())
+        return rows + int((np.diff(self.index, axis=1) == 0).sum())
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What is known once the last frame is out: who gave the pixels, and the seconds all this took in the worker."""
+
+    decoder: str
     seconds: float
 
 
-def read_sampled(path: Path, sampler: str, decoder: str) -> Sampled:
-    """Opens a video, chooses frames and decodes them; VideoError says why it cannot be used."""
-    start = time.perf_counter()
-    choose = spec.resolve("extract.samplers", sampler).build()
-    source = Source.of(path)
-    with open_video(path, decoder) as video:
-        frames = video.read(choose(video))
-        return Sampled(
-            frames,
-            source,
-            width=video.width,
-            height=video.height,
-            fps=video.fps,
-            length=len(video),
-            decoder=video.decoder,
-            damage=video.damage,
-            seconds=time.perf_counter() - start,
-        )
+@dataclass
+class Incoming:
+    """A video as the main process receives it: `opened`, then `frames` to the end, then `decoded`."""
+
+    id: str
+    path: Path
+    _future: ProcessFuture
+    memory: Memory
+    _room: int
+    _killed: bool = False
+
+    def opened(self) -> Opened:
+        """VideoError when the video cannot be used."""
+        self._ring = Ring(self.memory.path)
+        self._wait(lambda: self._ring.description() is not None)
+        description = self._ring.description()
+        if description is None:
+            self.decoded()
+            raise AssertionError("a worker ended well without describing its video")
+        self._opened: Opened = pickle.loads(description)
+        self._ring.shape(self._opened.height, self._opened.width, len(self._opened.distinct), self._room)
+        return self._opened
+
+    def frames(self) -> Iterator[tuple[Int64[np.ndarray, " k"], UInt8[np.ndarray, "k H W 3"]]]:
+        """All distinct frames, some at a time: their numbers and pixels, the latter valid until the next are asked for.
+
+        VideoError where the decoder fails, crashes or hangs midway.
+        """
+        missing = len(self._opened.distinct)
+        while missing:
+            self._wait(lambda: len(self._ring.take()[0]) > 0)
+            rows, pixels = self._ring.take()
+            if not len(rows):
+                break
+            yield self._opened.distinct[rows], pixels
+            self._ring.release(len(rows))
+            missing -= len(rows)
+
+    def decoded(self) -> Decoded:
+        """Waits for the worker's end; VideoError says what it ended with."""
+        try:
+            decoded: Decoded = self._future.result(timeout=_timeout(self.path))
+            return decoded
+        except FutureTimeout:
+            raise self._hung() from None
+        except ProcessExpired as error:
+            raise VideoError(f"the decoder crashed (exit code {error.exitcode})") from None
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        """Until ``ready`` or the worker has ended; VideoError when it gives no sign of life for too long."""
+        quiet, progress = time.monotonic(), self._ring.progress
+        while not ready() and not self._future.done():
+            if self._ring.progress != progress:
+                quiet, progress = time.monotonic(), self._ring.progress
+            if time.monotonic() - quiet > _timeout(self.path):
+                raise self._hung()
+            time.sleep(POLL_S)
+
+    def _hung(self) -> VideoError:
+        self._killed = self._future.cancel()  # another process takes its place
+        return VideoError(f"the decoder hung: stopped after {_timeout(self.path):.0f} s")
+
+    def abandon(self) -> bool:
+        """Kills the worker unless it has ended; whether it had to be killed."""
+        return self._killed or (not self._future.done() and self._future.cancel())
 
 
 def read_all(
-    paths: Sequence[Path], sampler: str, decoder: str, workers: int
-) -> Generator[Sampled | VideoError, None, None]:
-    """Decodes ``paths`` in ``workers`` processes and yields in order; at most two videos a worker are held at once."""
-    if not paths:
+    videos: Sequence[tuple[str, Path]], sampler: str, decoder: str, workers: int
+) -> Generator[Incoming, None, None]:
+    """Decodes ``videos`` (id, path) in ``workers`` processes, ahead of who takes them, and gives them in order.
+
+    A video must be done with before the next is asked for.
+    """
+    workers = min(workers, len(videos))
+    if not workers:
         return
+    ahead = 2 * workers
+    room = RINGS_BYTES // ahead
     # spawned, not forked: the parent has torch's threads and an open HDF5 file
-    with ProcessPool(max_workers=min(workers, len(paths)), context=get_context("spawn")) as pool:
+    with (
+        ExitStack() as memories,
+        ProcessPool(max_workers=workers, max_tasks=TASKS_A_WORKER, context=get_context("spawn")) as pool,
+    ):
+        free = deque(memories.enter_context(closing(Memory())) for _ in range(ahead))
+        waiting, todo = deque[Incoming](), deque(videos)
         try:
-            waiting: deque[tuple[Path, ProcessFuture]] = deque()
-            for path in paths:
-                waiting.append((path, pool.schedule(read_sampled, (path, sampler, decoder), timeout=_timeout(path))))
-                if len(waiting) > 2 * workers:
-                    yield _outcome(*waiting.popleft())
-            while waiting:
-                yield _outcome(*waiting.popleft())
+            while todo or waiting:
+                while todo and free:
+                    memory, (name, path) = free.popleft(), todo.popleft()
+                    future = pool.schedule(decode_into, (memory.path, room, name, path, sampler, decoder))
+                    waiting.append(Incoming(name, path, future, memory, room))
+                incoming = waiting.popleft()
+                yield incoming
+                if incoming.abandon():  # its process may still write a little before it is gone
+                    free.append(memories.enter_context(closing(Memory())))
+                else:
+                    incoming.memory.clear()
+                    free.append(incoming.memory)
         except BaseException:
             pool.stop()
             raise
 
 
-def _outcome(path: Path, future: ProcessFuture) -> Sampled | VideoError:
-    try:
-        sampled: Sampled = future.result()
-        return sampled
-    except VideoError as error:
-        return error
-    except FutureTimeout:
-        return VideoError(f"the decoder hung: stopped after {_timeout(path):.0f} s")
-    except ProcessExpired as error:
-        return VideoError(f"the decoder crashed (exit code {error.exitcode})")
+def decode_into(memory: str, room: int, name: str, path: Path, sampler: str, decoder: str) -> Decoded:
+    """In a worker: opens a video, chooses frames, decodes them into ``memory``; VideoError where it cannot be used."""
+    start, parent = time.perf_counter(), os.getppid()
+    choose = _sampler(sampler)
+    source = Source.of(path)
+    ring = Ring(memory)
+    with open_video(path, decoder) as video:
+        video.id, video.alive = name, ring.beat
+        index = np.asarray(choose(video), np.int64)
+        index = index.reshape(len(index), -1)
+        distinct = np.unique(index)
+        timestamp = video.timestamps[distinct]
+        opened = Opened(
+            index,
+            distinct,
+            timestamp,
+            source,
+            width=video.width,
+            height=video.height,
+            fps=video.fps,
+            length=len(video),
+            damage=video.damage,
+        )
+        ring.shape(video.height, video.width, len(distinct), room)
+        ring.describe(pickle.dumps(opened))
+        for row, image in video.stream(distinct):
+            ring.put(row, image, alive=lambda: os.getppid() == parent)
+        return Decoded(video.decoder, time.perf_counter() - start)
+
+
+@cache
+def _sampler(text: str) -> Any:
+    """Built once a process: it may have read a file."""
+    return spec.resolve("extract.samplers", text).build()
 
 
 def _timeout(path: Path) -> float:

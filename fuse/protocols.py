@@ -42,7 +42,7 @@ def splits(protocol: str, rows: pd.DataFrame, seed: int = 0) -> tuple[str, list[
     if chosen.name not in PROTOCOLS:
         raise UsageError(f"unknown protocol {chosen.name!r}; choose from {', '.join(PROTOCOLS)}")
     build = PROTOCOLS[chosen.name]
-    options = spec.options_of(build, chosen)
+    options = spec.options_of(chosen, build)
     full = spec.Spec(chosen.name, {key: str(value) for key, value in options.items()})
     made = build(rows, **{**options, "seed": options["seed"] + seed})
     for split in made:

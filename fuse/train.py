@@ -31,6 +31,8 @@ from fuse.protocols import Split, splits
 from pipeline import records
 from pipeline.errors import UsageError
 
+Attention = tuple[Float[Tensor, "N T"], Float[Tensor, "N U"]]  # weights of the frames of the two tracks
+
 VERSION = 1  # of this recipe: raised when the same options give other figures
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
@@ -55,8 +57,9 @@ def train_run(
 ) -> dict[str, Any]:
     """Trains and tests on every split of the protocol, and writes a run: predictions, record and scatter plot.
 
-    ``run`` is the folder; by default ``runs/<dataset>-<fusion>-<digest of all that decides the figures>``. Returns the
-    document of ``vqa-fuse train --json``; UsageError on wrong use.
+    Where the temporal encoder weighs frames, also what it weighed: attention.csv. ``run`` is the folder; by default
+    ``runs/<dataset>-<fusion>-<digest of all that decides the figures>``. Returns the document of ``vqa-fuse train
+    --json``; UsageError on wrong use.
     """
     start = time.perf_counter()
     if run is not None and run.exists() and not run.is_dir():
@@ -64,9 +67,10 @@ def train_run(
     head, loss = Head.of(options), parse_loss(options.loss)
     protocol, divided = splits(options.protocol, data.manifest.rows, options.seed)
     predictions, epochs = [], []
+    attention: list[Attention] = []
     for number, split in enumerate(divided):
         on_progress(number, len(divided))
-        predicted, epoch = train_split(data, split, head, loss, options.epochs)
+        predicted, epoch = train_split(data, split, head, loss, options.epochs, attention)
         predictions.append(_table(data, split, predicted))
         epochs.append(epoch)
     on_progress(len(divided), len(divided))
@@ -107,6 +111,9 @@ def train_run(
     }
     table = pd.concat(predictions, ignore_index=True)
     save_predictions(run, table)
+    (run / "attention.csv").unlink(missing_ok=True)  # another run's, where this one replaces it
+    if attention:
+        records.write_text(run / "attention.csv", attention_table(data, divided, attention).to_csv(index=False))
     records.write_json(run / "run.json", record)
     document = evaluate_run(run)
     scatter(table, document, run / "scatter.png")
@@ -114,11 +121,14 @@ def train_run(
 
 
 def train_split(
-    data: Dataset, split: Split, head: Head, loss: Loss, epochs: int
+    data: Dataset, split: Split, head: Head, loss: Loss, epochs: int, attention: list[Attention] | None = None
 ) -> tuple[Float[np.ndarray, " N"], int]:
-    """Predictions for all N videos, on the scale of the labels, by the model of the chosen epoch; and that epoch."""
+    """Predictions for all N videos, on the scale of the labels, by the model of the chosen epoch; and that epoch.
+
+    To ``attention`` is added how that model weighs the frames of all videos, if it does.
+    """
     spatial, temporal = (_levels(features, split) for features in (data.spatial, data.temporal))
-    mask = data.spatial.mask & data.temporal.mask
+    masks = data.spatial.mask, data.temporal.mask
     std, mean = torch.std_mean(data.mos[split.train], correction=0)
     target = (data.mos[split.train] - mean) / std.clamp(min=1e-6)
     group = torch.from_numpy(pd.factorize(data.manifest.rows["group"].iloc[split.train])[0])
@@ -137,7 +147,7 @@ def train_split(
         best_score, best_epoch, best = -math.inf, 0, model.state_dict()
         for epoch in range(1, epochs + 1):
             model.train()
-            value = loss(model(*rows["train"], mask[split.train]), target, group)
+            value = loss(model(*rows["train"], *(mask[split.train] for mask in masks)), target, group)
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
@@ -146,14 +156,19 @@ def train_split(
                 continue
             model.eval()
             with torch.inference_mode():
-                score = metrics.srcc(model(*rows["val"], mask[split.val]).double().numpy(), mos_val)
+                score = metrics.srcc(
+                    model(*rows["val"], *(mask[split.val] for mask in masks)).double().numpy(), mos_val
+                )
             # an undefined SRCC (constant scores) never wins, unless nothing else comes
             if best_epoch == 0 or score > best_score:
                 best_score, best_epoch = score if math.isfinite(score) else -math.inf, epoch
                 best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(best)
     with torch.inference_mode():
-        predicted = model(spatial, temporal, mask) * std + mean
+        predicted = model(spatial, temporal, *masks) * std + mean
+        weights = None if attention is None else model.attention(spatial, temporal, *masks)
+    if attention is not None and weights is not None:
+        attention.append(weights)
     return predicted.double().numpy(), best_epoch
 
 
@@ -173,3 +188,35 @@ def _table(data: Dataset, split: Split, predicted: Float[np.ndarray, " N"]) -> p
         part[members] = name
     columns = {"split": split.seed, "part": part, "id": rows["id"], "group": rows["group"]}
     return pd.DataFrame({**columns, "mos": rows["mos"], "predicted": predicted})
+
+
+def attention_table(data: Dataset, divided: list[Split], found: list[Attention]) -> pd.DataFrame:
+    """A row for each frame of the spatial track: ``id, timestamp, spatial, temporal, importance`` (the mean of both).
+
+    ``spatial`` and ``temporal`` are 1 in all for a video: the mean over those splits in which it was in the test part,
+    or over all where it was in none. A frame of a temporal track that was sampled at other times counts for the nearest
+    row.
+    """
+    share = np.zeros((len(divided), len(data.manifest.rows)))
+    for number, split in enumerate(divided):
+        share[number, split.test] = 1
+    share[:, ~share.any(axis=0)] = 1
+    share /= share.sum(axis=0)
+    streams = [
+        np.einsum("snt,sn->nt", torch.stack(weights).double().numpy(), share) for weights in zip(*found, strict=True)
+    ]
+    tables = []
+    for row in range(len(data.manifest.rows)):
+        (when, spatial), (other, temporal) = (
+            (features.timestamp[row, mask].numpy(), stream[row, mask.numpy()])
+            for features, stream in zip((data.spatial, data.temporal), streams, strict=True)
+            for mask in [features.mask[row]]
+        )
+        if not np.array_equal(when, other):
+            temporal = np.bincount(abs(when[:, None] - other).argmin(axis=0), temporal, len(when))
+        # 1 in all to the last digits: the models' own sums are of float32
+        tables.append(np.stack([when, spatial / spatial.sum(), temporal / temporal.sum()]))
+    when, spatial, temporal = np.hstack(tables)
+    ids = np.repeat(data.manifest.rows["id"].to_numpy(), [table.shape[1] for table in tables])
+    columns = {"timestamp": when, "spatial": spatial, "temporal": temporal, "importance": (spatial + temporal) / 2}
+    return pd.DataFrame({"id": ids, **columns})

@@ -10,7 +10,7 @@ import hashlib
 import json
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -74,14 +74,20 @@ class Track:
     def attributes(self, video_id: str) -> dict[str, Any]:
         return dict(self._group(video_id).attrs)
 
-    def read(self, video_id: str) -> VideoFeatures:
-        """All of one video; KeyError when it is not there, UsageError when it is unsafe to read."""
+    def read(self, video_id: str, without: Collection[str] = ()) -> VideoFeatures:
+        """One video, but for the statistics named in ``without`` (as ``grid``, which is large).
+
+        KeyError when it is not there, UsageError when it is unsafe to read.
+        """
         group = self._group(video_id)
         _refuse_unsafe(self.path, group)
         arrays: dict[str, np.ndarray] = {}
-        group["features"].visititems(
-            lambda name, item: arrays.__setitem__(name, item[()]) if isinstance(item, h5py.Dataset) else None
-        )
+
+        def read_array(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Dataset) and name.rpartition("/")[2] not in without:
+                arrays[name] = item[()]
+
+        group["features"].visititems(read_array)
         frame_index, timestamp = group["frame_index"][()], group["timestamp"][()]
         lengths = {len(array) for array in [*arrays.values(), frame_index, timestamp]}
         if not arrays or len(lengths) != 1:

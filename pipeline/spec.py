@@ -7,6 +7,8 @@ record and a row of a table are all the same string. The name is a file: ``dynam
 * a docstring whose first line describes it (shown by ``--list``, read without importing the module),
 * ``VERSION``: an integer, raised whenever the same options give other results,
 * ``build(**options)``: its keyword-only parameters *are* the options, their types and their defaults.
+
+Options that all plug-ins of a package have are the keyword-only parameters of a function `shared` in its ``__init__``.
 """
 
 from __future__ import annotations
@@ -68,11 +70,15 @@ def parse(text: str) -> Spec:
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plug-in chosen by a spec: its module, and the options it will be built with (defaults filled in)."""
+    """A plug-in chosen by a spec: its module, and the options it will be built with (defaults filled in).
+
+    ``makers``: what takes the options, the module's ``build`` and the package's ``shared`` where there is one.
+    """
 
     kind: str
     spec: Spec
     module: ModuleType
+    makers: tuple[Callable[..., Any], ...]
     options: dict[str, Any]
 
     @property
@@ -87,14 +93,21 @@ class Plugin:
     @property
     def short_spec(self) -> Spec:
         """The spec with only those options that differ from their defaults: a name for people and files."""
-        defaults = options_of(self.module.build, Spec(self.spec.name))
+        defaults = {key: option.default for maker in self.makers for key, option in _keywords(maker).items()}
         return Spec(
             self.spec.name, {key: _written(value) for key, value in self.options.items() if value != defaults[key]}
         )
 
     def build(self, *given: Any) -> Any:
         """What the module's ``build`` makes; ``given`` is what its contract passes beside the options."""
-        return self.module.build(*given, **self.options)
+        return self._call(self.makers[0], *given)
+
+    def shared(self) -> Any:
+        """What the package's ``shared`` makes of the options that are its own."""
+        return self._call(self.makers[1])
+
+    def _call(self, maker: Callable[..., Any], *given: Any) -> Any:
+        return maker(*given, **{key: self.options[key] for key in _keywords(maker)})
 
 
 def available(kind: str) -> dict[str, str]:
@@ -118,16 +131,14 @@ def resolve(kind: str, text: str) -> Plugin:
         what = kind.rpartition(".")[2]
         raise UsageError(f"unknown {what} {spec.name!r}; choose from {', '.join(choices)}")
     module = importlib.import_module(f"{kind}.{spec.name}")
-    return Plugin(kind, spec, module, options_of(module.build, spec))
+    shared = getattr(importlib.import_module(kind), "shared", None)
+    makers = (module.build, shared) if shared else (module.build,)
+    return Plugin(kind, spec, module, makers, options_of(spec, *makers))
 
 
-def options_of(build: Callable[..., Any], spec: Spec) -> dict[str, Any]:
-    """The keyword-only options of ``build`` with the spec's values converted to the types of their annotations."""
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(build, eval_str=True).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+def options_of(spec: Spec, *makers: Callable[..., Any]) -> dict[str, Any]:
+    """The keyword-only options of ``makers`` with the spec's values converted to the types of their annotations."""
+    parameters = {name: parameter for maker in makers for name, parameter in _keywords(maker).items()}
     unknown = sorted(set(spec.options) - set(parameters))
     if unknown:
         allowed = ", ".join(parameters) or "none"
@@ -141,6 +152,11 @@ def options_of(build: Callable[..., Any], spec: Spec) -> dict[str, Any]:
         else:
             options[name] = parameter.default
     return options
+
+
+def _keywords(maker: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(maker, eval_str=True).parameters.items()
+    return {name: parameter for name, parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 def _typed(spec: Spec, name: str, text: str, wanted: Any) -> Any:

@@ -13,9 +13,12 @@ STAGES = ("pipeline", "extract", "fuse")
 FILES = sorted(path for stage in STAGES for path in (ROOT / stage).rglob("*.py"))
 # a plug-in imports its contract module, and nothing of the product beside it
 CONTRACTS = {
-    "extract/spatial": {"extract.stages", "pipeline.errors"},
-    "extract/temporal": {"extract.stages", "extract.weights", "pipeline.errors"},
-    "extract/samplers": {"extract.decode", "pipeline.errors"},
+    "extract/spatial": {"extract.stages", "extract.preprocess", "extract.weights", "pipeline.errors"},
+    "extract/temporal": {
+        *{"extract.stages", "extract.preprocess", "extract.weights", "pipeline.errors"},
+        *{"extract.networks.slowfast", "extract.networks.tea"},
+    },
+    "extract/samplers": {"extract.decode", "extract.scan", "pipeline.errors"},
     "fuse/pooling": {"pipeline.errors"},
     "fuse/temporal": {"pipeline.errors"},
     "fuse/fusion": {"pipeline.errors"},

@@ -84,7 +84,7 @@ def test_konvid_without_its_files_is_one_message_and_exit_code_2(tmp_path: Path)
     ("words", "message"),
     [
         (["vqa-extract"], "--dataset is missing"),
-        (["vqa-extract", "--dataset", "mos.csv", "--preset", "best"], "unknown preset 'best'; choose from offline"),
+        (["vqa-extract", "--dataset", "mos.csv", "--preset", "best"], "choose from baseline, offline, optimized"),
         (["vqa-extract", "--dataset", "mos.csv", "--spatial", "resnet51"], "unknown spatial 'resnet51'; choose from"),
         (["vqa-extract", "--dataset", "mos.csv", "--sampler", "uniform:frames=0"], "frames must be at least 1, not 0"),
         (["vqa-extract", "--dataset", "nowhere.csv"], "nowhere.csv does not exist"),
@@ -108,6 +108,15 @@ def test_a_dry_run_prints_the_options_and_does_nothing(clips: Path, tmp_path: Pa
     done = run("vqa-extract", "--dataset", clips / "mos.csv", "--preset", "offline", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0 and "spatial = efficientnet_lite0" in done.stdout and "6 videos" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_prints_what_a_preset_sets_for_both_stages(clips: Path, tmp_path: Path) -> None:
+    words = ["vqa-extract", "--dataset", clips / "mos.csv", "--preset", "baseline", "--dry-run"]
+    first, second = run(*words, cwd=tmp_path).stdout.split("vqa-fuse train")
+    assert "temporal = slowfast" in first and "sampler = clips:frames=32,rate=1" in first
+    assert "temporal = slowfast" in second and "fusion = concat" in second
+    plan = document(run(*words, "--json", cwd=tmp_path))
+    assert plan["extract"]["spatial"] == "resnet" and plan["fuse"]["fusion"] == "concat" and plan["videos"] == 6
 
 
 def test_data_check_counts_what_is_there(own_clips: Path) -> None:

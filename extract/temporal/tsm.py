@@ -1,48 +1,113 @@
 """Temporal Shift Module (Lin et al., ICCV 2019) inside a 2D network: neighbouring frames exchange channels.
 
-In a network of inverted residuals the shift stands before the first convolution of each block that has a skip, as in
-the published MobileNetV2. Without a video-trained checkpoint the 2D network's ImageNet weights are kept.
+The shift stands in the residual branch, before its first convolution: in every block of a ResNet (every second one from
+ResNet-101 on, as published), and in each inverted residual that has a skip, as in the published MobileNetV2. Without a
+video-trained checkpoint the 2D network's ImageNet weights are kept. ``weights=FILE`` also takes the authors'
+checkpoints (MIT-HAN-Lab/temporal-shift-module) for ``network=resnet50.a1_in1k`` and ``mobilenetv2_100``, with their
+preprocessing, 224 pixels bilinear; those with non-local blocks do not fit.
 
-Letters: T frames of one video, C channels, h and w of a map.
+Letters: F frames, F = B units of N frames, C channels, h and w of a map.
 """
+
+import warnings
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from extract.stages import Extractor, stage_maps
-from extract.weights import timm_network
+from extract.preprocess import Preprocessing
+from extract.stages import Extractor, each_frame, stage_maps
+from extract.weights import StateDict, digest, load_state, read_state, timm_network
 from pipeline.errors import require
 
-VERSION = 1
+VERSION = 2
 
 
-def build(*, network: str = "tf_efficientnet_lite0", n_div: int = 8, weights: str = "auto") -> Extractor:
+def build(
+    *, network: str = "tf_efficientnet_lite0", n_segment: int = 8, n_div: int = 8, weights: str = "auto"
+) -> Extractor:
+    """``n_segment``: frames of a unit; 2/``n_div`` of the channels move. Levels as of the timm network.
+
+    UsageError when the network has no block to shift in, or the weights cannot be had or do not fit.
+    """
+    require(n_segment >= 1, f"tsm: n_segment must be at least 1, not {n_segment}")
     require(n_div >= 2, f"tsm: n_div must be at least 2, not {n_div}: two parts of 1/n_div of the channels move")
-    model, preprocessing, digest = timm_network(network, weights)
+    state = {} if weights in ("auto", "wheel", "hub", "none") else read_state(Path(weights))
+    official = any(name.startswith("base_model.") for name in state)
+    with warnings.catch_warnings():
+        if official:
+            warnings.simplefilter("ignore")  # that weights are random: they are replaced below
+        model, preprocessing, weights_digest = timm_network(network, "none" if official else weights)
+    shifted = insert_shift(model, n_segment, n_div)
     require(
-        insert_shift(model, n_div) > 0,
-        f"tsm: {network} has no inverted-residual block with a skip; choose tf_efficientnet_lite0 or alike",
+        len(shifted) > 0,
+        f"tsm: {network} has neither residual blocks as in ResNets nor inverted residuals with a skip; "
+        "choose tf_efficientnet_lite0, mobilenetv2_100, resnet50.a1_in1k or alike",
     )
-    return Extractor(model, lambda frames: stage_maps(model, frames), preprocessing, digest, frames_mix=True)
+    if official:
+        named, marked = _timm_names(model, state)
+        require(
+            marked == shifted,
+            f"weights: {weights} was trained with shifts before {len(marked)} layers, which are not the {len(shifted)} "
+            f"residual branches of {network}: another network, or another place than 'blockres'",
+        )
+        load_state(model, named, weights)
+        weights_digest = digest(model.state_dict())
+        preprocessing = Preprocessing(224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    maps = each_frame(lambda frames: stage_maps(model, frames))
+    return Extractor(model, maps, preprocessing, weights_digest, unit_frames=n_segment)
 
 
-def insert_shift(network: nn.Module, n_div: int) -> int:
-    """Puts the shift before the first convolution of every inverted-residual block with a skip; how many it found."""
-    blocks = [
-        module for module in network.modules() if hasattr(module, "conv_pwl") and getattr(module, "has_skip", False)
-    ]
-    for block in blocks:
-        first = block.get_submodule("conv_pw")
-        first.register_forward_pre_hook(lambda _, inputs: (shift(inputs[0], n_div),))
-    return len(blocks)
+def insert_shift(network: nn.Module, n_segment: int, n_div: int) -> set[str]:
+    """Puts the shift before the first convolution of every residual branch; the names of those convolutions."""
+    stages = {name: list(getattr(network, name, [])) for name in ("layer1", "layer2", "layer3", "layer4")}
+    branches = set()
+    if all(blocks and all(hasattr(block, "conv1") for block in blocks) for blocks in stages.values()):
+        step = 2 if len(stages["layer3"]) >= 23 else 1
+        branches |= {f"{name}.{k}.conv1" for name, blocks in stages.items() for k in range(0, len(blocks), step)}
+    for name, block in network.named_modules():
+        if hasattr(block, "conv_pwl") and getattr(block, "has_skip", False):
+            branches.add(f"{name}.conv_pw" if hasattr(block, "conv_pw") else f"{name}.conv_exp")
+    for name in branches:
+        network.get_submodule(name).register_forward_pre_hook(lambda _, inputs: (shift(inputs[0], n_segment, n_div),))
+    return branches
 
 
-def shift(maps: Float[Tensor, "T C h w"], n_div: int) -> Float[Tensor, "T C h w"]:
+def shift(maps: Float[Tensor, "F C h w"], n_segment: int, n_div: int) -> Float[Tensor, "F C h w"]:
     """The first 1/n_div of the channels from the next frame, the second from the previous one, zeros at the ends."""
+    units = maps.unflatten(0, (-1, n_segment))
     fold = maps.shape[1] // n_div
-    shifted = torch.zeros_like(maps)
-    shifted[:-1, :fold] = maps[1:, :fold]
-    shifted[1:, fold : 2 * fold] = maps[:-1, fold : 2 * fold]
-    shifted[:, 2 * fold :] = maps[:, 2 * fold :]
-    return shifted
+    nothing = torch.zeros_like(units[:, :1])
+    later = torch.cat([units[:, 1:, :fold], nothing[:, :, :fold]], dim=1)
+    earlier = torch.cat([nothing[:, :, :fold], units[:, :-1, fold : 2 * fold]], dim=1)
+    return torch.cat([later, earlier, units[:, :, 2 * fold :]], dim=2).flatten(0, 1)
+
+
+def _timm_names(network: nn.Module, state: StateDict) -> tuple[StateDict, set[str]]:
+    """The authors' state dict under timm's names, and the layers that it wraps in a shift (``<layer>.net``).
+
+    ResNets have the same names in both; a MobileNetV2 is there one list of ``features`` and ``conv``s.
+    """
+    layers: dict[str, str] = {}
+    blocks = [
+        (f"blocks.{s}.{b}", block)
+        for s, stage in enumerate(getattr(network, "blocks", []))
+        for b, block in enumerate(stage)
+    ]
+    for number, (name, block) in enumerate(blocks, start=1):
+        own = [child for child, module in block.named_children() if list(module.parameters())]
+        # every third of theirs is an activation
+        layers |= {f"features.{number}.conv.{k + k // 2}": f"{name}.{child}" for k, child in enumerate(own)}
+    for number, (conv, norm) in ((0, ("conv_stem", "bn1")), (len(blocks) + 1, ("conv_head", "bn2"))):
+        layers |= {f"features.{number}.0": conv, f"features.{number}.1": norm}
+    named: StateDict = {}
+    shifted = set()
+    for name, tensor in state.items():
+        layer, _, leaf = name.removeprefix("base_model.").rpartition(".")
+        inner = layer.removesuffix(".net")
+        timm_layer = layers.get(inner, inner)
+        named[f"{timm_layer}.{leaf}"] = tensor
+        if inner != layer:
+            shifted.add(timm_layer)
+    return named, shifted

@@ -1,0 +1,118 @@
+"""Frames that together show most of what is in the video (facility location).
+
+Greedy cover: each next frame is the one that adds most to how well all frames are stood for, F(S) = the sum over frames
+v of the largest similarity(v, s in S). Greedy reaches at least 1 - 1/e of the best F (Nemhauser et al., 1978; for
+summaries of videos: Gygli et al., CVPR 2015). The other usual cover, k-centres, goes for outliers: a single black frame
+would always be chosen. With ``importance=RUN`` the gain of a frame is multiplied by the attention that a run of stage
+two has learnt.
+
+Letters: N frames in the video, M candidates, D numbers that describe a candidate.
+"""
+
+import csv
+import hashlib
+from functools import lru_cache
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from extract.decode import Video
+from extract.scan import describe, scan
+from pipeline.errors import UsageError, VideoError, require
+
+VERSION = 1
+CANDIDATES = 512  # of a longer video only every second, third, … frame is one
+SIDE = 64  # pixels of a candidate's shorter side
+SPREAD = 0.05  # of similarity, lost from the video's start to its end: what looks alike is covered evenly in time
+
+Curve = tuple[Float64[np.ndarray, " frames"], Float64[np.ndarray, " frames"]]  # seconds, importance
+
+
+def build(*, frames: int = 8, importance: str = "none") -> "Content":
+    """``importance``: ``none``, or the folder of a run that was trained with ``--temporal-encoder attention``.
+
+    UsageError where that folder has no usable attention.csv.
+    """
+    most = CANDIDATES // 2  # that many candidates there are in any longer video
+    require(1 <= frames <= most, f"content: frames must be 1 to {most}, not {frames}")
+    return Content(frames, importance)
+
+
+class Content:
+    """``digest``, only with importance: of the file it is read from, 16 hexadecimal digits of the SHA-256."""
+
+    def __init__(self, frames: int, run: str) -> None:
+        self.frames, self.run = frames, run
+        self.curves: dict[str, Curve] | None = None
+        if run != "none":
+            data = _attention(run)
+            self.digest = hashlib.sha256(data).hexdigest()[:16]
+            self.curves = _curves(data, run)
+
+    def __call__(self, video: Video) -> Int64[np.ndarray, " frames"]:
+        """In temporal order. A video of no more frames than asked for gives those of ``uniform``, which are all.
+
+        All frames are decoded once; at most `CANDIDATES` descriptions are kept. VideoError where the run does not know
+        ``video.id``.
+        """
+        length = len(video)
+        weight = self.importance(video)
+        if length <= self.frames:
+            return (np.arange(self.frames) * 2 + 1) * length // (2 * self.frames)
+        every = -(-length // CANDIDATES)
+        seen = {number: describe(small) for number, small in scan(video, SIDE, every)}
+        if not seen:
+            raise VideoError("could not be decoded: none of its frames")
+        numbers = np.array(list(seen))
+        time = video.timestamps[numbers] / (video.timestamps[-1] or 1.0)
+        chosen = cover(np.stack(list(seen.values())), time, weight[numbers], self.frames)
+        return np.sort(np.resize(numbers[chosen], self.frames))
+
+    def importance(self, video: Video) -> Float64[np.ndarray, " N"]:
+        """At every frame, linear between the moments that the run looked at; 1 without a run."""
+        if self.curves is None:
+            return np.ones(len(video))
+        if video.id not in self.curves:
+            how = "train it on features of this video too, or sample with importance=none"
+            raise VideoError(f"the run {self.run} has learnt no importance for {video.id!r}; {how}")
+        return np.interp(video.timestamps, *self.curves[video.id])
+
+
+def cover(
+    described: Float64[np.ndarray, "M D"], time: Float64[np.ndarray, " M"], weight: Float64[np.ndarray, " M"], most: int
+) -> Int64[np.ndarray, " _"]:
+    """Places of at most ``most`` candidates, the greatest gain first, of equals the earliest; ``time`` is 0 to 1."""
+    similarity = described @ described.T - SPREAD * abs(time[:, None] - time)
+    covered = np.zeros(len(time))
+    chosen: list[int] = []
+    for _ in range(min(most, len(time))):
+        # rounded: sums may differ in their last digits between machines
+        gain = (np.maximum(similarity - covered, 0).sum(axis=1) * weight / (weight.max() or 1.0)).round(9)
+        gain[chosen] = -1.0
+        chosen.append(int(gain.argmax()))
+        covered = np.maximum(covered, similarity[chosen[-1]])
+    return np.array(chosen)
+
+
+def _attention(run: str) -> bytes:
+    try:
+        return (Path(run) / "attention.csv").read_bytes()
+    except OSError:
+        how = "give a run of vqa-fuse train --temporal-encoder attention"
+        raise UsageError(f"content: importance={run}: {run} is no folder with an attention.csv; {how}") from None
+
+
+@lru_cache(maxsize=1)
+def _curves(data: bytes, run: str) -> dict[str, Curve]:
+    found: dict[str, list[tuple[float, float]]] = {}
+    try:
+        for row in csv.DictReader(StringIO(data.decode())):
+            found.setdefault(row["id"], []).append((float(row["timestamp"]), float(row["importance"])))
+        curves = {name: np.array(sorted(points)).T for name, points in found.items()}
+        usable = all(np.isfinite(curve).all() and curve[1].min() >= 0 for curve in curves.values())
+    except (ValueError, KeyError, TypeError):
+        usable = False
+    require(usable, f"content: importance={run}: its attention.csv is damaged; train the run again")
+    return {name: (curve[0], curve[1]) for name, curve in curves.items()}

@@ -1,0 +1,36 @@
+"""Attention over the frames: a small network weighs each frame, and the weights add up to one.
+
+Ilse et al., "Attention-based deep multiple instance learning", ICML 2018: softmax over t of v · tanh(U token_t). Not
+gated. What it attends to is saved with a run (attention.csv), and the sampler ``content`` can be told to use it.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from pipeline.errors import require
+
+VERSION = 1
+
+
+def build(channels: int, *, hidden: int = 32) -> "Attention":
+    """``channels`` of a token; ``hidden`` units of the network that weighs a frame."""
+    require(hidden >= 1, f"attention: hidden must be at least 1, not {hidden}")
+    return Attention(channels, hidden)
+
+
+class Attention(nn.Module):
+    """A temporal encoder that has `weights` too: see `QualityModel.attention`."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.out_channels = channels
+        # no bias at the end: softmax would not see it
+        self.score = nn.Sequential(nn.Linear(channels, hidden), nn.Tanh(), nn.Linear(hidden, 1, bias=False))
+
+    def weights(self, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+        """How much each frame counts: above 0, 1 in all for a video, and 0 where ``mask`` says that there is none."""
+        return self.score(tokens).squeeze(-1).masked_fill(~mask, -torch.inf).softmax(dim=1)
+
+    def forward(self, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B C"]:
+        return torch.einsum("btc,bt->bc", tokens, self.weights(tokens, mask))

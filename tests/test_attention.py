@@ -1,0 +1,225 @@
+"""Attention over the frames: its weights, what it learns, what a run saves of it, and who reads that.
+
+Letters: B videos, T frames, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extract.decode import Video
+from extract.samplers import content
+from fuse.data import Dataset, load_dataset
+from fuse.losses import parse_loss
+from fuse.model import Head
+from fuse.options import TrainOptions
+from fuse.protocols import splits
+from fuse.temporal.attention import build
+from fuse.train import attention_table, train_run, train_split
+from pipeline import cache as cached
+from pipeline import records
+from pipeline.datasets import Manifest
+from pipeline.errors import UsageError
+
+QUICK = TrainOptions(fusion="concat", temporal_encoder="attention", epochs=6, protocol="random:n=3")
+FRAMES, COLUMNS, CONTENTS, VERSIONS = 6, 8, 20, 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """The tensors are so small that a second thread only waits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# --- the encoder ---
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=5), st.integers(1, 40), st.integers(0, 100))
+def test_weights_are_shares_of_the_frames_that_are_there(lengths: list[int], hidden: int, seed: int) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = build(5, hidden=hidden)
+        tokens = 10 * torch.randn(len(lengths), 7, 5)
+    mask = torch.arange(7) < torch.tensor(lengths)[:, None]
+    with torch.inference_mode():
+        weights = encoder.weights(tokens, mask)
+        vectors = encoder(tokens, mask)
+    assert (weights[mask] > 0).all() and not weights[~mask].any()
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(len(lengths)))
+    torch.testing.assert_close(vectors, (tokens * weights[..., None]).sum(dim=1))
+    for row, length in enumerate(lengths):
+        if length == 1:
+            torch.testing.assert_close(vectors[row], tokens[row, 0])
+
+
+def test_frames_that_are_alike_count_alike() -> None:
+    tokens = torch.ones(1, 4, 3)
+    torch.testing.assert_close(build(3).weights(tokens, torch.ones(1, 4, dtype=torch.bool)), torch.full((1, 4), 0.25))
+
+
+def test_a_network_without_units_is_refused() -> None:
+    with pytest.raises(UsageError, match="hidden must be at least 1, not 0"):
+        build(8, hidden=0)
+
+
+# --- a cache in which one frame of each video tells its quality, and is marked ---
+
+
+def telling(row: int) -> int:
+    return row * 5 % 3
+
+
+def length_of(row: int) -> int:
+    return FRAMES - row % 3
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    cache = tmp_path_factory.mktemp("cache")
+    generator = np.random.default_rng(0)
+    count = CONTENTS * VERSIONS
+    mos = 3 + 0.6 * generator.normal(size=count)
+    ids = [f"00{row}" if row % 2 else f'clip "{row}", second' for row in range(count)]
+    groups = [f"content {row // VERSIONS}" for row in range(count)]
+    paths = [f"{row}.mp4" for row in range(count)]
+    columns = {"id": ids, "path": paths, "mos": mos, "mos_std": np.nan, "group": groups, "split": ""}
+    manifest = Manifest("toy", "toy", "opinion", (1.0, 5.0), pd.DataFrame(columns))
+    records.save_manifest(cache, manifest)
+    for kind in ("spatial", "temporal"):
+        identity = {"kind": kind, "extractor": f"{kind}net", "sampler": "uniform:frames=6"}
+        path = cached.track_path(cache, "toy", "uniform:frames=6", f"{kind}net", identity)
+        with cached.write_track(path, identity, {"manifest": manifest.digest}) as track:
+            for row, video_id in enumerate(ids):
+                length = length_of(row)
+                values = generator.normal(size=(length, COLUMNS))
+                values[telling(row), 0] = 6
+                values[telling(row), 4:] = 2 * (mos[row] - 3) / 0.6
+                index = np.arange(length)
+                features = cached.VideoFeatures({"last/mean": values}, index, index / 3, {"source_digest": "none"})
+                track.write(video_id, features)
+    return load_dataset(cache, None, None, None)
+
+
+@pytest.fixture(scope="module")
+def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "attention"
+    train_run(data, replace(QUICK, epochs=120), folder)
+    return folder
+
+
+def table(run: Path) -> pd.DataFrame:
+    return pd.read_csv(run / "attention.csv", dtype={"id": str})
+
+
+def test_a_run_saves_what_it_attends_to(run: Path, data: Dataset) -> None:
+    saved = table(run)
+    assert list(saved.columns) == ["id", "timestamp", "spatial", "temporal", "importance"]
+    assert list(saved["id"].unique()) == list(data.manifest.rows["id"])
+    for row, video_id in enumerate(data.manifest.rows["id"]):
+        frames = saved[saved["id"] == video_id]
+        assert np.array_equal(frames["timestamp"], np.arange(length_of(row)) / 3)
+        for stream in ("spatial", "temporal", "importance"):
+            assert (frames[stream] > 0).all()
+            assert frames[stream].sum() == pytest.approx(1, abs=1e-12)
+    assert saved["importance"].to_numpy() == pytest.approx((saved["spatial"] + saved["temporal"]) / 2)
+
+
+def test_attention_finds_the_frames_that_tell_the_quality(run: Path, data: Dataset) -> None:
+    saved, found = table(run), []
+    for row, video_id in enumerate(data.manifest.rows["id"]):
+        importance = saved[saved["id"] == video_id]["importance"].to_numpy()
+        found.append((importance[telling(row)], np.delete(importance, telling(row)).max()))
+    marked, others = np.array(found).T
+    assert (marked > others).mean() > 0.9
+    assert marked.mean() > 1.2 * others.mean()
+
+
+def test_attention_is_of_the_splits_that_tested_a_video(data: Dataset, tmp_path: Path) -> None:
+    train_run(data, QUICK, tmp_path)
+    head, loss = Head.of(QUICK), parse_loss(QUICK.loss)
+    divided = splits(QUICK.protocol, data.manifest.rows, QUICK.seed)[1]
+    weights: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for split in divided:
+        train_split(data, split, head, loss, QUICK.epochs, weights)
+    saved, seen = table(tmp_path), set()
+    for row, video_id in enumerate(data.manifest.rows["id"]):
+        tested = [number for number, split in enumerate(divided) if row in split.test]
+        seen.add(len(tested))
+        used = tested or range(len(divided))
+        for stream, name in enumerate(("spatial", "temporal")):
+            expected = np.mean([weights[number][stream][row].numpy() for number in used], axis=0)
+            frames = saved[saved["id"] == video_id][name]
+            assert frames.to_numpy() == pytest.approx(expected[: length_of(row)], abs=1e-6)
+    assert {0, 1} <= seen, "some videos were in no test part, some in one"
+
+
+def test_attention_of_a_track_with_other_times_counts_for_the_nearest_frame(data: Dataset) -> None:
+    count, longest = data.temporal.mask.shape
+    late = replace(data, temporal=replace(data.temporal, timestamp=data.temporal.timestamp + 0.3))
+    equal = torch.full((count, longest), 0.0).masked_fill(data.spatial.mask, 1.0)
+    equal /= equal.sum(dim=1, keepdim=True)
+    divided = splits("random:n=1", data.manifest.rows)[1]
+    saved = attention_table(late, divided, [(equal, equal)])
+    # frames are a third of a second apart: the one 0.3 s late stands for its follower, the last for itself
+    assert saved["temporal"][:FRAMES].tolist() == pytest.approx([0, *[1 / FRAMES] * (FRAMES - 2), 2 / FRAMES])
+    assert saved.groupby("id")["temporal"].sum().to_numpy() == pytest.approx(1)
+    assert saved["spatial"][:FRAMES].tolist() == pytest.approx([1 / FRAMES] * FRAMES)
+
+
+def test_saving_attention_changes_no_prediction(data: Dataset) -> None:
+    split = splits(QUICK.protocol, data.manifest.rows, QUICK.seed)[1][0]
+    for encoder in ("mean", "attention"):
+        head = Head.of(replace(QUICK, temporal_encoder=encoder))
+        weights: list[tuple[torch.Tensor, torch.Tensor]] = []
+        plain = train_split(data, split, head, parse_loss(QUICK.loss), QUICK.epochs)
+        looked = train_split(data, split, head, parse_loss(QUICK.loss), QUICK.epochs, weights)
+        assert np.array_equal(plain[0], looked[0]) and plain[1] == looked[1]
+        assert bool(weights) == (encoder == "attention")
+
+
+def test_a_run_without_attention_saves_none_and_keeps_no_older_one(data: Dataset, tmp_path: Path) -> None:
+    short = replace(QUICK, epochs=3, protocol="random:n=1")
+    train_run(data, short, tmp_path)
+    assert (tmp_path / "attention.csv").is_file()
+    train_run(data, replace(short, temporal_encoder="mean"), tmp_path)
+    assert not (tmp_path / "attention.csv").exists()
+
+
+# --- who reads it ---
+
+
+class Still(SimpleNamespace):
+    """A video as far as importance looks at it."""
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+
+Video.register(Still)
+
+
+def test_the_content_sampler_reads_what_a_run_has_learnt(run: Path, data: Dataset) -> None:
+    sampler, saved = content.build(importance=str(run)), table(run)
+    for row in (0, 7, 20):
+        video_id = data.manifest.rows["id"][row]
+        # twice as many frames as the run looked at, of the same seconds
+        video = Still(id=video_id, timestamps=np.arange(2 * length_of(row)) / 6)
+        importance = sampler.importance(video)
+        expected = saved[saved["id"] == video_id]["importance"].to_numpy()
+        assert importance[::2] == pytest.approx(expected, abs=1e-12)
+        assert importance[1:-1:2] == pytest.approx((expected[1:] + expected[:-1]) / 2, abs=1e-12)
+    assert content.build(importance=str(run)).digest == sampler.digest
