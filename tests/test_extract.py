@@ -85,14 +85,20 @@ def test_another_sampler_never_reads_or_writes_the_same_file(clips: Path, tmp_pa
         extract(clips, tmp_path, temporal=(), sampler="uniform:frames=2")
 
 
-def test_the_same_weights_from_a_file_are_the_same_track(clips: Path, tmp_path: Path) -> None:
-    first = extract(clips, tmp_path / "cache", temporal=())
-    network = spec.resolve("extract.spatial", "efficientnet_lite0").build().network
-    torch.save(network.state_dict(), tmp_path / "copy.pth")
-    second = extract(
-        clips, tmp_path / "cache", spatial=f"efficientnet_lite0:weights={tmp_path / 'copy.pth'}", temporal=()
-    )
-    assert second["tracks"] == first["tracks"] and second["skipped"] == 6
+def test_the_same_weights_in_two_files_are_one_track_and_random_ones_are_named(clips: Path, tmp_path: Path) -> None:
+    text = "efficientnet:variant=b0,weights=none"
+    with pytest.warns(UserWarning, match="random weights"):
+        random = extract(clips, tmp_path / "cache", spatial=text, temporal=())
+    with pytest.warns(UserWarning, match="random weights"):
+        network = spec.resolve("extract.spatial", text).build().network
+    outcomes = []
+    for name in ("one.pth", "two.pth"):
+        torch.save(network.state_dict(), tmp_path / name)
+        text = f"efficientnet:variant=b0,weights={tmp_path / name}"
+        outcomes.append(extract(clips, tmp_path / "cache", spatial=text, temporal=()))
+    assert outcomes[1]["tracks"] == outcomes[0]["tracks"] and outcomes[1]["skipped"] == 6
+    assert Path(outcomes[0]["tracks"][0]).name.startswith("efficientnet:variant=b0-")
+    assert Path(random["tracks"][0]).name.startswith("efficientnet:variant=b0,weights=none-")
 
 
 def test_a_new_track_is_added_and_the_others_are_left_alone(clips: Path, tmp_path: Path) -> None:
