@@ -18,9 +18,8 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from extract.options import PRECISIONS, RUNTIMES
-from extract.run import BATCH_FRAMES
-from extract.runtime import CONVERTED_FROM, Forward, Network, Runtime, choose_device
+from extract.options import BATCH_FRAMES, CONVERTED_FROM, PRECISIONS, RUNTIMES
+from extract.runtime import Forward, Network, Runtime, choose_device
 from extract.stages import Extractor
 from pipeline import spec
 from pipeline.errors import UsageError

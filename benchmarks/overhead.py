@@ -19,8 +19,8 @@ import torch
 
 from extract.decode import open_video
 from extract.lanes import Lane
-from extract.options import RUNTIMES, ExtractOptions
-from extract.run import BATCH_FRAMES, extract_dataset, plan_tracks
+from extract.options import BATCH_FRAMES, RUNTIMES, ExtractOptions
+from extract.run import extract_dataset, plan_tracks
 from extract.runtime import Runtime
 from pipeline import presets, spec
 from pipeline.datasets import Manifest, load_manifest

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from extract.options import DECODERS, PRECISIONS, RUNTIMES, ExtractOptions
+from extract.options import BATCH_FRAMES, CONVERTED_FROM, DECODERS, PRECISIONS, RUNTIMES, ExtractOptions
 from pipeline import console, presets, spec
 from pipeline.errors import DONE, SOME_FAILED, UsageError
 
@@ -35,18 +35,30 @@ DEFAULTS = ExtractOptions()
 @click.option(
     "--cache", type=click.Path(path_type=Path), default=Path("cache"), show_default=True, help="Where features go."
 )
-@click.option("--decoder", type=click.Choice(DECODERS), help="decord where it installs, else PyAV [default: auto].")
-@click.option("--device", help="auto, cpu, cuda or cuda:N [default: auto].")
+@click.option(
+    "--decoder",
+    type=click.Choice(DECODERS),
+    help=f"auto: decord where it installs, else PyAV [default: {DEFAULTS.decoder}].",
+)
+@click.option("--device", help=f"auto, cpu, cuda or cuda:N [default: {DEFAULTS.device}].")
 @click.option("--precision", type=click.Choice(PRECISIONS), help=f"Of the networks [default: {DEFAULTS.precision}].")
 @click.option(
     "--runtime",
     type=click.Choice(RUNTIMES),
-    help="What runs them; auto: OpenVINO on a CPU where installed, else torch.",
+    help=f"What runs them. auto: OpenVINO on a CPU for {CONVERTED_FROM} videos or more, where it is installed, "
+    f"else torch [default: {DEFAULTS.runtime}].",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(min=0), help="Frames in one pass; 0: 8 on a CPU, 64 on a GPU [default: 0]."
+    "--batch-size",
+    type=click.IntRange(0, 4096),
+    help=f"Frames in one pass; 0 is {BATCH_FRAMES['cpu']} on a CPU, {BATCH_FRAMES['cuda']} on a GPU "
+    f"[default: {DEFAULTS.batch_size}].",
 )
-@click.option("--workers", type=click.IntRange(min=0), help="Decoding processes; 0 is one per two cores [default: 0].")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help=f"Decoding processes; 0 is one per two cores [default: {DEFAULTS.workers}].",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N videos.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done with which options, and stop.")
 @click.option(
@@ -89,6 +101,7 @@ def command(
 
     manifest = load_manifest(dataset, root)
     if dry_run:
+        check_specs(options)
         plan = {
             "dataset": manifest.name,
             "videos": len(manifest.rows[: options.limit]),
@@ -117,6 +130,14 @@ def print_plugins() -> None:
     ]:
         width = max(map(len, found), default=0)
         click.echo(f"{title}\n" + "".join(f"  {name:<{width}}  {line}\n" for name, line in found.items()))
+
+
+def check_specs(options: ExtractOptions) -> None:
+    """UsageError for a spec that cannot be; loads no weights."""
+    spec.resolve("extract.samplers", options.sampler).build()
+    spec.resolve("extract.spatial", options.spatial).shared()
+    for text in options.temporal:
+        spec.resolve("extract.temporal", text).shared()
 
 
 def print_plan(plan: dict[str, Any]) -> None:

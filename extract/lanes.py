@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -22,7 +21,7 @@ from torch import Tensor
 from extract.options import View
 from extract.preprocess import Geometry
 from extract.reader import Opened
-from extract.runtime import Runtime
+from extract.runtime import Runtime, preprocessings
 from extract.stages import Extractor
 from pipeline.cache import VideoFeatures
 
@@ -82,6 +81,7 @@ class Job:
     def features(self, lane: Lane, attributes: dict[str, object]) -> VideoFeatures:
         """What a lane found of this video, once it is `complete`."""
         parts = [part for part in self._parts[lane] if part is not None]
+        assert len(parts) == len(self._parts[lane]), "a video is asked for before it is complete"
         frames = lane.rows(self.opened, len(next(iter(parts[0].values()))))
         arrays = {name: np.concatenate([part[name] for part in parts])[: len(frames)] for name in parts[0]}
         timestamp = self.opened.timestamp[np.searchsorted(self.opened.distinct, frames)]
@@ -96,9 +96,9 @@ class Lane:
     """One extractor with its batch."""
 
     def __init__(self, extractor: Extractor, view: View, runtime: Runtime, batch_frames: int) -> None:
-        sizes = view.resolutions or (extractor.preprocessing.size,)
-        self.preprocessings = [replace(extractor.preprocessing, size=size, fit=view.fit) for size in sizes]
-        self._unit, self._of_clips = extractor.unit_frames, extractor.of_clips
+        self.preprocessings = preprocessings(extractor, view)
+        self.of_clips, self.runtime = extractor.of_clips, runtime.name
+        self._unit = extractor.unit_frames
         self._most = max(1, batch_frames // self._unit)
         self._forward = [runtime.load(extractor, p, view.grid, self._most) for p in self.preprocessings]
         shapes = [(self._most * self._unit, p.size, p.size, 3) for p in self.preprocessings]
@@ -108,7 +108,7 @@ class Lane:
 
     def units(self, opened: Opened) -> Int64[np.ndarray, "units N"]:
         """Which frames make each unit; the last is filled up with the last frame."""
-        if self._of_clips:
+        if self.of_clips:
             return opened.index
         frames = opened.index[:, 0]  # of a clip, its first frame
         missing = -len(frames) % self._unit
@@ -116,9 +116,11 @@ class Lane:
 
     def rows(self, opened: Opened, rows_a_unit: int) -> Int64[np.ndarray, " T"]:
         """The frame that each row of features is of; of several, the first."""
-        if self._of_clips:
-            return opened.index[:, :: self._unit // rows_a_unit].reshape(-1)
-        return opened.index[:, 0]
+        assert self._unit % rows_a_unit == 0, "an extractor's rows share the frames of a unit evenly"
+        share = self._unit // rows_a_unit
+        rows = self.units(opened)[:, ::share].reshape(-1)
+        # without those of the frames that fill up the last unit
+        return rows if self.of_clips else rows[: -(-len(opened.index) // share)]
 
     def add(self, job: Job, unit: int, frames: list[int], seconds: Seconds) -> None:
         """Puts a unit into the batch, and runs the batch when it is full."""

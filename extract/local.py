@@ -6,15 +6,13 @@ Another engine (many machines) is another function of this signature: `extract/r
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from extract.lanes import Job, Lane, Seconds, timed
-from extract.options import ExtractOptions
-from extract.reader import Decoded, Incoming, read_all
+from extract.reader import Decoded, Incoming, Order, read_all
 from pipeline.cache import VideoFeatures
 from pipeline.errors import VideoError
 
@@ -45,12 +43,14 @@ class Failed:
 
 
 def extract_locally(
-    todo: list[Todo], lanes: list[Lane], options: ExtractOptions, seconds: Seconds
+    todo: list[Todo], lanes: dict[int, Lane], order: Order, workers: int, seconds: Seconds
 ) -> Generator[Extracted | Failed, None, None]:
-    """Gives every video of ``todo`` back, in about their order: frames of neighbours share batches."""
-    workers = options.workers or min(8, max(1, (os.cpu_count() or 1) // 2))
-    videos = read_all([(video.id, video.path) for video in todo], options.sampler, options.decoder, workers)
-    under_way: deque[tuple[Job, Decoded, list[int]]] = deque()
+    """Gives every video of ``todo`` back as soon as it is whole: frames of neighbours share batches.
+
+    ``lanes``: by the numbers of their tracks. ``workers``: decoding processes, 0 for one per two cores.
+    """
+    videos = read_all([(video.id, video.path) for video in todo], order, workers or default_workers())
+    under_way: list[tuple[Job, Decoded, list[int]]] = []
     with closing(videos):  # and with it the decoding processes, whatever ends the run
         for video, incoming in zip(todo, videos, strict=True):
             try:
@@ -59,12 +59,18 @@ def extract_locally(
                 yield Failed(video.id, str(error))
                 continue
             under_way.append((job, decoded, video.tracks))
-            while under_way and under_way[0][0].complete:
-                yield _extracted(*under_way.popleft(), lanes)
-    for lane in lanes:
+            # not in their order: one may wait long for its batch to fill, where it alone lacks a track
+            for whole in [item for item in under_way if item[0].complete]:
+                under_way.remove(whole)
+                yield _extracted(*whole, lanes)
+    for lane in lanes.values():
         lane.flush(seconds)
     for job, decoded, tracks in under_way:
         yield _extracted(job, decoded, tracks, lanes)
+
+
+def default_workers() -> int:
+    return min(8, max(1, (os.cpu_count() or 1) // 2))
 
 
 def _receive(incoming: Incoming, lanes: list[Lane], seconds: Seconds) -> tuple[Job, Decoded]:
@@ -83,7 +89,7 @@ def _receive(incoming: Incoming, lanes: list[Lane], seconds: Seconds) -> tuple[J
     return job, decoded
 
 
-def _extracted(job: Job, decoded: Decoded, tracks: list[int], lanes: list[Lane]) -> Extracted:
+def _extracted(job: Job, decoded: Decoded, tracks: list[int], lanes: dict[int, Lane]) -> Extracted:
     opened = job.opened
     attributes = {
         "source_digest": opened.source.digest,
@@ -98,5 +104,7 @@ def _extracted(job: Job, decoded: Decoded, tracks: list[int], lanes: list[Lane])
         "damage": opened.damage,
         "seconds": decoded.seconds,
     }
-    features = {number: job.features(lanes[number], attributes) for number in tracks}
-    return Extracted(job.id, features, opened.index.size, opened.damage)
+    features = {
+        number: job.features(lanes[number], {**attributes, "runtime": lanes[number].runtime}) for number in tracks
+    }
+    return Extracted(job.id, features, len(opened.distinct), opened.damage)

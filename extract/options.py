@@ -10,14 +10,15 @@ DECODERS = ("auto", "decord", "pyav")
 PRECISIONS = ("fp32", "bf16", "fp16")
 RUNTIMES = ("auto", "torch", "openvino")
 FITS = ("crop", "pad", "stretch")
+BATCH_FRAMES = {"cpu": 8, "cuda": 64}  # of one forward pass
+CONVERTED_FROM = 32  # videos of a dataset from which converting networks for OpenVINO pays (docs/experiments.md)
 
 
 @dataclass(frozen=True)
 class ExtractOptions:
     """``spatial``, ``temporal`` and ``sampler`` are specs.
 
-    ``workers`` 0 means one decoding process per two cores, 1 to 8; ``batch_size`` is in frames, 0 means 8 on a CPU and
-    64 on a GPU.
+    ``workers`` 0 means one decoding process per two cores, 1 to 8; ``batch_size`` is in frames, 0 means `BATCH_FRAMES`.
     """
 
     spatial: str = "efficientnet"
@@ -49,7 +50,7 @@ class View:
 def view(*, fit: str = "crop", grid: int = 0, resolutions: str = "auto") -> View:
     """UsageError for a value that cannot be."""
     require(fit in FITS, f"unknown fit {fit!r}; choose from {', '.join(FITS)}")
-    require(grid >= 0, f"grid must be 0 (none) or the side of the stored maps of c5, as in grid=4, not {grid}")
+    require(0 <= grid <= 64, f"grid must be 0 (none) or the side of the stored maps of c5, as in grid=4, not {grid}")
     sides = [] if resolutions == "auto" else resolutions.split("+")
     require(
         all(side.isdecimal() and 32 <= int(side) <= 4096 for side in sides) and len(set(sides)) == len(sides),

@@ -29,13 +29,27 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from extract.decode import open_video
 from extract.ring import POLL_S, Memory, Ring
 from pipeline import spec
-from pipeline.errors import VideoError
+from pipeline.errors import UsageError, VideoError
 
 # a decoder that gives nothing for longer than this is taken to hang: a fixed time and one per megabyte
 TIMEOUT_S = 120.0
 TIMEOUT_S_PER_MB = 1.0
 RINGS_BYTES = 256 << 20  # frames on their way, of all videos together
+AT_ONCE = 16  # frames given at once: resized they may be larger than the video's own
 TASKS_A_WORKER = 500  # then a new process takes its place: decord's memory grows over many files
+
+
+@dataclass(frozen=True)
+class Order:
+    """What decoding processes are asked for: specs; ``clips`` false where the first frame of each is enough.
+
+    ``sampler_digest`` is that of the file that the sampler reads, if it does, when the run began.
+    """
+
+    sampler: str
+    decoder: str
+    clips: bool = True
+    sampler_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,10 +114,10 @@ class Incoming:
     """A video as the main process receives it: `opened`, then `frames` to the end, then `decoded`."""
 
     id: str
-    path: Path
-    _future: ProcessFuture
     memory: Memory
+    _future: ProcessFuture
     _room: int
+    _patience: float  # seconds without a sign of life
     _killed: bool = False
 
     def opened(self) -> Opened:
@@ -126,7 +140,7 @@ class Incoming:
         missing = len(self._opened.distinct)
         while missing:
             self._wait(lambda: len(self._ring.take()[0]) > 0)
-            rows, pixels = self._ring.take()
+            rows, pixels = (items[:AT_ONCE] for items in self._ring.take())
             if not len(rows):
                 break
             yield self._opened.distinct[rows], pixels
@@ -136,12 +150,16 @@ class Incoming:
     def decoded(self) -> Decoded:
         """Waits for the worker's end; VideoError says what it ended with."""
         try:
-            decoded: Decoded = self._future.result(timeout=_timeout(self.path))
+            decoded: Decoded = self._future.result(timeout=self._patience)
             return decoded
+        except (VideoError, UsageError):
+            raise
         except FutureTimeout:
             raise self._hung() from None
         except ProcessExpired as error:
             raise VideoError(f"the decoder crashed (exit code {error.exitcode})") from None
+        except Exception as error:  # noqa: BLE001  whatever a file can do to a decoder costs that file alone
+            raise VideoError(f"the decoder failed ({type(error).__name__}: {error})") from None
 
     def _wait(self, ready: Callable[[], bool]) -> None:
         """Until ``ready`` or the worker has ended; VideoError when it gives no sign of life for too long."""
@@ -149,22 +167,20 @@ class Incoming:
         while not ready() and not self._future.done():
             if self._ring.progress != progress:
                 quiet, progress = time.monotonic(), self._ring.progress
-            if time.monotonic() - quiet > _timeout(self.path):
+            if time.monotonic() - quiet > self._patience:
                 raise self._hung()
             time.sleep(POLL_S)
 
     def _hung(self) -> VideoError:
         self._killed = self._future.cancel()  # another process takes its place
-        return VideoError(f"the decoder hung: stopped after {_timeout(self.path):.0f} s")
+        return VideoError(f"the decoder hung: stopped after {self._patience:.0f} s")
 
-    def abandon(self) -> bool:
-        """Kills the worker unless it has ended; whether it had to be killed."""
+    def end(self) -> bool:
+        """Kills the worker unless it has ended; whether it was killed."""
         return self._killed or (not self._future.done() and self._future.cancel())
 
 
-def read_all(
-    videos: Sequence[tuple[str, Path]], sampler: str, decoder: str, workers: int
-) -> Generator[Incoming, None, None]:
+def read_all(videos: Sequence[tuple[str, Path]], order: Order, workers: int) -> Generator[Incoming, None, None]:
     """Decodes ``videos`` (id, path) in ``workers`` processes, ahead of who takes them, and gives them in order.
 
     A video must be done with before the next is asked for.
@@ -185,11 +201,12 @@ def read_all(
             while todo or waiting:
                 while todo and free:
                     memory, (name, path) = free.popleft(), todo.popleft()
-                    future = pool.schedule(decode_into, (memory.path, room, name, path, sampler, decoder))
-                    waiting.append(Incoming(name, path, future, memory, room))
+                    future = pool.schedule(decode_into, (memory.path, room, name, path, order))
+                    waiting.append(Incoming(name, memory, future, room, _patience(path)))
                 incoming = waiting.popleft()
                 yield incoming
-                if incoming.abandon():  # its process may still write a little before it is gone
+                if incoming.end():  # it may still write a little before it is gone
+                    incoming.memory.close()
                     free.append(memories.enter_context(closing(Memory())))
                 else:
                     incoming.memory.clear()
@@ -199,16 +216,20 @@ def read_all(
             raise
 
 
-def decode_into(memory: str, room: int, name: str, path: Path, sampler: str, decoder: str) -> Decoded:
+def decode_into(memory: str, room: int, name: str, path: Path, order: Order) -> Decoded:
     """In a worker: opens a video, chooses frames, decodes them into ``memory``; VideoError where it cannot be used."""
     start, parent = time.perf_counter(), os.getppid()
-    choose = _sampler(sampler)
+    choose = _sampler(order.sampler)
+    if getattr(choose, "digest", "") != order.sampler_digest:
+        raise VideoError(f"what the sampler {order.sampler} reads has changed since the run began; run it again")
     source = Source.of(path)
     ring = Ring(memory)
-    with open_video(path, decoder) as video:
+    with open_video(path, order.decoder) as video:
         video.id, video.alive = name, ring.beat
         index = np.asarray(choose(video), np.int64)
-        index = index.reshape(len(index), -1)
+        if not index.size:
+            raise VideoError(f"the sampler {order.sampler} chose no frame")
+        index = index.reshape(len(index), -1)[:, : None if order.clips else 1]
         distinct = np.unique(index)
         timestamp = video.timestamps[distinct]
         opened = Opened(
@@ -235,8 +256,8 @@ def _sampler(text: str) -> Any:
     return spec.resolve("extract.samplers", text).build()
 
 
-def _timeout(path: Path) -> float:
+def _patience(path: Path) -> float:
     try:
         return TIMEOUT_S + TIMEOUT_S_PER_MB * path.stat().st_size / 1e6
-    except OSError:
+    except (OSError, ValueError):  # the latter: a path that no file can have
         return TIMEOUT_S

@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from threading import Lock
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -25,6 +26,7 @@ DESCRIPTION_AT = ROWS_AT + 8 * MOST_FRAMES
 FRAMES_AT = 1 << 28  # pages that nobody writes to take no memory
 LEAST_FRAMES = 2
 POLL_S = 0.002
+_BARRIER = Lock()  # taking and releasing any lock is one
 
 
 class Memory:
@@ -43,10 +45,12 @@ class Memory:
         os.pwrite(self._handle, bytes(ROWS_AT), 0)
 
     def close(self) -> None:
-        if self._file is None:
-            os.close(self._handle)
-        else:
+        """What is mapped stays readable; closing twice does nothing."""
+        if self._file is not None:
             self._file.close()
+        elif self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
 
 class Ring:
@@ -61,7 +65,9 @@ class Ring:
     def describe(self, description: bytes) -> None:
         """Says what the frames are of, before the first of them."""
         end = DESCRIPTION_AT + len(description)
+        assert end <= FRAMES_AT, "frames would be written over the description"
         _map(self._path, end)[DESCRIPTION_AT:end] = description
+        _in_order()
         self._counters[DESCRIBED] = len(description)
 
     def description(self) -> bytes | None:
@@ -95,17 +101,26 @@ class Ring:
         place = written % len(self._frames)
         self._frames[place] = image
         self._rows[place] = row
-        self._counters[WRITTEN] = written + 1  # last: what is counted is there
+        _in_order()
+        self._counters[WRITTEN] = written + 1  # what is counted is there
 
     def take(self) -> tuple[Int64[np.ndarray, " k"], UInt8[np.ndarray, "k H W 3"]]:
         """Rows and pixels of frames that are there, perhaps none; valid until `release`."""
         released = int(self._counters[RELEASED])
         place = released % len(self._frames)
         stop = min(place + int(self._counters[WRITTEN]) - released, len(self._frames))
+        _in_order()
         return self._rows[place:stop], self._frames[place:stop]
 
     def release(self, frames: int) -> None:
+        _in_order()
         self._counters[RELEASED] += frames
+
+
+def _in_order() -> None:
+    """What was read and written before is so for the other side too: not every processor keeps to the order."""
+    with _BARRIER:
+        pass
 
 
 def _map(path: str, size: int) -> mmap.mmap:

@@ -15,16 +15,14 @@ import torch
 from extract.decode import decoder_identity, decoder_name
 from extract.lanes import Lane, Seconds, timed
 from extract.local import Failed, Todo, extract_locally
-from extract.options import ExtractOptions, View
-from extract.reader import Source
-from extract.runtime import Runtime
+from extract.options import BATCH_FRAMES, ExtractOptions, View
+from extract.reader import Order, Source
+from extract.runtime import Runtime, check_view
 from extract.stages import Extractor
 from pipeline import cache as cached
 from pipeline import records, spec
 from pipeline.datasets import Manifest
 from pipeline.errors import VideoError, require
-
-BATCH_FRAMES = defaultdict(lambda: 64, cpu=8)  # measured: docs/experiments.md
 
 
 @dataclass(frozen=True)
@@ -38,11 +36,14 @@ class TrackPlan:
 
 
 def plan_tracks(dataset: str, cache: Path, options: ExtractOptions, runtime: Runtime) -> list[TrackPlan]:
-    """Resolves every spec and loads the weights (their digest is a part of the identity); UsageError on wrong use."""
+    """Resolves every spec and loads the weights (their digest is a part of the identity); UsageError on wrong use.
+
+    A track that is asked for twice is planned once.
+    """
     sampler = spec.resolve("extract.samplers", options.sampler)
     choose = sampler.build()
     clip_frames = getattr(choose, "clip_frames", 1)
-    plans = []
+    plans: dict[Path, TrackPlan] = {}
     for kind, text in [("spatial", options.spatial), *(("temporal", text) for text in options.temporal)]:
         plugin = spec.resolve(f"extract.{kind}", text)
         extractor = plugin.build()
@@ -52,24 +53,28 @@ def plan_tracks(dataset: str, cache: Path, options: ExtractOptions, runtime: Run
             f"{f'clips of {clip_frames}' if clip_frames > 1 else 'single frames'}; "
             f"choose --sampler clips:frames={extractor.unit_frames}",
         )
+        view: View = plugin.shared()
+        if view.grid or view.resolutions:
+            check_view(extractor, view)
         identity = {
             "kind": kind,
-            "extractor": str(plugin.full_spec.without("weights")),  # where they came from is not what they are
+            # where weights lie is not what they are: without the option, and of other paths the last part
+            "extractor": plugin.full_spec.without("weights").filename,
             "extractor_version": plugin.version,
             "weights": extractor.weights_digest,
-            "preprocessing": str(replace(extractor.preprocessing, fit=plugin.shared().fit)),
-            "sampler": str(sampler.full_spec),
+            "preprocessing": str(replace(extractor.preprocessing, fit=view.fit)),
+            "sampler": sampler.full_spec.filename,
             "sampler_version": sampler.version,
             "decoder": decoder_identity(decoder_name(options.decoder)),
             "precision": runtime.identity,
         }
         if digest := getattr(choose, "digest", ""):  # of a file that decides which frames are chosen
             identity["sampler_digest"] = digest
-        # likewise in the name, but that random weights are told
+        # likewise in the file's name, but that random weights are told
         name = plugin.short_spec if plugin.options.get("weights") == "none" else plugin.short_spec.without("weights")
         path = cached.track_path(cache, dataset, sampler.full_spec.filename, name.filename, identity)
-        plans.append(TrackPlan(extractor, plugin.shared(), identity, path))
-    return plans
+        plans[path] = TrackPlan(extractor, view, identity, path)
+    return list(plans.values())
 
 
 def extract_dataset(
@@ -87,28 +92,36 @@ def extract_dataset(
     assert manifest.root is not None
     torch.backends.cudnn.allow_tf32 = False  # on by default; "fp32" in an identity is to mean float32 on a GPU as well
     rows = manifest.rows.iloc[: options.limit]
-    runtime = Runtime.of(options.runtime, options.device, options.precision, len(rows))
-    plans = plan_tracks(manifest.name, cache, options, runtime)
+    runtime = Runtime.of(options.runtime, options.device, options.precision, len(manifest))
+    seconds: Seconds = defaultdict(float)
+    with timed(seconds, "load networks"):
+        plans = plan_tracks(manifest.name, cache, options, runtime)
     records.save_manifest(cache, manifest)
     versions = records.versions()
     about = {"manifest": manifest.digest, **{f"version {name}": value for name, value in versions.items()}}
     files = {str(name): manifest.root / str(path) for name, path in zip(rows["id"], rows["path"], strict=True)}
-    seconds: Seconds = defaultdict(float)
     frames, done = 0, 0
     failed: list[dict[str, str]] = []
     damaged: list[dict[str, str]] = []
     with ExitStack() as stack:
         tracks = [stack.enter_context(cached.write_track(plan.path, plan.identity, about)) for plan in plans]
         lacking = [
-            Todo(name, path, [number for number, track in enumerate(tracks) if not _holds(track, name, path)])
+            Todo(name, path, [number for number, there in enumerate(_held(tracks, name, path)) if not there])
             for name, path in files.items()
         ]
         todo = [video for video in lacking if video.tracks]
         skipped = len(files) - len(todo)
         on_progress(skipped, len(files))
         with timed(seconds, "load networks"):
-            lanes = [lane_of(plan, runtime, options) for plan in plans] if todo else []
-        results = stack.enter_context(closing(extract_locally(todo, lanes, options, seconds)))
+            wanted = sorted({number for video in todo for number in video.tracks})
+            lanes = {number: lane_of(plans[number], runtime, options) for number in wanted}
+        order = Order(
+            options.sampler,
+            options.decoder,
+            clips=any(lane.of_clips for lane in lanes.values()),
+            sampler_digest=plans[0].identity.get("sampler_digest", ""),
+        )
+        results = stack.enter_context(closing(extract_locally(todo, lanes, order, options.workers, seconds)))
         for result in results:
             try:
                 if isinstance(result, Failed):
@@ -151,15 +164,18 @@ def lane_of(plan: TrackPlan, runtime: Runtime, options: ExtractOptions) -> Lane:
     return Lane(plan.extractor, plan.view, runtime, frames)
 
 
-def _holds(track: cached.Track, name: str, path: Path) -> bool:
-    """Whether the track holds this very file: by size and time, or, where those changed, by its content."""
-    if name not in track:
-        return False
-    known = track.attributes(name)
+def _held(tracks: list[cached.Track], name: str, path: Path) -> list[bool]:
+    """Which tracks hold this very file: by size and time, or, where those changed, by its content."""
+    known = [track.attributes(name) if name in track else None for track in tracks]
     try:
         status = path.stat()
-        if (status.st_size, status.st_mtime_ns) == (known["source_size"], known["source_mtime_ns"]):
-            return True
-        return Source.of(path).digest == known["source_digest"]
-    except (FileNotFoundError, VideoError):
-        return True  # the video is gone, its features are here: that is what a cache is for
+        now = (status.st_size, status.st_mtime_ns)
+        touched = any(one and (one["source_size"], one["source_mtime_ns"]) != now for one in known)
+        digest = Source.of(path).digest if touched else ""
+    except (OSError, ValueError, VideoError):
+        # the video is gone or out of reach, its features are here: that is what a cache is for
+        return [one is not None for one in known]
+    return [
+        one is not None and ((one["source_size"], one["source_mtime_ns"]) == now or one["source_digest"] == digest)
+        for one in known
+    ]

@@ -9,19 +9,18 @@ import importlib.util
 import logging
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from extract.options import PRECISIONS, RUNTIMES
+from extract.options import CONVERTED_FROM, PRECISIONS, RUNTIMES, View
 from extract.preprocess import Preprocessing
 from extract.stages import Arrays, Extractor, Pooled
 from pipeline.errors import UsageError, require
 
-CONVERTED_FROM = 32  # videos; measured: docs/experiments.md
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # [B, N, 3, S, S] pixels -> name -> [B, M, C] or, for a grid, [B, M, C, h, w]
 Forward = Callable[[UInt8[Tensor, "B N 3 S S"]], dict[str, np.ndarray]]
@@ -29,12 +28,12 @@ Forward = Callable[[UInt8[Tensor, "B N 3 S S"]], dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Runtime:
-    """``name`` is ``torch`` or ``openvino``, ``chosen`` by the user or not; ``precision`` is one of `PRECISIONS`."""
+    """``name`` is ``torch`` or ``openvino``, ``asked_for`` or found best; ``precision`` is one of `PRECISIONS`."""
 
     name: str
     device: torch.device
     precision: str
-    chosen: bool = False
+    asked_for: bool = False
 
     @staticmethod
     def of(choice: str, device: str, precision: str, videos: int) -> Runtime:
@@ -53,7 +52,7 @@ class Runtime:
             require(fits, f"runtime 'openvino' is for --device cpu with fp32 or bf16, not {where} with {precision}")
         pays = choice == "openvino" or (choice == "auto" and videos >= CONVERTED_FROM)
         name = "openvino" if pays and fits and installed else "torch"
-        return Runtime(name, where, precision, chosen=choice != "auto")
+        return Runtime(name, where, precision, asked_for=choice != "auto")
 
     @property
     def identity(self) -> str:
@@ -65,21 +64,12 @@ class Runtime:
         network = Network(extractor, preprocessing, grid).eval()
         side = preprocessing.size
         example = torch.zeros(batch, extractor.unit_frames, 3, side, side, dtype=torch.uint8)
-        if side != extractor.preprocessing.size:
-            try:
-                _torch(network, example[:1], torch.device("cpu"), "fp32")
-            except (AssertionError, RuntimeError, ValueError) as error:
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                raise UsageError(
-                    f"resolutions: the network cannot take frames of {side} pixels ({reason}); "
-                    f"its own size is {extractor.preprocessing.size}"
-                ) from None
         if self.name == "openvino":
             try:
                 return _openvino(network, example, self.precision)
             except Exception as error:  # noqa: BLE001  of many kinds, for networks that it cannot convert
                 reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-                if self.chosen or self.precision != "fp32":
+                if self.asked_for or self.precision != "fp32":
                     raise UsageError(f"OpenVINO cannot run this network ({reason}); choose --runtime torch") from None
                 warnings.warn(f"torch runs a network that OpenVINO cannot ({reason})", stacklevel=2)
         network.to(self.device)
@@ -89,6 +79,36 @@ class Runtime:
             return {name: values.cpu().numpy() for name, values in arrays.items()}
 
         return forward
+
+
+def check_view(extractor: Extractor, view: View) -> None:
+    """UsageError when the network cannot take frames of the sizes asked for, or gives no such maps, or not alike."""
+    found: dict[str, dict[str, int]] = {}
+    for preprocessing in preprocessings(extractor, view):
+        side = preprocessing.size
+        example = torch.zeros(1, extractor.unit_frames, 3, side, side, dtype=torch.uint8)
+        try:
+            arrays = _torch(Network(extractor, preprocessing, view.grid).eval(), example, torch.device("cpu"), "fp32")
+        except (AssertionError, RuntimeError, ValueError, LookupError, TypeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UsageError(
+                f"resolutions: the network cannot take frames of {side} pixels ({reason}); "
+                f"its own size is {extractor.preprocessing.size}"
+            ) from None
+        found[str(side)] = {name: values.shape[1] for name, values in arrays.items()}
+    first, *others = found
+    for other in others:
+        require(
+            found[other] == found[first],
+            f"resolutions: the network gives other levels for frames of {other} pixels than for {first}; "
+            "choose multiples of 32",
+        )
+
+
+def preprocessings(extractor: Extractor, view: View) -> list[Preprocessing]:
+    """One for each resolution of the view."""
+    sizes = view.resolutions or (extractor.preprocessing.size,)
+    return [replace(extractor.preprocessing, size=size, fit=view.fit) for size in sizes]
 
 
 class Network(nn.Module):
@@ -108,6 +128,9 @@ def choose_device(choice: str) -> torch.device:
     if choice == "auto":
         choice = "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        require(
+            choice.partition(":")[0] in ("cpu", "cuda"), f"unknown device {choice!r}; choose auto, cpu, cuda or cuda:N"
+        )
         return torch.zeros(1, device=choice).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

@@ -26,6 +26,11 @@ ORIENTATIONS = 8  # bins, level and upright edges in the middle of theirs
 FLAT = 16.0  # energy of edges, in grey levels a pixel, that counts as much as having none
 
 
+def window_centres(length: int, windows: int) -> Int64[np.ndarray, " T"]:
+    """Numbers of the frames at the centres of equal windows; where there are fewer frames than windows some repeat."""
+    return (np.arange(windows) * 2 + 1) * length // (2 * windows)
+
+
 def shown_every(timestamps: Float64[np.ndarray, " N"], rate: float) -> Int64[np.ndarray, " T"]:
     """Numbers of the frames that are on the screen at 0, 1/rate, 2/rate, … seconds, up to the last frame's start.
 

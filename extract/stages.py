@@ -76,9 +76,17 @@ class Pooled(nn.Module):
             if name == "last":
                 arrays["last/max"] = values.amax(dim=(-2, -1))
             if self._grid and name in GRID_LEVELS:
+                require(
+                    name != "c5" or self._grid <= min(values.shape[-2:]),
+                    f"grid={self._grid} is more than the network's c5 has, {values.shape[-2]} to a side",
+                )
                 side = self._grid * 2 ** (5 - int(name[1]))
                 grid = F.adaptive_avg_pool2d(values.flatten(0, 1), side)
                 arrays[f"{name}/grid"] = grid.unflatten(0, values.shape[:2])
+        require(
+            not self._grid or any(name.endswith("/grid") for name in arrays),
+            f"grid={self._grid}, but the network gives no maps, only vectors; leave grid out",
+        )
         return arrays
 
 
@@ -110,8 +118,10 @@ def stage_maps(network: nn.Module, frames: Frames) -> dict[str, Tensor]:
     without the class token, which is ``last/cls`` [F, C]; where they are no map at all, ``last`` is the deepest stage.
     """
     final, stages = network.forward_intermediates(frames)  # type: ignore[operator]
-    # int: while a network is traced, shapes are tensors
-    strides = [int(frames.shape[-1]) / int(stage.shape[-1]) for stage in stages]
+    # as timm tells them: from sizes they cannot be read where the input is no multiple of 32
+    strides = [stage.get("reduction", 0) for stage in getattr(network, "feature_info", None) or []]
+    if len(strides) != len(stages) or not all(strides):
+        strides = [frames.shape[-1] / stage.shape[-1] for stage in stages]
     if len(set(strides)) == 1:
         named = {name: stages[block - 1] for name, block in block_levels(len(stages)).items()}
     else:

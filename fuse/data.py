@@ -69,7 +69,7 @@ def load_dataset(cache: Path, dataset: str | None, spatial: str | None, temporal
     paths = [choose_track(cache, name, kind, wanted) for kind, wanted in (("spatial", spatial), ("temporal", temporal))]
     with cached.open_track(paths[0]) as first, cached.open_track(paths[1]) as second:
         in_both = set(first.ids) & set(second.ids)
-        for key in ("sampler", "sampler_version"):
+        for key in ("sampler", "sampler_version", "sampler_digest"):
             one, other = (track.identity.get(key) for track in (first, second))
             if one != other:
                 raise UsageError(
@@ -107,7 +107,7 @@ def choose_track(cache: Path, dataset: str, kind: str, wanted: str | None) -> Pa
     tracks = []
     for path in cached.tracks(cache, dataset):
         with cached.open_track(path) as track:
-            if track.identity["kind"] == kind:
+            if track.identity["kind"] == kind and len(track):
                 tracks.append(path)
     choices = [path for path in tracks if wanted in (None, path.stem, re.sub(r"-[0-9a-f]{10}$", "", path.stem))]
     if len(choices) == 1:

@@ -33,7 +33,7 @@ Identity = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """What one track holds of one video. ``arrays``: name -> [frames, channels]."""
+    """What one track holds of one video. ``arrays``: name -> [frames, channels], of maps [frames, channels, h, w]."""
 
     arrays: dict[str, Float[np.ndarray, "frames ..."]]
     frame_index: Int[np.ndarray, " frames"]
@@ -47,8 +47,8 @@ def identity_digest(identity: Identity) -> str:
 
 
 def track_path(cache: Path, dataset: str, sampler: str, extractor: str, identity: Identity) -> Path:
-    """``cache/<dataset>/<sampler spec>/<extractor spec>-<digest>.h5``"""
-    return cache / dataset / sampler / f"{extractor}-{identity_digest(identity)}.h5"
+    """``cache/<dataset>/<sampler spec>/<extractor spec>-<digest>.h5``; the digest names it, so a long spec is cut."""
+    return cache / dataset / sampler[:200] / f"{extractor[:200]}-{identity_digest(identity)}.h5"
 
 
 class Track:
@@ -108,6 +108,8 @@ class Track:
 
         VideoError when a value is not finite or does not fit float16; nothing is written then.
         """
+        lengths = {len(array) for array in (*features.arrays.values(), features.frame_index, features.timestamp)}
+        assert len(lengths) == 1, f"{video_id}: arrays of {sorted(lengths)} frames"
         stored = {name: _to_stored(name, array) for name, array in features.arrays.items()}
         with _uninterrupted():
             self._publish(video_id, stored, features)
@@ -115,7 +117,7 @@ class Track:
     def _publish(self, video_id: str, stored: dict[str, np.ndarray], features: VideoFeatures) -> None:
         pending = self._file.require_group("_pending")
         name = _group_name(video_id)
-        if name in pending:  # left by a run that was killed
+        if name in pending:  # left by a write of this process that failed
             del pending[name]
         group = pending.create_group(name)
         for array_name, array in stored.items():
@@ -149,6 +151,7 @@ def write_track(path: Path, identity: Identity, about: Mapping[str, str]) -> Ite
         _create(path, identity, about)
     with _open(path, "r+") as file:
         check_identity(path, json.loads(file.attrs["identity"]), identity)
+        _set_aside(file)
         yield Track(path, file)
 
 
@@ -246,6 +249,18 @@ def _open(path: Path, mode: str) -> Iterator[h5py.File]:
         for name in ("videos", "_pending"):
             _refuse_link(path, file, name)
         yield file
+
+
+def _set_aside(file: h5py.File) -> None:
+    """What a killed writer left half-written may lead nowhere, so it is neither read nor deleted, only renamed."""
+    try:
+        left = len(file["_pending"]) > 0
+    except (RuntimeError, KeyError):
+        left = True
+    if left:
+        number = sum(name.startswith("_abandoned") for name in file)
+        file.move("_pending", f"_abandoned{number}")
+        file.create_group("_pending")
 
 
 def _refuse_link(path: Path, group: h5py.Group, name: str) -> None:

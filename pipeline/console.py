@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,8 +16,13 @@ from pipeline.errors import INTERRUPTED, WRONG_USE, UsageError
 PLAIN_EVERY_S = 15.0
 
 
+def _plain(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"Warning: {message}", err=True)
+
+
 def run(command: click.Command) -> None:
     """Runs a command to its exit code: its own, 2 on wrong use, 130 on Ctrl-C; a bug keeps its traceback and 1."""
+    warnings.showwarning = _plain
     try:
         code = command.main(standalone_mode=False)
     except click.ClickException as error:

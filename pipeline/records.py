@@ -15,7 +15,8 @@ from pipeline.datasets import Manifest
 from pipeline.errors import UsageError
 
 # whose version can change a number
-LIBRARIES = ["torch", "timm", "transformers", "numpy", "scipy", "pandas", "h5py", "decord", "av"]
+LIBRARIES = ["torch", "timm", "transformers", "numpy", "scipy", "pandas", "h5py", "decord", "av", "openvino"]
+LIBRARIES += ["opencv-python-headless"]
 
 
 def versions() -> dict[str, str]:
@@ -57,7 +58,7 @@ def save_manifest(cache: Path, manifest: Manifest) -> None:
     """
     path = cache / manifest.name / "manifest.json"
     if path.exists():
-        old = Manifest.from_json(path.read_text(encoding="utf-8"))
+        old = load_cached_manifest(cache, manifest.name)
         both = old.rows.merge(manifest.rows, on="id", suffixes=("_old", "_new"))
         changed = both[both["path_old"] != both["path_new"]]
         if len(changed) or both.empty:
@@ -69,7 +70,12 @@ def save_manifest(cache: Path, manifest: Manifest) -> None:
 
 
 def load_cached_manifest(cache: Path, dataset: str) -> Manifest:
-    return Manifest.from_json((cache / dataset / "manifest.json").read_text(encoding="utf-8"))
+    path = cache / dataset / "manifest.json"
+    try:
+        return Manifest.from_json(path.read_text(encoding="utf-8"))
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{path} is damaged ({reason}); remove it and run vqa-extract again, features stay") from None
 
 
 def _version(name: str) -> str:

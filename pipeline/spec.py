@@ -45,7 +45,7 @@ class Spec:
     @property
     def filename(self) -> str:
         """The canonical spec as one path component; of a value that is a path its last part."""
-        return str(Spec(self.name, {key: value.rpartition("/")[2] for key, value in self.options.items()}))
+        return str(Spec(self.name, {key: value.rstrip("/").rpartition("/")[2] for key, value in self.options.items()}))
 
     def without(self, key: str) -> Spec:
         return Spec(self.name, {name: value for name, value in self.options.items() if name != key})
@@ -133,6 +133,7 @@ def resolve(kind: str, text: str) -> Plugin:
     module = importlib.import_module(f"{kind}.{spec.name}")
     shared = getattr(importlib.import_module(kind), "shared", None)
     makers = (module.build, shared) if shared else (module.build,)
+    assert not shared or not _keywords(module.build).keys() & _keywords(shared).keys(), f"{spec.name}: shared options"
     return Plugin(kind, spec, module, makers, options_of(spec, *makers))
 
 

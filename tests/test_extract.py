@@ -215,6 +215,82 @@ def test_maps_are_stored_on_request_in_the_proportions_of_the_pyramid(clips: Pat
             assert np.abs(grid - mean).max() < 2e-3 * np.abs(mean).max()
 
 
+def test_a_video_that_waits_for_its_batch_holds_no_other_back(clips: Path, tmp_path: Path) -> None:
+    """The first video alone lacks a track, whose batch it cannot fill: the others are written before it."""
+    rows = (clips / "mos.csv").read_text().splitlines()
+    (tmp_path / "mos.csv").write_text("\n".join([rows[0], *rows[2:]]) + "\n")
+    cache = tmp_path / "cache"
+    extract_dataset(load_manifest(str(tmp_path / "mos.csv"), clips), cache, ExtractOptions(**{**OFFLINE.__dict__}))
+    for path in cache.rglob("efficientnet*.h5"):
+        path.unlink()  # all lack the spatial track, and the first the temporal one as well
+    seen = []
+    write = cached.Track.write
+
+    def note(track: cached.Track, name: str, features: cached.VideoFeatures) -> None:
+        seen.append((track.identity["kind"], name))
+        write(track, name, features)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cached.Track, "write", note)
+        extract(clips, cache, batch_size=24)  # three units of TSM: the first video's one waits for two more
+    spatial = [name for kind, name in seen if kind == "spatial"]
+    assert sorted(spatial) == [f"00{number}" for number in range(6)]
+    assert [name for kind, name in seen if kind == "temporal"] == ["000"]
+
+
+@pytest.mark.parametrize("side", [40, 50, 65])
+def test_levels_have_their_names_at_any_resolution(side: int) -> None:
+    from extract.runtime import preprocessings
+
+    for text in ("efficientnet_lite0", "convnext:variant=tiny", "resnet:variant=18"):
+        plugin = spec.resolve("extract.spatial", f"{text}{',' if ':' in text else ':'}weights=none,resolutions={side}")
+        with pytest.warns(UserWarning, match="random weights"):
+            extractor = plugin.build()
+        (preprocessing,) = preprocessings(extractor, plugin.shared())
+        frames = torch.zeros(1, 1, 3, preprocessing.size, preprocessing.size)
+        assert {"c2", "c3", "c4", "c5", "last"} <= set(extractor.maps(frames)) <= {"c1", "c2", "c3", "c4", "c5", "last"}
+
+
+@pytest.mark.parametrize(
+    ("spatial", "temporal", "message"),
+    [
+        ("efficientnet_lite0:grid=16", (), "grid=16 is more than the network's c5 has, 7 to a side"),
+        ("efficientnet_lite0", ("slowfast:weights=none,grid=4",), "gives no maps, only vectors; leave grid out"),
+        ("efficientnet_lite0:resolutions=16", (), "resolutions=16 is not understood"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*random weights")
+def test_wrong_views_are_told_and_leave_nothing_behind(
+    spatial: str, temporal: tuple[str, ...], message: str, clips: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        extract(clips, tmp_path, spatial=spatial, temporal=temporal, sampler="clips:frames=32")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_track_that_is_asked_for_twice_is_made_once(clips: Path, tmp_path: Path) -> None:
+    outcome = extract(clips, tmp_path, temporal=("tsm", "tsm:n_div=8"))
+    assert len(outcome["tracks"]) == 2 and outcome["done"] == 6
+
+
+def test_of_clips_that_no_network_looks_at_only_the_first_frames_are_decoded(clips: Path, tmp_path: Path) -> None:
+    outcome = extract(clips, tmp_path, sampler="clips:frames=6,rate=2")
+    assert outcome["frames"] == 6 * 2
+
+
+def test_a_sampler_whose_file_changes_midway_is_told(clips: Path, tmp_path: Path) -> None:
+    from extract.reader import Order, decode_into
+    from extract.ring import Memory
+    from pipeline.errors import VideoError
+
+    (tmp_path / "attention.csv").write_text("id,timestamp,spatial,temporal,importance\n000,0.0,1,1,1\n")
+    order = Order(f"content:importance={tmp_path}", "pyav", sampler_digest="another")
+    memory = Memory()
+    with pytest.raises(VideoError, match="has changed since the run began"):
+        decode_into(memory.path, 1 << 20, "000", clips / "testsrc.mp4", order)
+    memory.close()
+
+
 def test_a_resolution_that_a_network_cannot_take_is_told_before_any_video_is_read(clips: Path, tmp_path: Path) -> None:
     text = "timm_model:model=mixer_s32_224,weights=none,resolutions=96"
     with (

@@ -6,6 +6,7 @@ import ctypes
 import os
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from extract import reader, ring
 from extract.decode import Video, open_video
-from extract.reader import Decoded, decode_into, read_all
+from extract.reader import Decoded, Order, decode_into, read_all
 from extract.ring import Memory, Ring
 from pipeline.errors import VideoError
 
@@ -28,7 +29,7 @@ def videos(clips: Path) -> list[tuple[str, Path]]:
 def outcomes(videos: list[tuple[str, Path]]) -> dict[str, dict[int, np.ndarray] | str]:
     """Every video's frames by number, or the reason why it has none."""
     found: dict[str, dict[int, np.ndarray] | str] = {}
-    for incoming in read_all(videos, "uniform:frames=5", "pyav", workers=2):
+    for incoming in read_all(videos, Order("uniform:frames=5", "pyav"), workers=2):
         try:
             incoming.opened()
             frames = {}
@@ -57,18 +58,18 @@ def test_frames_arrive_whole_and_in_the_order_of_the_videos(
             assert (image == expected[number]).all()
 
 
-def hang(memory: str, room: int, name: str, path: Path, sampler: str, decoder: str) -> Decoded:
+def hang(memory: str, room: int, name: str, path: Path, order: Order) -> Decoded:
     """As `decode_into`, but one video hangs in native code, as decord does: nothing but killing ends it."""
     if name == "mandelbrot":
         ctypes.PyDLL(None).sleep(600)  # holds the interpreter's lock
-    return decode_into(memory, room, name, path, sampler, decoder)
+    return decode_into(memory, room, name, path, order)
 
 
-def crash(memory: str, room: int, name: str, path: Path, sampler: str, decoder: str) -> Decoded:
+def crash(memory: str, room: int, name: str, path: Path, order: Order) -> Decoded:
     """As `decode_into`, but one video's decoder dies at once, and another's after its frames are out."""
     if name == "mandelbrot":
         os.abort()
-    decoded = decode_into(memory, room, name, path, sampler, decoder)
+    decoded = decode_into(memory, room, name, path, order)
     if name == "smptebars":
         os._exit(7)
     return decoded
@@ -89,13 +90,55 @@ def test_a_decoder_that_hangs_costs_its_video_and_no_other(
     ]
 
 
-def look_long(memory: str, room: int, name: str, path: Path, sampler: str, decoder: str) -> Decoded:
+def look_long(memory: str, room: int, name: str, path: Path, order: Order) -> Decoded:
     """As `decode_into`, but it works for longer than a hung decoder is given before the first frame is out."""
     side = Ring(memory)
     for _ in range(16):
         time.sleep(0.5)
         side.beat()
-    return decode_into(memory, room, name, path, sampler, decoder)
+    return decode_into(memory, room, name, path, order)
+
+
+def fail(memory: str, room: int, name: str, path: Path, order: Order) -> Decoded:
+    """As `decode_into`, but something unforeseen happens to one file."""
+    if name == "mandelbrot":
+        raise MemoryError("a frame of 10 terabytes")
+    return decode_into(memory, room, name, path, order)
+
+
+@pytest.mark.slow
+def test_what_nobody_foresaw_costs_its_video_and_no_other(
+    videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "decode_into", fail)
+    found = outcomes([*videos, ("odd", Path("a\0b.mp4"))])
+    failed = {name: reason for name, reason in found.items() if isinstance(reason, str)}
+    assert failed["mandelbrot"] == "the decoder failed (MemoryError: a frame of 10 terabytes)"
+    assert set(failed) == {"mandelbrot", "odd"}
+
+
+def memories() -> int:
+    """How many files of frames this process holds open."""
+    found = 0
+    for handle in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the one that lists them
+            found += "vqa-frames" in os.readlink(f"/proc/self/fd/{handle}")
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are counted in /proc")
+def test_killed_decoders_leave_no_memory_behind(
+    videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "RINGS_BYTES", 1)  # two frames of five: every decoder waits, and is killed
+    held = []
+    for incoming in read_all(videos, Order("uniform:frames=5", "pyav"), workers=1):
+        incoming.opened()
+        assert incoming.end()
+        held.append(memories())
+    assert max(held) == held[0]  # two, and what is mapped of the last video
+    del incoming
+    assert memories() == 0
 
 
 @pytest.mark.slow
@@ -125,7 +168,7 @@ def test_a_video_is_opened_and_decoded_once(clips: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(reader, "open_video", lambda *a: calls.update(["open"]) or real_open(*a))
     monkeypatch.setattr(Video, "stream", lambda *a: calls.update(["stream"]) or real_stream(*a))
     memory = Memory()
-    decode_into(memory.path, 64 << 20, "x", clips / "testsrc.mp4", "clips:frames=4,rate=4", "pyav")
+    decode_into(memory.path, 64 << 20, "x", clips / "testsrc.mp4", Order("clips:frames=4,rate=4", "pyav"))
     assert calls == {"open": 1, "stream": 1}
     memory.close()
 

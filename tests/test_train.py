@@ -633,3 +633,20 @@ def test_tracks_of_different_samplers_are_refused(tmp_path: Path) -> None:
     write_features(tmp_path, manifest, "temporal", sampler="uniform:frames=8")
     with pytest.raises(UsageError, match="sampled differently"):
         load_dataset(tmp_path, None, None, None)
+
+
+def test_a_track_without_videos_is_no_choice(tmp_path: Path) -> None:
+    manifest = manifest_of("toy", 3, 2)
+    records.save_manifest(tmp_path, manifest)
+    kept = write_features(tmp_path, manifest, "spatial")
+    write_features(tmp_path, manifest, "temporal")
+    write_features(tmp_path, manifest, "spatial", "never", without=tuple(manifest.rows["id"]))
+    assert load_dataset(tmp_path, None, None, None).spatial.path == kept
+
+
+def test_a_manifest_that_is_damaged_is_told(tmp_path: Path) -> None:
+    manifest = manifest_of("toy", 3, 2)
+    records.save_manifest(tmp_path, manifest)
+    (tmp_path / "toy" / "manifest.json").write_text('{"name": "toy"')
+    with pytest.raises(UsageError, match=r"manifest\.json is damaged .*; remove it and run vqa-extract again"):
+        load_dataset(tmp_path, None, None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -254,3 +255,13 @@ def test_folders_that_lack_something_or_do_not_fit_are_told(folder: Path, tmp_pa
 def test_preprocessing_is_read_from_the_checkpoint(written: dict, expected: Preprocessing, tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(written))
     assert str(preprocessing_of(tmp_path / "preprocessor_config.json")) == str(expected)
+
+
+def test_the_same_tensors_under_another_configuration_are_another_network(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "id2label": {"0": "cat"}, "label2id": {"cat": 0}}))
+    assert vit(str(folder), "auto")[2] == vit(str(other), "auto")[2]  # a classifier that is not used
+    (other / "config.json").write_text(json.dumps({**config, "num_attention_heads": 4}))
+    assert vit(str(folder), "auto")[2] != vit(str(other), "auto")[2]

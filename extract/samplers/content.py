@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from extract.decode import Video
-from extract.scan import describe, scan
+from extract.scan import describe, scan, window_centres
 from pipeline.errors import UsageError, VideoError, require
 
 VERSION = 1
@@ -60,7 +60,7 @@ class Content:
         length = len(video)
         weight = self.importance(video)
         if length <= self.frames:
-            return (np.arange(self.frames) * 2 + 1) * length // (2 * self.frames)
+            return window_centres(length, self.frames)
         every = -(-length // CANDIDATES)
         seen = {number: describe(small) for number, small in scan(video, SIDE, every)}
         if not seen:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from extract.decode import Video
-from extract.scan import scan
+from extract.scan import MOST, scan, window_centres
 from pipeline.errors import require
 
 VERSION = 1
@@ -23,7 +23,7 @@ STEP = 1 / 32
 
 
 def build(*, frames: int = 8) -> "Motion":
-    require(frames >= 1, f"motion: frames must be at least 1, not {frames}")
+    require(1 <= frames <= MOST, f"motion: frames must be at least 1 and at most {MOST}, not {frames}")
     return Motion(frames)
 
 
@@ -64,7 +64,7 @@ def strongest(strength: Float64[np.ndarray, " N"], frames: int) -> Int64[np.ndar
     """
     length = len(strength)
     edges = -((frames - 2 * length * np.arange(frames + 1)) // (2 * frames))
-    chosen = (np.arange(frames) * 2 + 1) * length // (2 * frames)
+    chosen = window_centres(length, frames)
     for window, centre in enumerate(chosen):
         numbers = np.arange(edges[window], edges[window + 1])
         if len(numbers):

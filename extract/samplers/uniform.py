@@ -5,13 +5,14 @@ from collections.abc import Sized
 import numpy as np
 from jaxtyping import Int
 
+from extract.scan import MOST, window_centres
 from pipeline.errors import require
 
 VERSION = 1
 
 
 def build(*, frames: int = 8) -> "Uniform":
-    require(frames >= 1, f"uniform: frames must be at least 1, not {frames}")
+    require(1 <= frames <= MOST, f"uniform: frames must be at least 1 and at most {MOST}, not {frames}")
     return Uniform(frames)
 
 
@@ -23,5 +24,4 @@ class Uniform:
 
     def __call__(self, video: Sized) -> Int[np.ndarray, " frames"]:
         """A video of fewer frames than asked for repeats some, always the same ones."""
-        length = len(video)
-        return (np.arange(self.frames) * 2 + 1) * length // (2 * self.frames)
+        return window_centres(len(video), self.frames)

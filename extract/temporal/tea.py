@@ -13,7 +13,7 @@ from pathlib import Path
 
 from extract.networks.tea import into_tea
 from extract.stages import Extractor, each_frame, stage_maps
-from extract.weights import digest, load_state, read_state, timm_network
+from extract.weights import SOURCES, digest, load_state, read_state, timm_network
 from pipeline.errors import require
 
 VERSION = 1
@@ -27,7 +27,7 @@ def build(*, n_segment: int = 8, weights: str = "auto") -> Extractor:
     UsageError when the weights cannot be had or do not fit.
     """
     require(n_segment >= 1, f"tea: n_segment must be at least 1, not {n_segment}")
-    state = {} if weights in ("auto", "wheel", "hub", "none") else read_state(Path(weights))
+    state = {} if weights in SOURCES else read_state(Path(weights))
     trained = any(".me." in name for name in state)
     with warnings.catch_warnings():
         if trained:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from extract.preprocess import Preprocessing
 from extract.stages import Extractor, each_frame, stage_maps
-from extract.weights import StateDict, digest, load_state, read_state, timm_network
+from extract.weights import SOURCES, StateDict, digest, load_state, read_state, timm_network
 from pipeline.errors import require
 
 VERSION = 2
@@ -33,7 +33,7 @@ def build(
     """
     require(n_segment >= 1, f"tsm: n_segment must be at least 1, not {n_segment}")
     require(n_div >= 2, f"tsm: n_div must be at least 2, not {n_div}: two parts of 1/n_div of the channels move")
-    state = {} if weights in ("auto", "wheel", "hub", "none") else read_state(Path(weights))
+    state = {} if weights in SOURCES else read_state(Path(weights))
     official = any(name.startswith("base_model.") for name in state)
     with warnings.catch_warnings():
         if official:
