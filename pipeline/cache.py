@@ -1,7 +1,7 @@
 """The feature cache: the contract between the two stages, and the only module that imports h5py.
 
 One HDF5 file a *track* (one extractor on one sampling of one dataset); `docs/cache_format.md` is normative.
-A video is complete or absent: it is written under ``_pending`` and moved to ``videos`` in one step.
+A video is complete or absent: what its writing changes takes effect in one step (`pipeline/journal.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import signal
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from pipeline.errors import UsageError, VideoError
+from pipeline.journal import JournaledFile, journal_of
 
 FORMAT = "vqa-features"
 FORMAT_VERSION = 1
@@ -54,9 +55,9 @@ def track_path(cache: Path, dataset: str, sampler: str, extractor: str, identity
 class Track:
     """An open track file. Use `open_track` to read and `write_track` to write."""
 
-    def __init__(self, path: Path, file: h5py.File) -> None:
+    def __init__(self, path: Path, file: h5py.File, journaled: JournaledFile | None = None) -> None:
         self.path = path
-        self._file = file
+        self._file, self._journaled = file, journaled
         self._videos: h5py.Group = file["videos"]
         self.identity: dict[str, Any] = json.loads(file.attrs["identity"])
 
@@ -125,18 +126,19 @@ class Track:
         group.create_dataset("frame_index", data=features.frame_index.astype(np.int64))
         group.create_dataset("timestamp", data=features.timestamp.astype(np.float64))
         group.attrs.update(features.attributes)
-        # the data reach the disk before the name that makes them count (measured: docs/cache_format.md)
-        self._file.flush()
         if name in self._videos:
             del self._videos[name]
         self._file.move(f"_pending/{name}", f"videos/{name}")
         self._file.flush()
+        assert self._journaled is not None, "a track opened to read"
+        self._journaled.commit()  # all of this takes effect here, in one step
 
 
 @contextmanager
 def open_track(path: Path) -> Iterator[Track]:
     """Opens a track to read; UsageError when it is missing, no track, of a newer version, or unsafe to open."""
-    with _open(path, "r") as file:
+    with _open_to_read(path) as file:
+        _check(path, file)
         yield Track(path, file)
 
 
@@ -149,10 +151,14 @@ def write_track(path: Path, identity: Identity, about: Mapping[str, str]) -> Ite
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         _create(path, identity, about)
-    with _open(path, "r+") as file:
+    with ExitStack() as stack:
+        with _hdf5_errors(path):
+            # HDF5 writes many small pieces, and a file that has half of them may be beyond repair
+            journaled = stack.enter_context(closing(JournaledFile(path, writable=True)))
+            file = stack.enter_context(h5py.File(journaled, "r+"))
+        _check(path, file)
         check_identity(path, json.loads(file.attrs["identity"]), identity)
-        _set_aside(file)
-        yield Track(path, file)
+        yield Track(path, file, journaled)
 
 
 def check_identity(path: Path, found: Identity, wanted: Identity) -> None:
@@ -229,38 +235,37 @@ def _create(path: Path, identity: Identity, about: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def _open(path: Path, mode: str) -> Iterator[h5py.File]:
+def _open_to_read(path: Path) -> Iterator[h5py.File]:
     if not path.is_file():
         raise UsageError(f"{path} does not exist; vqa-extract makes it")
+    with ExitStack() as stack:
+        with _hdf5_errors(path):
+            file = stack.enter_context(h5py.File(path, "r"))
+            if journal_of(path).exists():  # its writer was killed while it carried that out
+                file.close()
+                journaled = stack.enter_context(closing(JournaledFile(path, writable=False)))
+                file = stack.enter_context(h5py.File(journaled, "r"))
+        yield file
+
+
+@contextmanager
+def _hdf5_errors(path: Path) -> Iterator[None]:
     try:
-        file = h5py.File(path, mode)
+        yield
     except BlockingIOError:
         raise UsageError(f"{path} is in use by another process; a track has one writer") from None
     except OSError as error:
         raise UsageError(f"{path} is no readable HDF5 file ({error}); remove it and extract again") from None
-    with file:
-        if file.attrs.get("format") != FORMAT:
-            raise UsageError(f"{path} is no feature cache (its attribute 'format' is not {FORMAT!r})")
-        version = int(file.attrs["format_version"])
-        if version > FORMAT_VERSION:
-            raise UsageError(
-                f"{path} has format version {version}, this program reads up to {FORMAT_VERSION}; update it"
-            )
-        for name in ("videos", "_pending"):
-            _refuse_link(path, file, name)
-        yield file
 
 
-def _set_aside(file: h5py.File) -> None:
-    """What a killed writer left half-written may lead nowhere, so it is neither read nor deleted, only renamed."""
-    try:
-        left = len(file["_pending"]) > 0
-    except (RuntimeError, KeyError):
-        left = True
-    if left:
-        number = sum(name.startswith("_abandoned") for name in file)
-        file.move("_pending", f"_abandoned{number}")
-        file.create_group("_pending")
+def _check(path: Path, file: h5py.File) -> None:
+    if file.attrs.get("format") != FORMAT:
+        raise UsageError(f"{path} is no feature cache (its attribute 'format' is not {FORMAT!r})")
+    version = int(file.attrs["format_version"])
+    if version > FORMAT_VERSION:
+        raise UsageError(f"{path} has format version {version}, this program reads up to {FORMAT_VERSION}; update it")
+    for name in ("videos", "_pending"):
+        _refuse_link(path, file, name)
 
 
 def _refuse_link(path: Path, group: h5py.Group, name: str) -> None:
