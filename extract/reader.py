@@ -103,7 +103,10 @@ class Opened:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What is known once the last frame is out: who gave the pixels, and the seconds all this took in the worker."""
+    """What is known once the last frame is out: who gave the pixels, and the seconds the worker spent on it.
+
+    Without those in which it waited for frames to be taken.
+    """
 
     decoder: str
     seconds: float
@@ -247,7 +250,7 @@ def decode_into(memory: str, room: int, name: str, path: Path, order: Order) -> 
         ring.describe(pickle.dumps(opened))
         for row, image in video.stream(distinct):
             ring.put(row, image, alive=lambda: os.getppid() == parent)
-        return Decoded(video.decoder, time.perf_counter() - start)
+        return Decoded(video.decoder, time.perf_counter() - start - ring.waited)
 
 
 @cache

@@ -58,6 +58,7 @@ class Ring:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self.waited = 0.0  # seconds, in `put`
         self._head = _map(path, DESCRIPTION_AT)
         self._counters = np.frombuffer(self._head, np.int64, ROWS_AT // 8)
         self._rows = np.frombuffer(self._head, np.int64, MOST_FRAMES, ROWS_AT)
@@ -97,7 +98,9 @@ class Ring:
         while written - self._counters[RELEASED] >= len(self._frames):
             if not alive():
                 raise SystemExit
+            before = time.perf_counter()
             time.sleep(POLL_S)
+            self.waited += time.perf_counter() - before
         place = written % len(self._frames)
         self._frames[place] = image
         self._rows[place] = row
