@@ -86,7 +86,10 @@ def test_konvid_without_its_files_is_one_message_and_exit_code_2(tmp_path: Path)
         (["vqa-extract"], "--dataset is missing"),
         (["vqa-extract", "--dataset", "mos.csv", "--preset", "best"], "choose from baseline, offline, optimized"),
         (["vqa-extract", "--dataset", "mos.csv", "--spatial", "resnet51"], "unknown spatial 'resnet51'; choose from"),
-        (["vqa-extract", "--dataset", "mos.csv", "--sampler", "uniform:frames=0"], "frames must be at least 1, not 0"),
+        (
+            ["vqa-extract", "--dataset", "mos.csv", "--sampler", "uniform:frames=0"],
+            "uniform: frames must be at least 1",
+        ),
         (["vqa-extract", "--dataset", "nowhere.csv"], "nowhere.csv does not exist"),
         (["vqa-extract", "--dataset", "nowhere.toml"], "nowhere.toml does not exist"),
         (["vqa-extract", "--frames", "8"], "No such option"),
