@@ -14,6 +14,7 @@ from fuse.options import TrainOptions
 from pipeline import spec
 
 Levels = dict[str, Float[Tensor, "B T _"]]
+TemporalLevels = dict[str, Float[Tensor, "B U _"]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,11 @@ class QualityModel(nn.Module):
         self.regress = nn.Linear(self.fuse.out_channels, 1)
 
     def forward(
-        self, spatial: Levels, temporal: Levels, mask: Bool[Tensor, "B T"], other: Bool[Tensor, "B U"] | None = None
+        self,
+        spatial: Levels,
+        temporal: TemporalLevels,
+        mask: Bool[Tensor, "B T"],
+        other: Bool[Tensor, "B U"] | None = None,
     ) -> Float[Tensor, " B"]:
         """``mask`` is of the spatial frames; ``other`` of the temporal ones, where those are not the same frames."""
         vectors = (
@@ -60,7 +65,11 @@ class QualityModel(nn.Module):
         return self.regress(self.fuse(*vectors)).squeeze(1)
 
     def attention(
-        self, spatial: Levels, temporal: Levels, mask: Bool[Tensor, "B T"], other: Bool[Tensor, "B U"] | None = None
+        self,
+        spatial: Levels,
+        temporal: TemporalLevels,
+        mask: Bool[Tensor, "B T"],
+        other: Bool[Tensor, "B U"] | None = None,
     ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B U"]] | None:
         """How much each frame counts for the spatial and the temporal vector, 1 in all for a video.
 

@@ -310,3 +310,14 @@ def test_an_unknown_plug_in_lists_the_choices(kind: str, named: str, choices: st
 def test_an_option_that_cannot_be_is_refused(kind: str, text: str) -> None:
     with pytest.raises(UsageError):
         built(kind, text)
+
+
+def test_the_two_tracks_may_have_different_numbers_of_frames() -> None:
+    """A video transformer gives several rows a clip, the spatial backbone one: each stream has its own mask."""
+    model = head("avg", "mean", "concat").eval()
+    mask, other = frames(B, T), frames(B, 3 * T)
+    scores = model(levels(SPATIAL, mask), temporal := levels(TEMPORAL, other), mask, other)
+    assert scores.shape == (B,)
+    noise = {level: torch.where(other[..., None], array, 1e3) for level, array in temporal.items()}
+    spatial = {level: array * mask[..., None] for level, array in levels(SPATIAL, mask).items()}
+    torch.testing.assert_close(model(spatial, noise, mask, other), model(spatial, temporal, mask, other))
