@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pebble import ProcessPool
 
 from extract.options import ExtractOptions
 from extract.preprocess import Preprocessing
@@ -271,6 +272,22 @@ def test_wrong_views_are_told_and_leave_nothing_behind(
 def test_a_track_that_is_asked_for_twice_is_made_once(clips: Path, tmp_path: Path) -> None:
     outcome = extract(clips, tmp_path, temporal=("tsm", "tsm:n_div=8"))
     assert len(outcome["tracks"]) == 2 and outcome["done"] == 6
+
+
+def test_one_decode_of_a_video_serves_all_tracks(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted where videos are handed to decoding processes, each of which decodes once (test_reader.py)."""
+    handed: list[str] = []
+    schedule = ProcessPool.schedule
+
+    def count(pool: ProcessPool, function: Any, args: Any) -> Any:
+        handed.append(args[2])
+        return schedule(pool, function, args)
+
+    monkeypatch.setattr(ProcessPool, "schedule", count)
+    outcome = extract(clips, tmp_path, temporal=("tsm", "tsm:n_segment=4", "tsm:n_div=4,fit=pad"))
+    assert len(outcome["tracks"]) == 4 and outcome["done"] == 6
+    assert sorted(handed) == [f"00{number}" for number in range(6)]
+    assert outcome["frames"] == 6 * 4
 
 
 def test_of_clips_that_no_network_looks_at_only_the_first_frames_are_decoded(clips: Path, tmp_path: Path) -> None:
