@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import time
 from collections import Counter
@@ -118,7 +119,8 @@ def test_what_nobody_foresaw_costs_its_video_and_no_other(
 
 
 def memories() -> int:
-    """How many files of frames this process holds open."""
+    """How many files of frames this process holds open, once what nobody needs is gone."""
+    gc.collect()
     found = 0
     for handle in os.listdir("/proc/self/fd"):
         with suppress(FileNotFoundError):  # the one that lists them
@@ -131,14 +133,14 @@ def test_killed_decoders_leave_no_memory_behind(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "RINGS_BYTES", 1)  # two frames of five: every decoder waits, and is killed
-    held = []
+    before, held = memories(), []
     for incoming in read_all(videos, Order("uniform:frames=5", "pyav"), workers=1):
         incoming.opened()
         assert incoming.end()
         held.append(memories())
     assert max(held) == held[0]  # two, and what is mapped of the last video
     del incoming
-    assert memories() == 0
+    assert memories() <= before
 
 
 @pytest.mark.slow
