@@ -5,15 +5,14 @@ A file is taken from the hub's cache on this machine, else fetched; where neithe
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from extract.preprocess import Preprocessing
+from pipeline import records
 from pipeline.errors import UsageError, require
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the second where a repository has no safetensors
@@ -108,18 +107,9 @@ def first_of(folder: Path, names: Sequence[str]) -> Path:
     return found[0]
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON ({error})") from None
-    require(isinstance(found, dict), f"{path} holds no JSON object")
-    return dict(found)
-
-
 def preprocessing_of(path: Path) -> Preprocessing:
     """Of a checkpoint's image or video processor: the side it crops to, and its values on the scale 0 to 1."""
-    written = read_json(path)
+    written = records.read_json(path)
     about = written.get("image_processor") or written.get("video_processor") or written
     cropped = about.get("do_center_crop") and about.get("crop_size")
     size = cropped or about.get("size")

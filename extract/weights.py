@@ -34,11 +34,11 @@ from extract.hubs import (
     hub_files,
     preprocessing_of,
     quiet,
-    read_json,
     three,
     weight_files,
 )
 from extract.preprocess import Preprocessing
+from pipeline import records
 from pipeline.errors import UsageError, require
 
 StateDict = dict[str, Tensor]
@@ -146,7 +146,7 @@ def transformers_network(
         about, seen, *fetched = hub_files(model, [CONFIG, PROCESSOR, *([] if given else [WEIGHTS])])
         files = files or fetched
     preprocessing = preprocessing_of(seen) if seen else default.preprocessing
-    written = read_json(about) if about else {"model_type": default.family, **default.config}
+    written = records.read_json(about) if about else {"model_type": default.family, **default.config}
     family = str(written.get("model_type"))
     network_class = getattr(transformers, families.get(family, ""), None)
     if network_class is None:

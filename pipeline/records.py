@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.datasets import Manifest
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, require
 
 # whose version can change a number
 LIBRARIES = ["torch", "timm", "transformers", "numpy", "scipy", "pandas", "h5py", "decord", "av", "openvino"]
@@ -47,8 +47,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} does not exist") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not JSON: {error}") from None
-    assert isinstance(document, dict)
-    return document
+    require(isinstance(document, dict), f"{path} holds no JSON object")
+    return dict(document)
 
 
 def save_manifest(cache: Path, manifest: Manifest) -> None:

@@ -5,7 +5,6 @@ Letters: B videos, T frames, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,13 +34,7 @@ QUICK = TrainOptions(fusion="concat", temporal_encoder="attention", epochs=6, pr
 FRAMES, COLUMNS, CONTENTS, VERSIONS = 6, 8, 20, 4
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """The tensors are so small that a second thread only waits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # --- the encoder ---
