@@ -1,20 +1,38 @@
-"""Pooling, temporal encoder, fusion and regressor put together: cached features in, one score a video out.
+"""Pooling, temporal encoder, fusion and regressor put together: prepared features in, one score a video out.
 
-Letters: B videos, T frames of the spatial track, U of the temporal one, C channels of one level.
+Letters: B videos, T frames of the spatial track, U of the temporal one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from fuse.options import TrainOptions
+from fuse.streams import Channels, Stream
 from pipeline import spec
 
-Levels = dict[str, Float[Tensor, "B T _"]]
-TemporalLevels = dict[str, Float[Tensor, "B U _"]]
+Arrays = dict[str, Float[Tensor, "B T ..."]]
+TemporalArrays = dict[str, Float[Tensor, "B U ..."]]
+Shapes = dict[str, tuple[int, ...]]
+
+
+# of the regressor's hidden layer
+DROPOUT = 0.3
+
+
+class Answer(NamedTuple):
+    """``scores`` on the scale of standardised labels; what was weighed on the way; ``penalty`` is added to the loss."""
+
+    scores: Float[Tensor, " B"]
+    spatial_weights: Float[Tensor, "B T"]
+    temporal_weights: Float[Tensor, "B U"]
+    gates: dict[str, Float[Tensor, "B _"]]
+    penalty: Float[Tensor, ""]
 
 
 @dataclass(frozen=True)
@@ -22,6 +40,7 @@ class Head:
     """Which plug-ins make a model; resolved once, built for every split."""
 
     pooling: spec.Plugin
+    temporal_pooling: spec.Plugin
     temporal_encoder: spec.Plugin
     fusion: spec.Plugin
 
@@ -30,55 +49,55 @@ class Head:
         """UsageError where a spec names nothing, or an option that its plug-in does not have."""
         return Head(
             spec.resolve("fuse.pooling", options.pooling),
+            spec.resolve("fuse.pooling", options.temporal_pooling or options.pooling),
             spec.resolve("fuse.temporal", options.temporal_encoder),
             spec.resolve("fuse.fusion", options.fusion),
         )
 
-    def build(self, spatial: dict[str, int], temporal: dict[str, int]) -> QualityModel:
-        """A fresh model for tracks with these columns per level."""
+    @property
+    def plugins(self) -> tuple[spec.Plugin, ...]:
+        return self.fusion, self.pooling, self.temporal_pooling, self.temporal_encoder
+
+    def build(self, spatial: Shapes, temporal: Shapes) -> QualityModel:
+        """A fresh model for tracks with arrays of these shapes per frame."""
         return QualityModel(self, spatial, temporal)
+
+
+class Encoder(nn.Module):
+    """One stream: stored arrays to pooled levels of equal width, to encoded tokens."""
+
+    def __init__(self, pooling: spec.Plugin, temporal_encoder: spec.Plugin, shapes: Shapes) -> None:
+        super().__init__()
+        self.pool = pooling.build(shapes)
+        self.project = pooling.shared()(self.pool.level_channels)
+        self.encode = temporal_encoder.build(sum(self.project.level_channels))
+        self.channels = Channels(self.encode.out_channels, self.project.level_channels)
+
+    def forward(self, arrays: Arrays, mask: Bool[Tensor, "B T"]) -> Stream:
+        levels = self.project(self.pool(arrays))
+        return Stream(levels, *self.encode(torch.cat(levels, dim=-1), mask), mask)
 
 
 class QualityModel(nn.Module):
     """Scores on the scale of standardised labels: mean 0 and deviation 1 over the training part."""
 
-    def __init__(self, head: Head, spatial: dict[str, int], temporal: dict[str, int]) -> None:
+    def __init__(self, head: Head, spatial: Shapes, temporal: Shapes) -> None:
         super().__init__()
-        self.pool_spatial, self.pool_temporal = (head.pooling.build(levels) for levels in (spatial, temporal))
-        self.encode_spatial = head.temporal_encoder.build(self.pool_spatial.out_channels)
-        self.encode_temporal = head.temporal_encoder.build(self.pool_temporal.out_channels)
-        self.fuse = head.fusion.build(self.encode_spatial.out_channels, self.encode_temporal.out_channels)
-        self.regress = nn.Linear(self.fuse.out_channels, 1)
+        self.spatial = Encoder(head.pooling, head.temporal_encoder, spatial)
+        self.temporal = Encoder(head.temporal_pooling, head.temporal_encoder, temporal)
+        self.fuse = head.fusion.build(self.spatial.channels, self.temporal.channels)
+        width = self.fuse.out_channels
+        self.regress = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(width, 1))
 
     def forward(
         self,
-        spatial: Levels,
-        temporal: TemporalLevels,
+        spatial: Arrays,
+        temporal: TemporalArrays,
         mask: Bool[Tensor, "B T"],
-        other: Bool[Tensor, "B U"] | None = None,
-    ) -> Float[Tensor, " B"]:
-        """``mask`` is of the spatial frames; ``other`` of the temporal ones, where those are not the same frames."""
-        vectors = (
-            self.encode_spatial(self.pool_spatial(spatial), mask),
-            self.encode_temporal(self.pool_temporal(temporal), mask if other is None else other),
-        )
-        return self.regress(self.fuse(*vectors)).squeeze(1)
-
-    def attention(
-        self,
-        spatial: Levels,
-        temporal: TemporalLevels,
-        mask: Bool[Tensor, "B T"],
-        other: Bool[Tensor, "B U"] | None = None,
-    ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B U"]] | None:
-        """How much each frame counts for the spatial and the temporal vector, 1 in all for a video.
-
-        None unless the temporal encoder weighs frames: it then has a method ``weights(tokens, mask)``.
-        """
-        encoders = self.encode_spatial, self.encode_temporal
-        if not all(hasattr(encoder, "weights") for encoder in encoders):
-            return None
-        return (
-            self.encode_spatial.weights(self.pool_spatial(spatial), mask),
-            self.encode_temporal.weights(self.pool_temporal(temporal), mask if other is None else other),
-        )
+        other: Bool[Tensor, "B U"],
+    ) -> Answer:
+        """``mask`` is of the spatial frames, ``other`` of the temporal ones."""
+        streams = self.spatial(spatial, mask), self.temporal(temporal, other)
+        fused = self.fuse(*streams)
+        weights = (stream.weights for stream in streams)
+        return Answer(self.regress(fused.vector).squeeze(1), *weights, fused.gates, fused.penalty)

@@ -11,6 +11,7 @@ class TrainOptions:
 
     fusion: str = "dynamic"
     pooling: str = "avg"
+    temporal_pooling: str | None = None  # as the spatial track
     temporal_encoder: str = "mean"
     loss: str = "smooth_l1+plcc+group"
     protocol: str = "random:n=10"
@@ -18,3 +19,5 @@ class TrainOptions:
     temporal: str | None = None
     seed: int = 0
     epochs: int = 120
+    members: int = 5
+    oracle_epoch: bool = False

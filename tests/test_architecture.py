@@ -19,9 +19,9 @@ CONTRACTS = {
         *{"extract.networks.slowfast", "extract.networks.tea"},
     },
     "extract/samplers": {"extract.decode", "extract.scan", "pipeline.errors"},
-    "fuse/pooling": {"pipeline.errors"},
-    "fuse/temporal": {"pipeline.errors"},
-    "fuse/fusion": {"pipeline.errors"},
+    "fuse/pooling": {"fuse.streams", "pipeline.errors"},
+    "fuse/temporal": {"fuse.streams", "pipeline.errors"},
+    "fuse/fusion": {"fuse.streams", "pipeline.errors"},
 }
 
 

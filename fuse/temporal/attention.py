@@ -20,17 +20,13 @@ def build(channels: int, *, hidden: int = 32) -> "Attention":
 
 
 class Attention(nn.Module):
-    """A temporal encoder that has `weights` too: see `QualityModel.attention`."""
-
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
         self.out_channels = channels
         # no bias at the end: softmax would not see it
         self.score = nn.Sequential(nn.Linear(channels, hidden), nn.Tanh(), nn.Linear(hidden, 1, bias=False))
 
-    def weights(self, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-        """How much each frame counts: above 0, 1 in all for a video, and 0 where ``mask`` says that there is none."""
-        return self.score(tokens).squeeze(-1).masked_fill(~mask, -torch.inf).softmax(dim=1)
-
-    def forward(self, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B C"]:
-        return torch.einsum("btc,bt->bc", tokens, self.weights(tokens, mask))
+    def forward(
+        self, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]
+    ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B T"]]:
+        return tokens, self.score(tokens).squeeze(-1).masked_fill(~mask, -torch.inf).softmax(dim=1)

@@ -1,6 +1,5 @@
 """Mean over the frames."""
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -8,7 +7,7 @@ VERSION = 1
 
 
 def build(channels: int) -> "Mean":
-    """``channels`` of a token; a temporal encoder says with ``out_channels`` how many its vector has."""
+    """``channels`` of a token; a temporal encoder says with ``out_channels`` how many its tokens have."""
     return Mean(channels)
 
 
@@ -17,6 +16,7 @@ class Mean(nn.Module):
         super().__init__()
         self.out_channels = channels
 
-    def forward(self, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B C"]:
-        weight = mask / mask.sum(dim=1, keepdim=True)
-        return torch.einsum("btc,bt->bc", tokens, weight)
+    def forward(
+        self, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]
+    ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B T"]]:
+        return tokens, mask / mask.sum(dim=1, keepdim=True)
