@@ -1,4 +1,4 @@
-"""The feature cache: the contract between the two stages, and the only module that imports h5py.
+"""The feature cache: the contract between the two stages. Of HDF5 files, `pipeline/foreign.py` reads strangers'.
 
 One HDF5 file a *track* (one extractor on one sampling of one dataset); `docs/cache_format.md` is normative.
 A video is complete or absent: what its writing changes takes effect in one step (`pipeline/journal.py`).
@@ -26,8 +26,8 @@ from pipeline.errors import UsageError, VideoError
 from pipeline.journal import JournaledFile, journal_of
 
 FORMAT = "vqa-features"
-FORMAT_VERSION = 1
-STORED = np.float16
+FORMAT_VERSION = 2  # 1 is read and gone on with: it differs in that it knows no imported tracks
+STORED, IMPORTED = np.float16, np.float32
 
 Identity = Mapping[str, Any]
 
@@ -60,6 +60,7 @@ class Track:
         self._file, self._journaled = file, journaled
         self._videos: h5py.Group = file["videos"]
         self.identity: dict[str, Any] = json.loads(file.attrs["identity"])
+        self.imported = self.identity.get("imported") is True
 
     @property
     def ids(self) -> list[str]:
@@ -92,9 +93,8 @@ class Track:
         frame_index, timestamp = group["frame_index"][()], group["timestamp"][()]
         lengths = {len(array) for array in [*arrays.values(), frame_index, timestamp]}
         if not arrays or len(lengths) != 1:
-            raise UsageError(
-                f"{self.path}: {video_id} is damaged (arrays of {sorted(lengths)} frames); extract it again"
-            )
+            damage = f"is damaged (arrays of {sorted(lengths)} frames); extract it again"
+            raise UsageError(f"{self.path}: {video_id} {damage}")
         return VideoFeatures(arrays, frame_index, timestamp, dict(group.attrs))
 
     def _group(self, video_id: str) -> h5py.Group:
@@ -107,11 +107,12 @@ class Track:
     def write(self, video_id: str, features: VideoFeatures) -> None:
         """Publishes one video in one step, replacing an earlier one of the same id.
 
-        VideoError when a value is not finite or does not fit float16; nothing is written then.
+        VideoError when a value is not finite or does not fit float16; nothing is written then. An imported track
+        keeps float32 and what is not finite: its features are as good as the file they came from.
         """
         lengths = {len(array) for array in (*features.arrays.values(), features.frame_index, features.timestamp)}
         assert len(lengths) == 1, f"{video_id}: arrays of {sorted(lengths)} frames"
-        stored = {name: _to_stored(name, array) for name, array in features.arrays.items()}
+        stored = {name: _to_stored(name, array, self.imported) for name, array in features.arrays.items()}
         with _uninterrupted():
             self._publish(video_id, stored, features)
 
@@ -186,15 +187,12 @@ def verify(path: Path) -> list[str]:
     with open_track(path) as track:
         for video_id in track.ids:
             try:
-                features = track.read(video_id)
+                arrays = track.read(video_id).arrays
             except (OSError, KeyError, UsageError) as error:
                 faults.append(f"{video_id}: cannot be read ({error})")
                 continue
-            faults += [
-                f"{video_id}: {name} holds values that are not finite"
-                for name, array in features.arrays.items()
-                if not np.isfinite(array).all()
-            ]
+            wrong = [name for name, array in arrays.items() if not (track.imported or np.isfinite(array).all())]
+            faults += [f"{video_id}: {name} holds values that are not finite" for name in wrong]
     return faults
 
 
@@ -285,7 +283,9 @@ def _refuse_unsafe(path: Path, group: h5py.Group) -> None:
             raise UsageError(f"{path}: {item.name} is not a plain numeric array; this file is refused")
 
 
-def _to_stored(name: str, array: np.ndarray) -> np.ndarray:
+def _to_stored(name: str, array: np.ndarray, imported: bool) -> np.ndarray:
+    if imported:
+        return array.astype(IMPORTED)
     if not np.isfinite(array).all():
         raise VideoError(f"feature {name} holds values that are not finite")
     largest = float(np.abs(array).max(initial=0.0))

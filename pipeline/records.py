@@ -15,7 +15,19 @@ from pipeline.datasets import Manifest
 from pipeline.errors import UsageError, require
 
 # whose version can change a number
-LIBRARIES = ["torch", "timm", "transformers", "numpy", "scipy", "pandas", "h5py", "decord", "av", "openvino"]
+LIBRARIES = [
+    "torch",
+    "timm",
+    "transformers",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "h5py",
+    "decord",
+    "av",
+    "openvino",
+]
 LIBRARIES += ["opencv-python-headless"]
 
 

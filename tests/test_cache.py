@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -206,6 +207,41 @@ def test_a_strangers_file_cannot_reach_out(link: str, where: str, tmp_path: Path
         cached.open_track(tmp_path / "t.h5") as track,
     ):
         track.read("evil")
+
+
+def test_a_track_of_version_1_still_reads_and_is_gone_on_with(tmp_path: Path) -> None:
+    old = Path(shutil.copy(Path(__file__).parent / "data" / "track_v1.h5", tmp_path / "t.h5"))
+    with h5py.File(old) as file:
+        assert file.attrs["format_version"] == 1
+    with cached.open_track(old) as track:
+        identity = track.identity
+        assert track.ids == ["001", "dir/ä.mp4"] and identity["sampler"] == "uniform:frames=3"
+        read = track.read("dir/ä.mp4")
+    assert read.arrays["c1/mean"].dtype == np.float16 and read.arrays["c1/mean"].tolist() == [[1, 1.25], [1.5, 1.75]]
+    assert read.arrays["last/std"].tolist() == [[1.5] * 3] * 2
+    assert list(read.frame_index) == [0, 10] and list(read.timestamp) == [0, 0.4]
+    assert read.attributes["source_size"] == 1235 and read.attributes["fps"] == 25
+    with cached.write_track(old, identity, {}) as track:
+        track.write("new", features())
+    assert track_ids(old) == ["001", "dir/ä.mp4", "new"] and cached.verify(old) == []
+
+
+def test_an_imported_track_keeps_float32_and_what_is_not_finite(tmp_path: Path) -> None:
+    array = np.array([[np.nan, np.inf, 1e30, 0.1]], np.float32)
+    video = cached.VideoFeatures({"theirs/mean": array}, np.zeros(1, int), np.zeros(1), {})
+    with cached.write_track(tmp_path / "t.h5", {**IDENTITY, "imported": True}, {}) as track:
+        track.write("a", video)
+    with cached.open_track(tmp_path / "t.h5") as track:
+        stored = track.read("a").arrays["theirs/mean"]
+    assert stored.dtype == np.float32 and np.array_equal(stored, array, equal_nan=True)
+    assert cached.verify(tmp_path / "t.h5") == []
+
+
+def test_verify_finds_what_is_not_finite_in_an_extracted_track(tmp_path: Path) -> None:
+    write(tmp_path / "t.h5", a=features(), b=features())
+    with h5py.File(tmp_path / "t.h5", "r+") as file:
+        file["videos/b/features/c1/mean"][0, 0] = np.nan
+    assert cached.verify(tmp_path / "t.h5") == ["b: c1/mean holds values that are not finite"]
 
 
 def test_verify_names_what_is_wrong(tmp_path: Path) -> None:
