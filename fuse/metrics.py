@@ -9,14 +9,21 @@ Letters: N videos.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 Scores = Float[np.ndarray, " N"]
+
+# The curve is sought in standard deviations of the predictions and ranges of the labels. Without bounds a relation that
+# bends one way only has no best logistic: its curve runs on to an infinite height.
+MIDDLE, LOG_WIDTH, RISE = 20.0, 5.0, 20.0
+# the coarse search looks at no more points than these, means of neighbours
+POINTS = 2000
+# of its places so many are refined a little, and of those so many to the end
+STARTS, FINALISTS = 6, 3
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ def apply_logistic(parameters: Float[np.ndarray, " 4"] | None, predicted: Scores
     if parameters is None:
         return predicted.astype(float)
     high, low, middle, width = parameters
-    return low + (high - low) / (1 + np.exp(-np.clip((predicted - middle) / width, -500, 500)))
+    return low + (high - low) * special.expit((predicted - middle) / width)
 
 
 def fit_logistic(predicted: Scores, mos: Scores) -> Float[np.ndarray, " 4"] | None:
@@ -78,6 +85,10 @@ def fit_logistic(predicted: Scores, mos: Scores) -> Float[np.ndarray, " 4"] | No
 
     There is nothing to fit with fewer videos than parameters, or with constant predictions or labels. Where no
     increasing curve is better than a constant, the curve is that constant, the mean of the labels.
+
+    It is the best of all curves within the bounds, not the nearest to some start: weak relations and few videos have a
+    valley between any two videos. For a given place (middle, logarithm of the width) the heights have a closed form, so
+    only two parameters are sought (variable projection; Golub & Pereyra, 1973): a coarse search, then L-BFGS-B.
     """
     if len(mos) < 4 or not _varied(predicted, mos):
         return None
@@ -88,28 +99,69 @@ def fit_logistic(predicted: Scores, mos: Scores) -> Float[np.ndarray, " 4"] | No
         return None  # constant, or beyond what floating point can square
     x, y = (predicted - center) / spread, (mos - low) / (high - low)
 
-    def residual(parameters: np.ndarray) -> np.ndarray:
-        bottom, rise, middle, log_width = parameters
-        return bottom + rise / (1 + np.exp(-np.clip((x - middle) / np.exp(log_width), -500, 500))) - y
+    def refined(place: np.ndarray, iterations: int) -> optimize.OptimizeResult:
+        return optimize.minimize(
+            _squared_error,
+            place,
+            args=(x, y),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(-MIDDLE, MIDDLE), (-LOG_WIDTH, LOG_WIDTH)],
+            options={"ftol": 1e-15, "gtol": 1e-11, "maxiter": iterations},
+        )
 
-    # a steep and a flat start: the curve has a valley for a step and one for a line; the rise may not be negative
-    bounds = ([-20, 0, -20, -5], [20, 20, 20, 5])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        fits = [
-            optimize.least_squares(
-                residual, (0, 1, 0, start), bounds=bounds, x_scale="jac", xtol=1e-12, ftol=1e-12, gtol=1e-12
-            )
-            for start in (-1.0, 0.0, 1.0)
-        ]
-    best = min(fits, key=lambda fit: fit.cost)
-    if best.cost >= 0.5 * len(y) * y.var() * (1 - 1e-9):
+    begun = sorted((refined(place, 10) for place in _coarse_places(x, y)), key=lambda fit: float(fit.fun))
+    best = min((refined(fit.x, 300) for fit in begun[:FINALISTS]), key=lambda fit: float(fit.fun))
+    if best.fun >= len(y) * y.var() * (1 - 1e-9):
         return np.array([mos.mean(), mos.mean(), center, spread])
-    bottom, rise, middle, log_width = best.x
+    middle, width = best.x[0], np.exp(best.x[1])
+    bottom, rise = _heights(special.expit((x - middle) / width), y)
     scale = high - low
-    return np.array(
-        [low + scale * (bottom + rise), low + scale * bottom, center + spread * middle, spread * np.exp(log_width)]
-    )
+    return np.array([low + scale * (bottom + rise), low + scale * bottom, center + spread * middle, spread * width])
+
+
+def _heights(curve: Scores, y: Scores) -> tuple[float, float]:
+    """The best bottom and rise of ``bottom + rise * curve``, the rise neither negative nor above `RISE`."""
+    tilt = curve - curve.mean()
+    power = float(tilt @ tilt)
+    rise = min(max(float(tilt @ y) / power, 0.0), RISE) if power > 0 else 0.0
+    return float(y.mean()) - rise * float(curve.mean()), rise
+
+
+def _squared_error(place: Float[np.ndarray, " 2"], x: Scores, y: Scores) -> tuple[float, Float[np.ndarray, " 2"]]:
+    """Of the best heights at ``place``, and its gradient, in which the heights count as constants: they are optimal."""
+    middle, width = place[0], np.exp(place[1])
+    z = (x - middle) / width
+    curve = special.expit(z)
+    bottom, rise = _heights(curve, y)
+    error = bottom + rise * curve - y
+    slope = -2 * error * rise * curve * (1 - curve)
+    return float(error @ error), np.array([slope.sum() / width, slope @ z])
+
+
+def _coarse_places(x: Scores, y: Scores) -> list[np.ndarray]:
+    """The `STARTS` best of the local minima over the middle, for curves from steps to lines."""
+    order = np.argsort(x, kind="stable")
+    first = np.linspace(0, len(x), min(len(x), POINTS) + 1).astype(int)[:-1]
+    weight = np.diff(np.append(first, len(x))).astype(float)
+    x, y = (np.add.reduceat(values[order], first) / weight for values in (x, y))
+    weight /= weight.sum()
+    found = []
+    for log_width in np.arange(-LOG_WIDTH, LOG_WIDTH + 1):
+        width = np.exp(log_width)
+        # as fine as the curve is steep, and far to both sides, where relations bend one way only
+        left, right = max(x.min() - width, -MIDDLE), min(x.max() + width, MIDDLE)
+        within = np.arange(left, right, max(width, (right - left) / 400))
+        middles = np.unique([*within, -MIDDLE, -10, -6, 6, 10, MIDDLE])
+        curves = special.expit((x - middles[:, None]) / width)
+        tilts = curves - (curves @ weight)[:, None]
+        power, along = tilts**2 @ weight, tilts @ (weight * (y - y @ weight))
+        rise = np.clip(along / np.maximum(power, np.finfo(float).tiny), 0, RISE)
+        error = rise * (rise * power - 2 * along)  # less that of a constant
+        around = np.concatenate([[np.inf], error, [np.inf]])
+        valleys = np.flatnonzero((error <= around[:-2]) & (error <= around[2:]))
+        found += [(error[valley], middles[valley], log_width) for valley in valleys]
+    return [np.array(place) for _, *place in sorted(found)[:STARTS]]
 
 
 def _varied(predicted: Scores, mos: Scores) -> bool:
