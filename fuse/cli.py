@@ -3,19 +3,73 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from fuse import tables
 from fuse.options import TrainOptions
 from pipeline import console, presets, spec
-from pipeline.errors import DONE, UsageError
+from pipeline.errors import DONE, SOME_FAILED, UsageError
 
 DEFAULTS = TrainOptions()
-METRICS = ("srcc", "plcc", "krcc", "rmse", "plcc_raw")
-METRIC_TITLES = ("SRCC", "PLCC", "KRCC", "RMSE", "PLCC raw")
+FOLDER = click.Path(path_type=Path)
+
+as_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, everything else on stderr."
+)
+cache_option = click.option(
+    "--cache", type=FOLDER, default=Path("cache"), show_default=True, help="Where features are."
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=os.cpu_count() or 1,
+    help="Splits fitted side by side; changes no figure [default: a core each].",
+)
+# of train and ablate alike
+TRAINING = [
+    click.option("--dataset", metavar="NAME", help="A dataset in the cache; may be left out where there is only one."),
+    click.option("--temporal-pooling", metavar="SPEC", help="The same for the temporal track [default: as --pooling]."),
+    click.option("--spatial", metavar="SPEC", help="Spatial track; may be left out where there is only one."),
+    click.option("--temporal", metavar="SPEC", help="Temporal track; may be left out where there is only one or none."),
+    click.option(
+        "--protocol",
+        metavar="SPEC",
+        help="How videos are split: random:n=10,train=0.6,val=0.2, kfold:k=5, official, videval:n=100 or "
+        f"indices:file=FILE [default: {DEFAULTS.protocol}].",
+    ),
+    click.option("--loss", metavar="SPEC", help=f"Losses joined by + [default: {DEFAULTS.loss}]."),
+    click.option("--seed", type=click.IntRange(min=0), help=f"Shifts every seed [default: {DEFAULTS.seed}]."),
+    click.option(
+        "--epochs",
+        type=click.IntRange(min=1),
+        help=f"Most epochs; validation chooses among them [default: {DEFAULTS.epochs}].",
+    ),
+    click.option(
+        "--members",
+        type=click.IntRange(min=1),
+        help=f"Models whose scores are averaged, each with a seed of its own [default: {DEFAULTS.members}].",
+    ),
+    click.option("--preset", metavar="NAME", help="A set of options; those given beside it win."),
+    cache_option,
+    workers_option,
+    as_json_option,
+]
+
+
+def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(TRAINING):
+        function = option(function)
+    return function
+
+
+def options_of(preset: str | None, given: dict[str, Any]) -> TrainOptions:
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return TrainOptions(**{**presets.load(preset, "fuse"), **chosen})
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,86 +84,132 @@ def command() -> None:
 
 @command.command()
 @click.option("--fusion", metavar="SPEC", help=f"How spatial and temporal features meet [default: {DEFAULTS.fusion}].")
-@click.option("--dataset", metavar="NAME", help="A dataset in the cache; may be left out where there is only one.")
-@click.option("--pooling", metavar="SPEC", help=f"Stored arrays to one token a frame [default: {DEFAULTS.pooling}].")
+@click.option("--pooling", metavar="SPEC", help=f"Stored arrays to one token a level [default: {DEFAULTS.pooling}].")
 @click.option(
     "--temporal-encoder", metavar="SPEC", help=f"Frame tokens to one vector [default: {DEFAULTS.temporal_encoder}]."
 )
-@click.option("--spatial", metavar="SPEC", help="Spatial track; may be left out where there is only one.")
-@click.option("--temporal", metavar="SPEC", help="Temporal track; may be left out where there is only one.")
-@click.option("--protocol", metavar="SPEC", help=f"How videos are split [default: {DEFAULTS.protocol}].")
-@click.option("--loss", metavar="SPEC", help=f"Losses joined by + [default: {DEFAULTS.loss}].")
-@click.option("--seed", type=click.IntRange(min=0), help=f"Shifts every seed [default: {DEFAULTS.seed}].")
-@click.option(
-    "--epochs",
-    type=click.IntRange(min=1),
-    help=f"Most epochs; validation chooses among them [default: {DEFAULTS.epochs}].",
-)
-@click.option("--preset", metavar="NAME", help="A set of options; those given beside it win.")
-@click.option(
-    "--cache", type=click.Path(path_type=Path), default=Path("cache"), show_default=True, help="Where features are."
-)
-@click.option(
-    "--run", type=click.Path(path_type=Path), help="Where results go [default: runs/<dataset>-<fusion>-<digest>]."
-)
-@click.option("--list", "list_plugins", is_flag=True, help="List fusions, poolings and temporal encoders, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, everything else on stderr.")
+@click.option("--oracle-epoch", is_flag=True, help="Also print what choosing the epoch on the test part would claim.")
+@click.option("--run", type=FOLDER, help="Where results go [default: runs/<dataset>-<fusion>-<digest>].")
+@click.option("--list", "list_plugins", is_flag=True, help="List fusions, poolings, temporal encoders, and stop.")
+@training_options
 def train(
     dataset: str | None,
     preset: str | None,
     cache: Path,
     run: Path | None,
     list_plugins: bool,
+    workers: int,
     as_json: bool,
     **given: Any,
 ) -> int:
-    """Train and test a head on repeated content-disjoint splits of one dataset.
+    """Train and test a head on repeated splits of one dataset, and end with a model for scoring.
 
-    The validation part of a split chooses the epoch; the test part is looked at once. Prints SRCC and KRCC of the raw
-    scores, PLCC and RMSE after a four-parameter logistic, each as median and spread over the splits.
+    The validation part of a split chooses the epoch, the head is fitted again on training and validation together, and
+    the test part is looked at once. Prints SRCC and KRCC of the raw scores, PLCC and RMSE after a four-parameter
+    logistic, each as median and spread over the splits.
 
     \b
     Example
       vqa-fuse train --fusion dynamic --dataset konvid --protocol random:n=20
     """
     if list_plugins:
-        for kind in ("fusion", "pooling", "temporal"):
+        for kind in ("fusion", "pooling", "temporal", "baselines"):
             found = spec.available(f"fuse.{kind}")
             width = max(map(len, found))
             click.echo(f"fuse/{kind}\n" + "".join(f"  {name:<{width}}  {line}\n" for name, line in found.items()))
         return DONE
-    chosen = {name: value for name, value in given.items() if value is not None}
-    options = TrainOptions(**{**presets.load(preset, "fuse"), **chosen})
+    options = options_of(preset, given)
     from fuse.data import load_dataset
+    from fuse.model import Head
     from fuse.train import train_run
 
-    data = load_dataset(cache, dataset, options.spatial, options.temporal)
+    data = load_dataset(cache, dataset, options.spatial, options.temporal, Head.of(options).reads)
     with console.progress(f"train {options.fusion}") as on_progress:
-        document = train_run(data, options, run, on_progress)
-    show(document, as_json, lambda: print_evaluation(document))
+        document = train_run(data, options, run, on_progress, workers)
+    show(document, as_json, tables.print_evaluation)
     return DONE
 
 
 @command.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, everything else on stderr.")
-def evaluate(run: Path, as_json: bool) -> int:
-    """Metrics of a run, computed again from its saved predictions.
+@click.option("--fusion", metavar="SPECS", default="all", show_default=True, help="Fusions, a list, or all.")
+@click.option("--pooling", metavar="SPECS", default=DEFAULTS.pooling, show_default=True, help="Poolings.")
+@click.option(
+    "--temporal-encoder",
+    metavar="SPECS",
+    default=DEFAULTS.temporal_encoder,
+    show_default=True,
+    help="Temporal encoders.",
+)
+@click.option("--baselines", metavar="NAMES", default="", help="ridge,svr: without a network, on the same splits.")
+@click.option("--reference", metavar="NAME", help="The row that differences are against [default: first baseline].")
+@click.option("--output", type=FOLDER, help="Where tables and runs go [default: runs/<dataset>-ablation].")
+@training_options
+def ablate(
+    dataset: str | None,
+    fusion: str,
+    pooling: str,
+    temporal_encoder: str,
+    baselines: str,
+    reference: str | None,
+    output: Path | None,
+    preset: str | None,
+    cache: Path,
+    workers: int,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Every combination of heads, and baselines, on the same splits: one sorted table with paired statistics.
+
+    Interrupted, the same command goes on: variants that are finished in --output are not run again.
+
+    \b
+    Example
+      vqa-fuse ablate --dataset konvid --fusion all --baselines ridge,svr
+      vqa-fuse ablate --fusion concat,dynamic:experts=2 --temporal-encoder all --reference concat
+    """
+    options = options_of(preset, given)
+    from fuse import ablate as ablation
+    from fuse.data import load_dataset
+
+    names = (ablation.listed(text) for text in (fusion, pooling, temporal_encoder, baselines))
+    chosen = ablation.variants(options, *names)
+    data = load_dataset(cache, dataset, options.spatial, options.temporal, ablation.reads(chosen))
+    folder = output or Path("runs") / f"{data.manifest.name}-ablation"
+    with console.progress(f"ablate {len(chosen)} variants") as on_progress:
+        document = ablation.ablate(data, chosen, folder, reference, workers, on_progress)
+    show(document, as_json, tables.print_ablation)
+    return DONE
+
+
+@command.command()
+@click.argument("run", type=FOLDER)
+@click.option("--dataset", metavar="OTHER", help="Score all of another dataset in the cache with the run's model.")
+@click.option("--cache", type=FOLDER, help="Where OTHER's features are [default: the run's cache].")
+@as_json_option
+def evaluate(run: Path, dataset: str | None, cache: Path | None, as_json: bool) -> int:
+    """Metrics of a run, from its saved predictions; with --dataset, of its model on another dataset.
 
     \b
     Example
       vqa-fuse evaluate runs/demo-dynamic-1a2b3c4d5e
+      vqa-fuse evaluate runs/konvid-dynamic-1a2b3c4d5e --dataset livevqc
     """
+    if dataset is not None:
+        from fuse.crossdata import evaluate_on
+
+        show(evaluate_on(run, dataset, cache), as_json, tables.print_cross_dataset)
+        return DONE
+    if cache is not None:
+        raise UsageError("--cache is where the features of --dataset OTHER are; give --dataset too")
     from fuse.evaluate import evaluate_run
 
-    document = evaluate_run(run)
-    show(document, as_json, lambda: print_evaluation(document))
+    show(evaluate_run(run), as_json, tables.print_evaluation)
     return DONE
 
 
 @command.command()
-@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, everything else on stderr.")
+@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@as_json_option
 def compare(runs: tuple[Path, ...], as_json: bool) -> int:
     """Runs on the same splits in one table, with paired statistics against the first of them.
 
@@ -121,76 +221,37 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> int:
         raise UsageError("compare needs two runs or more; vqa-fuse train makes them")
     from fuse.compare import compare_runs
 
-    document = compare_runs(list(runs))
-    show(document, as_json, lambda: print_comparison(document))
+    show(compare_runs(list(runs)), as_json, tables.print_comparison)
     return DONE
 
 
-def show(document: dict[str, Any], as_json: bool, print_text: Callable[[], None]) -> None:
+@command.command()
+@click.argument("run", type=FOLDER)
+@click.option("--cache", type=FOLDER, help="Where the features are [default: the run's cache].")
+@workers_option
+@as_json_option
+def reproduce(run: Path, cache: Path | None, workers: int, as_json: bool) -> int:
+    """Train a run again from its record and compare every prediction; exit code 3 where one differs.
+
+    On the same machine they are equal to the last bit. Nothing is written.
+
+    \b
+    Example
+      vqa-fuse reproduce runs/demo-dynamic-1a2b3c4d5e
+    """
+    from fuse.reproduce import reproduce_run
+
+    with console.progress("reproduce") as on_progress:
+        document = reproduce_run(run, cache, workers, on_progress)
+    show(document, as_json, tables.print_reproduction)
+    return DONE if document["equal"] else SOME_FAILED
+
+
+def show(document: dict[str, Any], as_json: bool, print_text: Callable[[dict[str, Any]], None]) -> None:
     if as_json:
         click.echo(json.dumps(document, indent=2, allow_nan=False))
     else:
-        print_text()
-
-
-def print_evaluation(document: dict[str, Any]) -> None:
-    sizes = ", ".join(f"{part} {document['splits'][0][f'n_{part}']}" for part in ("train", "val", "test"))
-    click.echo(
-        f"{document['dataset']}, {document['fusion']}, {document['protocol']}: {len(document['splits'])} splits of "
-        f"N = {document['n_videos']} videos (first: {sizes}), labels: {document['label']}"
-    )
-    print_table(["", *METRIC_TITLES], [[document["fusion"], *metric_cells(document)]])
-    print_missing(document)
-    click.echo(f"run: {document['run']}")
-    click.echo(f"plot: {document['run']}/scatter.png")
-
-
-def print_comparison(document: dict[str, Any]) -> None:
-    click.echo(
-        f"{document['dataset']}, {document['protocol']}: {document['n_splits']} splits of N = {document['n_videos']} "
-        f"videos, labels: {document['label']}"
-    )
-    rows = []
-    for row in document["rows"]:
-        difference = p_value = ""
-        if row["difference"] is not None:
-            low, high = row["interval"]
-            difference, p_value = f"{row['difference']:+.3f} [{low:+.3f}, {high:+.3f}]", f"{row['p_value']:.3f}"
-        rows.append([row["name"], *metric_cells(row), difference, p_value])
-    print_table(["", *METRIC_TITLES, "SRCC difference [95 %]", "Wilcoxon p"], rows)
-    click.echo(f"difference: paired, median over splits, against {document['baseline']}")
-    for row in document["rows"]:
-        click.echo(f"plot: {row['run']}/scatter.png")
-
-
-def metric_cells(document: dict[str, Any]) -> list[str]:
-    return [_cell(document["median"][metric], document["spread"][metric]) for metric in METRICS]
-
-
-def print_table(titles: list[str], rows: list[list[str]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in titles:
-        table.add_column(title, justify="right" if title else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    # a narrow terminal wraps a line, which loses nothing; rich would cut figures off
-    Console(width=max(160, Console().width)).print(table)
-    click.echo("median ± standard deviation over splits; PLCC and RMSE after a 4-parameter logistic")
-
-
-def print_missing(document: dict[str, Any]) -> None:
-    missing = document["missing"]
-    if missing:
-        named = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
-        click.echo(f"without features, and in no figure: {len(missing)} videos: {named}")
-
-
-def _cell(median: float | None, spread: float | None) -> str:
-    return "undefined" if median is None else f"{median:.3f} ± {spread:.3f}" if spread is not None else f"{median:.3f}"
+        print_text(document)
 
 
 def main() -> None:

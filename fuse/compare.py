@@ -1,4 +1,4 @@
-"""Finished runs side by side, on identical splits, with paired statistics against the first."""
+"""Finished runs side by side, on identical splits, with paired statistics against one of them."""
 
 from __future__ import annotations
 
@@ -15,54 +15,71 @@ from pipeline.errors import UsageError
 # of the bootstrap over splits
 RESAMPLES = 10_000
 LEVEL = 0.95
-NOTHING: dict[str, Any] = {"difference": None, "interval": None, "p_value": None}
+NOTHING: dict[str, Any] = {"difference": None, "interval": None, "p_value": None, "wins": None}
 
 
-def compare_runs(runs: list[Path]) -> dict[str, Any]:
+def compare_runs(runs: list[Path], reference: Path | None = None) -> dict[str, Any]:
     """The document of ``vqa-fuse compare --json``: a row a run, sorted by median SRCC, best first.
 
-    ``difference`` is the median over splits of SRCC minus that of the first run on the same split, ``interval`` its
-    95 % bootstrap interval, ``p_value`` Wilcoxon's signed-rank test; null for the first run itself. Splits of one
+    ``difference`` is the median over splits of SRCC minus that of the reference (the first run, unless another is
+    named) on the same split, ``interval`` its 95 % bootstrap interval, ``p_value`` Wilcoxon's signed-rank test,
+    two-sided, ``wins`` the number of splits in which the run is better; null for the reference itself. Splits of one
     dataset overlap, so the interval and the p-value are optimistic: read them as a guide.
 
     UsageError where the splits differ: such figures must not be compared.
     """
-    kept = [records.read_json(run / "run.json") for run in runs]
-    for run, record in zip(runs, kept, strict=True):
-        if record["identity"]["manifest"] != kept[0]["identity"]["manifest"]:
+    reference = reference or runs[0]
+    kept = {run: records.read_json(run / "run.json") for run in [reference, *runs]}
+    first = kept[reference]
+    for run, record in kept.items():
+        if record["identity"]["manifest"] != first["identity"]["manifest"]:
             raise UsageError(
-                f"{runs[0]} ({kept[0]['dataset']}) and {run} ({record['dataset']}) have other labels; "
+                f"{reference} ({first['dataset']}) and {run} ({record['dataset']}) have other labels; "
                 "train both on the same dataset"
             )
-        if record["split_digests"] != kept[0]["split_digests"]:
+        if record["split_digests"] != first["split_digests"]:
             raise UsageError(
-                f"{runs[0]} and {run} differ in their splits "
-                f"({kept[0]['dataset']}, {kept[0]['specs']['protocol']} against "
+                f"{reference} and {run} differ in their splits "
+                f"({first['dataset']}, {first['specs']['protocol']} against "
                 f"{record['dataset']}, {record['specs']['protocol']}); "
                 "train both with the same dataset, protocol and seed"
             )
-    documents = [evaluate_run(run) for run in runs]
-    scores = [np.array([split["srcc"] for split in document["splits"]], float) for document in documents]
+    documents = {run: evaluate_run(run) for run in kept}
+    scores = {run: np.array([split["srcc"] for split in doc["splits"]], float) for run, doc in documents.items()}
     rows = []
-    for record, document, score in zip(kept, documents, scores, strict=True):
+    for run in runs:
+        document, specs = documents[run], kept[run]["specs"]
         rows.append(
             {
-                "name": document["fusion"],
-                **{key: record["specs"][key] for key in ("fusion", "pooling")},
-                "temporal": record["specs"]["temporal_encoder"],
+                "name": name_of(specs),
+                **{key: specs[key] for key in ("fusion", "pooling")},
+                "temporal": specs["temporal_encoder"],
                 "median": document["median"],
                 "spread": document["spread"],
-                **(_paired(score - scores[0]) if score is not scores[0] else NOTHING),
+                **(paired(scores[run] - scores[reference]) if run != reference else NOTHING),
                 "run": document["run"],
             }
         )
-    first = documents[0]
     rows.sort(key=lambda row: -1.0 if row["median"]["srcc"] is None else row["median"]["srcc"], reverse=True)
-    about = {key: first[key] for key in ("dataset", "label", "protocol", "n_videos")}
-    return {**about, "n_splits": len(first["splits"]), "baseline": str(runs[0]), "rows": rows}
+    about = {key: documents[reference][key] for key in ("dataset", "label", "protocol", "n_videos", "missing")}
+    about |= {"n_splits": len(documents[reference]["splits"]), "notes": first["notes"]}
+    return {**about, "baseline": str(reference), "reference": name_of(first["specs"]), "rows": rows}
 
 
-def _paired(differences: np.ndarray) -> dict[str, Any]:
+def name_of(specs: dict[str, str]) -> str:
+    """A variant in a table: its fusion, and of pooling and temporal encoder what is not the default."""
+    parts = [specs["fusion"]]
+    if specs["pooling"] not in ("", "avg"):
+        parts.append(specs["pooling"])
+    if specs.get("temporal_pooling", specs["pooling"]) != specs["pooling"]:
+        parts.append(f"temporal {specs['temporal_pooling']}")
+    if specs["temporal_encoder"] not in ("", "mean"):
+        parts.append(specs["temporal_encoder"])
+    return " + ".join(parts)
+
+
+def paired(differences: np.ndarray) -> dict[str, Any]:
+    """Median, bootstrap interval, Wilcoxon's p-value and wins of differences over the same splits."""
     differences = differences[np.isfinite(differences)]  # splits where both SRCC are defined
     if not len(differences):
         return NOTHING
@@ -72,4 +89,5 @@ def _paired(differences: np.ndarray) -> dict[str, Any]:
         "difference": float(np.median(differences)),
         "interval": [float(low), float(high)],
         "p_value": float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0,
+        "wins": int((differences > 0).sum()),
     }

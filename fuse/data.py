@@ -6,71 +6,87 @@ Letters: N videos, T frames (padded to the longest), C channels of one stored ar
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Float64
-from torch import Tensor
+from jaxtyping import Bool, Float
 
+from fuse.streams import AVERAGES
 from pipeline import cache as cached
 from pipeline import records
 from pipeline.datasets import Manifest
 from pipeline.errors import UsageError
 
-# beyond this many standard deviations a standardised feature says "unusual", and no more
-CLIP = 5.0
-# what the pooling heads take; maxima are stored as well, and maps on request
-AVERAGES = ("cls", "mean", "std")
+# what networks are pooled to; a head reads some of them, and the others stay in the file
+STATISTICS = {"cls", "grid", "max", "mean", "std"}
 
 
 @dataclass(frozen=True)
 class Features:
-    """One track. ``arrays``: name -> [N, T, C]; ``mask`` [N, T] is true where there is a frame.
+    """One track. ``arrays``: name -> [N, T, C], of maps [N, T, C, H, W], as stored; 0 where there is no frame.
 
-    ``timestamp`` is when each frame is shown, in seconds; 0 where there is none.
+    ``mask`` [N, T] is true where there is a frame; ``timestamp`` [N, T] is when it is shown, in seconds.
     """
 
     path: Path
     identity: dict[str, object]
-    arrays: dict[str, Float[Tensor, "N T _"]]
-    mask: Bool[Tensor, "N T"]
-    timestamp: Float64[Tensor, "N T"]
+    arrays: dict[str, Float[np.ndarray, "N T ..."]]
+    mask: Bool[np.ndarray, "N T"]
+    timestamp: Float[np.ndarray, "N T"]
 
-    def levels(self) -> dict[str, list[str]]:
-        """Array names by level: ``{"c1": ["c1/mean", "c1/std"], …}``, shallow first, the order of the names."""
-        grouped: dict[str, list[str]] = {}
-        for name in sorted(self.arrays):
-            level, _, statistic = name.partition("/")
-            if statistic in AVERAGES:
-                grouped.setdefault(level, []).append(name)
-        return grouped
+    def only(self, statistics: Collection[str]) -> Features:
+        """The same track without the arrays of other statistics."""
+        arrays = {name: array for name, array in self.arrays.items() if name.rpartition("/")[2] in statistics}
+        return replace(self, arrays=arrays)
+
+    def not_finite(self) -> dict[str, int]:
+        """Columns that hold values that are no numbers: ``{"videval/mean[20]": 2}``, and in how many videos."""
+        found: dict[str, int] = {}
+        for name, array in self.arrays.items():
+            bad = ~np.isfinite(array)
+            if bad.any():
+                videos = bad.any(axis=(1, *range(3, array.ndim)))
+                found |= {f"{name}[{column}]": int(videos[:, column].sum()) for column in np.flatnonzero(videos.any(0))}
+        return found
 
 
 @dataclass(frozen=True)
 class Dataset:
     """What a head is trained on. ``manifest`` has only the N videos that every track holds, in its own order.
 
-    ``missing`` are the ids without features: named in every output, never dropped silently.
+    ``missing`` are the ids without features: named in every output, never dropped silently. Where there is no temporal
+    track, ``temporal`` is the spatial one again.
     """
 
     manifest: Manifest
     spatial: Features
     temporal: Features
-    mos: Float[Tensor, " N"]
+    mos: Float[np.ndarray, " N"]
     missing: list[str]
 
 
-def load_dataset(cache: Path, dataset: str | None, spatial: str | None, temporal: str | None) -> Dataset:
-    """Reads a dataset's manifest and two of its tracks; UsageError lists the choices where they are not clear."""
+def load_dataset(
+    cache: Path,
+    dataset: str | None,
+    spatial: str | None,
+    temporal: str | None,
+    reads: tuple[Collection[str], Collection[str]] = (AVERAGES, AVERAGES),
+) -> Dataset:
+    """Reads a dataset's manifest and two of its tracks; UsageError lists the choices where they are not clear.
+
+    ``reads``: which statistics of the spatial and of the temporal track.
+    """
     name = choose_dataset(cache, dataset)
     manifest = records.load_cached_manifest(cache, name)
-    paths = [choose_track(cache, name, kind, wanted) for kind, wanted in (("spatial", spatial), ("temporal", temporal))]
-    with cached.open_track(paths[0]) as first, cached.open_track(paths[1]) as second:
+    paths = choose_tracks(cache, name, spatial, temporal)
+    with ExitStack() as stack:
+        first, second = tracks = [stack.enter_context(cached.open_track(path)) for path in paths]
         in_both = set(first.ids) & set(second.ids)
         for key in ("sampler", "sampler_version", "sampler_digest"):
-            one, other = (track.identity.get(key) for track in (first, second))
+            one, other = (track.identity.get(key) for track in tracks)
             if one != other:
                 raise UsageError(
                     f"{paths[0]} and {paths[1]} were sampled differently ({key}: {one} and {other}); "
@@ -80,11 +96,13 @@ def load_dataset(cache: Path, dataset: str | None, spatial: str | None, temporal
         if not present.any():
             raise UsageError(f"no video of {name} is in both {paths[0]} and {paths[1]}; run vqa-extract first")
         ids = list(manifest.rows["id"][present])
-        spatial_features, temporal_features = (_read(track, ids) for track in (first, second))
+        spatial_features, temporal_features = (
+            _read(track, ids, wanted) for track, wanted in zip(tracks, reads, strict=True)
+        )
     kept = Manifest(
         manifest.name, manifest.title, manifest.label, manifest.scale, manifest.rows[present].reset_index(drop=True)
     )
-    mos = torch.tensor(kept.rows["mos"].to_numpy(), dtype=torch.float32)
+    mos = kept.rows["mos"].to_numpy(np.float64)
     return Dataset(kept, spatial_features, temporal_features, mos, list(manifest.rows["id"][~present]))
 
 
@@ -102,49 +120,41 @@ def choose_dataset(cache: Path, wanted: str | None) -> str:
     return name
 
 
-def choose_track(cache: Path, dataset: str, kind: str, wanted: str | None) -> Path:
-    """The track of ``kind`` whose file is ``<wanted>-<digest>.h5`` (or that stem in full); the only one for None."""
-    tracks = []
+def choose_tracks(cache: Path, dataset: str, spatial: str | None, temporal: str | None) -> tuple[Path, Path]:
+    """The two tracks of a head; the spatial one twice where the dataset has no temporal track and none is asked for."""
+    found: dict[str, list[Path]] = {"spatial": [], "temporal": []}
     for path in cached.tracks(cache, dataset):
         with cached.open_track(path) as track:
-            if track.identity["kind"] == kind and len(track):
-                tracks.append(path)
+            if len(track):
+                found[str(track.identity["kind"])].append(path)
+    first = choose_track(cache, dataset, "spatial", spatial, found["spatial"])
+    if not found["temporal"] and temporal is None:
+        return first, first
+    return first, choose_track(cache, dataset, "temporal", temporal, found["temporal"])
+
+
+def choose_track(cache: Path, dataset: str, kind: str, wanted: str | None, tracks: list[Path]) -> Path:
+    """Of ``tracks`` the one called ``<wanted>-<digest>.h5`` (or that stem in full); the only one for None."""
     choices = [path for path in tracks if wanted in (None, path.stem, re.sub(r"-[0-9a-f]{10}$", "", path.stem))]
     if len(choices) == 1:
         return choices[0]
     listed = "\n".join(f"  --{kind} {path.stem}   (sampler {path.parent.name})" for path in choices or tracks)
     if not tracks:
-        raise UsageError(f"{cache / dataset} holds no {kind} track; run vqa-extract with --{kind}")
+        raise UsageError(f"{cache / dataset} holds no {kind} track; run vqa-extract with --{kind}, or vqa-cache import")
     if not choices:
         raise UsageError(f"no {kind} track of {dataset} is called {wanted!r}; choose from\n{listed}")
     raise UsageError(f"several {kind} tracks of {dataset}; choose one:\n{listed}")
 
 
-def standardised(features: Features, train: np.ndarray) -> dict[str, Float[Tensor, "N T _"]]:
-    """Every column with mean 0 and deviation 1 over the frames of the training rows alone, clipped at `CLIP`."""
-    mask = features.mask[train]
-    result = {}
-    for name, array in features.arrays.items():
-        frames = array[train][mask]
-        std, mean = torch.std_mean(frames, dim=0, correction=0)
-        # a column that is constant in training says nothing: it becomes 0, whatever it is elsewhere
-        scale = torch.where(std > 1e-6, 1 / std.clamp(min=1e-6), torch.zeros(()))
-        result[name] = ((array - mean) * scale).clamp(-CLIP, CLIP) * features.mask[..., None]
-    return result
-
-
-def _read(track: cached.Track, ids: list[str]) -> Features:
-    stored = [track.read(video_id, without=("grid",)) for video_id in ids]
-    videos = [video.arrays for video in stored]
-    lengths = [len(next(iter(arrays.values()))) for arrays in videos]
-    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+def _read(track: cached.Track, ids: list[str], wanted: Collection[str]) -> Features:
+    stored = [track.read(video_id, without=STATISTICS - set(wanted)) for video_id in ids]
+    lengths = np.array([len(video.frame_index) for video in stored])
+    mask = np.arange(lengths.max()) < lengths[:, None]
     arrays = {}
-    for name in videos[0]:
-        padded = np.zeros((len(ids), max(lengths), videos[0][name].shape[-1]), np.float32)
-        for row, (video, length) in enumerate(zip(videos, lengths, strict=True)):
-            padded[row, :length] = video[name]
-        arrays[name] = torch.from_numpy(padded)
-    timestamp = torch.zeros(mask.shape, dtype=torch.float64)
-    for row, features in enumerate(stored):
-        timestamp[row, : lengths[row]] = torch.from_numpy(features.timestamp)
+    for name, first in stored[0].arrays.items():
+        padded = np.zeros((*mask.shape, *first.shape[1:]), first.dtype)
+        padded[mask] = np.concatenate([video.arrays[name] for video in stored])
+        arrays[name] = padded
+    timestamp = np.zeros(mask.shape)
+    timestamp[mask] = np.concatenate([video.timestamp for video in stored])
     return Features(track.path, track.identity, arrays, mask, timestamp)

@@ -54,11 +54,22 @@ def evaluate_run(run: Path) -> dict[str, Any]:
         "label": record["label"],
         "n_videos": int(predictions["id"].nunique()),
         "missing": record["missing"],
+        "not_finite": record["not_finite"],
+        "notes": record["notes"],
         "splits": splits,
         "median": _numbers(table.median()),
         "spread": _numbers(table.std(ddof=1)),
+        # splits that the median cannot count: a constant prediction has no correlation
+        "undefined": int(table["srcc"].isna().sum()),
+        "oracle": _oracle(record["oracle_srcc"]),
         "run": str(run),
     }
+
+
+def _oracle(scores: list[float] | None) -> dict[str, Any] | None:
+    if scores is None:
+        return None
+    return {"srcc": float(np.median(scores)), "label": "best epoch chosen on the test part: no honest figure"}
 
 
 def _numbers(row: pd.Series) -> dict[str, float | None]:

@@ -58,6 +58,11 @@ class Head:
     def plugins(self) -> tuple[spec.Plugin, ...]:
         return self.fusion, self.pooling, self.temporal_pooling, self.temporal_encoder
 
+    @property
+    def reads(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Which statistics of the spatial and of the temporal track."""
+        return self.pooling.module.READS, self.temporal_pooling.module.READS
+
     def build(self, spatial: Shapes, temporal: Shapes) -> QualityModel:
         """A fresh model for tracks with arrays of these shapes per frame."""
         return QualityModel(self, spatial, temporal)
@@ -75,7 +80,8 @@ class Encoder(nn.Module):
 
     def forward(self, arrays: Arrays, mask: Bool[Tensor, "B T"]) -> Stream:
         levels = self.project(self.pool(arrays))
-        return Stream(levels, *self.encode(torch.cat(levels, dim=-1), mask), mask)
+        tokens, weights = self.encode(torch.cat(levels, dim=-1), mask)
+        return Stream(levels, tokens, weights, mask)
 
 
 class QualityModel(nn.Module):
@@ -97,7 +103,6 @@ class QualityModel(nn.Module):
         other: Bool[Tensor, "B U"],
     ) -> Answer:
         """``mask`` is of the spatial frames, ``other`` of the temporal ones."""
-        streams = self.spatial(spatial, mask), self.temporal(temporal, other)
-        fused = self.fuse(*streams)
-        weights = (stream.weights for stream in streams)
-        return Answer(self.regress(fused.vector).squeeze(1), *weights, fused.gates, fused.penalty)
+        first, second = self.spatial(spatial, mask), self.temporal(temporal, other)
+        vector, gates, penalty = self.fuse(first, second)
+        return Answer(self.regress(vector).squeeze(1), first.weights, second.weights, gates, penalty)

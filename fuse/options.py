@@ -21,3 +21,4 @@ class TrainOptions:
     epochs: int = 120
     members: int = 5
     oracle_epoch: bool = False
+    baseline: str | None = None  # instead of a head: a file of fuse/baselines

@@ -11,6 +11,9 @@ there is none; tokens of no frame may hold anything finite and never influence a
 A *fusion* has ``build(spatial: Channels, temporal: Channels, *, options)``, a property ``out_channels`` and
 ``forward(spatial: Stream, temporal: Stream) -> Fused``.
 
+Masks are true from the first frame to the last, and every video has a frame. Members of an ensemble are trained at once
+(`torch.func.vmap`), so no part may branch on the values of its tensors, or use operators that vmap refuses (`nn.GRU`).
+
 Letters: B videos, T frames of the stream (the two streams may differ), D channels of a token, F of the fused vector.
 """
 
@@ -21,6 +24,8 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from pipeline.errors import require
 
 # the statistics that every network's pooled arrays have, and most heads read
 AVERAGES = ("cls", "mean", "std")
@@ -77,3 +82,18 @@ def by_level(shapes: dict[str, tuple[int, ...]], statistics: tuple[str, ...]) ->
         if statistic in statistics:
             grouped.setdefault(level, []).append(name)
     return grouped
+
+
+def grid_or_averages(shapes: dict[str, tuple[int, ...]], pooling: str) -> dict[str, list[str]]:
+    """What a pooling over space reads, by level: its grid alone where it has one, else its averages as in avg.
+
+    UsageError, said in the name of ``pooling``, where no level has a grid.
+    """
+    levels, grids = by_level(shapes, AVERAGES), by_level(shapes, ("grid",))
+    require(
+        bool(grids),
+        f"{pooling} needs stored maps, and the track has {', '.join(shapes)}; extract with `grid=2`, as in "
+        "vqa-extract --spatial resnet:grid=2, or choose avg or adaptive (where the temporal track alone has no maps: "
+        "--temporal-pooling avg)",
+    )
+    return dict(sorted({**levels, **grids}.items()))

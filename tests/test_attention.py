@@ -19,18 +19,18 @@ from hypothesis import strategies as st
 from extract.decode import Video
 from extract.samplers import content
 from fuse.data import Dataset, load_dataset
-from fuse.losses import parse_loss
-from fuse.model import Head
+from fuse.fit import Fitted, fit_split
 from fuse.options import TrainOptions
 from fuse.protocols import splits
 from fuse.temporal.attention import build
-from fuse.train import attention_table, train_run, train_split
+from fuse.train import train_run
+from fuse.weighed import attention_table, gates_table
 from pipeline import cache as cached
 from pipeline import records
 from pipeline.datasets import Manifest
 from pipeline.errors import UsageError
 
-QUICK = TrainOptions(fusion="concat", temporal_encoder="attention", epochs=6, protocol="random:n=3")
+QUICK = TrainOptions(fusion="concat", temporal_encoder="attention", epochs=6, members=1, protocol="random:n=3")
 FRAMES, COLUMNS, CONTENTS, VERSIONS = 6, 8, 20, 4
 
 
@@ -49,19 +49,16 @@ def test_weights_are_shares_of_the_frames_that_are_there(lengths: list[int], hid
         tokens = 10 * torch.randn(len(lengths), 7, 5)
     mask = torch.arange(7) < torch.tensor(lengths)[:, None]
     with torch.inference_mode():
-        weights = encoder.weights(tokens, mask)
-        vectors = encoder(tokens, mask)
+        same, weights = encoder(tokens, mask)
+    assert torch.equal(same, tokens)
     assert (weights[mask] > 0).all() and not weights[~mask].any()
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(len(lengths)))
-    torch.testing.assert_close(vectors, (tokens * weights[..., None]).sum(dim=1))
-    for row, length in enumerate(lengths):
-        if length == 1:
-            torch.testing.assert_close(vectors[row], tokens[row, 0])
 
 
 def test_frames_that_are_alike_count_alike() -> None:
     tokens = torch.ones(1, 4, 3)
-    torch.testing.assert_close(build(3).weights(tokens, torch.ones(1, 4, dtype=torch.bool)), torch.full((1, 4), 0.25))
+    _, weights = build(3)(tokens, torch.ones(1, 4, dtype=torch.bool))
+    torch.testing.assert_close(weights, torch.full((1, 4), 0.25))
 
 
 def test_a_network_without_units_is_refused() -> None:
@@ -143,45 +140,67 @@ def test_attention_finds_the_frames_that_tell_the_quality(run: Path, data: Datas
 
 def test_attention_is_of_the_splits_that_tested_a_video(data: Dataset, tmp_path: Path) -> None:
     train_run(data, QUICK, tmp_path)
-    head, loss = Head.of(QUICK), parse_loss(QUICK.loss)
     divided = splits(QUICK.protocol, data.manifest.rows, QUICK.seed)[1]
-    weights: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for split in divided:
-        train_split(data, split, head, loss, QUICK.epochs, weights)
+    fitted = [fit_split(data, split, QUICK) for split in divided]
     saved, seen = table(tmp_path), set()
     for row, video_id in enumerate(data.manifest.rows["id"]):
         tested = [number for number, split in enumerate(divided) if row in split.test]
         seen.add(len(tested))
         used = tested or range(len(divided))
-        for stream, name in enumerate(("spatial", "temporal")):
-            expected = np.mean([weights[number][stream][row].numpy() for number in used], axis=0)
+        for name in ("spatial", "temporal"):
+            expected = np.mean([getattr(fitted[number], f"{name}_weights")[row] for number in used], axis=0)
             frames = saved[saved["id"] == video_id][name]
             assert frames.to_numpy() == pytest.approx(expected[: length_of(row)], abs=1e-6)
     assert {0, 1} <= seen, "some videos were in no test part, some in one"
 
 
+def one_result(data: Dataset, spatial: np.ndarray, temporal: np.ndarray, **gates: np.ndarray) -> list[Fitted]:
+    return [Fitted(data.mos, 1, spatial, temporal, gates)]
+
+
 def test_attention_of_a_track_with_other_times_counts_for_the_nearest_frame(data: Dataset) -> None:
-    count, longest = data.temporal.mask.shape
     late = replace(data, temporal=replace(data.temporal, timestamp=data.temporal.timestamp + 0.3))
-    equal = torch.full((count, longest), 0.0).masked_fill(data.spatial.mask, 1.0)
-    equal /= equal.sum(dim=1, keepdim=True)
+    equal = data.spatial.mask / data.spatial.mask.sum(axis=1, keepdims=True)
+    first = np.zeros_like(equal)
+    first[:, 0] = 1
     divided = splits("random:n=1", data.manifest.rows)[1]
-    saved = attention_table(late, divided, [(equal, equal)])
+    saved = attention_table(late, divided, one_result(data, first, equal))
+    assert saved is not None
     # frames are a third of a second apart: the one 0.3 s late stands for its follower, the last for itself
     assert saved["temporal"][:FRAMES].tolist() == pytest.approx([0, *[1 / FRAMES] * (FRAMES - 2), 2 / FRAMES])
     assert saved.groupby("id")["temporal"].sum().to_numpy() == pytest.approx(1)
-    assert saved["spatial"][:FRAMES].tolist() == pytest.approx([1 / FRAMES] * FRAMES)
+    assert saved["spatial"][:FRAMES].tolist() == [1, *[0] * (FRAMES - 1)]
 
 
-def test_saving_attention_changes_no_prediction(data: Dataset) -> None:
-    split = splits(QUICK.protocol, data.manifest.rows, QUICK.seed)[1][0]
-    for encoder in ("mean", "attention"):
-        head = Head.of(replace(QUICK, temporal_encoder=encoder))
-        weights: list[tuple[torch.Tensor, torch.Tensor]] = []
-        plain = train_split(data, split, head, parse_loss(QUICK.loss), QUICK.epochs)
-        looked = train_split(data, split, head, parse_loss(QUICK.loss), QUICK.epochs, weights)
-        assert np.array_equal(plain[0], looked[0]) and plain[1] == looked[1]
-        assert bool(weights) == (encoder == "attention")
+# --- gates ---
+
+
+@pytest.mark.parametrize(("fusion", "gate", "width"), [("dynamic:experts=3", "experts", 3), ("gated", "modality", 2)])
+def test_a_run_saves_the_gates_of_its_fusion(data: Dataset, fusion: str, gate: str, width: int, tmp_path: Path) -> None:
+    train_run(data, replace(QUICK, fusion=fusion, temporal_encoder="mean"), tmp_path)
+    saved = pd.read_csv(tmp_path / "gates.csv", dtype={"id": str})
+    assert list(saved.columns) == ["id", "mos", *(f"{gate}.{number}" for number in range(width))]
+    assert list(saved["id"]) == list(data.manifest.rows["id"])
+    assert saved.iloc[:, 2:].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
+    assert saved[f"{gate}.0"].std() > 0
+
+
+def test_gates_are_of_the_splits_that_tested_a_video(data: Dataset) -> None:
+    divided = splits("kfold:k=2", data.manifest.rows)[1]
+    equal = data.spatial.mask / data.spatial.mask.sum(axis=1, keepdims=True)
+    fitted = [
+        Fitted(data.mos, 1, equal, equal, {"experts": np.tile(weights, (len(data.mos), 1))})
+        for weights in ([0.1, 0.9], [0.6, 0.4])
+    ]
+    saved = gates_table(data, divided, fitted)
+    assert saved is not None
+    for split, expected in zip(divided, (0.1, 0.6), strict=True):
+        assert saved["experts.0"].to_numpy()[split.test] == pytest.approx(expected)
+
+
+def test_concat_weighs_nothing_and_saves_nothing(data: Dataset, tmp_path: Path) -> None:
+    train_run(data, replace(QUICK, temporal_encoder="mean"), tmp_path)
+    assert not (tmp_path / "gates.csv").exists()
 
 
 def test_a_run_without_attention_saves_none_and_keeps_no_older_one(data: Dataset, tmp_path: Path) -> None:

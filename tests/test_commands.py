@@ -34,11 +34,11 @@ def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 COMMANDS = [
     ["vqa-extract"],
     ["vqa-fuse"],
-    *[["vqa-fuse", name] for name in ("train", "evaluate", "compare")],
+    *[["vqa-fuse", name] for name in ("train", "ablate", "evaluate", "compare", "reproduce")],
     ["vqa-data"],
     *[["vqa-data", name] for name in ("list", "check", "make")],
     ["vqa-cache"],
-    *[["vqa-cache", name] for name in ("info", "verify")],
+    *[["vqa-cache", name] for name in ("info", "verify", "import")],
 ]
 
 

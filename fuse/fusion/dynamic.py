@@ -1,6 +1,10 @@
 """Mixture of experts (Jacobs et al., 1991): a learned gate weighs, for each video, what the experts make of it.
 
-Letters: B videos, C channels of both vectors together, E experts, F channels of the fused vector.
+With ``top_k`` only the k experts with the largest weights answer, and their weights are scaled to one in all (Shazeer
+et al., "Outrageously large neural networks: the sparsely-gated mixture-of-experts layer", ICLR 2017). ``balance`` is
+from there too: what the loss pays, in training, for experts that count more than others over the videos of a batch.
+
+Letters: B videos, E experts, F channels of the fused vector.
 """
 
 import torch
@@ -10,32 +14,62 @@ from torch import Tensor, nn
 from fuse.streams import Channels, Fused, Stream, fused
 from pipeline.errors import require
 
-VERSION = 2
+VERSION = 4
 
 
 def build(
-    spatial: Channels, temporal: Channels, *, experts: int = 4, hidden: int = 64, dropout: float = 0.3
+    spatial: Channels,
+    temporal: Channels,
+    *,
+    experts: int = 4,
+    top_k: int = 0,
+    balance: float = 0.01,
+    hidden: int = 64,
+    dropout: float = 0.3,
 ) -> "Dynamic":
+    """``top_k``: how many experts answer for a video, 0 for all; ``balance``: what uneven use of them costs."""
     require(experts >= 1, f"dynamic: experts must be at least 1, not {experts}")
+    require(
+        # the weight of a single expert is always 1: the gate would never learn
+        top_k == 0 or 2 <= top_k <= experts,
+        f"dynamic: top_k must be 0 (all experts) or 2 to experts ({experts}), not {top_k}",
+    )
+    require(0 <= balance < float("inf"), f"dynamic: balance must be 0 or more, not {balance}")
     require(hidden >= 1, f"dynamic: hidden must be at least 1, not {hidden}")
     require(0 <= dropout < 1, f"dynamic: dropout must be at least 0 and below 1, not {dropout}")
-    return Dynamic(spatial.tokens + temporal.tokens, experts, hidden, dropout)
+    return Dynamic(spatial.tokens + temporal.tokens, experts, top_k or experts, balance, hidden, dropout)
 
 
 class Dynamic(nn.Module):
-    def __init__(self, channels: int, experts: int, hidden: int, dropout: float) -> None:
+    def __init__(self, channels: int, experts: int, top_k: int, balance: float, hidden: int, dropout: float) -> None:
         super().__init__()
         self.out_channels = hidden
-        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(channels, hidden), nn.GELU()) for _ in range(experts))
-        self.gate = nn.Linear(channels, experts)
+        self.top_k, self.balance = top_k, balance
+        # shared: experts that each saw all columns fitted the training part better and others worse
+        self.stem = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Dropout(dropout))
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(hidden, hidden), nn.GELU()) for _ in range(experts))
+        self.gate = nn.Linear(hidden, experts)
         self.dropout = nn.Dropout(dropout)
 
-    def weights(self, vector: Float[Tensor, "B C"]) -> Float[Tensor, "B E"]:
-        """How much each expert counts; sums to one over the experts."""
-        return self.gate(vector).softmax(dim=1)
-
     def forward(self, spatial: Stream, temporal: Stream) -> Fused:
-        vector = torch.cat([spatial.vector, temporal.vector], dim=1)
+        vector = self.stem(torch.cat([spatial.vector, temporal.vector], dim=1))
         answers = torch.stack([expert(vector) for expert in self.experts], dim=1)
-        weights = self.weights(vector)
-        return fused(self.dropout(torch.einsum("be,bef->bf", weights, answers)), {"experts": weights})
+        soft = self.gate(vector).softmax(dim=1)
+        weights = largest(soft, self.top_k)
+        # of the weights before the choice: those of experts that nobody chose still get a gradient
+        penalty = self.balance * imbalance(soft) if self.training else None
+        return fused(self.dropout(torch.einsum("be,bef->bf", weights, answers)), {"experts": weights}, penalty)
+
+
+def largest(weights: Float[Tensor, "B E"], k: int) -> Float[Tensor, "B E"]:
+    """The ``k`` largest of a video's weights, scaled to one in all; the others 0."""
+    if k == weights.shape[1]:
+        return weights
+    values, experts = weights.topk(k, dim=1)
+    return torch.zeros_like(weights).scatter(1, experts, values / values.sum(dim=1, keepdim=True))
+
+
+def imbalance(weights: Float[Tensor, "B E"]) -> Float[Tensor, ""]:
+    """Squared coefficient of variation, over the experts, of how much each counts in a batch; 0 if all the same."""
+    importance = weights.mean(dim=0)
+    return importance.var(correction=0) / importance.mean().square()

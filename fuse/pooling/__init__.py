@@ -38,8 +38,8 @@ class LevelProjection(nn.Module):
     def forward(self, levels: list[Float[Tensor, "B T _"]]) -> list[Float[Tensor, "B T W"]]:
         tokens = [level @ weight.T / level.shape[-1] ** 0.5 for level, weight in zip(levels, self.weights, strict=True)]
         if self.training and self.level_dropout and len(tokens) > 1:
-            kept = (torch.rand(len(tokens)) >= self.level_dropout).float()
+            drawn = torch.rand(len(tokens))
             # at least one level is kept; the others are scaled up, so that the sum keeps its size
-            kept[torch.randint(len(tokens), ())] = 1.0
+            kept = ((drawn >= self.level_dropout) | (drawn == drawn.amax())).float()
             tokens = [token * scale for token, scale in zip(tokens, kept / kept.mean(), strict=True)]
         return tokens

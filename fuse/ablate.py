@@ -1,0 +1,166 @@
+"""Every combination of fusions, poolings and temporal encoders, and baselines, on the same splits: one table."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fuse.compare import compare_runs, name_of
+from fuse.data import Dataset
+from fuse.model import Head
+from fuse.options import TrainOptions
+from fuse.streams import AVERAGES
+from fuse.train import Plan, fit_all, save_run
+from pipeline import records, spec
+from pipeline.errors import UsageError
+
+METRICS = ("srcc", "plcc", "krcc", "rmse")
+
+
+def variants(
+    options: TrainOptions, fusions: list[str], poolings: list[str], encoders: list[str], baselines: list[str]
+) -> list[TrainOptions]:
+    """The cross product of what is named, ``all`` meaning every plug-in there is, and then the baselines."""
+    kinds = (fusions, "fuse.fusion"), (poolings, "fuse.pooling"), (encoders, "fuse.temporal")
+    heads = [
+        replace(options, fusion=fusion, pooling=pooling, temporal_encoder=encoder)
+        for fusion, pooling, encoder in product(*(expand(names, package) for names, package in kinds))
+    ]
+    return heads + [replace(options, baseline=name) for name in expand(baselines, "fuse.baselines")]
+
+
+def listed(text: str) -> list[str]:
+    """Specs of a list, separated by spaces or commas: ``concat,dynamic:experts=2,hidden=32`` are two."""
+    return [name for name in re.split(r"\s+|,(?![a-z0-9_]+=)", text) if name]
+
+
+def expand(names: list[str], package: str) -> list[str]:
+    found = [chosen for name in names for chosen in (spec.available(package) if name == "all" else [name])]
+    return list(dict.fromkeys(found))
+
+
+def reads(chosen: list[TrainOptions]) -> tuple[set[str], set[str]]:
+    """Which statistics of the two tracks the variants read, all together."""
+    heads = [Head.of(options) for options in chosen if options.baseline is None]
+    spatial, temporal = ({*AVERAGES, *(name for head in heads for name in head.reads[side])} for side in (0, 1))
+    return spatial, temporal
+
+
+def ablate(
+    data: Dataset,
+    chosen: list[TrainOptions],
+    folder: Path,
+    reference: str | None = None,
+    workers: int = 1,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Runs every variant that the cache can feed, and writes ``ablation.csv``, ``.json`` and ``.md`` into ``folder``.
+
+    Each variant is a run of its own in ``folder``. One that is finished there is not run again, so an interrupted
+    ablation goes on. ``reference``: the row that differences are against, by name; by default the first baseline, else
+    `concat`, else the first variant. Variants that the tracks cannot feed are in ``impossible``, with the reason.
+    Returns the document of ``vqa-fuse ablate --json``.
+    """
+    plans: dict[Path, Plan] = {}
+    impossible = {}
+    for options in chosen:
+        try:
+            plan = Plan(data, options)
+        except UsageError as error:
+            if len(chosen) == 1:
+                raise
+            impossible[_asked(options)] = str(error)
+        else:
+            plans[folder / plan.name] = plan
+    if not plans:
+        raise UsageError("no variant can be run:\n" + "\n".join(f"  {name}: {why}" for name, why in impossible.items()))
+    compared_with = _reference(plans, reference)
+    waiting = {run: plan for run, plan in plans.items() if not _finished(run, plan)}
+    total = sum(len(plan.splits) for plan in plans.values())
+    done = total - sum(len(plan.splits) for plan in waiting.values())
+    on_progress(done, total)
+    results = fit_all([(data, split, plan.options) for plan in waiting.values() for split in plan.splits], workers)
+    for run, plan in waiting.items():
+        start, fitted = time.perf_counter(), []
+        for _ in plan.splits:
+            fitted.append(next(results))
+            done += 1
+            on_progress(done, total)
+        save_run(run, data, plan, fitted, None, time.perf_counter() - start)
+    document = {**compare_runs(list(plans), compared_with), "impossible": impossible, "folder": str(folder)}
+    document["rows"] = [
+        {**row, "seconds": records.read_json(Path(row["run"]) / "run.json")["seconds"]} for row in document["rows"]
+    ]
+    records.write_text(folder / "ablation.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
+    records.write_text(folder / "ablation.csv", as_table(document).to_csv(index=False))
+    records.write_text(folder / "ablation.md", as_markdown(document))
+    return document
+
+
+def as_table(document: dict[str, Any]) -> pd.DataFrame:
+    """A row a variant, in the order of the document; empty cells where something is undefined."""
+    rows = []
+    for row in document["rows"]:
+        low, high = row["interval"] or (None, None)
+        figures = {name: row[kind][metric] for metric in METRICS for kind, name in _named(metric)}
+        about = {key: row[key] for key in ("name", "fusion", "pooling", "temporal")}
+        paired = {"difference": row["difference"], "low": low, "high": high, "p_value": row["p_value"]}
+        rows.append({**about, **figures, **paired, "wins": row["wins"], "seconds": row["seconds"]})
+    return pd.DataFrame(rows)
+
+
+def as_markdown(document: dict[str, Any]) -> str:
+    """A table to paste, with the line that says what it is of."""
+    head = ["", "SRCC", "PLCC", "KRCC", "RMSE", f"SRCC against {document['reference']} [95 %]", "wins", "Wilcoxon p"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for row in document["rows"]:
+        cells = [f"`{row['name']}`"]
+        for metric in METRICS:
+            median, spread = row["median"][metric], row["spread"][metric]
+            cells.append("undefined" if median is None else f"{median:.4f}" + (f" ± {spread:.3f}" if spread else ""))
+        if row["difference"] is None:
+            cells += ["", "", ""]
+        else:
+            low, high = row["interval"]
+            cells += [f"{row['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"]
+            cells += [f"{row['wins']} of {document['n_splits']}", f"{row['p_value']:.2g}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    about = (
+        f"{document['dataset']}, `{document['protocol']}`: {document['n_splits']} splits of N = {document['n_videos']} "
+        f"videos, labels: {document['label']}; median ± standard deviation over splits; difference: paired, median."
+    )
+    return about + "\n\n" + "\n".join(lines) + "\n"
+
+
+def _named(metric: str) -> list[tuple[str, str]]:
+    return [("median", metric), ("spread", f"{metric}_spread")]
+
+
+def _reference(plans: dict[Path, Plan], wanted: str | None) -> Path:
+    names = {name_of(plan.specs): run for run, plan in plans.items()}
+    if wanted is None:
+        baselines = [run for run, plan in plans.items() if plan.options.baseline is not None]
+        return (baselines or [names[name] for name in ("concat",) if name in names] or list(plans))[0]
+    if wanted not in names:
+        raise UsageError(f"no variant is called {wanted!r}; choose --reference from {', '.join(names)}")
+    return names[wanted]
+
+
+def _finished(run: Path, plan: Plan) -> bool:
+    if not (run / "run.json").is_file():
+        return False
+    # the identity went through JSON there, and tuples and numbers must be compared as it keeps them
+    same: bool = records.read_json(run / "run.json")["identity"] == json.loads(json.dumps(plan.identity))
+    return same
+
+
+def _asked(options: TrainOptions) -> str:
+    return options.baseline or f"{options.fusion} + {options.pooling} + {options.temporal_encoder}"

@@ -1,0 +1,37 @@
+"""Gated multimodal unit: for each channel of the fused vector, how much comes from either stream.
+
+Arevalo et al., "Gated multimodal units for information fusion", ICLR workshop 2017: z · tanh(W spatial) + (1 - z) ·
+tanh(V temporal), with z a sigmoid of both.
+"""
+
+import torch
+from torch import nn
+
+from fuse.streams import Channels, Fused, Stream, fused
+from pipeline.errors import require
+
+VERSION = 1
+
+
+def build(spatial: Channels, temporal: Channels, *, hidden: int = 64, dropout: float = 0.3) -> "Gated":
+    """``hidden``: length of the fused vector."""
+    require(hidden >= 1, f"gated: hidden must be at least 1, not {hidden}")
+    require(0 <= dropout < 1, f"gated: dropout must be at least 0 and below 1, not {dropout}")
+    return Gated(spatial.tokens, temporal.tokens, hidden, dropout)
+
+
+class Gated(nn.Module):
+    def __init__(self, spatial: int, temporal: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.out_channels = hidden
+        self.spatial = nn.Sequential(nn.Linear(spatial, hidden), nn.Tanh())
+        self.temporal = nn.Sequential(nn.Linear(temporal, hidden), nn.Tanh())
+        self.gate = nn.Sequential(nn.Linear(spatial + temporal, hidden), nn.Sigmoid())
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, spatial: Stream, temporal: Stream) -> Fused:
+        vectors = spatial.vector, temporal.vector
+        z = self.gate(torch.cat(vectors, dim=1))
+        mixed = torch.lerp(self.temporal(vectors[1]), self.spatial(vectors[0]), z)
+        of_spatial = z.mean(dim=1)
+        return fused(self.dropout(mixed), {"modality": torch.stack([of_spatial, 1 - of_spatial], dim=1)})

@@ -1,0 +1,127 @@
+"""What the commands of stage two print for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+METRICS = ("srcc", "plcc", "krcc", "rmse", "plcc_raw")
+METRIC_TITLES = ("SRCC", "PLCC", "KRCC", "RMSE", "PLCC raw")
+SHOWN = 10  # of names in one line
+
+
+def print_evaluation(document: dict[str, Any]) -> None:
+    sizes = ", ".join(f"{part} {document['splits'][0][f'n_{part}']}" for part in ("train", "val", "test"))
+    click.echo(
+        f"{document['dataset']}, {document['fusion']}, {document['protocol']}: {len(document['splits'])} splits of "
+        f"N = {document['n_videos']} videos (first: {sizes}), labels: {document['label']}"
+    )
+    print_table(["", *METRIC_TITLES], [[document["fusion"], *_metric_cells(document)]])
+    click.echo("median ± standard deviation over splits; PLCC and RMSE after a 4-parameter logistic")
+    if document["undefined"]:
+        click.echo(f"undefined, and not in the median: SRCC of {document['undefined']} splits (constant scores)")
+    if document["oracle"]:
+        click.echo(
+            f"oracle, not a result: choosing the epoch on the test part would have claimed SRCC "
+            f"{document['oracle']['srcc']:.3f}"
+        )
+    _print_cautions(document)
+    if document["not_finite"]:
+        columns = ", ".join(f"{name} ({videos} videos)" for name, videos in document["not_finite"].items())
+        click.echo(f"not finite, imputed with the median of the training part: {_shortened(columns.split(', '))}")
+    click.echo(f"run: {document['run']}")
+    click.echo(f"plot: {document['run']}/scatter.png")
+
+
+def print_comparison(document: dict[str, Any]) -> None:
+    click.echo(
+        f"{document['dataset']}, {document['protocol']}: {document['n_splits']} splits of N = {document['n_videos']} "
+        f"videos, labels: {document['label']}"
+    )
+    rows = []
+    for row in document["rows"]:
+        difference = wins = p_value = ""
+        if row["difference"] is not None:
+            low, high = row["interval"]
+            difference = f"{row['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
+            wins, p_value = str(row["wins"]), f"{row['p_value']:.2g}"
+        rows.append([row["name"], *_metric_cells(row), difference, wins, p_value])
+    print_table(["", *METRIC_TITLES, "SRCC difference [95 %]", "wins", "Wilcoxon p"], rows)
+    click.echo("median ± standard deviation over splits; PLCC and RMSE after a 4-parameter logistic")
+    click.echo(f"difference: paired, median over splits, against {document['reference']} ({document['baseline']})")
+    _print_cautions(document)
+
+
+def print_ablation(document: dict[str, Any]) -> None:
+    print_comparison(document)
+    for name, reason in document["impossible"].items():
+        click.echo(f"not run: {name}: {reason}")
+    click.echo(f"tables: {document['folder']}/ablation.md, .csv, .json; a run for each row beside them")
+
+
+def print_cross_dataset(document: dict[str, Any]) -> None:
+    click.echo(
+        f"{document['run']}, trained on all of {document['trained_on']}; tested on {document['dataset']}, "
+        f"N = {document['n_videos']} videos, labels: {document['label']}"
+    )
+    rows = []
+    for key, title in (("refitted", "logistic re-fit to its labels"), ("as_is", "scores as they are")):
+        figures = document[key]
+        cells = [_figure(figures[metric]) for metric in METRICS[:4]]
+        rows.append([title, *cells])
+    print_table(["", *METRIC_TITLES[:4]], rows)
+    own, other = (f"{low:g} to {high:g}" for low, high in (document["scale"], document["other_scale"]))
+    if document["scale"] != document["other_scale"]:
+        click.echo(f"RMSE of the scores as they are compares the scale {own} with labels from {other}")
+    _print_cautions({**document, "notes": []})
+
+
+def print_reproduction(document: dict[str, Any]) -> None:
+    if document["equal"]:
+        click.echo(f"{document['run']}: all {document['n_predictions']} predictions are equal to the last bit")
+    else:
+        click.echo(
+            f"{document['run']}: {document['predictions']} of {document['n_predictions']} predictions differ, by "
+            f"{document['largest']:.3g} at most; videos: {_shortened(document['videos'])}"
+        )
+    for line in document["changed"]:
+        click.echo(f"  changed: {line}")
+
+
+def print_table(titles: list[str], rows: list[list[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in titles:
+        table.add_column(title, justify="right" if title else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    # a narrow terminal wraps a line, which loses nothing; rich would cut figures off
+    Console(width=max(180, Console().width)).print(table)
+
+
+def _print_cautions(document: dict[str, Any]) -> None:
+    for note in document["notes"]:
+        click.echo(f"caution: {note}")
+    if document["missing"]:
+        count = len(document["missing"])
+        click.echo(f"without features, and in no figure: {count} videos: {_shortened(document['missing'])}")
+
+
+def _shortened(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f", … ({len(names)} in all)" if len(names) > SHOWN else "")
+
+
+def _metric_cells(document: dict[str, Any]) -> list[str]:
+    cells = []
+    for metric in METRICS:
+        spread = document["spread"][metric]
+        cells.append(_figure(document["median"][metric]) + (f" ± {spread:.3f}" if spread is not None else ""))
+    return cells
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"

@@ -1,0 +1,208 @@
+"""Runs side by side, and every variant of an ablation: the same splits, paired statistics, nothing dropped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from toy import labels, make_cache, relabelled
+
+from fuse.ablate import ablate, listed, variants
+from fuse.compare import compare_runs, paired
+from fuse.data import Dataset, load_dataset
+from fuse.evaluate import evaluate_run
+from fuse.options import TrainOptions
+from fuse.protocols import splits
+from fuse.train import fit_one, train_run
+from pipeline.errors import UsageError
+
+QUICK = TrainOptions(fusion="concat", epochs=12, members=1, protocol="random:n=4")
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_cache(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def data(cache: Path) -> Dataset:
+    return load_dataset(cache, None, None, None)
+
+
+@pytest.fixture(scope="module")
+def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    return folder, train_run(data, QUICK, folder)
+
+
+def test_comparing_gives_the_paired_difference(run: tuple[Path, dict[str, Any]], data: Dataset, tmp_path: Path) -> None:
+    folder, first = run
+    second = train_run(data, replace(QUICK, fusion="dynamic", epochs=6), tmp_path)
+    document = compare_runs([folder, tmp_path])
+    rows = {row["name"]: row for row in document["rows"]}
+    assert document["dataset"] == "toy"
+    assert document["n_videos"] == 60
+    assert set(rows) == {"concat", "dynamic"}
+    assert rows["concat"]["difference"] is rows["concat"]["interval"] is rows["concat"]["p_value"] is None
+    paired = [b["srcc"] - a["srcc"] for a, b in zip(first["splits"], second["splits"], strict=True)]
+    found = rows["dynamic"]
+    assert found["difference"] == pytest.approx(np.median(paired), abs=1e-12)
+    assert min(paired) <= found["interval"][0] <= found["difference"] <= found["interval"][1] <= max(paired)
+    assert 0 < found["p_value"] <= 1
+    for row, evaluated in ((rows["concat"], first), (found, second)):
+        assert row["median"] == evaluated["median"]
+        assert row["spread"] == evaluated["spread"]
+    medians = [row["median"]["srcc"] for row in document["rows"]]
+    assert medians == sorted(medians, reverse=True)
+
+
+def test_the_baseline_is_the_first_run_that_was_named(
+    run: tuple[Path, dict[str, Any]], data: Dataset, tmp_path: Path
+) -> None:
+    train_run(data, replace(QUICK, fusion="dynamic", epochs=6), tmp_path)
+    there, back = (
+        {row["name"]: row["difference"] for row in compare_runs(runs)["rows"]}
+        for runs in ([run[0], tmp_path], [tmp_path, run[0]])
+    )
+    assert there["dynamic"] == pytest.approx(-back["concat"], abs=1e-12)
+    assert back["dynamic"] is None
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"protocol": "random:n=3"}, {"protocol": "random:n=4,train=0.5"}])
+def test_runs_on_other_splits_are_not_compared(
+    run: tuple[Path, dict[str, Any]], data: Dataset, change: dict[str, Any], tmp_path: Path
+) -> None:
+    train_run(data, replace(QUICK, epochs=2, **change), tmp_path)
+    with pytest.raises(UsageError, match=r"differ in their splits.*same dataset, protocol and seed"):
+        compare_runs([run[0], tmp_path])
+
+
+def test_runs_on_other_datasets_are_not_compared(run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    other = load_dataset(make_cache(tmp_path / "cache", name="other"), None, None, None)
+    train_run(other, replace(QUICK, epochs=2), tmp_path / "run")
+    with pytest.raises(UsageError, match=r"toy.*other"):
+        compare_runs([run[0], tmp_path / "run"])
+
+
+# --- the statistics ---
+
+
+def test_paired_statistics_are_those_of_scipy() -> None:
+    differences = np.random.default_rng(1).normal(0.01, 0.02, 20)
+    found = paired(differences)
+    assert found["difference"] == np.median(differences)
+    assert found["p_value"] == stats.wilcoxon(differences).pvalue
+    assert found["wins"] == (differences > 0).sum()
+    drawn = stats.bootstrap((differences,), np.median, method="percentile", n_resamples=9999, rng=0)
+    assert found["interval"] == pytest.approx(list(drawn.confidence_interval), abs=0.003)
+
+
+def test_no_difference_at_all_is_no_evidence() -> None:
+    assert paired(np.zeros(5)) == {"difference": 0.0, "interval": [0.0, 0.0], "p_value": 1.0, "wins": 0}
+    assert paired(np.full(5, np.nan))["difference"] is None
+
+
+# --- ablations ---
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", []),
+        ("all", ["all"]),
+        ("concat,dynamic", ["concat", "dynamic"]),
+        ("concat dynamic:experts=2,hidden=32, gated", ["concat", "dynamic:experts=2,hidden=32", "gated"]),
+    ],
+)
+def test_a_list_of_specs_may_have_commas_within_and_between(text: str, names: list[str]) -> None:
+    assert listed(text) == names
+
+
+@pytest.fixture(scope="module")
+def ablation(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("runs") / "ablation"
+    chosen = variants(QUICK, ["concat", "gated"], ["avg", "fpn"], ["mean", "attention"], ["ridge", "svr"])
+    assert len(chosen) == 2 * 2 * 2 + 2
+    return folder, ablate(data, chosen, folder)
+
+
+def test_an_ablation_is_sorted_and_names_variants_by_what_is_not_the_default(
+    ablation: tuple[Path, dict[str, Any]],
+) -> None:
+    _, document = ablation
+    names = [row["name"] for row in document["rows"]]
+    assert set(names) == {"concat", "gated", "concat + attention", "gated + attention", "ridge", "svr"}
+    medians = [row["median"]["srcc"] for row in document["rows"]]
+    assert medians == sorted(medians, reverse=True)
+    assert document["reference"] == "ridge"
+    for row in document["rows"]:
+        assert set(row) >= {"fusion", "pooling", "temporal", "median", "spread", "difference", "interval", "p_value"}
+        assert (row["difference"] is None) == (row["name"] == "ridge")
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+
+def test_variants_that_the_tracks_cannot_feed_are_named_with_the_reason(ablation: tuple[Path, dict[str, Any]]) -> None:
+    impossible = ablation[1]["impossible"]
+    assert len(impossible) == 4
+    assert all("fpn" in name and "grid" in reason for name, reason in impossible.items())
+
+
+def test_every_row_of_an_ablation_is_a_run_on_the_same_splits(ablation: tuple[Path, dict[str, Any]]) -> None:
+    _, document = ablation
+    runs = [Path(row["run"]) for row in document["rows"]]
+    compared = compare_runs(runs, Path(document["baseline"]))
+    for row, again in zip(document["rows"], compared["rows"], strict=True):
+        assert {**again, "seconds": row["seconds"]} == row
+        assert evaluate_run(Path(row["run"]))["median"] == row["median"]
+
+
+def test_the_tables_say_the_same(ablation: tuple[Path, dict[str, Any]]) -> None:
+    folder, document = ablation
+    assert json.loads((folder / "ablation.json").read_text()) == document
+    table = pd.read_csv(folder / "ablation.csv")
+    assert list(table["name"]) == [row["name"] for row in document["rows"]]
+    assert table["srcc"].to_numpy() == pytest.approx([row["median"]["srcc"] for row in document["rows"]])
+    text = (folder / "ablation.md").read_text()
+    assert "4 splits of N = 60 videos" in text
+    assert [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")] == list(table["name"])
+
+
+def test_an_ablation_goes_on_where_it_stopped(ablation: tuple[Path, dict[str, Any]], data: Dataset) -> None:
+    folder, document = ablation
+    best = Path(document["rows"][0]["run"])
+    (best / "run.json").unlink()  # as if interrupted before its record
+    seen: list[tuple[int, int]] = []
+    chosen = variants(QUICK, ["concat", "gated"], ["avg", "fpn"], ["mean", "attention"], ["ridge", "svr"])
+    again = ablate(data, chosen, folder, on_progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(20, 24), (21, 24), (22, 24), (23, 24), (24, 24)]
+    for row in (*again["rows"], *document["rows"]):
+        row.pop("seconds")
+    assert again == document
+
+
+def test_a_reference_that_is_no_variant_lists_those_that_are(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no variant is called 'svr'; choose --reference from concat, ridge"):
+        ablate(data, variants(QUICK, ["concat"], ["avg"], ["mean"], ["ridge"]), tmp_path, "svr")
+
+
+def test_ridge_and_svr_find_what_tells_the_quality(ablation: tuple[Path, dict[str, Any]]) -> None:
+    scores = {row["name"]: row["median"]["srcc"] for row in ablation[1]["rows"]}
+    assert scores["ridge"] > 0.6 and scores["svr"] > 0.6
+
+
+def test_the_labels_of_the_test_part_do_not_reach_a_baseline(data: Dataset) -> None:
+    (split,) = splits("random:n=1", data.manifest.rows)[1]
+    mos = labels(data)
+    mos[split.test] = 9 - mos[split.test]
+    for name in ("ridge", "svr"):
+        options = replace(QUICK, baseline=name)
+        one, other = fit_one(data, split, options), fit_one(relabelled(data, mos), split, options)
+        assert np.array_equal(one.predicted, other.predicted)
