@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float
 
 from fuse.streams import AVERAGES
@@ -57,6 +58,7 @@ class Features:
 class Dataset:
     """What a head is trained on. ``manifest`` has only the N videos that every track holds, in its own order.
 
+    ``everything`` are all rows of the manifest, by which published protocols divide.
     ``missing`` are the ids without features: named in every output, never dropped silently. Where there is no temporal
     track, ``temporal`` is the spatial one again.
     """
@@ -65,6 +67,7 @@ class Dataset:
     spatial: Features
     temporal: Features
     mos: Float[np.ndarray, " N"]
+    everything: pd.DataFrame
     missing: list[str]
 
 
@@ -103,7 +106,7 @@ def load_dataset(
         manifest.name, manifest.title, manifest.label, manifest.scale, manifest.rows[present].reset_index(drop=True)
     )
     mos = kept.rows["mos"].to_numpy(np.float64)
-    return Dataset(kept, spatial_features, temporal_features, mos, list(manifest.rows["id"][~present]))
+    return Dataset(kept, spatial_features, temporal_features, mos, manifest.rows, list(manifest.rows["id"][~present]))
 
 
 def choose_dataset(cache: Path, wanted: str | None) -> str:

@@ -133,14 +133,14 @@ class Ensemble:
         """
         self.models = [self._fresh(seed * 1000 + member) for member in range(members)]
         skeleton = copy.deepcopy(self.models[0])
-        state, buffers = torch.func.stack_module_state(self.models)  # type: ignore[arg-type]
+        state, buffers = torch.func.stack_module_state(self.models)
 
         def answers(rows: Int[Tensor, " rows"]) -> Answer:
-            inputs = (*({name: array[rows] for name, array in track.items()} for track in self.arrays),)
-            inputs += tuple(mask[rows] for mask in self.masks)
+            arrays = [{name: array[rows] for name, array in track.items()} for track in self.arrays]
+            masks = [mask[rows] for mask in self.masks]
 
             def one(weights: dict[str, Tensor], constants: dict[str, Tensor]) -> Answer:
-                return torch.func.functional_call(skeleton, (weights, constants), inputs)
+                return torch.func.functional_call(skeleton, (weights, constants), (*arrays, *masks))
 
             return torch.func.vmap(one, randomness="different")(state, buffers)
 

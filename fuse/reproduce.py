@@ -43,8 +43,7 @@ def reproduce_run(
     plan = Plan(data, options)
     changed = differences(record["identity"], plan.identity)
     changed += differences(record["versions"], records.versions())
-    digests = [split.digest(data.manifest.rows["id"]) for split in plan.splits]
-    if digests != record["split_digests"]:
+    if plan.split_digests != record["split_digests"]:
         raise UsageError(
             f"{run} cannot be reproduced: its splits are of other videos than the cache now holds "
             f"(N = {len(data.mos)}, then {old['id'].nunique()})" + "".join(f"\n  {line}" for line in changed)

@@ -22,7 +22,7 @@ from fuse.losses import parse_loss
 from fuse.model import Head
 from fuse.options import TrainOptions
 from fuse.plots import scatter
-from fuse.protocols import Split, notes, splits
+from fuse.protocols import CONTENT_DISJOINT, Split, notes, splits
 from fuse.weighed import attention_table, gates_table
 from pipeline import records, spec
 from pipeline.errors import require
@@ -81,8 +81,13 @@ class Plan:
     def __init__(self, data: Dataset, options: TrainOptions) -> None:
         require(options.members >= 1, f"members must be at least 1, not {options.members}")
         self.options = options
-        self.protocol, self.splits = splits(options.protocol, data.manifest.rows, options.seed)
-        self.notes = notes(self.splits, data.manifest.rows)
+        # random divisions are of the videos that are there; in a published one a missing video moves no other
+        published = spec.parse(options.protocol).name not in CONTENT_DISJOINT
+        rows = data.everything if published else data.manifest.rows
+        self.protocol, made = splits(options.protocol, rows, options.seed)
+        self.notes = notes(made, rows)
+        self.splits = [with_features(split, data) for split in made] if published else made
+        self.split_digests = [split.digest(data.manifest.rows["id"]) for split in self.splits]
         if options.baseline is not None:
             plugins = [spec.resolve("fuse.baselines", options.baseline)]
             names = {"fusion": str(plugins[0].short_spec), "pooling": "", "temporal_encoder": "", "loss": ""}
@@ -112,10 +117,22 @@ class Plan:
             "seed": options.seed,
             "oracle_epoch": options.oracle_epoch,
             "manifest": data.manifest.digest,
+            "splits": self.split_digests,
             "tracks": {"spatial": data.spatial.identity, "temporal": data.temporal.identity},
         }
         digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:10]
         self.name = f"{data.manifest.name}-{plugins[0].short_spec.filename}-{digest}"
+
+
+def with_features(split: Split, data: Dataset) -> Split:
+    """A split of the whole manifest, restricted to the N videos that have features; their row numbers."""
+    row_of = pd.Series(np.arange(len(data.mos)), index=data.manifest.rows["id"])
+    parts = {}
+    for name in ("train", "val", "test"):
+        ids = data.everything["id"].iloc[getattr(split, name)]
+        parts[name] = row_of[ids[ids.isin(row_of.index)]].to_numpy()
+        require(len(parts[name]) > 0, f"split {split.seed}: no video of its {name} part has features; extract more")
+    return Split(split.seed, **parts)
 
 
 def save_run(
@@ -133,7 +150,7 @@ def save_run(
         "missing": data.missing,
         "not_finite": {**data.spatial.not_finite(), **data.temporal.not_finite()},
         "notes": plan.notes,
-        "split_digests": [split.digest(data.manifest.rows["id"]) for split in plan.splits],
+        "split_digests": plan.split_digests,
         "chosen_epochs": [result.epoch for result in fitted],
         "oracle_srcc": [result.oracle_srcc for result in fitted] if plan.options.oracle_epoch else None,
         "versions": records.versions(),

@@ -96,6 +96,10 @@ def test_konvid_without_its_files_is_one_message_and_exit_code_2(tmp_path: Path)
         (["vqa-fuse", "train", "--cache", "nowhere"], "nowhere holds no dataset; run vqa-extract"),
         (["vqa-fuse", "evaluate", "nowhere"], "nowhere is no run"),
         (["vqa-fuse", "compare", "one"], "two runs or more"),
+        (["vqa-fuse", "reproduce", "nowhere"], "nowhere/run.json does not exist"),
+        (["vqa-fuse", "ablate", "--cache", "nowhere"], "nowhere holds no dataset"),
+        (["vqa-fuse", "train", "--fusion", "sum"], "unknown fusion 'sum'; choose from concat"),
+        (["vqa-cache", "import", "mos.csv", "--dataset", "mos.csv", "--kind", "spatial", "--name", "UP"], "UP"),
         (["vqa-cache", "info", "nowhere"], "nowhere holds no track"),
         (["vqa-data", "check", "konvid"], "--root"),
     ],
@@ -163,6 +167,14 @@ def test_from_videos_to_figures_through_the_commands(own_clips: Path, tmp_path: 
     assert (figures["dataset"], figures["fusion"], figures["n_videos"]) == ("mos", "dynamic", 5)
     assert figures["missing"] == ["001"]
     assert document(run("vqa-fuse", "evaluate", figures["run"], "--json", cwd=tmp_path)) == figures
+
+    assert run("vqa-fuse", "reproduce", figures["run"], "--workers", "1", cwd=tmp_path).returncode == 0
+    crossed = document(run("vqa-fuse", "evaluate", figures["run"], "--dataset", "mos", "--json", cwd=tmp_path))
+    assert (crossed["n_videos"], crossed["missing"]) == (5, ["001"])
+    ablate = ["vqa-fuse", "ablate", "--fusion", "concat,gated", "--baselines", "ridge", "--workers", "2", *train[2:]]
+    ablated = run(*ablate, "--members", "1", cwd=tmp_path)
+    assert ablated.returncode == 0 and "of 6" in ablated.stderr, ablated.stderr
+    assert {row["name"] for row in document(ablated)["rows"]} == {"concat", "gated", "ridge"}
 
     other = document(run(*train, "--fusion", "concat", cwd=tmp_path))
     table = run("vqa-fuse", "compare", other["run"], figures["run"], cwd=tmp_path)

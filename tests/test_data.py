@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from toy import FRAMES, LEVELS, labels, make_cache, manifest_of, reworked, write
 from fuse.data import Dataset, load_dataset
 from fuse.evaluate import load_predictions
 from fuse.options import TrainOptions
+from fuse.protocols import splits
 from fuse.train import train_run
 from pipeline import cache as cached
 from pipeline import records
@@ -58,6 +60,12 @@ def test_videos_without_features_are_named_and_in_no_figure(tmp_path: Path) -> N
     assert document["n_videos"] == 58
     assert not {first, second} & set(load_predictions(tmp_path / "run")["id"])
     assert all(split["n_train"] + split["n_val"] + split["n_test"] == 58 for split in document["splits"])
+    # in a published division the others stay in the parts that the whole manifest puts them in
+    train_run(data, replace(QUICK, protocol="videval:n=2"), tmp_path / "published")
+    whole = splits("videval:n=2", manifest.rows)[1]
+    for split, (_, rows) in zip(whole, load_predictions(tmp_path / "published").groupby("split"), strict=True):
+        tested = set(rows[rows["part"] == "test"]["id"])
+        assert tested == set(manifest.rows["id"].iloc[split.test]) - {first, second}
     # the others keep their own features and labels
     with cached.open_track(data.spatial.path) as track:
         for row in (3, 16, 57):

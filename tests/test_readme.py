@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from fuse.streams import Channels, Stream
 from pipeline import spec
 
 ROOT = Path(__file__).parent.parent
@@ -42,8 +43,10 @@ def test_the_backbone_of_the_readme_is_one_file() -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_the_head_of_the_readme_is_one_file() -> None:
-    head = spec.resolve("fuse.fusion", "product:hidden=5").build(3, 4)
-    assert head(torch.rand(2, 3), torch.rand(2, 4)).shape == (2, 5)
+    head = spec.resolve("fuse.fusion", "product:hidden=5").build(Channels(3, (3,)), Channels(4, (4,)))
+    mask = torch.ones(2, 6, dtype=torch.bool)
+    streams = (Stream([tokens], tokens, mask / 6, mask) for tokens in (torch.rand(2, 6, 3), torch.rand(2, 6, 4)))
+    assert head(*streams).vector.shape == (2, 5)
 
 
 def test_every_file_in_the_readmes_tree_exists_and_every_plugin_is_in_it() -> None:
