@@ -142,7 +142,7 @@ def train(
 )
 @click.option("--baselines", metavar="NAMES", default="", help="ridge,svr: without a network, on the same splits.")
 @click.option("--reference", metavar="NAME", help="The row that differences are against [default: first baseline].")
-@click.option("--output", type=FOLDER, help="Where tables and runs go [default: runs/<dataset>-ablation].")
+@click.option("--output", type=FOLDER, help="Where tables and runs go [default: runs/<dataset>-ablation-<protocol>].")
 @training_options
 def ablate(
     dataset: str | None,
@@ -174,7 +174,7 @@ def ablate(
     names = (ablation.listed(text) for text in (fusion, pooling, temporal_encoder, baselines))
     chosen = ablation.variants(options, *names)
     data = load_dataset(cache, dataset, options.spatial, options.temporal, ablation.reads(chosen))
-    folder = output or Path("runs") / f"{data.manifest.name}-ablation"
+    folder = output or Path("runs") / f"{data.manifest.name}-ablation-{spec.parse(options.protocol).filename}"
     with console.progress(f"ablate {len(chosen)} variants") as on_progress:
         document = ablation.ablate(data, chosen, folder, reference, workers, on_progress)
     show(document, as_json, tables.print_ablation)
@@ -221,7 +221,7 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> int:
         raise UsageError("compare needs two runs or more; vqa-fuse train makes them")
     from fuse.compare import compare_runs
 
-    show(compare_runs(list(runs)), as_json, tables.print_comparison)
+    show(compare_runs(list(runs)), as_json, tables.print_runs)
     return DONE
 
 

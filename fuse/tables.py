@@ -53,6 +53,12 @@ def print_comparison(document: dict[str, Any]) -> None:
     _print_cautions(document)
 
 
+def print_runs(document: dict[str, Any]) -> None:
+    print_comparison(document)
+    for row in document["rows"]:
+        click.echo(f"plot: {row['run']}/scatter.png")
+
+
 def print_ablation(document: dict[str, Any]) -> None:
     print_comparison(document)
     for name, reason in document["impossible"].items():

@@ -130,7 +130,7 @@ def with_features(split: Split, data: Dataset) -> Split:
     parts = {}
     for name in ("train", "val", "test"):
         ids = data.everything["id"].iloc[getattr(split, name)]
-        parts[name] = row_of[ids[ids.isin(row_of.index)]].to_numpy()
+        parts[name] = np.array(row_of[ids[ids.isin(row_of.index)]])
         require(len(parts[name]) > 0, f"split {split.seed}: no video of its {name} part has features; extract more")
     return Split(split.seed, **parts)
 
