@@ -112,8 +112,9 @@ def as_table(document: dict[str, Any]) -> pd.DataFrame:
         low, high = row["interval"] or (None, None)
         figures = {name: row[kind][metric] for metric in METRICS for kind, name in _named(metric)}
         about = {key: row[key] for key in ("name", "fusion", "pooling", "temporal")}
-        paired = {"difference": row["difference"], "low": low, "high": high, "p_value": row["p_value"]}
-        rows.append({**about, **figures, **paired, "wins": row["wins"], "seconds": row["seconds"]})
+        paired = {"difference": row["difference"], "low": low, "high": high}
+        rest = {key: row[key] for key in ("p_value", "wins", "pairs", "undefined", "seconds")}
+        rows.append({**about, **figures, **paired, **rest})
     return pd.DataFrame(rows)
 
 
@@ -131,13 +132,18 @@ def as_markdown(document: dict[str, Any]) -> str:
         else:
             low, high = row["interval"]
             cells += [f"{row['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"]
-            cells += [f"{row['wins']} of {document['n_splits']}", f"{row['p_value']:.2g}"]
+            cells += [f"{row['wins']} of {row['pairs']}", f"{row['p_value']:.2g}"]
         lines.append(f"| {' | '.join(cells)} |")
     about = (
         f"{document['dataset']}, `{document['protocol']}`: {document['n_splits']} splits of N = {document['n_videos']} "
         f"videos, labels: {document['label']}; median ± standard deviation over splits; difference: paired, median."
     )
-    return about + "\n\n" + "\n".join(lines) + "\n"
+    undefined = "".join(
+        f" SRCC of `{row['name']}` is undefined in {row['undefined']} splits (constant scores), which count nowhere."
+        for row in document["rows"]
+        if row["undefined"]
+    )
+    return about + undefined + "\n\n" + "\n".join(lines) + "\n"
 
 
 def _named(metric: str) -> list[tuple[str, str]]:

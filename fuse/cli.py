@@ -33,7 +33,7 @@ workers_option = click.option(
 # of train and ablate alike
 TRAINING = [
     click.option("--dataset", metavar="NAME", help="A dataset in the cache; may be left out where there is only one."),
-    click.option("--temporal-pooling", metavar="SPEC", help="The same for the temporal track [default: as --pooling]."),
+    click.option("--temporal-pooling", metavar="SPEC", help="Pooling of the temporal track [default: as --pooling]."),
     click.option("--spatial", metavar="SPEC", help="Spatial track; may be left out where there is only one."),
     click.option("--temporal", metavar="SPEC", help="Temporal track; may be left out where there is only one or none."),
     click.option(

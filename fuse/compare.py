@@ -15,7 +15,7 @@ from pipeline.errors import UsageError
 # of the bootstrap over splits
 RESAMPLES = 10_000
 LEVEL = 0.95
-NOTHING: dict[str, Any] = {"difference": None, "interval": None, "p_value": None, "wins": None}
+NOTHING: dict[str, Any] = {"difference": None, "interval": None, "p_value": None, "wins": None, "pairs": None}
 
 
 def compare_runs(runs: list[Path], reference: Path | None = None) -> dict[str, Any]:
@@ -23,7 +23,8 @@ def compare_runs(runs: list[Path], reference: Path | None = None) -> dict[str, A
 
     ``difference`` is the median over splits of SRCC minus that of the reference (the first run, unless another is
     named) on the same split, ``interval`` its 95 % bootstrap interval, ``p_value`` Wilcoxon's signed-rank test,
-    two-sided, ``wins`` the number of splits in which the run is better; null for the reference itself. Splits of one
+    two-sided, ``wins`` in how many splits the run is better, of ``pairs`` in which both have an SRCC; null for the
+    reference itself. ``undefined``: splits in which a run has no SRCC, its scores being constant. Splits of one
     dataset overlap, so the interval and the p-value are optimistic: read them as a guide.
 
     UsageError where the splits differ: such figures must not be compared.
@@ -56,6 +57,7 @@ def compare_runs(runs: list[Path], reference: Path | None = None) -> dict[str, A
                 "temporal": specs["temporal_encoder"],
                 "median": document["median"],
                 "spread": document["spread"],
+                "undefined": document["undefined"],
                 **(paired(scores[run] - scores[reference]) if run != reference else NOTHING),
                 "run": document["run"],
             }
@@ -90,4 +92,5 @@ def paired(differences: np.ndarray) -> dict[str, Any]:
         "interval": [float(low), float(high)],
         "p_value": float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0,
         "wins": int((differences > 0).sum()),
+        "pairs": len(differences),
     }

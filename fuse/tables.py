@@ -45,11 +45,17 @@ def print_comparison(document: dict[str, Any]) -> None:
         if row["difference"] is not None:
             low, high = row["interval"]
             difference = f"{row['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
-            wins, p_value = str(row["wins"]), f"{row['p_value']:.2g}"
+            wins, p_value = f"{row['wins']} of {row['pairs']}", f"{row['p_value']:.2g}"
         rows.append([row["name"], *_metric_cells(row), difference, wins, p_value])
     print_table(["", *METRIC_TITLES, "SRCC difference [95 %]", "wins", "Wilcoxon p"], rows)
     click.echo("median ± standard deviation over splits; PLCC and RMSE after a 4-parameter logistic")
     click.echo(f"difference: paired, median over splits, against {document['reference']} ({document['baseline']})")
+    for row in document["rows"]:
+        if row["undefined"]:
+            click.echo(
+                f"undefined, and in no median or difference: SRCC of {row['name']} in {row['undefined']} of "
+                f"{document['n_splits']} splits (constant scores)"
+            )
     _print_cautions(document)
 
 

@@ -16,7 +16,7 @@ from toy import labels, make_cache, relabelled
 from fuse.ablate import ablate, listed, variants
 from fuse.compare import compare_runs, paired
 from fuse.data import Dataset, load_dataset
-from fuse.evaluate import evaluate_run
+from fuse.evaluate import evaluate_run, load_predictions, save_predictions
 from fuse.options import TrainOptions
 from fuse.protocols import splits
 from fuse.train import fit_one, train_run
@@ -106,7 +106,7 @@ def test_paired_statistics_are_those_of_scipy() -> None:
 
 
 def test_no_difference_at_all_is_no_evidence() -> None:
-    assert paired(np.zeros(5)) == {"difference": 0.0, "interval": [0.0, 0.0], "p_value": 1.0, "wins": 0}
+    assert paired(np.zeros(5)) == {"difference": 0.0, "interval": [0.0, 0.0], "p_value": 1.0, "wins": 0, "pairs": 5}
     assert paired(np.full(5, np.nan))["difference"] is None
 
 
@@ -206,3 +206,16 @@ def test_the_labels_of_the_test_part_do_not_reach_a_baseline(data: Dataset) -> N
         options = replace(QUICK, baseline=name)
         one, other = fit_one(data, split, options), fit_one(relabelled(data, mos), split, options)
         assert np.array_equal(one.predicted, other.predicted)
+
+
+def test_splits_without_a_correlation_are_counted_and_said(data: Dataset, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        train_run(data, replace(QUICK, epochs=2), tmp_path / name)
+    table = load_predictions(tmp_path / "two")
+    table.loc[table["split"] == 1, "predicted"] = 3.0
+    save_predictions(tmp_path / "two", table)
+    document = compare_runs([tmp_path / "one", tmp_path / "two"])
+    rows = {row["run"]: row for row in document["rows"]}
+    assert rows[str(tmp_path / "one")]["undefined"] == 0
+    found = rows[str(tmp_path / "two")]
+    assert (found["undefined"], found["pairs"], found["wins"]) == (1, 3, 0)

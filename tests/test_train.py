@@ -179,6 +179,16 @@ def test_choosing_the_epoch_on_the_test_part_claims_more_and_changes_nothing(dat
     assert all(best >= split["srcc"] - 1e-12 for best, split in zip(claimed, honest["splits"], strict=True))
 
 
+def test_more_videos_than_a_batch_are_learnt_in_several(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    split, mos = first_split(data), labels(data)
+    monkeypatch.setattr("fuse.fit.BATCH", 15)
+    (predicted, _), again = (trained(data, split) for _ in range(2))
+    assert np.array_equal(predicted, again[0])
+    assert metrics.srcc(predicted[split.test], mos[split.test]) > 0.7
+    monkeypatch.undo()
+    assert not np.array_equal(predicted, trained(data, split)[0])
+
+
 def test_splits_side_by_side_give_the_same_predictions_to_the_last_bit(data: Dataset, tmp_path: Path) -> None:
     short = replace(QUICK, epochs=4, protocol="random:n=2")
     train_run(data, short, tmp_path / "one", workers=1)
