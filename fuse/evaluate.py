@@ -69,7 +69,11 @@ def evaluate_run(run: Path) -> dict[str, Any]:
 def _oracle(scores: list[float] | None) -> dict[str, Any] | None:
     if scores is None:
         return None
-    return {"srcc": float(np.median(scores)), "label": "best epoch chosen on the test part: no honest figure"}
+    known = [score for score in scores if np.isfinite(score)]
+    return {
+        "srcc": float(np.median(known)) if known else None,
+        "label": "best epoch chosen on the test part: no honest figure",
+    }
 
 
 def _numbers(row: pd.Series) -> dict[str, float | None]:

@@ -23,13 +23,11 @@ def print_evaluation(document: dict[str, Any]) -> None:
         click.echo(f"undefined, and not in the median: SRCC of {document['undefined']} splits (constant scores)")
     if document["oracle"]:
         click.echo(
-            f"oracle, not a result: choosing the epoch on the test part would have claimed SRCC "
-            f"{document['oracle']['srcc']:.3f}"
+            "oracle, not a result: choosing the epoch on the test part would have claimed SRCC "
+            + _figure(document["oracle"]["srcc"])
         )
     _print_cautions(document)
-    if document["not_finite"]:
-        columns = ", ".join(f"{name} ({videos} videos)" for name, videos in document["not_finite"].items())
-        click.echo(f"not finite, imputed with the median of the training part: {_shortened(columns.split(', '))}")
+    _print_not_finite(document)
     click.echo(f"run: {document['run']}")
     click.echo(f"plot: {document['run']}/scatter.png")
 
@@ -67,6 +65,7 @@ def print_runs(document: dict[str, Any]) -> None:
 
 def print_ablation(document: dict[str, Any]) -> None:
     print_comparison(document)
+    _print_not_finite(document)
     for name, reason in document["impossible"].items():
         click.echo(f"not run: {name}: {reason}")
     click.echo(f"tables: {document['folder']}/ablation.md, .csv, .json; a run for each row beside them")
@@ -113,6 +112,12 @@ def print_table(titles: list[str], rows: list[list[str]]) -> None:
         table.add_row(*row)
     # a narrow terminal wraps a line, which loses nothing; rich would cut figures off
     Console(width=max(180, Console().width)).print(table)
+
+
+def _print_not_finite(document: dict[str, Any]) -> None:
+    columns = [f"{name} ({videos} videos)" for name, videos in document["not_finite"].items()]
+    if columns:
+        click.echo(f"not finite, imputed with the median of the training part: {_shortened(columns)}")
 
 
 def _print_cautions(document: dict[str, Any]) -> None:

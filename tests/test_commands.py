@@ -159,7 +159,7 @@ def test_from_videos_to_figures_through_the_commands(own_clips: Path, tmp_path: 
     again = document(run(*words, cwd=tmp_path))
     assert (again["done"], again["skipped"], len(again["failed"])) == (0, 5, 1)
 
-    train = ["vqa-fuse", "train", "--epochs", "4", "--protocol", "random:n=2", "--json"]
+    train = ["vqa-fuse", "train", "--epochs", "4", "--protocol", "random:n=2", "--workers", "1", "--json"]
     trained = run(*train, "--fusion", "dynamic", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     figures = document(trained)
@@ -171,7 +171,7 @@ def test_from_videos_to_figures_through_the_commands(own_clips: Path, tmp_path: 
     assert run("vqa-fuse", "reproduce", figures["run"], "--workers", "1", cwd=tmp_path).returncode == 0
     crossed = document(run("vqa-fuse", "evaluate", figures["run"], "--dataset", "mos", "--json", cwd=tmp_path))
     assert (crossed["n_videos"], crossed["missing"]) == (5, ["001"])
-    ablate = ["vqa-fuse", "ablate", "--fusion", "concat,gated", "--baselines", "ridge", "--workers", "2", *train[2:]]
+    ablate = ["vqa-fuse", "ablate", "--fusion", "concat,gated", "--baselines", "ridge", *train[2:]]
     ablated = run(*ablate, "--members", "1", cwd=tmp_path)
     assert ablated.returncode == 0 and "of 6" in ablated.stderr, ablated.stderr
     assert {row["name"] for row in document(ablated)["rows"]} == {"concat", "gated", "ridge"}
