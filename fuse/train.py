@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -72,6 +73,8 @@ def fit_all(jobs: list[tuple[Dataset, Split, TrainOptions]], workers: int) -> It
         return
     from joblib import Parallel, delayed  # large arrays reach its processes by memory mapping
 
+    # a worker whose memory has grown is replaced, and loses nothing: no news for users
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
     yield from Parallel(n_jobs=min(workers, len(jobs)), return_as="generator")(delayed(fit_one)(*job) for job in jobs)
 
 

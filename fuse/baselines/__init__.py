@@ -1,12 +1,15 @@
 """Baselines without a network: a vector a video in, a score out. What a head must beat.
 
-The ``build()`` of a baseline gives ``choose(train, mos, val, mos_val)``: a scikit-learn regressor with what validation
-chose, not fitted.
+The ``build()`` of a baseline gives ``candidates(columns)``: scikit-learn regressors, of which the one with the lowest
+validation RMSE is taken.
+
 Columns are the stored averages of both tracks, averaged over frames, what is not finite imputed with the mean of the
 training part, and scaled to 0 to 1 over it (VIDEVAL's protocol: Tu et al., IEEE TIP 2021).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -27,9 +30,14 @@ def fit_baseline(data: Dataset, split: Split, baseline: spec.Plugin) -> Fitted:
         tracks = [data.spatial] if data.temporal.path == data.spatial.path else [data.spatial, data.temporal]
         raw = np.concatenate([vectors(track) for track in tracks], axis=1)
         scaled = min_max(raw, split.train)
-        parts = [part for rows in (split.train, split.val) for part in (scaled[rows], data.mos[rows])]
-        regressor = baseline.build()(*parts)
-        unseen = regressor.fit(*parts[:2]).predict(parts[2])
+        mos, mos_val = data.mos[split.train], data.mos[split.val]
+
+        def error(regressor: Any) -> float:
+            fitted = regressor.fit(scaled[split.train], mos)
+            return float(np.mean((fitted.predict(scaled[split.val]) - mos_val) ** 2))
+
+        regressor = min(baseline.build()(scaled.shape[1]), key=error)
+        unseen = regressor.fit(scaled[split.train], mos).predict(scaled[split.val])
         both = np.sort(np.concatenate([split.train, split.val]))
         scaled = min_max(raw, both)
         predicted = regressor.fit(scaled[both], data.mos[both]).predict(scaled)
