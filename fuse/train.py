@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from fuse import saved
 from fuse.baselines import fit_baseline
@@ -100,7 +101,8 @@ class Plan:
             parse_loss(options.loss)
             # a head that does not fit these tracks is wrong use, said before an hour of training
             tracks = zip((data.spatial, data.temporal), head.reads, strict=True)
-            head.build(*(_shapes(track.only(reads).arrays) for track, reads in tracks))
+            with torch.random.fork_rng(devices=[]):
+                head.build(*(_shapes(track.only(reads).arrays) for track, reads in tracks))
             plugins = list(head.plugins)
             names = {
                 "fusion": str(head.fusion.short_spec),

@@ -212,6 +212,7 @@ def test_training_leaves_the_random_numbers_of_its_caller_alone(data: Dataset) -
     expected = torch.rand(3)
     torch.manual_seed(3)
     trained(data, first_split(data), replace(QUICK, epochs=2))
+    Plan(data, QUICK)
     assert torch.equal(torch.rand(3), expected)
 
 
