@@ -57,10 +57,10 @@ class Squash:
         spread, deviation = (high - low) / NORMAL_IQR, rows.std(axis=0)
         keep = deviation > 1e-6 * np.maximum(1.0, np.abs(fill))
         # where most values are equal the range is 0: the deviation then is the unit
-        scale = np.where(spread > 1e-6 * deviation, spread, np.where(keep, deviation, 1.0))
+        scale = np.where(keep, np.where(spread > 1e-6 * deviation, spread, deviation), 1.0)
         squashed = np.arcsinh((rows - fill) / scale)
         std = squashed.std(axis=0)
-        return Squash(fill, scale, squashed.mean(axis=0), np.where(std > 0, std, 1.0), keep.astype(np.float64))
+        return Squash(fill, scale, squashed.mean(axis=0), np.where(keep & (std > 0), std, 1.0), keep.astype(np.float64))
 
     def __call__(self, rows: Rows) -> Float[np.ndarray, "rows C"]:
         fill, scale, mean, std, keep = (
