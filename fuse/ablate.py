@@ -96,7 +96,7 @@ def ablate(
             on_progress(done, total)
         save_run(run, data, plan, fitted, None, time.perf_counter() - start)
     document = {**compare_runs(list(plans), compared_with), "impossible": impossible, "folder": str(folder)}
-    document["not_finite"] = {**data.spatial.not_finite(), **data.temporal.not_finite()}
+    document["not_finite"] = data.not_finite
     document["rows"] = [
         {**row, "seconds": records.read_json(Path(row["run"]) / "run.json")["seconds"]} for row in document["rows"]
     ]

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,11 @@ class Dataset:
     mos: Float[np.ndarray, " N"]
     everything: pd.DataFrame
     missing: list[str]
+
+    @cached_property
+    def not_finite(self) -> dict[str, int]:
+        """Of both tracks; looked for once, however many runs are made of the dataset."""
+        return {**self.spatial.not_finite(), **self.temporal.not_finite()}
 
 
 def load_dataset(

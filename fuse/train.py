@@ -153,7 +153,7 @@ def save_run(
         "identity": plan.identity,
         "tracks": [str(data.spatial.path), str(data.temporal.path)],
         "missing": data.missing,
-        "not_finite": {**data.spatial.not_finite(), **data.temporal.not_finite()},
+        "not_finite": data.not_finite,
         "notes": plan.notes,
         "split_digests": plan.split_digests,
         "chosen_epochs": [result.epoch for result in fitted],

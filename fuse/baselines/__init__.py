@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from threadpoolctl import threadpool_limits
 
 from fuse.data import Dataset, Features
-from fuse.fit import Fitted
+from fuse.fit import Fitted, one_thread
 from fuse.protocols import Split
 from fuse.streams import AVERAGES
 from pipeline import spec
@@ -26,7 +25,7 @@ Vectors = Float[np.ndarray, "N C"]
 
 def fit_baseline(data: Dataset, split: Split, baseline: spec.Plugin) -> Fitted:
     """Options chosen on validation, then fitted on training and validation; validation itself is scored unseen."""
-    with threadpool_limits(1):
+    with one_thread():
         tracks = [data.spatial] if data.temporal.path == data.spatial.path else [data.spatial, data.temporal]
         raw = np.concatenate([vectors(track) for track in tracks], axis=1)
         scaled = min_max(raw, split.train)
