@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import UsageError
+from pipeline.raw import RawFormat
 
 COLUMNS = ["id", "path", "mos", "mos_std", "group", "split"]
 
@@ -29,7 +30,8 @@ class Manifest:
 
     ``rows`` has the columns ``id`` (str, unique), ``path`` (str, relative to ``root``), ``mos`` (float),
     ``mos_std`` (float or NaN), ``group`` (str: rows of one group never straddle a split) and ``split`` (str or "").
-    ``scale`` is the range of the labels, and ``label`` what they are called wherever they are shown.
+    ``scale`` is the range of the labels, and ``label`` what they are called wherever they are shown. ``raw`` is what
+    the files are where they have no container (None for those that have one).
     """
 
     name: str
@@ -38,6 +40,7 @@ class Manifest:
     scale: tuple[float, float]
     rows: pd.DataFrame
     root: Path | None = None
+    raw: RawFormat | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
