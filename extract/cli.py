@@ -89,7 +89,7 @@ def command(
         print_plugins()
         return DONE
     if dataset is None:
-        from pipeline.datasets import names
+        from pipeline.about import names
 
         raise UsageError(
             f"--dataset is missing; give one of {', '.join(names())}, a .toml like those, or a .csv with path,mos"
@@ -100,6 +100,8 @@ def command(
     from pipeline.datasets import load_manifest
 
     manifest = load_manifest(dataset, root)
+    for note in manifest.notes:
+        click.echo(f"note: {note}", err=True)
     if dry_run:
         check_specs(options)
         plan = {
@@ -150,6 +152,8 @@ def print_plan(plan: dict[str, Any]) -> None:
 
 
 def print_outcome(outcome: dict[str, Any]) -> None:
+    from extract.containers import MISSING
+
     counts = f"{outcome['done']} done, {outcome['skipped']} already there, {len(outcome['failed'])} failed"
     click.echo(
         f"{outcome['dataset']}: {outcome['videos']} videos: {counts}; "
@@ -162,7 +166,11 @@ def print_outcome(outcome: dict[str, Any]) -> None:
     print_some(
         "damaged, used as far as it goes", [(item["id"], item["damage"]) for item in outcome["damaged"]], outcome
     )
-    print_some("failed", [(item["id"], item["reason"]) for item in outcome["failed"]], outcome)
+    gone = [item for item in outcome["failed"] if item["reason"].startswith(MISSING)]
+    print_some("failed", [(item["id"], item["reason"]) for item in outcome["failed"] if item not in gone], outcome)
+    if gone:
+        videos = f"{len(gone)} of {outcome['videos']} videos, first {gone[0]['id']}: {gone[0]['reason']}"
+        click.echo(f"  missing: {videos}; vqa-data check lists them, their record is {outcome['record']}", err=True)
 
 
 def print_some(what: str, items: list[tuple[str, str]], outcome: dict[str, Any], most: int = 20) -> None:

@@ -5,6 +5,7 @@ Letters: N frames in the video. pts: presentation time in the stream's own ticks
 FFmpeg guesses a file's kind from its content, and some kinds are only lists of other things to open: a playlist named
 `clip.mp4` makes it read other files or the network. So the kind is decided here from the first bytes, and FFmpeg is
 told it. What a container claims about itself (its frame count, its duration) is not believed: the packets are counted.
+Raw video has no container: its dataset says what it is, and its size how many frames there are.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from pipeline.errors import VideoError
+from pipeline.raw import RawFormat
 
 UNTIMED = ("avi", "mpegvideo")  # store no presentation times: frames come one a packet, at a fixed rate
 HEAD_BYTES = 1024  # bytes: enough for the start of three packets of a transport stream
 IMAGE_BRANDS = (b"heic", b"heix", b"mif1", b"avif")  # still images that share MP4's box format
+RAW_SUFFIXES = (".yuv", ".raw")  # in any case; any bytes may be such a file's first ones, so its name decides
+MISSING = "file is missing"
+
+Kind = str | RawFormat  # a demuxer's name in FFmpeg, or what a file without a container is
 
 
 def _starts(*magics: bytes, at: int = 0) -> Callable[[bytes], bool]:
@@ -55,9 +61,10 @@ KINDS: dict[str, Callable[[bytes], bool]] = {
 }
 
 
-def container_kind(path: Path) -> str:
+def container_kind(path: Path, raw: RawFormat | None = None) -> Kind:
     """The FFmpeg demuxer that a local file's first bytes ask for, e.g. "mov", "matroska", "mpegts".
 
+    Or `raw`, what the files of a dataset without a container are, for a file that is named as such (.yuv, .raw).
     Raises VideoError with a plain reason when `path` is not a regular file (a link to one will do) or is no container
     known here: playlists, concat scripts, session descriptions, texts and images among them.
     """
@@ -67,23 +74,31 @@ def container_kind(path: Path) -> str:
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
     except FileNotFoundError as error:
-        raise VideoError("file is missing") from error
+        raise VideoError(MISSING) from error
     except OSError as error:
         raise VideoError(f"file cannot be read: {error.strerror}") from error
     if not head:
         raise VideoError("file is empty")
+    named_raw = path.suffix.lower() in RAW_SUFFIXES
+    if raw is not None and named_raw:
+        return raw
     for kind, begins in KINDS.items():
         if begins(head):
             if kind == "mov" and head.startswith(IMAGE_BRANDS, 8):
                 raise VideoError("not a video: starts as a still image")
             return kind
+    if named_raw:
+        raise VideoError(
+            "raw video without a header: its dataset must say its size and format "
+            '(raw = "1920x1080 yuv420p 30" in its .toml)'
+        )
     if b"\x00" not in head and sum(32 <= byte < 127 or byte in b"\t\r\n" for byte in head) > 0.9 * len(head):
         raise VideoError("not a video: starts as text")
     raise VideoError(f"not a video: unknown container (starts with {head[:8].hex(' ')})")
 
 
 @contextmanager
-def open_container(path: Path, kind: str) -> Iterator[tuple[Any, Any]]:
+def open_container(path: Path, kind: Kind) -> Iterator[tuple[Any, Any]]:
     """Yield (PyAV container, its video stream) of a file of that kind, and close it after.
 
     FFmpeg may read local files only, and takes the file for nothing but this kind. Raises VideoError when the file
@@ -91,10 +106,15 @@ def open_container(path: Path, kind: str) -> Iterator[tuple[Any, Any]]:
     """
     import av
 
+    options = {"protocol_whitelist": "file"}
+    if isinstance(kind, RawFormat):
+        size = f"{kind.width}x{kind.height}"
+        options |= {"video_size": size, "pixel_format": kind.pixel_format, "framerate": str(kind.fps)}
+    demuxer = "rawvideo" if isinstance(kind, RawFormat) else kind
+    # "concat:a.mp4" is a file here, and must be no protocol to FFmpeg
+    local = os.path.abspath(path)
     try:
-        with av.open(
-            str(path), format=kind, container_options={"protocol_whitelist": "file"}, metadata_errors="replace"
-        ) as container:
+        with av.open(local, format=demuxer, container_options=options, metadata_errors="replace") as container:
             # a cover picture is a stream too
             shown = [s for s in container.streams.video if not s.disposition & type(s.disposition).attached_pic]
             if not shown:
@@ -116,7 +136,8 @@ class Index:
     frames are then known by their place in the decoder's output. keys: pts of the frames that decoding can start at.
     timestamps: float64 [N], seconds, the first 0. fps: frames a second, averaged over those times.
     damage: "" or what is wrong with the file, in words. codec: FFmpeg's name, e.g. "h264". first: the first frame
-    decoded (a PyAV frame). plain: undamaged, without edits, with one video stream and trustworthy times.
+    decoded (a PyAV frame). plain: undamaged, without edits, with one video stream and trustworthy times. frame_bytes:
+    of each frame of a raw file, else 0.
     """
 
     pts: Int64[np.ndarray, " n"] | None
@@ -127,6 +148,7 @@ class Index:
     first: Any
     codec: str
     plain: bool
+    frame_bytes: int = 0
 
 
 def packets(container: Any, stream: Any) -> Iterator[Any]:
@@ -134,9 +156,11 @@ def packets(container: Any, stream: Any) -> Iterator[Any]:
 
     Raises av.error.InvalidDataError where the file breaks off.
     """
+    raw = container.format.name == "rawvideo"
     try:
         for packet in container.demux(stream):
-            if packet.size:  # one without data would tell the decoder that the stream has ended
+            # one without data would tell the decoder that the stream has ended; a part of a raw frame is none
+            if packet.size and not (raw and packet.is_corrupt):
                 yield packet
     except IndexError:
         return  # PyAV trips at the end of a file in which a stream began that its header had not named
@@ -160,13 +184,34 @@ def decoded(container: Any, stream: Any) -> Iterator[Any]:
         return
 
 
-def read_index(path: Path, kind: str) -> Index:
+def check_video(path: Path, raw: RawFormat | None = None) -> None:
+    """Raises VideoError where a file cannot be used at all: its header is read and its first frame decoded, no more."""
+    with open_container(path, container_kind(path, raw)) as (container, stream):
+        if next(decoded(container, stream), None) is None:
+            raise VideoError("holds no frames")
+
+
+def jump(container: Any, stream: Any, index: Index, key: int) -> None:
+    """Go to the keyframe of number `key` among the index's, for its packet to be the next; raises av.error.FFmpegError.
+
+    Not always quite: FFmpeg may land earlier, or later, so the packet's own time is to be looked at.
+    """
+    if index.frame_bytes:  # FFmpeg finds a time in raw video by reading all that lies before it
+        container.seek(key * index.frame_bytes, unsupported_byte_offset=True)
+    else:
+        container.seek(int(index.keys[key]), stream=stream)
+
+
+def read_index(path: Path, kind: Kind) -> Index:
     """Find the frames of a file by reading all its packets, and by decoding it where packets cannot tell.
 
-    Raises VideoError: "no video stream", "holds no frames", or "could not be decoded: …".
+    Of raw video only the first is read. Raises VideoError: "no video stream", "holds no frames", or "could not be
+    decoded: …".
     """
     from av.error import InvalidDataError
 
+    if isinstance(kind, RawFormat):
+        return _raw_index(path, kind)
     with open_container(path, kind) as (container, stream):
         seen: list[Any] = []  # packets: (pts, dts, starts decoding, cut away by an edit list)
         first, damage, end = None, "", 0
@@ -218,6 +263,19 @@ def read_index(path: Path, kind: str) -> Index:
     fps = (len(shown) - 1) / float(shown[-1]) if len(shown) > 1 else rate
     damage = note or damage
     return Index(order, keys, shown, fps, damage, first, codec, plain and named and not damage)
+
+
+def _raw_index(path: Path, raw: RawFormat) -> Index:
+    """The N whole frames that a raw file has room for; FFmpeg's time of a frame is its number."""
+    with open_container(path, raw) as (container, stream):
+        packet = next(packets(container, stream), None)
+        if packet is None:
+            raise VideoError("holds no frames")
+        frame_bytes, first = packet.size, packet.decode()[0]
+    length, rest = divmod(path.stat().st_size, frame_bytes)
+    damage = f"the file breaks off: {rest} bytes after its last whole frame" if rest else ""
+    pts = np.arange(length, dtype=np.int64)
+    return Index(pts, pts, pts / raw.fps, raw.fps, damage, first, "rawvideo", False, frame_bytes)
 
 
 def _broken_off(container: Any, stream: Any, kind: str, packets: int, end: float) -> str:

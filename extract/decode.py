@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
-from extract.containers import Index, container_kind, decoded, open_container, packets, read_index
+from extract.containers import Index, Kind, container_kind, decoded, jump, open_container, packets, read_index
 from extract.options import DECODERS
 from extract.pixels import RGB, display_matrix, upright_size
 from pipeline.errors import UsageError, VideoError
+from pipeline.raw import RawFormat
 
 DISTRIBUTIONS = {"decord": ("decord", "av"), "pyav": ("av",)}  # decord decodes, PyAV says which frames exist
 SEEKABLE = ("mov", "matroska", "mpegts")  # a time found before a jump names the same frame after it
@@ -104,7 +105,7 @@ class Video(ABC):
     id = ""
     alive: Callable[[], None] = staticmethod(lambda: None)
 
-    def __init__(self, path: Path, kind: str, index: Index) -> None:
+    def __init__(self, path: Path, kind: Kind, index: Index) -> None:
         self.path, self._kind, self._index = path, kind, index
         self.timestamps: Float64[np.ndarray, " n"] = index.timestamps
         self.fps, self.damage = index.fps, index.damage
@@ -151,7 +152,8 @@ class PyAVVideo(Video):
     def _decode(self, index: Int64[np.ndarray, " frames"]) -> Images:
         pts = self._index.pts
         todo = {int(i if pts is None else pts[i]): row for row, i in enumerate(index)}
-        if pts is not None and self._index.codec not in STATEFUL and self._kind in SEEKABLE and not self.damage:
+        sound = self._kind in SEEKABLE and self._index.codec not in STATEFUL and not self.damage
+        if pts is not None and (sound or self._index.frame_bytes):
             yield from self._decode_by_jumps(todo)
         if todo:
             yield from self._decode_in_order(todo)
@@ -188,7 +190,7 @@ class PyAVVideo(Video):
             try:
                 for key, wanted in groups.items():
                     if key > 0:
-                        container.seek(int(keys[key]), stream=stream)
+                        jump(container, stream, self._index, key)
                     entered: int | None = None  # pts of the keyframe that decoding really starts from
                     for packet in chain(packets(container, stream), [None]):  # None empties the decoder
                         if packet is not None and entered is None and packet.is_keyframe:
@@ -215,12 +217,12 @@ class DecordVideo(PyAVVideo):
 
     decoder = "decord"
 
-    def __init__(self, path: Path, kind: str, index: Index, reader: Any) -> None:
+    def __init__(self, path: Path, kind: Kind, index: Index, reader: Any) -> None:
         super().__init__(path, kind, index)
         self._reader = reader  # stands at the first frame; used once
 
     @staticmethod
-    def open(path: Path, kind: str, index: Index) -> DecordVideo | None:
+    def open(path: Path, kind: Kind, index: Index) -> DecordVideo | None:
         """The video, or None unless decord is known to decode such a file exactly and agrees on the frames in it."""
         first = index.first
         if not (
@@ -282,14 +284,14 @@ def _decord_reader(path: Path) -> Any:
 
 
 @contextmanager
-def open_video(path: Path, decoder: str = "auto") -> Iterator[Video]:
-    """Open a local video file for reading frames.
+def open_video(path: Path, decoder: str = "auto", raw: RawFormat | None = None) -> Iterator[Video]:
+    """Open a local video file for reading frames; `raw` says what those of its dataset without a container are.
 
     Raises VideoError with a short reason when the file cannot be used, UsageError when `decoder` cannot.
     """
     name = decoder_name(decoder)
-    path = Path(os.path.abspath(path))  # "concat:a.mp4" is a file here, and must be no protocol to FFmpeg
-    kind = container_kind(path)
+    path = Path(os.path.abspath(path))  # "concat:a.mp4" is a file here, and must be no protocol to decord
+    kind = container_kind(path, raw)
     index = read_index(path, kind)
     video = DecordVideo.open(path, kind, index) if name == "decord" else None
     yield PyAVVideo(path, kind, index) if video is None else video

@@ -5,14 +5,13 @@ Another engine (many machines) is another function of this signature: `extract/r
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from extract.lanes import Job, Lane, Seconds, timed
-from extract.reader import Decoded, Incoming, Order, read_all
+from extract.reader import Decoded, Incoming, Order, default_workers, read_all
 from pipeline.cache import VideoFeatures
 from pipeline.errors import VideoError
 
@@ -67,10 +66,6 @@ def extract_locally(
         lane.flush(seconds)
     for job, decoded, tracks in under_way:
         yield _extracted(job, decoded, tracks, lanes)
-
-
-def default_workers() -> int:
-    return min(8, max(1, (os.cpu_count() or 1) // 2))
 
 
 def _receive(incoming: Incoming, lanes: list[Lane], seconds: Seconds) -> tuple[Job, Decoded]:

@@ -26,10 +26,12 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
+from extract.containers import MISSING
 from extract.decode import open_video
 from extract.ring import POLL_S, Memory, Ring
 from pipeline import spec
 from pipeline.errors import UsageError, VideoError
+from pipeline.raw import RawFormat
 
 # a decoder that gives nothing for longer than this is taken to hang: a fixed time and one per megabyte
 TIMEOUT_S = 120.0
@@ -43,13 +45,15 @@ TASKS_A_WORKER = 500  # then a new process takes its place: decord's memory grow
 class Order:
     """What decoding processes are asked for: specs; ``clips`` false where the first frame of each is enough.
 
-    ``sampler_digest`` is that of the file that the sampler reads, if it does, when the run began.
+    ``sampler_digest`` is that of the file that the sampler reads, if it does, when the run began. ``raw``: what the
+    dataset's files without a container are.
     """
 
     sampler: str
     decoder: str
     clips: bool = True
     sampler_digest: str = ""
+    raw: RawFormat | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Source:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
-            raise VideoError("file is missing") from None
+            raise VideoError(MISSING) from None
         except OSError as error:
             raise VideoError(f"file cannot be read: {error.strerror}") from None
         return Source(status.st_size, status.st_mtime_ns, digest)
@@ -155,14 +159,12 @@ class Incoming:
         try:
             decoded: Decoded = self._future.result(timeout=self._patience)
             return decoded
-        except (VideoError, UsageError):
+        except UsageError:
             raise
         except FutureTimeout:
             raise self._hung() from None
-        except ProcessExpired as error:
-            raise VideoError(f"the decoder crashed (exit code {error.exitcode})") from None
         except Exception as error:  # noqa: BLE001  whatever a file can do to a decoder costs that file alone
-            raise VideoError(f"the decoder failed ({type(error).__name__}: {error})") from None
+            raise VideoError(why(error, self._patience)) from None
 
     def _wait(self, ready: Callable[[], bool]) -> None:
         """Until ``ready`` or the worker has ended; VideoError when it gives no sign of life for too long."""
@@ -176,11 +178,26 @@ class Incoming:
 
     def _hung(self) -> VideoError:
         self._killed = self._future.cancel()  # another process takes its place
-        return VideoError(f"the decoder hung: stopped after {self._patience:.0f} s")
+        return VideoError(why(FutureTimeout(), self._patience))
 
     def end(self) -> bool:
         """Kills the worker unless it has ended; whether it was killed."""
         return self._killed or (not self._future.done() and self._future.cancel())
+
+
+def why(error: BaseException, patience: float) -> str:
+    """What a worker ended with, as the reason why its video cannot be used; ``patience``: the seconds it was given."""
+    if isinstance(error, VideoError):
+        return str(error)
+    if isinstance(error, FutureTimeout):
+        return f"the decoder hung: stopped after {patience:.0f} s"
+    if isinstance(error, ProcessExpired):
+        return f"the decoder crashed (exit code {error.exitcode})"
+    return f"the decoder failed ({type(error).__name__}: {error})"
+
+
+def default_workers() -> int:
+    return min(8, max(1, (os.cpu_count() or 1) // 2))
 
 
 def read_all(videos: Sequence[tuple[str, Path]], order: Order, workers: int) -> Generator[Incoming, None, None]:
@@ -227,7 +244,7 @@ def decode_into(memory: str, room: int, name: str, path: Path, order: Order) -> 
         raise VideoError(f"what the sampler {order.sampler} reads has changed since the run began; run it again")
     source = Source.of(path)
     ring = Ring(memory)
-    with open_video(path, order.decoder) as video:
+    with open_video(path, order.decoder, order.raw) as video:
         video.id, video.alive = name, ring.beat
         index = np.asarray(choose(video), np.int64)
         if not index.size:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from extract.containers import MISSING
 from extract.decode import decoder_identity, decoder_name
 from extract.lanes import Lane, Seconds, timed
 from extract.local import Failed, Todo, extract_locally
@@ -23,6 +24,7 @@ from pipeline import cache as cached
 from pipeline import records, spec
 from pipeline.datasets import Manifest
 from pipeline.errors import VideoError, require
+from pipeline.raw import RawFormat
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,12 @@ class TrackPlan:
     path: Path
 
 
-def plan_tracks(dataset: str, cache: Path, options: ExtractOptions, runtime: Runtime) -> list[TrackPlan]:
+def plan_tracks(
+    dataset: str, cache: Path, options: ExtractOptions, runtime: Runtime, raw: RawFormat | None = None
+) -> list[TrackPlan]:
     """Resolves every spec and loads the weights (their digest is a part of the identity); UsageError on wrong use.
 
-    A track that is asked for twice is planned once.
+    A track that is asked for twice is planned once. ``raw`` is the manifest's.
     """
     sampler = spec.resolve("extract.samplers", options.sampler)
     choose = sampler.build()
@@ -70,6 +74,8 @@ def plan_tracks(dataset: str, cache: Path, options: ExtractOptions, runtime: Run
         }
         if digest := getattr(choose, "digest", ""):  # of a file that decides which frames are chosen
             identity["sampler_digest"] = digest
+        if raw is not None:  # the same bytes read otherwise are other frames
+            identity["raw"] = str(raw)
         # likewise in the file's name, but that random weights are told
         name = plugin.short_spec if plugin.options.get("weights") == "none" else plugin.short_spec.without("weights")
         path = cached.track_path(cache, dataset, sampler.full_spec.filename, name.filename, identity)
@@ -95,11 +101,12 @@ def extract_dataset(
     runtime = Runtime.of(options.runtime, options.device, options.precision, len(manifest))
     seconds: Seconds = defaultdict(float)
     with timed(seconds, "load networks"):
-        plans = plan_tracks(manifest.name, cache, options, runtime)
+        plans = plan_tracks(manifest.name, cache, options, runtime, manifest.raw)
     records.save_manifest(cache, manifest)
     versions = records.versions()
     about = {"manifest": manifest.digest, **{f"version {name}": value for name, value in versions.items()}}
-    files = {str(name): manifest.root / str(path) for name, path in zip(rows["id"], rows["path"], strict=True)}
+    paths = {str(name): str(path) for name, path in zip(rows["id"], rows["path"], strict=True)}
+    files = {name: manifest.root / path for name, path in paths.items()}
     frames, done = 0, 0
     failed: list[dict[str, str]] = []
     damaged: list[dict[str, str]] = []
@@ -120,6 +127,7 @@ def extract_dataset(
             options.decoder,
             clips=any(lane.of_clips for lane in lanes.values()),
             sampler_digest=plans[0].identity.get("sampler_digest", ""),
+            raw=manifest.raw,
         )
         results = stack.enter_context(closing(extract_locally(todo, lanes, order, options.workers, seconds)))
         for result in results:
@@ -134,7 +142,8 @@ def extract_dataset(
                 if result.damage:
                     damaged.append({"id": result.id, "damage": result.damage})
             except VideoError as error:
-                failed.append({"id": result.id, "reason": str(error)})
+                where = f": {paths[result.id]}" if str(error) == MISSING else ""
+                failed.append({"id": result.id, "reason": f"{error}{where}"})
             on_progress(skipped + done + len(failed), len(files))
     outcome: dict[str, Any] = {
         "dataset": manifest.name,

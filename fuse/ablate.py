@@ -18,6 +18,7 @@ from fuse.data import Dataset
 from fuse.model import Head
 from fuse.options import TrainOptions
 from fuse.streams import AVERAGES
+from fuse.tables import said_n
 from fuse.train import Plan, fit_all, save_run
 from pipeline import records, spec
 from pipeline.errors import UsageError
@@ -136,8 +137,8 @@ def as_markdown(document: dict[str, Any]) -> str:
             cells += [f"{row['wins']} of {row['pairs']}", f"{row['p_value']:.2g}"]
         lines.append(f"| {' | '.join(cells)} |")
     about = (
-        f"{document['dataset']}, `{document['protocol']}`: {document['n_splits']} splits of N = {document['n_videos']} "
-        f"videos, labels: {document['label']}; median ± standard deviation over splits; difference: paired, median."
+        f"{document['dataset']}, `{document['protocol']}`: {document['n_splits']} splits of {said_n(document)}, "
+        f"labels: {document['label']}; median ± standard deviation over splits; difference: paired, median."
     )
     undefined = "".join(
         f" SRCC of `{row['name']}` is undefined in {row['undefined']} splits (constant scores), which count nowhere."

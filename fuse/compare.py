@@ -63,7 +63,9 @@ def compare_runs(runs: list[Path], reference: Path | None = None) -> dict[str, A
             }
         )
     rows.sort(key=lambda row: -1.0 if row["median"]["srcc"] is None else row["median"]["srcc"], reverse=True)
-    about = {key: documents[reference][key] for key in ("dataset", "label", "protocol", "n_videos", "missing")}
+    about = {
+        key: documents[reference][key] for key in ("dataset", "label", "protocol", "n_videos", "n_dataset", "missing")
+    }
     about |= {"n_splits": len(documents[reference]["splits"]), "notes": first["notes"]}
     return {**about, "baseline": str(reference), "reference": name_of(first["specs"]), "rows": rows}
 

@@ -15,8 +15,8 @@ from pipeline import cache as cached
 from pipeline import records
 from pipeline.errors import UsageError
 
-# what names the source of imported features; another dataset's come from another file
-SOURCE = ("source", "key", "rows")
+# what names the source of features: another dataset's come from another file, or from raw video of another size
+SOURCE = ("source", "key", "rows", "raw")
 
 
 def evaluate_on(run: Path, dataset: str, cache: Path | None = None) -> dict[str, Any]:
@@ -47,6 +47,7 @@ def evaluate_on(run: Path, dataset: str, cache: Path | None = None) -> dict[str,
         "fusion": record["specs"]["fusion"],
         "protocol": f"trained on all of {record['dataset']}, tested on all of {name}",
         "n_videos": len(data.mos),
+        "n_dataset": len(data.everything),
         "missing": data.missing,
         "refitted": {**rank, "plcc": _number(figures["plcc"]), "rmse": _number(figures["rmse"])},
         "as_is": {**rank, "plcc": _number(figures["plcc_raw"]), "rmse": rmse},

@@ -39,6 +39,7 @@ def evaluate_run(run: Path) -> dict[str, Any]:
     """
     predictions = load_predictions(run)
     record = records.read_json(run / "run.json")
+    ids = predictions["id"].unique()
     counts, scores = [], []
     for seed, rows in predictions.groupby("split"):
         parts = rows["part"].value_counts()
@@ -52,7 +53,9 @@ def evaluate_run(run: Path) -> dict[str, Any]:
         "fusion": record["specs"]["fusion"],
         "protocol": record["specs"]["protocol"],
         "label": record["label"],
-        "n_videos": int(predictions["id"].nunique()),
+        "n_videos": len(ids),
+        # runs of earlier versions did not record it
+        "n_dataset": record.get("n_dataset", len(ids) + len(record["missing"])),
         "missing": record["missing"],
         "not_finite": record["not_finite"],
         "notes": record["notes"],

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 
 from fuse.metrics import apply_logistic, fit_logistic
+from fuse.tables import said_n
 
 
 def scatter(predictions: pd.DataFrame, document: dict[str, Any], path: Path) -> None:
@@ -29,7 +30,7 @@ def scatter(predictions: pd.DataFrame, document: dict[str, Any], path: Path) -> 
     axes.set_xlabel("predicted score")
     axes.set_ylabel(document["label"])
     axes.set_title(
-        f"{document['dataset']}, {document['fusion']}: test videos of {splits} splits, N = {document['n_videos']}\n"
+        f"{document['dataset']}, {document['fusion']}: test videos of {splits} splits, {said_n(document)}\n"
         f"median SRCC {_shown(median['srcc'])}, PLCC {_shown(median['plcc'])}, RMSE {_shown(median['rmse'])}",
         fontsize=10,
     )

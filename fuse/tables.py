@@ -11,11 +11,17 @@ METRIC_TITLES = ("SRCC", "PLCC", "KRCC", "RMSE", "PLCC raw")
 SHOWN = 10  # of names in one line
 
 
+def said_n(document: dict[str, Any]) -> str:
+    """On how many videos figures stand: ``N = 8 of 1200 videos``, or all of them."""
+    count, of = document["n_videos"], document["n_dataset"]
+    return f"N = {count} videos" if count == of else f"N = {count} of {of} videos"
+
+
 def print_evaluation(document: dict[str, Any]) -> None:
     sizes = ", ".join(f"{part} {document['splits'][0][f'n_{part}']}" for part in ("train", "val", "test"))
     click.echo(
         f"{document['dataset']}, {document['fusion']}, {document['protocol']}: {len(document['splits'])} splits of "
-        f"N = {document['n_videos']} videos (first: {sizes}), labels: {document['label']}"
+        f"{said_n(document)} (first: {sizes}), labels: {document['label']}"
     )
     print_table(["", *METRIC_TITLES], [[document["fusion"], *_metric_cells(document)]])
     click.echo("median ± standard deviation over splits; PLCC and RMSE after a 4-parameter logistic")
@@ -34,8 +40,8 @@ def print_evaluation(document: dict[str, Any]) -> None:
 
 def print_comparison(document: dict[str, Any]) -> None:
     click.echo(
-        f"{document['dataset']}, {document['protocol']}: {document['n_splits']} splits of N = {document['n_videos']} "
-        f"videos, labels: {document['label']}"
+        f"{document['dataset']}, {document['protocol']}: {document['n_splits']} splits of {said_n(document)}, "
+        f"labels: {document['label']}"
     )
     rows = []
     for row in document["rows"]:
@@ -74,7 +80,7 @@ def print_ablation(document: dict[str, Any]) -> None:
 def print_cross_dataset(document: dict[str, Any]) -> None:
     click.echo(
         f"{document['run']}, trained on all of {document['trained_on']}; tested on {document['dataset']}, "
-        f"N = {document['n_videos']} videos, labels: {document['label']}"
+        f"{said_n(document)}, labels: {document['label']}"
     )
     rows = []
     for key, title in (("refitted", "logistic re-fit to its labels"), ("as_is", "scores as they are")):

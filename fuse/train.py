@@ -152,6 +152,7 @@ def save_run(
         "options": asdict(plan.options),
         "identity": plan.identity,
         "tracks": [str(data.spatial.path), str(data.temporal.path)],
+        "n_dataset": len(data.everything),
         "missing": data.missing,
         "not_finite": data.not_finite,
         "notes": plan.notes,

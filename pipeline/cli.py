@@ -12,6 +12,10 @@ from pipeline import console
 from pipeline.errors import DONE, SOME_FAILED, UsageError
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
+dataset_argument = click.argument("dataset", metavar="NAME|TOML|CSV")
+root_option = click.option(
+    "--root", type=click.Path(path_type=Path), help="Where the videos and labels are; else $VQA_DATA/<dataset>."
+)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
 
@@ -26,56 +30,97 @@ def data_command() -> None:
 
 
 @data_command.command("list")
-def list_datasets() -> None:
-    """Every dataset that has a manifest.
+@as_json_option
+def list_datasets(as_json: bool) -> int:
+    """Every dataset that has a manifest: videos, range of its labels, official splits, and where it is from.
 
     \b
     Example
       vqa-data list
     """
-    from pipeline.datasets import describe, names
+    from pipeline.about import names
+    from pipeline.datasets import described
 
-    for name in names():
-        about = describe(name)
-        low, high = about["scale"]
-        click.echo(f"{name:<10} {about['title']}; {about['label']} {low} to {high}; {about['homepage']}")
+    found = [described(name) for name in names()]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return DONE
+    click.echo(f"{'name':<15} {'videos':>6}  {'labels':<28} {'divided':<24} what and where from")
+    for item in found:
+        low, high = item["scale"]
+        range_of = f"{item['label']} {low:g} to {high:g}"
+        divided = ", ".join(item["splits"]) or ("by group" if item["grouped"] else "-")
+        click.echo(f"{item['name']:<15} {item['videos']:>6}  {range_of:<28} {divided:<24} {item['title']}")
+        click.echo(f"{'':<77} {item['homepage']}")
+    return DONE
 
 
 @data_command.command()
-@click.argument("dataset")
-@click.option("--root", type=click.Path(path_type=Path), help="Where the videos are; else $VQA_DATA/<dataset>.")
+@dataset_argument
+@root_option
+@click.option(
+    "--missing",
+    "missing_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where all missing videos are listed, if any are [default: <dataset>-missing.csv].",
+)
 @as_json_option
-def check(dataset: str, root: Path | None, as_json: bool) -> int:
-    """Read the labels of DATASET and look for its videos; exit code 3 where some are missing.
+def check(dataset: str, root: Path | None, missing_file: Path | None, as_json: bool) -> int:
+    """Read the labels of DATASET, look for its videos and open each; exit code 3 where something is wrong.
+
+    Told are: videos that are missing or cannot be opened, copies of each other, labels out of range, and which known
+    release this looks like. Damage beyond a video's first frame shows itself when features are extracted.
 
     \b
     Example
-      vqa-data check videos/mos.csv --root videos
+      vqa-data check konvid --root /data/konvid
     """
-    from pipeline.datasets import load_manifest, missing_files
+    from extract.probe import probe_all
+    from pipeline.check import check_dataset, findings, is_sound, summary, write_missing
+    from pipeline.datasets import load_manifest, releases_of
 
     manifest = load_manifest(dataset, root)
-    missing = missing_files(manifest)
-    document = {
-        "dataset": manifest.name,
-        "rows": len(manifest),
-        "found": len(manifest) - len(missing),
-        "missing": missing,
-        "mos_min": float(manifest.rows["mos"].min()),
-        "mos_max": float(manifest.rows["mos"].max()),
-    }
+    with console.progress(f"check {manifest.name}") as on_progress:
+        document = check_dataset(
+            manifest, releases_of(dataset), lambda videos: probe_all(videos, manifest.raw, on_progress=on_progress)
+        )
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
-        click.echo(
-            f"{manifest.title}: {document['rows']} rows, {document['found']} files found, {len(missing)} missing; "
-            f"{manifest.label} {document['mos_min']:g} to {document['mos_max']:g}"
-        )
-        for path in missing[:20]:
-            click.echo(f"  missing: {path}", err=True)
-        if len(missing) > 20:
-            click.echo(f"  missing: and {len(missing) - 20} more; --json lists all", err=True)
-    return SOME_FAILED if missing else DONE
+        click.echo("\n".join(summary(document, manifest)))
+        for line in findings(document):
+            click.echo(f"  {line}", err=True)
+    if document["missing"] and (missing_file or not as_json):
+        missing_file = missing_file or Path(f"{manifest.name}-missing.csv")
+        write_missing(missing_file, document)
+        click.echo(f"  missing: {document['missing'][0]} and others, all of them in {missing_file}", err=True)
+    return DONE if is_sound(document) else SOME_FAILED
+
+
+@data_command.command()
+@dataset_argument
+@root_option
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The .csv that is written."
+)
+def export(dataset: str, root: Path | None, output: Path) -> int:
+    """Write the manifest of DATASET to a .csv, which --dataset takes, to freeze exactly what a study used.
+
+    Nothing is lost: ids, paths, labels, groups and splits, and the dataset's name and scale.
+
+    \b
+    Example
+      vqa-data export konvid --root /data/konvid --output konvid-frozen.csv
+    """
+    from pipeline.datasets import load_manifest, write_csv
+
+    if output.suffix.lower() != ".csv":
+        raise UsageError(f"--output {output} is no .csv; call it {output.with_suffix('.csv')}")
+    manifest = load_manifest(dataset, root)
+    write_csv(manifest, output)
+    click.echo(f"{output}: {len(manifest)} rows, {manifest.digest}")
+    click.echo(f"next: vqa-extract --dataset {output} --root {manifest.root}")
+    return DONE
 
 
 @data_command.command()

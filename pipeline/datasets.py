@@ -1,4 +1,4 @@
-"""Datasets: a manifest TOML (or a plain CSV) and a label file in, one `Manifest` out.
+"""Datasets: a manifest TOML (or a plain CSV) and label files in, one `Manifest` out.
 
 ``--dataset`` takes the name of a file in ``data_manifests/``, a path to such a ``.toml``, or a ``.csv`` with columns
 ``path,mos`` and optionally ``id,mos_std,group,split``. Every later step sees only the `Manifest`: one row a video.
@@ -7,21 +7,27 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
-import tomllib
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from pipeline.errors import UsageError
-from pipeline.raw import RawFormat
+from pipeline.about import About, LabelFile, Layout, Release, manifest_folder, names, read_about
+from pipeline.errors import UsageError, require
+from pipeline.labels import Table, read_table
+from pipeline.locate import locate
+from pipeline.raw import RawFormat, parse_raw_format
+from pipeline.rows import NUMBER, Row, check_unique, read_rows
+from pipeline.tree import Tree
 
 COLUMNS = ["id", "path", "mos", "mos_std", "group", "split"]
+# of the whole dataset, in each row of an exported .csv alike
+OF_ALL = ["dataset", "title", "label", "lowest", "highest", "better", "raw"]
+SENSIBLE = {"dataset": r"\w[\w.+-]*", "lowest": NUMBER.pattern, "highest": NUMBER.pattern, "better": "higher|lower"}
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,9 @@ class Manifest:
 
     ``rows`` has the columns ``id`` (str, unique), ``path`` (str, relative to ``root``), ``mos`` (float),
     ``mos_std`` (float or NaN), ``group`` (str: rows of one group never straddle a split) and ``split`` (str or "").
-    ``scale`` is the range of the labels, and ``label`` what they are called wherever they are shown. ``raw`` is what
-    the files are where they have no container (None for those that have one).
+    ``scale`` is the range of the labels, ``label`` what they are called wherever they are shown, and ``better`` which
+    end of the range is ("higher" or "lower"). ``raw`` is what the files are where they have no container (None for
+    those that have one). ``layout`` is how the videos lie, and ``notes`` what is to be said of the rows.
     """
 
     name: str
@@ -41,6 +48,9 @@ class Manifest:
     rows: pd.DataFrame
     root: Path | None = None
     raw: RawFormat | None = None
+    better: str = "higher"
+    layout: str = ""
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -48,18 +58,22 @@ class Manifest:
     @property
     def digest(self) -> str:
         """Of everything that can change a figure: the rows, the scale and the label, not where the videos lie."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+        document = {key: value for key, value in self._document().items() if key != "better"}
+        return hashlib.sha256(json.dumps(document, indent=1, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
+        return json.dumps(self._document(), indent=1, sort_keys=True)
+
+    def _document(self) -> dict[str, object]:
         rows = self.rows[COLUMNS].astype(object).where(self.rows[COLUMNS].notna(), None)
-        document = {
+        return {
             "name": self.name,
             "title": self.title,
             "label": self.label,
             "scale": list(self.scale),
+            "better": self.better,
             "rows": rows.to_dict(orient="records"),
         }
-        return json.dumps(document, indent=1, sort_keys=True)
 
     @staticmethod
     def from_json(text: str) -> Manifest:
@@ -67,33 +81,56 @@ class Manifest:
         rows = pd.DataFrame(document["rows"], columns=COLUMNS)
         rows[["mos", "mos_std"]] = rows[["mos", "mos_std"]].astype(float)
         low, high = document["scale"]
-        return Manifest(document["name"], document["title"], document["label"], (low, high), rows)
-
-
-def names() -> list[str]:
-    """Names that ``--dataset`` knows: the files in ``data_manifests/``."""
-    return sorted(path.stem for path in _manifest_folder().glob("*.toml"))
+        better = document.get("better", "higher")
+        return Manifest(document["name"], document["title"], document["label"], (low, high), rows, better=better)
 
 
 def load_manifest(dataset: str, root: Path | None = None) -> Manifest:
-    """The manifest of ``dataset`` (a name, a ``.toml`` or a ``.csv``); UsageError names what is missing and the fix."""
+    """The manifest of ``dataset`` (a name, a ``.toml`` or a ``.csv``); UsageError names what is missing and the fix.
+
+    ``NAME:layout=LAYOUT`` looks for the videos in one of a dataset's layouts alone.
+    """
     path = Path(dataset)
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         return _from_csv(path, root)
-    if path.suffix != ".toml":
-        path = _manifest_folder() / f"{dataset}.toml"
-        if dataset not in names():
-            known = ", ".join(names())
-            raise UsageError(
-                f"unknown dataset {dataset!r}; choose from {known}, or give a .toml like those, or a .csv with "
-                "the columns path,mos"
-            )
-    return _from_toml(path, root)
+    dataset, _, layout = dataset.partition(":layout=")
+    return _from_toml(toml_of(dataset), root, layout)
 
 
-def describe(name: str) -> dict[str, Any]:
-    """The manifest TOML of a known dataset as a dictionary, without touching the dataset itself."""
-    return _read_toml(_manifest_folder() / f"{name}.toml")
+def toml_of(dataset: str) -> Path:
+    """The TOML that ``dataset`` (a name or a path) stands for; UsageError for an unknown name."""
+    if dataset.endswith(".toml"):
+        return Path(dataset)
+    if dataset not in names():
+        raise UsageError(
+            f"unknown dataset {dataset!r}; choose from {', '.join(names())}, or give a .toml like those, or a .csv "
+            "with the columns path,mos"
+        )
+    return manifest_folder() / f"{dataset}.toml"
+
+
+def described(name: str) -> dict[str, Any]:
+    """What ``vqa-data list`` tells of a known dataset, without touching the dataset itself."""
+    about = read_about(toml_of(name))
+    return {
+        "name": name,
+        "title": about.title,
+        "videos": about.releases[0].videos if about.releases else 0,
+        "label": about.label,
+        "scale": list(about.scale),
+        "better": about.better,
+        "splits": about.splits,
+        "grouped": any("group" in label.columns for label in about.labels),
+        "layouts": {layout.name: list(layout.videos) for layout in about.layouts},
+        "homepage": about.homepage,
+        "citation": about.citation,
+        "licence": about.licence,
+    }
+
+
+def releases_of(dataset: str) -> tuple[Release, ...]:
+    """Known releases of a dataset; none of a .csv."""
+    return () if dataset.lower().endswith(".csv") else read_about(toml_of(dataset.partition(":layout=")[0])).releases
 
 
 def missing_files(manifest: Manifest) -> list[str]:
@@ -102,104 +139,106 @@ def missing_files(manifest: Manifest) -> list[str]:
     return [path for path in manifest.rows["path"] if not (manifest.root / path).is_file()]
 
 
-def _from_csv(path: Path, root: Path | None) -> Manifest:
-    table = _read_csv(path)
-    _require_columns(path, table, ["path", "mos"])
-    for column in ("id", "mos_std", "group", "split"):
-        if column not in table:
-            # without a group every video stands alone; its own path is the id
-            table[column] = {"id": table["path"], "group": table.get("id", table["path"])}.get(column, "")
-    rows = _checked(path, table, {column: column for column in COLUMNS})
-    low, high = float(rows["mos"].min()), float(rows["mos"].max())
-    return Manifest(path.stem, path.stem, "MOS", (low, high), rows, root or path.parent)
-
-
-def _from_toml(path: Path, root: Path | None) -> Manifest:
-    about = _read_toml(path)
-    name = path.stem
-    root = root or (Path(os.environ["VQA_DATA"]) / name if os.environ.get("VQA_DATA") else None)
-    labels = about["labels"]
-    advice = (
-        f"{about['title']}: {about['obtain'].strip()}\nLay it out as\n{about['layout'].rstrip()}\nthen give --root DIR"
-    )
-    if root is None:
-        raise UsageError(f"where are the videos of {name}? --root is not given and VQA_DATA is not set.\n{advice}")
-    if not (root / labels["file"]).is_file():
-        raise UsageError(f"{root / labels['file']} is missing.\n{advice}")
-    label_file = root / labels["file"]
-    table = _read_csv(label_file)
-    source = dict(labels["columns"])
-    _require_columns(label_file, table, list(source.values()))
-    table["_path"] = [about["videos"]["path"].format_map(row) for row in table.to_dict(orient="records")]
-    for column in ("id", "group"):
-        source.setdefault(column, source.get("id", "_path"))
-    for column in ("mos_std", "split"):
-        if column not in source:
-            table[f"_{column}"] = ""
-            source[column] = f"_{column}"
-    rows = _checked(label_file, table, {**source, "path": "_path"})
-    low, high = about["scale"]
-    return Manifest(name, about["title"], about["label"], (float(low), float(high)), rows, root)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path} does not exist; datasets with a manifest: {', '.join(names())}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        # everything as text: ids keep their leading zeros and their 64 bits, and bad numbers can be named
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UsageError(f"{path} does not exist; give a .csv with the columns path,mos") from None
-    except pd.errors.EmptyDataError:
-        raise UsageError(f"{path} is empty; give a .csv with the columns path,mos") from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as CSV in UTF-8: {error}") from None
-
-
-def _require_columns(path: Path, table: pd.DataFrame, wanted: list[str]) -> None:
-    lacking = [column for column in wanted if column not in table]
-    if lacking:
-        raise UsageError(f"{path} has no column {', '.join(lacking)}; it has {', '.join(table.columns)}")
-    if table.empty:
-        raise UsageError(f"{path} has a header and no rows")
-
-
-def _checked(path: Path, table: pd.DataFrame, source: dict[str, str]) -> pd.DataFrame:
-    """The six manifest columns of ``table``, typed; UsageError with file, row and column where a value is wrong."""
-    rows = pd.DataFrame({column: table[source[column]].astype(str).str.strip() for column in COLUMNS})
+def write_csv(manifest: Manifest, path: Path) -> None:
+    """All of a manifest but its root as a ``.csv`` that `load_manifest` reads back, to freeze what a study used."""
+    table = manifest.rows[COLUMNS].copy()
     for column in ("mos", "mos_std"):
-        text = rows[column]
-        numbers = pd.to_numeric(text, errors="coerce")
-        required = (text != "") | (column == "mos")
-        wrong = np.flatnonzero(required & ~np.isfinite(numbers))
-        if len(wrong):
-            row = int(wrong[0])
-            raise UsageError(
-                f"{path}, row {row + 2}, column {source[column]}: {text.iloc[row]!r} is not a number"
-                + (f" ({len(wrong)} such rows)" if len(wrong) > 1 else "")
-            )
-        rows[column] = numbers.astype(float)
-    for column in ("id", "path"):
-        empty = np.flatnonzero(rows[column] == "")
-        if len(empty):
-            raise UsageError(f"{path}, row {int(empty[0]) + 2}: {column} is empty")
-    twice = np.flatnonzero(rows["id"].duplicated())
-    if len(twice):
-        row = int(twice[0])
-        first = int(np.flatnonzero(rows["id"] == rows["id"].iloc[row])[0])
-        raise UsageError(f"{path}: id {rows['id'].iloc[row]!r} stands in row {first + 2} and again in row {row + 2}")
-    rows["group"] = rows["group"].where(rows["group"] != "", rows["id"])
-    return rows
+        table[column] = ["" if pd.isna(number) else repr(float(number)) for number in table[column]]
+    (low, high), raw = manifest.scale, str(manifest.raw or "")
+    of_all = (manifest.name, manifest.title, manifest.label, repr(low), repr(high), manifest.better, raw)
+    for name, value in zip(OF_ALL, of_all, strict=True):
+        table[name] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False, lineterminator="\n")
 
 
-def _manifest_folder() -> Path:
-    package = importlib.util.find_spec("data_manifests")
-    assert package is not None and package.submodule_search_locations, "data_manifests is part of the installation"
-    return Path(next(iter(package.submodule_search_locations)))
+def _from_csv(path: Path, root: Path | None) -> Manifest:
+    plain = LabelFile((path.name,), {"id": "path", "path": "path", "mos": "mos"})
+    table = read_table(path, plain, ["path", "mos"])
+    given = {column: column for column in ("id", "mos_std", "group", "split") if column in table.columns}
+    rows, _ = read_rows(table, replace(plain, columns=plain.columns | given), strip=False)
+    check_unique(rows)
+    located = locate(Tree(root or path.parent), rows, [Layout("", ("{path}",), extension="")])
+    of_all = {name: _of_all(table, name) for name in OF_ALL if name in table.columns}
+    labels = [row.mos for row in rows]
+    low, high = (float(of_all.get(end, extreme(labels))) for end, extreme in (("lowest", min), ("highest", max)))
+    name = of_all.get("dataset", path.stem)
+    raw = parse_raw_format(of_all["raw"], str(path)) if of_all.get("raw") else None
+    return Manifest(
+        name,
+        of_all.get("title", name),
+        of_all.get("label", "MOS"),
+        (low, high),
+        _frame(rows, located.paths),
+        root or path.parent,
+        raw,
+        of_all.get("better", "higher"),
+    )
+
+
+def _of_all(table: Table, column: str) -> str:
+    """What an exported manifest says of all its rows; UsageError where it says several things."""
+    cells = table.columns[column]
+    other = next((row for row, cell in enumerate(cells) if cell != cells[0]), None)
+    if other is not None:
+        raise table.wrong(
+            other, column, f"{cells[other]!r} here and {cells[0]!r} above; it must be the same in all rows"
+        )
+    if column in SENSIBLE and not re.fullmatch(SENSIBLE[column], cells[0]):
+        raise table.wrong(0, column, f"{cells[0]!r} is not understood; take the file as vqa-data export wrote it")
+    return cells[0]
+
+
+def _from_toml(path: Path, root: Path | None, chosen: str) -> Manifest:
+    about, name = read_about(path), path.stem
+    layouts = [layout for layout in about.layouts if chosen in ("", layout.name)]
+    known = ", ".join(layout.name for layout in about.layouts)
+    require(bool(layouts), f"{name} has no layout {chosen!r}; choose from {known}")
+    root = root or (Path(os.environ["VQA_DATA"]) / name if os.environ.get("VQA_DATA") else None)
+    if root is None:
+        raise UsageError(
+            f"where are the videos of {name}? --root is not given and VQA_DATA is not set.\n{advice(about)}"
+        )
+    require(root.is_dir(), f"{root} {'is no folder' if root.exists() else 'does not exist'}.\n{advice(about)}")
+    tree = Tree(root)
+    rows: list[Row] = []
+    notes: list[str] = []
+    for label in about.labels:
+        table = read_table(_label_file(tree, label, about), label, list(dict.fromkeys(label.columns.values())))
+        read, said = read_rows(table, label)
+        rows += read
+        notes += said
+    check_unique(rows)
+    require(bool(rows), f"{root}: no row of {name} has a label; take another copy of its label file")
+    located = locate(tree, rows, layouts)
+    frame = _frame(rows, located.paths)
+    return Manifest(
+        *(name, about.title, about.label, about.scale, frame, root, about.raw, about.better),
+        layout=located.layout,
+        notes=tuple(notes),
+    )
+
+
+def _label_file(tree: Tree, label: LabelFile, about: About) -> Path:
+    found = list(dict.fromkeys(path for pattern in label.file for path in tree.files(pattern)))
+    require(bool(found), f"{tree.root / label.file[0]} is missing.\n{advice(about)}")
+    listed = ", ".join(found)
+    require(len(found) == 1, f"{tree.root} has {len(found)} label files: {listed}; move all but one of them elsewhere")
+    return tree.root / found[0]
+
+
+def advice(about: About) -> str:
+    """Where a dataset comes from and how it lies on disk, for people."""
+    lines = [f"{about.title}: {about.obtain.strip()}".rstrip(": "), "Lay it out as"]
+    lines += [f"  DIR/{label.file[0]}" for label in about.labels]
+    columns = {name: f"<{column}>" for label in about.labels for name, column in label.columns.items()}
+    for number, layout in enumerate(about.layouts):
+        names = columns | {name: f"<{name}>" for label in about.labels for name in label.part_names}
+        path = layout.videos[0].format_map(names)
+        lines.append(f"  DIR/{path}{layout.extension}" + ("   or" if number + 1 < len(about.layouts) else ""))
+    return "\n".join([*lines, "then give --root DIR"])
+
+
+def _frame(rows: list[Row], paths: list[str]) -> pd.DataFrame:
+    of_row = [(row.id, path, row.mos, row.mos_std, row.group, row.split) for row, path in zip(rows, paths, strict=True)]
+    return pd.DataFrame(of_row, columns=COLUMNS)

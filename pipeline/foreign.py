@@ -18,10 +18,10 @@ import scipy.io
 from jaxtyping import Float32
 
 from pipeline.errors import UsageError, require
+from pipeline.matlab import NUMBERS as MATLAB_NUMBERS
 
 # what stands for "no number" in tables, beside what Python itself reads as nan
 EMPTY = {"", "na", "n/a", "null", "none"}
-MATLAB_NUMBERS = {"double", "single", "logical", *(f"{sign}int{n}" for sign in ("", "u") for n in (8, 16, 32, 64))}
 # of NumPy's kinds of numbers; complex ones of MATLAB v7.3 are records of two
 PROBLEMS = {"c": "complex", "O": "objects", "U": "text", "S": "text", "V": "complex or records"}
 LISTED = 10

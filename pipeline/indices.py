@@ -8,16 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-import scipy.io
 from jaxtyping import Int
 
+from pipeline import matlab
 from pipeline.errors import UsageError
 
 KINDS = ".mat, .npy, .csv or .txt"
-# of numbers: far above any published file, far below what fills a machine
-LARGEST = 50_000_000
 
 
 def read_index_file(path: Path) -> tuple[Int[np.ndarray, "P M"], Int[np.ndarray, " N"] | None]:
@@ -65,29 +62,20 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         return np.array([[float(word) for word in line.split()] for line in text.splitlines() if line.strip()]), None
     if suffix != ".mat":
         raise UsageError(f"{path} is no index file that is known here; give one of {KINDS}")
-    found: dict[str, Any]
-    if h5py.is_hdf5(path):  # MATLAB v7.3, whose arrays HDF5 shows transposed
-        with h5py.File(path, "r") as file:
-            found = {name: _plain(path, file, name) for name in ("index", "ref_ids") if name in file}
-    else:
-        found = scipy.io.loadmat(path, variable_names=["index", "ref_ids"])
+    found = matlab.read_variables(path, ["index", "ref_ids"])
     if "index" not in found:
         raise UsageError(f"{path} has no array index; give the info file that holds the permutations")
     ref_ids = found.get("ref_ids")
     return _numbers(path, "index", found["index"]), None if ref_ids is None else _numbers(path, "ref_ids", ref_ids)
 
 
-def _plain(path: Path, file: h5py.File, name: str) -> np.ndarray:
-    """A stranger's file may point elsewhere: only numbers that lie in it are read."""
-    hard = isinstance(file.get(name, getlink=True), h5py.HardLink)
-    item = file[name] if hard else None
-    if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external or item.size > LARGEST:
-        raise UsageError(f"{path}: {name} is no plain array of numbers of a sensible size; this file is refused")
-    return np.asarray(item[()]).T
-
-
-def _numbers(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind not in "iuf" or array.ndim > 2 or array.size > LARGEST:
+def _numbers(path: Path, name: str, array: Any) -> np.ndarray:
+    if (
+        not isinstance(array, np.ndarray)
+        or array.dtype.kind not in "iuf"
+        or array.ndim > 2
+        or array.size > matlab.LARGEST
+    ):
         raise UsageError(f"{path}: {name} is no table of whole numbers; give a permutation a row or a column")
     return np.asarray(array, dtype=float)
 

@@ -22,16 +22,16 @@ class RawFormat:
 
     def __str__(self) -> str:
         """As in ``1920x1080 yuv420p 30``, which `parse_raw_format` reads."""
-        return f"{self.width}x{self.height} {self.pixel_format} {self.fps:g}"
+        return f"{self.width}x{self.height} {self.pixel_format} {repr(self.fps).removesuffix('.0')}"
 
 
-def parse_raw_format(text: str) -> RawFormat:
-    """UsageError where ``text`` is none."""
+def parse_raw_format(text: str, where: str) -> RawFormat:
+    """UsageError where ``text``, of the file ``where``, is none."""
     match = TEXT.fullmatch(text.strip())
     known = match is not None and match["pixel_format"] in PIXEL_FORMATS
     if match is None or not known or not (int(match["width"]) and int(match["height"]) and float(match["fps"])):
         raise UsageError(
-            f"raw = {text!r} is not understood; give size, pixel format and frames a second, as in "
+            f"{where}: raw = {text!r} is not understood; give size, pixel format and frames a second, as in "
             f"'1920x1080 yuv420p 30', with a format of {', '.join(PIXEL_FORMATS)}"
         )
     return RawFormat(int(match["width"]), int(match["height"]), match["pixel_format"], float(match["fps"]))

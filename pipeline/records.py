@@ -72,8 +72,9 @@ def save_manifest(cache: Path, manifest: Manifest) -> None:
     if path.exists():
         old = load_cached_manifest(cache, manifest.name)
         both = old.rows.merge(manifest.rows, on="id", suffixes=("_old", "_new"))
-        changed = both[both["path_old"] != both["path_new"]]
-        if len(changed) or both.empty:
+        # a dataset of data_manifests is known by its name, and may lie here so and there otherwise
+        moved = manifest.title == manifest.name and (both["path_old"] != both["path_new"]).any()
+        if moved or both.empty:
             raise UsageError(
                 f"{path} is of another dataset that is also called {manifest.name!r}; "
                 "rename your file or give another --cache"
