@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 import unicodedata
 from bisect import bisect_left
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from pipeline.errors import UsageError, require
 
+MAGIC = re.compile(r"[*?[]")
 VIDEO_EXTENSIONS = (
     *(
         ".3g2",
@@ -51,7 +53,7 @@ def fold(name: str) -> str:
 
 def escape(value: str) -> str:
     """``value`` as a part of a pattern that stands for itself."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in value)
+    return MAGIC.sub(r"[\g<0>]", value)
 
 
 @dataclass
@@ -67,13 +69,15 @@ class Folder:
 
     def matching(self, names: dict[str, list[str]], pattern: str) -> list[str]:
         """Of ``names``, one of the three above, those that match a pattern without ``/``."""
-        magic = min((place for letter in "*?[" if (place := pattern.find(letter)) >= 0), default=-1)
-        if magic < 0:
+        magic = MAGIC.search(pattern)
+        if magic is None:
             return names.get(pattern, [])
-        ordered = self.ordered.setdefault(id(names), sorted(names))
+        if id(names) not in self.ordered:
+            self.ordered[id(names)] = sorted(names)
+        ordered, prefix = self.ordered[id(names)], pattern[: magic.start()]
         found = []
-        for place in range(bisect_left(ordered, pattern[:magic]), len(ordered)):
-            if not ordered[place].startswith(pattern[:magic]):
+        for place in range(bisect_left(ordered, prefix), len(ordered)):
+            if not ordered[place].startswith(prefix):
                 break
             if fnmatch.fnmatchcase(ordered[place], pattern):
                 found += names[ordered[place]]
