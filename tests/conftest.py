@@ -7,8 +7,12 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from fuse.data import Dataset
 
 REPOSITORY = Path(__file__).parent.parent
 REAL = REPOSITORY.parent / "shared" / "real"
@@ -59,3 +63,19 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_clips(clips: Path, tmp_path: Path) -> Path:
     """The same folder, for a test that spoils it."""
     return Path(shutil.copytree(clips, tmp_path / "clips"))
+
+
+@pytest.fixture(scope="session")
+def toy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of `toy.make_cache`, to read; who writes to it takes a copy."""
+    from toy import make_cache
+
+    return make_cache(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def toy_data(toy_cache: Path) -> Dataset:
+    """What is in it, to read as well."""
+    from fuse.data import load_dataset
+
+    return load_dataset(toy_cache, None, None, None)

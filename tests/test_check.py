@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_commands import called, document
+from terminal import called, document
 
 from pipeline.about import names
 from pipeline.datasets import load_manifest

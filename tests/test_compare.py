@@ -11,30 +11,25 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from toy import labels, make_cache, relabelled
+from toy import labels, make_dataset, relabelled
 
 from fuse.ablate import ablate, listed, variants
 from fuse.compare import compare_runs, paired
-from fuse.data import Dataset, load_dataset
+from fuse.data import Dataset
 from fuse.evaluate import evaluate_run, load_predictions, save_predictions
 from fuse.options import TrainOptions
 from fuse.protocols import splits
 from fuse.train import fit_one, train_run
 from pipeline.errors import UsageError
 
-QUICK = TrainOptions(fusion="concat", epochs=12, members=1, protocol="random:n=4")
+QUICK = TrainOptions(fusion="concat", epochs=6, members=1, protocol="random:n=4")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_cache(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="module")
-def data(cache: Path) -> Dataset:
-    return load_dataset(cache, None, None, None)
+def data(toy_data: Dataset) -> Dataset:
+    return toy_data
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +38,17 @@ def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     return folder, train_run(data, QUICK, folder)
 
 
-def test_comparing_gives_the_paired_difference(run: tuple[Path, dict[str, Any]], data: Dataset, tmp_path: Path) -> None:
-    folder, first = run
-    second = train_run(data, replace(QUICK, fusion="dynamic", epochs=6), tmp_path)
-    document = compare_runs([folder, tmp_path])
+@pytest.fixture(scope="module")
+def dynamic(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("runs") / "dynamic"
+    return folder, train_run(data, replace(QUICK, fusion="dynamic", epochs=4), folder)
+
+
+def test_comparing_gives_the_paired_difference(
+    run: tuple[Path, dict[str, Any]], dynamic: tuple[Path, dict[str, Any]]
+) -> None:
+    (folder, first), (other, second) = run, dynamic
+    document = compare_runs([folder, other])
     rows = {row["name"]: row for row in document["rows"]}
     assert document["dataset"] == "toy"
     assert document["n_videos"] == 60
@@ -65,12 +67,11 @@ def test_comparing_gives_the_paired_difference(run: tuple[Path, dict[str, Any]],
 
 
 def test_the_baseline_is_the_first_run_that_was_named(
-    run: tuple[Path, dict[str, Any]], data: Dataset, tmp_path: Path
+    run: tuple[Path, dict[str, Any]], dynamic: tuple[Path, dict[str, Any]]
 ) -> None:
-    train_run(data, replace(QUICK, fusion="dynamic", epochs=6), tmp_path)
     there, back = (
         {row["name"]: row["difference"] for row in compare_runs(runs)["rows"]}
-        for runs in ([run[0], tmp_path], [tmp_path, run[0]])
+        for runs in ([run[0], dynamic[0]], [dynamic[0], run[0]])
     )
     assert there["dynamic"] == pytest.approx(-back["concat"], abs=1e-12)
     assert back["dynamic"] is None
@@ -86,10 +87,9 @@ def test_runs_on_other_splits_are_not_compared(
 
 
 def test_runs_on_other_datasets_are_not_compared(run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    other = load_dataset(make_cache(tmp_path / "cache", name="other"), None, None, None)
-    train_run(other, replace(QUICK, epochs=2), tmp_path / "run")
+    train_run(make_dataset("other", 12, 5), replace(QUICK, epochs=2), tmp_path)
     with pytest.raises(UsageError, match=r"toy.*other"):
-        compare_runs([run[0], tmp_path / "run"])
+        compare_runs([run[0], tmp_path])
 
 
 # --- the statistics ---

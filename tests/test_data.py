@@ -18,17 +18,17 @@ from pipeline import cache as cached
 from pipeline import records
 from pipeline.errors import UsageError
 
-QUICK = TrainOptions(fusion="concat", epochs=2, members=1, protocol="random:n=4")
+QUICK = TrainOptions(fusion="concat", epochs=2, members=1, protocol="random:n=2")
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_cache(tmp_path_factory.mktemp("cache"))
+def cache(toy_cache: Path) -> Path:
+    return toy_cache
 
 
 @pytest.fixture(scope="module")
-def data(cache: Path) -> Dataset:
-    return load_dataset(cache, None, None, None)
+def data(toy_data: Dataset) -> Dataset:
+    return toy_data
 
 
 def test_the_cache_is_read_row_for_row(cache: Path, data: Dataset) -> None:
@@ -93,7 +93,8 @@ def test_a_dataset_that_is_not_there_lists_those_that_are(cache: Path) -> None:
         load_dataset(cache, "konvid", None, None)
 
 
-def test_a_dataset_may_be_named_by_the_file_it_was_extracted_from(cache: Path) -> None:
+def test_a_dataset_may_be_named_by_the_file_it_was_extracted_from(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path, contents=3, versions=2)
     for wanted in ("toy", "toy.csv", "somewhere/toy.toml"):
         assert load_dataset(cache, wanted, None, None).manifest.name == "toy"
 

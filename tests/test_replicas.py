@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import scipy.io
 
 from pipeline.about import names
-from pipeline.datasets import load_manifest, missing_files
+from pipeline.datasets import load_manifest, missing_files, toml_of
 from pipeline.errors import UsageError
 
 # id, path, mos, group, split
@@ -186,6 +187,13 @@ REPLICAS: dict[str, Callable[[Path], Expected]] = {
 
 def test_every_dataset_has_a_replica() -> None:
     assert sorted(REPLICAS) == names()
+
+
+@pytest.mark.parametrize("name", REPLICAS)
+def test_a_manifest_says_what_it_is_whose_on_what_scale_and_how_large(name: str) -> None:
+    said = tomllib.loads(toml_of(name).read_text())
+    said_of_itself = {"title", "label", "scale", "better", "citation", "homepage", "licence", "obtain", "releases"}
+    assert said_of_itself <= said.keys()
 
 
 @pytest.mark.parametrize("name", REPLICAS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +21,14 @@ from fuse.train import train_run
 from pipeline import records
 from pipeline.errors import UsageError
 
-QUICK = TrainOptions(fusion="gated", temporal_encoder="attention", epochs=24, members=2, protocol="kfold:k=3")
+QUICK = TrainOptions(fusion="gated", temporal_encoder="attention", epochs=16, members=2, protocol="kfold:k=3")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cache = make_cache(tmp_path_factory.mktemp("cache"))
+def cache(toy_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    cache = Path(shutil.copytree(toy_cache, tmp_path_factory.mktemp("saved") / "cache"))
     other = manifest_of("other", 8, 4)
     records.save_manifest(cache, other)
     for kind in ("spatial", "temporal"):
@@ -113,6 +114,14 @@ def test_another_dataset_is_scored_with_and_without_a_refit_of_the_scale(run: Pa
     assert [row["predicted"] for row in document["predictions"]] == pytest.approx(list(scores))
 
 
+def test_a_dataset_of_raw_video_is_scored_like_any_other(run: Path, tmp_path: Path) -> None:
+    manifest = manifest_of("third", 3, 2)
+    records.save_manifest(tmp_path, manifest)
+    for kind in ("spatial", "temporal"):
+        write_features(tmp_path, manifest, kind, raw="1920x1080 yuv420p 30")
+    assert evaluate_on(run, "third", tmp_path)["n_videos"] == 6
+
+
 def test_a_dataset_with_other_features_is_refused_with_what_differs(run: Path, tmp_path: Path) -> None:
     manifest = manifest_of("third", 3, 2)
     records.save_manifest(tmp_path, manifest)
@@ -151,8 +160,10 @@ def test_what_is_not_reproduced_is_counted_and_named(run: Path, tmp_path: Path) 
     assert any("recipe.learning_rate: 0.5 then" in line for line in document["changed"])
 
 
-def test_a_cache_with_other_labels_cannot_give_the_same_run(data: Dataset, run: Path, tmp_path: Path) -> None:
-    cache = make_cache(tmp_path / "cache")
+def test_a_cache_with_other_labels_cannot_give_the_same_run(
+    toy_cache: Path, data: Dataset, run: Path, tmp_path: Path
+) -> None:
+    cache = Path(shutil.copytree(toy_cache, tmp_path / "cache"))
     other = relabelled(data, labels(data)[::-1].copy()).manifest
     records.write_text(cache / "toy" / "manifest.json", other.to_json())
     document = reproduce_run(run, cache)

@@ -20,6 +20,7 @@ import re
 import urllib.error
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,7 @@ def tea_res2net50() -> State:
     return official(classified(network, 2048))
 
 
+@cache
 def slowfast_r50() -> State:
     with torch.device("meta"):
         network = nn.ModuleDict({"blocks": SlowFast().blocks})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +40,24 @@ def manifest_of(name: str, contents: int, versions: int) -> Manifest:
     return Manifest(name, name, "opinion", (1.0, 5.0), rows)
 
 
+def features_of(manifest: Manifest, extractor: str) -> Iterator[tuple[str, cached.VideoFeatures]]:
+    """Of each video: a few columns tell the quality, and all of them tell the content; some videos are shorter."""
+    generator = np.random.default_rng(len(extractor))
+    content, _ = pd.factorize(manifest.rows["group"])
+    looks = generator.normal(size=(content.max() + 1, COLUMNS))
+    for row, (video_id, mos) in enumerate(zip(manifest.rows["id"], manifest.rows["mos"], strict=True)):
+        length = FRAMES - row % 5 // 4
+        own, quality = generator.normal(size=COLUMNS), np.zeros(COLUMNS)
+        quality[:TELLING] = 2 * (mos - 3) / 0.6 + 0.5 * generator.normal()
+        arrays = {
+            f"{level}/{name}": looks[content[row]] + own + quality + generator.normal(size=(length, COLUMNS))
+            for level in LEVELS
+            for name in ("mean", "std")
+        }
+        index = np.arange(length)
+        yield video_id, cached.VideoFeatures(arrays, index, index / 2.0, {"source_digest": "none"})
+
+
 def write_features(
     cache: Path,
     manifest: Manifest,
@@ -47,27 +65,16 @@ def write_features(
     extractor: str = "",
     sampler: str = "uniform:frames=4",
     without: tuple[str, ...] = (),
+    **more: str,
 ) -> Path:
-    """A track in which a few columns tell the quality, and all of them tell the content; some videos are shorter."""
+    """A track of such features, with ``more`` in its identity."""
     extractor = extractor or f"{kind}net"
-    identity = {"kind": kind, "extractor": extractor, "sampler": sampler}
+    identity = {"kind": kind, "extractor": extractor, "sampler": sampler, **more}
     path = cached.track_path(cache, manifest.name, sampler, extractor, identity)
-    generator = np.random.default_rng(len(extractor))
-    content, _ = pd.factorize(manifest.rows["group"])
-    looks = generator.normal(size=(content.max() + 1, COLUMNS))
     with cached.write_track(path, identity, {"manifest": manifest.digest}) as track:
-        for row, (video_id, mos) in enumerate(zip(manifest.rows["id"], manifest.rows["mos"], strict=True)):
-            length = FRAMES - row % 5 // 4
-            own, quality = generator.normal(size=COLUMNS), np.zeros(COLUMNS)
-            quality[:TELLING] = 2 * (mos - 3) / 0.6 + 0.5 * generator.normal()
-            arrays = {
-                f"{level}/{name}": looks[content[row]] + own + quality + generator.normal(size=(length, COLUMNS))
-                for level in LEVELS
-                for name in ("mean", "std")
-            }
+        for video_id, features in features_of(manifest, extractor):
             if video_id not in without:
-                index = np.arange(length)
-                track.write(video_id, cached.VideoFeatures(arrays, index, index / 2.0, {"source_digest": "none"}))
+                track.write(video_id, features)
     return path
 
 
@@ -77,6 +84,25 @@ def make_cache(cache: Path, name: str = "toy", contents: int = 12, versions: int
     for kind in ("spatial", "temporal"):
         write_features(cache, manifest, kind)
     return cache
+
+
+def make_dataset(name: str, contents: int, versions: int) -> Dataset:
+    """What `make_cache` writes, but never written: a thousand arrays take their time on a disk."""
+    manifest = manifest_of(name, contents, versions)
+
+    def track(kind: str) -> Features:
+        videos = [features for _, features in features_of(manifest, f"{kind}net")]
+        mask = np.arange(FRAMES) < np.array([[len(video.frame_index)] for video in videos])
+        arrays = {key: np.zeros((*mask.shape, COLUMNS), np.float16) for key in videos[0].arrays}
+        timestamp = np.zeros(mask.shape)
+        for row, video in enumerate(videos):
+            timestamp[row, mask[row]] = video.timestamp
+            for key, array in video.arrays.items():
+                arrays[key][row, mask[row]] = array
+        return Features(Path(f"{kind}.h5"), {"kind": kind}, arrays, mask, timestamp)
+
+    mos = manifest.rows["mos"].to_numpy(np.float64)
+    return Dataset(manifest, track("spatial"), track("temporal"), mos, manifest.rows, [])
 
 
 def relabelled(data: Dataset, mos: np.ndarray) -> Dataset:
