@@ -6,6 +6,7 @@ Unknown keys are errors: a misspelt one would change a dataset without a word.
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields
@@ -15,6 +16,8 @@ from typing import Any, get_type_hints
 from pipeline.errors import UsageError, require
 from pipeline.raw import RawFormat, parse_raw_format
 
+# of each video itself, as the file says it
+PLAIN = {"id", "mos", "mos_std"}
 HINT = "the files in data_manifests show how it is written"
 
 
@@ -115,22 +118,25 @@ def manifest_folder() -> Path:
 def read_about(path: Path) -> About:
     """The TOML at ``path``; UsageError names the key that is wrong."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; datasets with a manifest: {', '.join(names())}") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not TOML in UTF-8: {error}") from None
     about: About = _table(path, "", About, document)
     where = f"{path}: "
     require(
-        about.scale[0] < about.scale[1], f"{where}scale = {list(about.scale)}; give the lowest and the highest label"
+        -math.inf < about.scale[0] < about.scale[1] < math.inf,
+        f"{where}scale = {list(about.scale)}; give the lowest and the highest label",
     )
     require(about.better in ("higher", "lower"), f'{where}better = "{about.better}"; choose higher or lower')
     for label in about.labels:
         for needed in ("id", "mos"):
             require(needed in label.columns, f"{where}labels.columns lacks {needed}; name the column that holds it")
+        require(label.decimal in ("", ".", ","), f'{where}decimal = "{label.decimal}"; choose "." or ","')
+        require(len(label.separator) < 2, f'{where}separator = "{label.separator}"; give one character')
         choices = 'choose "error" or "leave out"'
         require(label.without_mos in ("error", "leave out"), f'{where}without_mos = "{label.without_mos}"; {choices}')
         _check_patterns(path, label, about.layouts)
@@ -145,12 +151,17 @@ def _check_patterns(path: Path, label: LabelFile, layouts: tuple[Layout, ...]) -
             known |= set(re.compile(pattern).groupindex)
         except re.error as error:
             raise UsageError(f"{path}: labels.parts.{name} is no regular expression: {error}") from None
+    for table, given in (("constant", label.constant), ("values", label.values), ("parts", label.part_names)):
+        wrong = ", ".join(sorted(PLAIN & set(given)))
+        require(not wrong, f"{path}: labels.{table} cannot say {wrong}: give the column of it")
     for name in label.values:
         require(name in known, f"{path}: labels.values.{name} is of no column; there are {', '.join(sorted(known))}")
     for pattern in (pattern for layout in layouts for pattern in layout.videos):
-        unknown = sorted(set(re.findall(r"{([^{}]*)}", pattern)) - known)
-        given = ", ".join(sorted(known))
-        require(not unknown, f"{path}: layouts.videos {pattern!r}: {{{''.join(unknown[:1])}}} is none of {given}")
+        rest = re.sub(r"{[A-Za-z_]\w*}", "", pattern)
+        require("{" not in rest and "}" not in rest, f"{path}: layouts.videos {pattern!r}: write names as in {{id}}")
+        unknown = sorted(set(re.findall(r"{(\w+)}", pattern)) - known)
+        there = ", ".join(sorted(known))
+        require(not unknown, f"{path}: layouts.videos {pattern!r}: {{{''.join(unknown[:1])}}} is none of {there}")
 
 
 def _table(path: Path, where: str, kind: type, given: Any) -> Any:
@@ -186,7 +197,10 @@ def _value(path: Path, where: str, hint: Any, value: Any) -> Any:
     if hint == tuple[float, float]:
         right = isinstance(value, list) and len(value) == 2 and all(isinstance(end, int | float) for end in value)
         require(right, f"{path}: {where} must be two numbers, as in [1, 5], not {value!r}")
-        return float(value[0]), float(value[1])
+        try:
+            return float(value[0]), float(value[1])
+        except OverflowError:
+            raise UsageError(f"{path}: {where} is too large") from None
     if hint == RawFormat | None:
         require(isinstance(value, str), f"{path}: {where} must be a text, not {value!r}")
         return parse_raw_format(value, str(path))
@@ -195,4 +209,5 @@ def _value(path: Path, where: str, hint: Any, value: Any) -> Any:
         inner = str if hint == dict[str, str] else dict[str, str]
         return {key: _value(path, f"{where}.{key}", inner, item) for key, item in value.items()}
     require(type(value) is hint, f"{path}: {where} must be {'a text' if hint is str else 'a number'}, not {value!r}")
-    return value
+    # a separator may well be a tab
+    return value.strip() if isinstance(value, str) and not where.endswith("separator") else value

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipeline import records
 from pipeline.about import Release
 from pipeline.datasets import Manifest, missing_files
 
+HEAD = 1 << 20  # bytes of a file's beginning
 LISTED = 20  # of each kind of finding, for people; the rest is in --json
 
 # (id, path) of videos -> why one cannot be used, by its id
@@ -103,18 +104,32 @@ def _some(what: str, items: list[str]) -> list[str]:
 
 
 def _duplicates(files: Iterable[tuple[str, Path]]) -> list[list[str]]:
-    """Ids of the videos that are one content, byte by byte. Only files of equal size are read."""
-    by_size, by_content = defaultdict[int, dict[str, Path]](dict), defaultdict[str, list[str]](list)
+    """Ids of the videos that are one content, byte by byte: of equal size, equal beginning, and then equal as a whole.
+
+    Raw videos of one length all have one size: without their beginnings, all of them would be read.
+    """
+    alike = [list(files)]
+    for same in (lambda path: path.stat().st_size, lambda path: _digest(path, HEAD), _digest):
+        apart = [_by(same, group) for group in alike]
+        alike = [group for groups in apart for group in groups if len(group) > 1]
+    return [[name for name, _ in group] for group in alike]
+
+
+def _by(same: Callable[[Path], Hashable], files: list[tuple[str, Path]]) -> list[list[tuple[str, Path]]]:
+    groups = defaultdict[Hashable, list[tuple[str, Path]]](list)
     for name, path in files:
-        by_size[path.stat().st_size][name] = path
-    for alike in by_size.values():
-        for name, path in alike.items() if len(alike) > 1 else ():
-            try:
-                with path.open("rb") as file:
-                    by_content[hashlib.file_digest(file, "sha256").hexdigest()].append(name)
-            except OSError:
-                continue  # unreadable, and told as such
-    return [ids for ids in by_content.values() if len(ids) > 1]
+        try:
+            groups[same(path)].append((name, path))
+        except OSError:
+            continue  # unreadable, and told as such, or gone meanwhile
+    return list(groups.values())
+
+
+def _digest(path: Path, most: int = -1) -> str:
+    with path.open("rb") as file:
+        if most >= 0:
+            return hashlib.sha256(file.read(most)).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _releases(releases: Sequence[Release], split: Any) -> list[str]:

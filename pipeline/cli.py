@@ -92,8 +92,13 @@ def check(dataset: str, root: Path | None, missing_file: Path | None, as_json: b
             click.echo(f"  {line}", err=True)
     if document["missing"] and (missing_file or not as_json):
         missing_file = missing_file or Path(f"{manifest.name}-missing.csv")
-        write_missing(missing_file, document)
-        click.echo(f"  missing: {document['missing'][0]} and others, all of them in {missing_file}", err=True)
+        many, first = len(document["missing"]), document["missing"][0]
+        said = f"  missing: {first}" + (f" and {many - 1} others" if many > 1 else "")
+        try:
+            write_missing(missing_file, document)
+            click.echo(f"{said}; listed in {missing_file}", err=True)
+        except OSError as error:  # what was found out is told all the same
+            click.echo(f"{said}; {missing_file} cannot be written ({error.strerror}): give --missing FILE", err=True)
     return DONE if is_sound(document) else SOME_FAILED
 
 
@@ -112,11 +117,14 @@ def export(dataset: str, root: Path | None, output: Path) -> int:
     Example
       vqa-data export konvid --root /data/konvid --output konvid-frozen.csv
     """
-    from pipeline.datasets import load_manifest, write_csv
+    from pipeline.datasets import load_manifest
+    from pipeline.export import write_csv
 
     if output.suffix.lower() != ".csv":
         raise UsageError(f"--output {output} is no .csv; call it {output.with_suffix('.csv')}")
     manifest = load_manifest(dataset, root)
+    if output.exists() and Path(dataset).exists() and output.samefile(dataset):
+        raise UsageError(f"--output {output} is what is exported; give another name")
     write_csv(manifest, output)
     click.echo(f"{output}: {len(manifest)} rows, {manifest.digest}")
     click.echo(f"next: vqa-extract --dataset {output} --root {manifest.root}")

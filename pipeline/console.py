@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 import warnings
@@ -33,6 +34,11 @@ def run(command: click.Command) -> None:
         code = WRONG_USE
     except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         click.echo(f"Error: {error.filename}: {error.strerror}; give another path", err=True)
+        code = WRONG_USE
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+            raise
+        click.echo(f"Error: {error.filename or 'writing'}: {error.strerror}; give another path", err=True)
         code = WRONG_USE
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted: what was finished is kept; the same command goes on from there.", err=True)

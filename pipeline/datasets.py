@@ -21,13 +21,13 @@ from pipeline.errors import UsageError, require
 from pipeline.labels import Table, read_table
 from pipeline.locate import locate
 from pipeline.raw import RawFormat, parse_raw_format
-from pipeline.rows import NUMBER, Row, check_unique, read_rows
-from pipeline.tree import Tree
+from pipeline.rows import ANYTHING, NUMBER, Row, check_unique, read_rows
+from pipeline.tree import Tree, without_extension
 
 COLUMNS = ["id", "path", "mos", "mos_std", "group", "split"]
 # of the whole dataset, in each row of an exported .csv alike
 OF_ALL = ["dataset", "title", "label", "lowest", "highest", "better", "raw"]
-SENSIBLE = {"dataset": r"\w[\w.+-]*", "lowest": NUMBER.pattern, "highest": NUMBER.pattern, "better": "higher|lower"}
+SENSIBLE = {"dataset": r"[^./\\][^/\\]*", "lowest": NUMBER.pattern, "highest": NUMBER.pattern, "better": "higher|lower"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def load_manifest(dataset: str, root: Path | None = None) -> Manifest:
 
 def toml_of(dataset: str) -> Path:
     """The TOML that ``dataset`` (a name or a path) stands for; UsageError for an unknown name."""
-    if dataset.endswith(".toml"):
+    if dataset.lower().endswith(".toml"):
         return Path(dataset)
     if dataset not in names():
         raise UsageError(
@@ -136,44 +136,31 @@ def releases_of(dataset: str) -> tuple[Release, ...]:
 def missing_files(manifest: Manifest) -> list[str]:
     """Paths of the manifest that are not there, in its order."""
     assert manifest.root is not None
-    return [path for path in manifest.rows["path"] if not (manifest.root / path).is_file()]
-
-
-def write_csv(manifest: Manifest, path: Path) -> None:
-    """All of a manifest but its root as a ``.csv`` that `load_manifest` reads back, to freeze what a study used."""
-    table = manifest.rows[COLUMNS].copy()
-    for column in ("mos", "mos_std"):
-        table[column] = ["" if pd.isna(number) else repr(float(number)) for number in table[column]]
-    (low, high), raw = manifest.scale, str(manifest.raw or "")
-    of_all = (manifest.name, manifest.title, manifest.label, repr(low), repr(high), manifest.better, raw)
-    for name, value in zip(OF_ALL, of_all, strict=True):
-        table[name] = value
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, index=False, lineterminator="\n")
+    return [path for path in manifest.rows["path"] if not os.path.isfile(manifest.root / path)]
 
 
 def _from_csv(path: Path, root: Path | None) -> Manifest:
+    require(path.exists(), f"{path} does not exist; give a .csv with the columns path,mos")
+    root = root or path.parent
+    require(root.is_dir(), f"--root {root} {'is no folder' if root.exists() else 'does not exist'}; give the videos'")
     plain = LabelFile((path.name,), {"id": "path", "path": "path", "mos": "mos"})
     table = read_table(path, plain, ["path", "mos"])
+    exported = set(OF_ALL) <= table.columns.keys()
+    if exported:
+        table = read_table(path, plain, ["path", "mos"], as_is=True)
     given = {column: column for column in ("id", "mos_std", "group", "split") if column in table.columns}
     rows, _ = read_rows(table, replace(plain, columns=plain.columns | given), strip=False)
     check_unique(rows)
-    located = locate(Tree(root or path.parent), rows, [Layout("", ("{path}",), extension="")])
-    of_all = {name: _of_all(table, name) for name in OF_ALL if name in table.columns}
+    if exported:  # where a missing video may lie in one of several folders, a star stands for them
+        rows = [replace(row, names={**row.names, "path": row.names["path"].replace("*", ANYTHING)}) for row in rows]
+    located = locate(Tree(root), rows, [Layout("", ("{path}",), extension="")])
+    of_all = {name: _of_all(table, name) for name in OF_ALL if exported}
     labels = [row.mos for row in rows]
     low, high = (float(of_all.get(end, extreme(labels))) for end, extreme in (("lowest", min), ("highest", max)))
     name = of_all.get("dataset", path.stem)
     raw = parse_raw_format(of_all["raw"], str(path)) if of_all.get("raw") else None
-    return Manifest(
-        name,
-        of_all.get("title", name),
-        of_all.get("label", "MOS"),
-        (low, high),
-        _frame(rows, located.paths),
-        root or path.parent,
-        raw,
-        of_all.get("better", "higher"),
-    )
+    told = of_all.get("title", name), of_all.get("label", "MOS")
+    return Manifest(name, *told, (low, high), _frame(rows, located.paths), root, raw, of_all.get("better", "higher"))
 
 
 def _of_all(table: Table, column: str) -> str:
@@ -233,8 +220,8 @@ def advice(about: About) -> str:
     lines += [f"  DIR/{label.file[0]}" for label in about.labels]
     columns = {name: f"<{column}>" for label in about.labels for name, column in label.columns.items()}
     for number, layout in enumerate(about.layouts):
-        names = columns | {name: f"<{name}>" for label in about.labels for name in label.part_names}
-        path = layout.videos[0].format_map(names)
+        others = {name: f"<{name}>" for label in about.labels for name in (*label.part_names, *label.constant)}
+        path = without_extension(layout.videos[0].format_map(others | columns))
         lines.append(f"  DIR/{path}{layout.extension}" + ("   or" if number + 1 < len(about.layouts) else ""))
     return "\n".join([*lines, "then give --root DIR"])
 

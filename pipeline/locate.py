@@ -5,16 +5,15 @@ Nothing is guessed: two candidates for one row, and one file for two rows, are e
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.about import Layout
-from pipeline.errors import UsageError
-from pipeline.rows import ANYTHING, Row
-from pipeline.tree import Tree, escape, without_extension
+from pipeline.errors import UsageError, require
+from pipeline.rows import ANYTHING, Row, is_text, shown
+from pipeline.tree import STAR, Tree, literal, without_extension
 
 NAMED = 10  # candidates in a message
 
@@ -47,6 +46,8 @@ def locate(tree: Tree, rows: Sequence[Row], layouts: Sequence[Layout]) -> Locate
                 f"{row.place}: {len(candidates)} files could be video {row.id} below {tree.root}:\n{listed}\n"
                 f"Move all but one of them elsewhere{choice}"
             )
+        for path in candidates:
+            require(is_text(path), f"{tree.root}: {shown(path)} is no name in UTF-8, or breaks the line; rename it")
         found.append(next(iter(candidates.items()), None))
     used = Counter(item[1] for item in found if item)
     layout = max(layouts, key=lambda layout: used[layout.name])
@@ -57,24 +58,28 @@ def locate(tree: Tree, rows: Sequence[Row], layouts: Sequence[Layout]) -> Locate
 
 def _pattern(tree: Tree, row: Row, template: str) -> str:
     """``template`` with what the row says in its braces, as a pattern for `Tree`."""
-    values = {name: "*" if value == ANYTHING else escape(value) for name, value in row.names.items()}
-    return _below_root(tree, row, template.format_map(values), escape(os.path.abspath(tree.root)))
+    names = {name: literal(value).replace(ANYTHING, "*") for name, value in _names(row, template).items()}
+    return _below_root(tree, row, template.format_map(names))
 
 
 def _expected(tree: Tree, row: Row, layout: Layout) -> str:
-    values = {name: "*" if value == ANYTHING else value for name, value in row.names.items()}
-    path = _below_root(tree, row, layout.videos[0].format_map(values), os.path.abspath(tree.root))
+    path = _pattern(tree, row, layout.videos[0]).replace(STAR, "*")
     return path if without_extension(path) != path else path + layout.extension
 
 
-def _below_root(tree: Tree, row: Row, path: str, root: str) -> str:
-    """``path`` relative to the root, tidied; UsageError where it leaves the root."""
-    tidy = posixpath.normpath(path)
-    tidy = tidy.removeprefix(root.rstrip("/") + "/")  # an absolute path may well lie below it
+def _names(row: Row, template: str) -> dict[str, str]:
+    """Where the id ends a path it may have its extension, which tells an exact name; elsewhere it has none."""
+    return row.names if template.endswith("{id}") else {**row.names, "id": row.id}
+
+
+def _below_root(tree: Tree, row: Row, pattern: str) -> str:
+    """``pattern`` relative to the root, tidied; UsageError where it leaves the root."""
+    tidy = posixpath.normpath(pattern)
+    tidy = tidy.removeprefix(literal(tree.absolute).rstrip("/") + "/")  # an absolute path may well lie below it
     if tidy.startswith("/") or tidy.split("/")[0] == "..":
         raise UsageError(
-            f"{row.place}: {path!r} leads out of {tree.root}, the folder of the videos; give paths below it, or a "
-            "folder above all of them as --root"
+            f"{row.place}: {pattern.replace(STAR, '*')!r} leads out of {tree.root}, the folder of the videos; give "
+            "paths below it, or a folder above all of them as --root"
         )
     return tidy
 

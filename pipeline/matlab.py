@@ -5,7 +5,9 @@ They come from strangers: no object is built, no link is followed, and only the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from pipeline.errors import UsageError, require
 Value = Any
 # of numbers: far above any published label or index file, far below what fills a machine
 LARGEST = 50_000_000
+# of cells in cells and structs in structs
+DEEPEST = 8
 NUMBERS = {"double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
 REFUSED = "only numbers, text, cells and structs are read; in MATLAB save it as one of these"
 
@@ -40,7 +44,11 @@ def read_variables(path: Path, names: Sequence[str]) -> dict[str, Value]:
     """
     if h5py.is_hdf5(path):
         with h5py.File(path, "r") as file:
-            return {name: _of_hdf5(path, name, _member(path, file, name)) for name in names if name in file}
+            left = itertools.count(LARGEST, -1)
+            return {name: _of_hdf5(path, name, _member(path, file, name), left) for name in names if name in file}
+    for name, shape, _ in scipy.io.whosmat(path):  # before anything is inflated
+        size = math.prod(shape)
+        require(name not in names or size <= LARGEST, f"{path}: {name} has {size} values; {LARGEST} are the most read")
     try:
         found = scipy.io.loadmat(path, variable_names=list(names))
     except NotImplementedError as error:  # of a damaged v7.3 file
@@ -74,13 +82,16 @@ def _member(path: Path, group: h5py.Group, name: str) -> Any:
     return group[name]
 
 
-def _of_hdf5(path: Path, name: str, item: Any) -> Value:
+def _of_hdf5(path: Path, name: str, item: Any, left: Iterator[int], depth: int = 0) -> Value:
+    """``left`` counts down what may still be looked at, since cells may refer to each other again and again."""
+    require(depth < DEEPEST and next(left) > 0, f"{path}: {name} is nested too deeply; {REFUSED}")
     kind = np.asarray(item.attrs.get("MATLAB_class", b"")).astype(str).item()
     if "MATLAB_object_decode" in item.attrs or kind not in {"", "struct", "cell", "char", *NUMBERS}:
         raise UsageError(f"{path}: {name} holds {'objects' if kind != 'function_handle' else 'a function'}; {REFUSED}")
     if isinstance(item, h5py.Group):
         require("MATLAB_sparse" not in item.attrs, f"{path}: {name} is sparse; {REFUSED}")
-        return {field: _of_hdf5(path, f"{name}.{field}", _member(path, item, field)) for field in item}
+        inside = {field: (f"{name}.{field}", _member(path, item, field)) for field in item}
+        return {field: _of_hdf5(path, inner, value, left, depth + 1) for field, (inner, value) in inside.items()}
     apart = item.is_virtual or item.external
     require(not apart and item.size is not None, f"{path}: the values of {name} are in another file; it is refused")
     require(item.size <= LARGEST, f"{path}: {name} has {item.size} values; {LARGEST} are the most that is read")
@@ -88,11 +99,14 @@ def _of_hdf5(path: Path, name: str, item: Any) -> Value:
         return "" if kind == "char" else [] if kind == "cell" else np.zeros((0, 0))
     array = item[()]
     if array.dtype.kind == "O":  # references of a cell, or of a field of several structs
+        references = h5py.check_ref_dtype(item.dtype) is h5py.Reference
+        require(references, f"{path}: {name} holds texts as MATLAB writes none; {REFUSED}")
         cells = [(f"{name}{{{i}}}", reference) for i, reference in enumerate(np.asarray(array).ravel(), 1)]
-        return [_of_hdf5(path, inner, item.file[reference]) for inner, reference in cells]
+        return [_of_hdf5(path, inner, item.file[reference], left, depth + 1) for inner, reference in cells]
     array = np.atleast_2d(array).T
     if kind == "char":
-        lines = ["".join(map(chr, line)).rstrip() for line in array]
+        require(array.dtype.kind == "u", f"{path}: {name} is no text; {REFUSED}")
+        lines = [line.astype("<u2").tobytes().decode("utf-16-le", "surrogatepass").rstrip() for line in array]
         return lines if len(lines) > 1 else "".join(lines)
     return _numbers(path, name, array)
 

@@ -74,7 +74,7 @@ def save_manifest(cache: Path, manifest: Manifest) -> None:
         both = old.rows.merge(manifest.rows, on="id", suffixes=("_old", "_new"))
         # a dataset of data_manifests is known by its name, and may lie here so and there otherwise
         moved = manifest.title == manifest.name and (both["path_old"] != both["path_new"]).any()
-        if moved or both.empty:
+        if moved or both.empty or old.title != manifest.title:
             raise UsageError(
                 f"{path} is of another dataset that is also called {manifest.name!r}; "
                 "rename your file or give another --cache"

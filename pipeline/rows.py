@@ -18,6 +18,8 @@ ROUNDED = re.compile(r"\d(\.\d+)?[eE]\+?\d+")
 
 # the value of a name that a row does not give: no text in a file is equal to it
 ANYTHING = "\0"
+# what tables say where they have no number
+NOTHING = ("", "nan", "na", "n/a", "none", "null")
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,10 @@ def read_rows(table: Table, label: LabelFile, strip: bool = True) -> tuple[list[
     ``strip``: the extension of a video is no part of its id. UsageError names the file, row and column that is wrong.
     """
     cells = {name: table.columns[column] for name, column in label.columns.items()}
+    _check_cells(table, label)
     count = len(table.places)
     unlabelled = label.without_mos == "leave out"
-    kept = [row for row in range(count) if not unlabelled or cells["mos"][row].lower() not in ("", "nan", "na", "n/a")]
+    kept = [row for row in range(count) if not unlabelled or cells["mos"][row].lower() not in NOTHING]
     mos = _numbers(table, label, "mos", kept)
     mos_std = _numbers(table, label, "mos_std", kept) if "mos_std" in cells else {}
     rows = []
@@ -52,23 +55,22 @@ def read_rows(table: Table, label: LabelFile, strip: bool = True) -> tuple[list[
             names |= match.groupdict(ANYTHING) if match else dict.fromkeys(re.compile(pattern).groupindex, ANYTHING)
         for name, meant in label.values.items():
             names[name] = _meant(table, row, label, name, names[name], meant)
-        if strip:
-            names["id"] = without_extension(names["id"])
-        _check_names(table, row, label, names)
-        group = names.get("group", "")
-        rows.append(
-            Row(
-                names["id"],
-                mos[row],
-                mos_std.get(row, math.nan),
-                group if group not in ("", ANYTHING) else names["id"],
-                names.get("split", ""),
-                names,
-                f"{table.path}, {table.places[row]}",
-            )
-        )
+        video_id = without_extension(names["id"]).strip() if strip else names["id"]
+        group, split = ("" if names.get(name) == ANYTHING else names.get(name, "") for name in ("group", "split"))
+        place = f"{table.path}, {table.places[row]}"
+        rows.append(Row(video_id, mos[row], mos_std.get(row, math.nan), group or video_id, split, names, place))
     left = count - len(kept)
     return rows, [f"rows of {table.path.name} without {label.columns['mos']}, left out: {left}"] if left else []
+
+
+def is_text(text: str) -> bool:
+    """Whether ``text`` can be written to a line of a file in UTF-8."""
+    return text.isprintable() or not any(letter < " " or "\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def shown(text: str) -> str:
+    """``text`` with what cannot be printed as escapes."""
+    return repr(text.encode("utf-8", "surrogateescape" if _of_bytes(text) else "backslashreplace"))[1:]
 
 
 def check_unique(rows: list[Row]) -> None:
@@ -88,9 +90,9 @@ def _numbers(table: Table, label: LabelFile, name: str, rows: list[int]) -> dict
     numbers, wrong = {}, []
     for row, text in texts.items():
         plain = text.replace(".", "x").replace(",", ".") if commas else text
-        if NUMBER.fullmatch(plain) and math.isfinite(float(plain)):
+        if NUMBER.fullmatch(plain) and math.isfinite(float(plain)) and not (name == "mos_std" and float(plain) < 0):
             numbers[row] = float(plain)
-        elif name == "mos" or text:
+        elif name == "mos" or text.lower() not in NOTHING:
             wrong.append(row)
     if wrong:
         said = "is not a number" + (" with a decimal comma, as others in this column have" if commas else "")
@@ -106,13 +108,20 @@ def _meant(table: Table, row: int, label: LabelFile, name: str, said: str, meant
     return found
 
 
-def _check_names(table: Table, row: int, label: LabelFile, names: dict[str, str]) -> None:
-    column = label.columns["id"]
-    if ROUNDED.fullmatch(names["id"]):
-        what = f"{names['id']!r} is a number that a spreadsheet rounded, and no id; take the file as it was published"
-        raise table.wrong(row, column, what)
-    for name in {"id", "path"} & names.keys():
-        if not names[name]:
-            raise table.wrong(row, label.columns[name], "it is empty")
-        if "\0" in names[name]:
-            raise table.wrong(row, label.columns[name], f"{names[name]!r} is no name")
+def _check_cells(table: Table, label: LabelFile) -> None:
+    for name, column in label.columns.items():
+        for row, cell in enumerate(table.columns[column]):
+            if not cell and name in ("id", "path"):
+                raise table.wrong(row, column, "it is empty")
+            if not is_text(cell):
+                advice = "save the file in UTF-8, or give its encoding under labels in a .toml"
+                what = f"is not UTF-8; {advice}" if _of_bytes(cell) else "holds what no name holds"
+                raise table.wrong(row, column, f"{shown(cell)} {what}")
+            if name == "id" and ROUNDED.fullmatch(cell):
+                what = f"{cell!r} is a number that a spreadsheet rounded, and no id; take the file as it was published"
+                raise table.wrong(row, column, what)
+
+
+def _of_bytes(text: str) -> bool:
+    """Whether bytes that are no UTF-8 were kept in ``text``."""
+    return any("\udc80" <= letter <= "\udcff" for letter in text)

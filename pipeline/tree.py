@@ -1,23 +1,24 @@
 """Files on disk by names that differ from theirs in letter case, extension and spelling, as those in label files do.
 
-A pattern is a path relative to the root, in which ``*`` in a part stands for anything. A file matches whatever its
-letter case, with a space for ``_``, and, for videos, with any known extension; one that is spelt exactly as the pattern
-is the only match.
+A pattern is a path relative to the root, in which ``*`` in a part stands for anything (`literal` for a ``*`` that does
+not). A file matches whatever its letter case, with a space for ``_``, and, for videos, with any known extension; one
+that is spelt exactly as the pattern is the only match.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import re
 import unicodedata
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from collections import defaultdict
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.errors import UsageError, require
 
-MAGIC = re.compile(r"[*?[]")
+STAR = "\1"  # a star that stands for itself; no file is called so
 VIDEO_EXTENSIONS = (
     *(
         ".3g2",
@@ -51,45 +52,56 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold().replace(" ", "_")
 
 
-def escape(value: str) -> str:
+def literal(value: str) -> str:
     """``value`` as a part of a pattern that stands for itself."""
-    return MAGIC.sub(r"[\g<0>]", value)
+    return value.replace("*", STAR)
 
 
-@dataclass
-class Folder:
-    """Names by what they fold to: of folders, files and, without extension, videos. ``linked``: reached by a link."""
+class Found(NamedTuple):
+    """A path relative to the root, and whether a link leads there."""
 
+    path: str
     linked: bool
-    links: set[str] = field(default_factory=set)
-    folders: dict[str, list[str]] = field(default_factory=dict)
-    files: dict[str, list[str]] = field(default_factory=dict)
-    videos: dict[str, list[str]] = field(default_factory=dict)
-    ordered: dict[int, list[str]] = field(default_factory=dict)
 
-    def matching(self, names: dict[str, list[str]], pattern: str) -> list[str]:
-        """Of ``names``, one of the three above, those that match a pattern without ``/``."""
-        magic = MAGIC.search(pattern)
-        if magic is None:
-            return names.get(pattern, [])
-        if id(names) not in self.ordered:
-            self.ordered[id(names)] = sorted(names)
-        ordered, prefix = self.ordered[id(names)], pattern[: magic.start()]
+
+class Index:
+    """Found files or folders by what their names fold to."""
+
+    def __init__(self) -> None:
+        self.named: dict[str, list[Found]] = defaultdict(list)
+
+    @cached_property
+    def _ordered(self) -> list[str]:
+        return sorted(self.named)
+
+    def matching(self, pattern: str) -> list[Found]:
+        """``pattern`` is folded, and has no ``/``."""
+        if "*" not in pattern:
+            return self.named.get(pattern.replace(STAR, "*"), [])
+        parts = [re.escape(part.replace(STAR, "*")) for part in pattern.split("*")]
+        whole, prefix = re.compile(".*".join(parts), re.DOTALL), pattern.partition("*")[0].replace(STAR, "*")
         found = []
-        for place in range(bisect_left(ordered, prefix), len(ordered)):
-            if not ordered[place].startswith(prefix):
+        for place in range(bisect_left(self._ordered, prefix), len(self._ordered)):
+            name = self._ordered[place]
+            if not name.startswith(prefix):
                 break
-            if fnmatch.fnmatchcase(ordered[place], pattern):
-                found += names[ordered[place]]
+            if whole.fullmatch(name):
+                found += self.named[name]
         return found
 
 
+class Folder(NamedTuple):
+    folders: Index
+    files: Index
+    videos: Index  # by their names without extension
+
+
 class Tree:
-    """The files below ``root``, each folder listed once, when it is first asked for."""
+    """The files below ``root``; each folder is listed once, when it is first asked for."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._real = os.path.realpath(root)
+        self.absolute, self._real = os.path.abspath(root), os.path.realpath(root)
         self._folders: dict[str, Folder] = {}
 
     def videos(self, pattern: str) -> list[str]:
@@ -98,64 +110,61 @@ class Tree:
         A file of exactly that name counts whatever its extension. UsageError where one is reached by a link that leaves
         the root.
         """
-        named = self._find(pattern, any_extension=False)
-        found = [item for item in named if escape(item[0]) == pattern] or self._find(pattern, any_extension=True)
-        for path, linked in found:
-            if linked:
-                self._stay_inside(path)
-        return [path for path, _ in found]
+        folder, last = self._folder(os.path.dirname(pattern)), fold(os.path.basename(pattern))
+        exact = [item for item in folder.files.matching(last) if literal(item.path) == pattern]
+        found = exact
+        if not exact or without_extension(pattern) == pattern:
+            # "x.avi" may be x.avi.mp4 as well as x.mp4
+            stems = dict.fromkeys((last, without_extension(last)))
+            found = list(dict.fromkeys([*exact, *(item for stem in stems for item in folder.videos.matching(stem))]))
+        for item in found:
+            if item.linked:
+                self._stay_inside(item.path)
+        return [item.path for item in found]
 
     def files(self, pattern: str) -> list[str]:
         """Paths of the files that match, with their extension; links may lead anywhere."""
-        return [path for path, _ in self._find(pattern, any_extension=False)]
+        pattern = os.path.normpath(pattern)
+        found = self._folder(os.path.dirname(pattern)).files.matching(fold(os.path.basename(pattern)))
+        exact = [item.path for item in found if literal(item.path) == pattern]
+        return exact or [item.path for item in found]
 
-    def _find(self, pattern: str, any_extension: bool) -> list[tuple[str, bool]]:
-        """Paths, and whether a link leads there."""
-        *parts, last = pattern.split("/")
-        paths = [""]
-        for part in parts:
-            paths = [
-                f"{path}{name}/"
-                for path in paths
-                for folder in [self._folder(path)]
-                for name in folder.matching(folder.folders, fold(part))
-            ]
-        found = []
-        for path in paths:
-            folder = self._folder(path)
-            names = folder.videos if any_extension else folder.files
-            wanted = fold(without_extension(last) if any_extension else last)
-            found += [(path + name, folder.linked or name in folder.links) for name in folder.matching(names, wanted)]
-        return found
+    def _folder(self, pattern: str) -> Folder:
+        """All folders that match, as one: rows whose folder is ``*`` do not look through them one by one."""
+        if pattern not in self._folders:
+            above, name = os.path.split(pattern)
+            inside = [Found("", False)] if not pattern else self._folder(above).folders.matching(fold(name))
+            merged = Folder(Index(), Index(), Index())
+            for item in inside:
+                self._list(item, merged, needed="*" not in pattern)
+            self._folders[pattern] = merged
+        return self._folders[pattern]
 
-    def _folder(self, path: str) -> Folder:
-        if path not in self._folders:
-            parent, _, name = path.rstrip("/").rpartition("/")
-            above = self._folders.get(f"{parent}/" if parent else "")
-            folder = Folder(linked=bool(path and above and (above.linked or name in above.links)))
-            for entry in self._entries(path):
-                if entry.is_symlink():
-                    folder.links.add(entry.name)
-                if entry.is_dir():
-                    folder.folders.setdefault(fold(entry.name), []).append(entry.name)
-                elif entry.is_file() and not entry.name.startswith("."):  # "._x.mp4" is what macOS keeps beside x.mp4
-                    folder.files.setdefault(fold(entry.name), []).append(entry.name)
-                    stem = without_extension(entry.name)
-                    if stem != entry.name:
-                        folder.videos.setdefault(fold(stem), []).append(entry.name)
-            self._folders[path] = folder
-        return self._folders[path]
+    def _list(self, folder: Found, merged: Folder, needed: bool) -> None:
+        for entry in self._entries(folder.path, needed):
+            item = Found(os.path.join(folder.path, entry.name), folder.linked or entry.is_symlink())
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except OSError:  # a link that leads to itself
+                continue
+            if is_folder:
+                merged.folders.named[fold(entry.name)].append(item)
+            elif is_file:
+                merged.files.named[fold(entry.name)].append(item)
+                stem = without_extension(entry.name)
+                if stem != entry.name and not entry.name.startswith("."):  # "._x.mp4": macOS keeps it beside x.mp4
+                    merged.videos.named[fold(stem)].append(item)
 
-    def _entries(self, path: str) -> list[os.DirEntry[str]]:
+    def _entries(self, path: str, needed: bool) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(self.root / path) as entries:
                 return sorted(entries, key=lambda entry: entry.name)
         except FileNotFoundError:
             return []
-        except NotADirectoryError:
-            raise UsageError(f"{self.root / path} is no folder; give the folder of the dataset with --root") from None
         except OSError as error:
-            raise UsageError(f"{self.root / path} cannot be read: {error.strerror}") from None
+            if not needed:
+                return []
+            raise UsageError(f"{self.root / path} cannot be read: {error.strerror}; give another --root") from None
 
     def _stay_inside(self, path: str) -> None:
         target = os.path.realpath(self.root / path)

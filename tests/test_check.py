@@ -55,7 +55,7 @@ def test_a_check_tells_people_the_same_and_lists_all_that_is_missing_in_a_file(k
     assert "MOS 1.22 to 5.5 on a scale of 1 to 5, higher is better" in done.stdout
     for finding in ("unreadable: 1005: file is empty", "the same content: 1002, 1004", "1007: 5.5 is not in 1 to 5"):
         assert finding in done.stderr
-    assert "all of them in konvid-missing.csv" in done.stderr
+    assert "1007.mp4 and 1 others; listed in konvid-missing.csv" in done.stderr
     with (tmp_path / "konvid-missing.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == ["1007", "1008"]

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import datasets
-from pipeline.datasets import Manifest, load_manifest, write_csv
+from pipeline import datasets, records
+from pipeline.datasets import Manifest, load_manifest
 from pipeline.errors import UsageError
+from pipeline.export import write_csv
 from pipeline.raw import RawFormat
 from pipeline.rows import ROUNDED
 
+EXPORTED = "id,path,mos,mos_std,group,split,dataset,title,label,lowest,highest,better,raw\n"
 GOOD = """
 title = "Own"
 scale = [1, 5]
@@ -76,8 +78,16 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
         ("id,path,mos\nx,,1\n", "row 2, column path: it is empty"),
         ("id,path,mos\n1,a.mp4,1\n2,c.mp4,1\n1,b.mp4,2\n", "row 2: id '1' stands here and again in .*bad.csv, row 4"),
         ("path,mos,mos_std\na.mp4,1,wide\n", "row 2, column mos_std: 'wide' is not a number"),
-        ("path,mos,better\na.mp4,1,higher\nb.mp4,2,lower\n", "row 3, column better: 'lower' here and 'higher' above"),
-        ("path,mos,dataset\na.mp4,1,../../x\n", "row 2, column dataset: '../../x' is not understood"),
+        (
+            EXPORTED + "a,a.mp4,1,,a,,d,D,MOS,1,5,higher,\nb,b.mp4,2,,b,,d,D,MOS,1,5,lower,\n",
+            "row 3, column better: 'lower'",
+        ),
+        (EXPORTED + "a,a.mp4,1,,a,,../../x,D,MOS,1,5,higher,\n", "row 2, column dataset: '../../x' is not understood"),
+        ("id,path,mos\nca\x01fe,a.mp4,1\n", "row 2, column id: 'ca.x01fe' holds what no name holds"),
+        (
+            'path,mos,note\na.mp4,1,x\nb.mp4,2,"open\nc.mp4,3,x\n',
+            "row 3: unexpected end of data; is a quote not closed",
+        ),
     ],
 )
 def test_bad_labels_are_told_by_file_row_and_column(text: str, message: str, tmp_path: Path) -> None:
@@ -121,6 +131,79 @@ def test_two_candidates_for_one_row_are_an_error_that_lists_both(tmp_path: Path)
     path = write(tmp_path / "d.csv", "path,mos\na,1\n")
     with pytest.raises(UsageError, match=r"d\.csv, row 2: 2 files could be video a below .*\n  A\.mp4\n  a\.mkv\n"):
         load_manifest(str(path))
+
+
+@pytest.mark.parametrize(
+    ("said", "there", "meant"),
+    [
+        ("IMG_1.MOV.mp4", ["IMG_1.MOV.mp4", "IMG_1.avi"], "IMG_1.MOV.mp4"),  # only the last extension is one
+        ("IMG_1.MOV", ["IMG_1.MOV.mp4"], "IMG_1.MOV.mp4"),
+        ("a.mp4", ["a", "a.mkv", "a.mp4"], "a.mp4"),
+        ("a.mp4", ["A.mp4", "a.mp4"], "a.mp4"),
+        ("a*b?[c", ["a*b?[c.mp4", "axb.mp4"], "a*b?[c.mp4"),
+    ],
+)
+def test_a_dataset_too_takes_a_file_that_is_named_exactly(
+    said: str, there: list[str], meant: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "l.csv", f"id,mos\n{said},3\n")
+    for name in there:
+        write(tmp_path / name, "video")
+    assert list(load_manifest(str(write(tmp_path / "own.toml", GOOD)), tmp_path).rows["path"]) == [meant]
+
+
+def test_a_video_in_any_folder_is_found_and_expected_there_when_it_is_frozen(tmp_path: Path) -> None:
+    write(tmp_path / "l.csv", "id,mos\na,3\nb,2\n")
+    write(tmp_path / "one" / "a.mp4", "video")
+    (tmp_path / "locked").mkdir(mode=0o000)
+    (tmp_path / "loop").symlink_to("loop")
+    toml = write(tmp_path / "own.toml", GOOD.replace('"{id}"', '"*/{id}"'))
+    manifest = load_manifest(str(toml), tmp_path)
+    assert list(manifest.rows["path"]) == ["one/a.mp4", "*/b.mp4"]
+    assert datasets.missing_files(manifest) == ["*/b.mp4"]
+    write_csv(manifest, tmp_path / "frozen.csv")
+    write(tmp_path / "two" / "b.mkv", "video")
+    assert list(load_manifest(str(tmp_path / "frozen.csv")).rows["path"]) == ["one/a.mp4", "two/b.mkv"]
+
+
+def test_hidden_files_are_no_way_round_a_link_that_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere.mp4", "video")
+    path = write(tmp_path / "root" / "d.csv", "path,mos\n.a.mp4,1\n")
+    (tmp_path / "root" / ".a.mp4").symlink_to(tmp_path / "elsewhere.mp4")
+    with pytest.raises(UsageError, match="lies outside"):
+        load_manifest(str(path))
+
+
+def test_a_row_that_names_no_split_or_group_is_in_none(tmp_path: Path) -> None:
+    write(tmp_path / "l.csv", "id,mos\ntrain_a,3\nb,2\n")
+    parts = "(?P<split>train|test)_(?P<group>.)"
+    toml = GOOD.replace('file = "l.csv"', f"file = 'l.csv', parts = {{ id = '^{parts}' }}")
+    rows = load_manifest(str(write(tmp_path / "own.toml", toml)), tmp_path).rows
+    assert list(zip(rows["split"], rows["group"], strict=True)) == [("train", "a"), ("", "b")]
+
+
+def test_own_columns_that_are_called_as_those_of_an_exported_manifest_are_let_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "my clips (1).csv", "path,mos,title\na.mp4,1,First clip\nb.mp4,2,Second\n")
+    manifest = load_manifest(str(path))
+    assert (manifest.name, manifest.title) == ("my clips (1)", "my clips (1)")
+    write_csv(manifest, tmp_path / "frozen.csv")
+    assert load_manifest(str(tmp_path / "frozen.csv")).digest == manifest.digest
+
+
+def test_a_name_that_no_file_system_takes_is_a_missing_video(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.csv", f"path,mos\n{'x' * 300}.mp4,1\n")
+    assert len(datasets.missing_files(load_manifest(str(path)))) == 1
+
+
+def test_another_dataset_of_one_name_is_not_mixed_with_the_first_in_a_cache(tmp_path: Path) -> None:
+    for title in ("Own", "Another"):
+        write(tmp_path / title / "l.csv", "id,mos\n1,3\n")
+        toml = write(tmp_path / title / "own.toml", GOOD.replace('"Own"', f'"{title}"'))
+        manifest = load_manifest(str(toml), tmp_path / title)
+        if title == "Own":
+            records.save_manifest(tmp_path / "cache", manifest)
+    with pytest.raises(UsageError, match="of another dataset that is also called 'own'"):
+        records.save_manifest(tmp_path / "cache", manifest)
 
 
 def test_one_file_for_two_rows_is_an_error_unless_both_name_it_alike(tmp_path: Path) -> None:
@@ -176,6 +259,10 @@ def test_a_link_that_leaves_the_root_is_refused_and_one_that_stays_is_not(kind: 
         (GOOD.replace('"{id}"', '"{name}"'), "'{name}': {name} is none of id, mos"),
         (GOOD.replace('"{id}"', "3"), "layouts.videos must be a text or a list of texts, not 3"),
         (GOOD + 'raw = "big"', "raw = 'big' is not understood; give size, pixel format"),
+        (GOOD.replace("[1, 5]", "[1, inf]"), r"scale = \[1.0, inf\]"),
+        (GOOD.replace('"{id}"', '"{id"'), "layouts.videos '{id': write names as in {id}"),
+        (GOOD.replace('file = "l.csv"', 'file = "l.csv", constant = { mos = "3" }'), "labels.constant cannot say mos"),
+        (GOOD.replace('file = "l.csv"', 'file = "l.csv", decimal = "comma"'), 'decimal = "comma"; choose'),
         (GOOD + 'better = "up"', 'better = "up"; choose higher or lower'),
         (
             GOOD.replace('file = "l.csv"', 'file = "l.csv", parts = { id = "(" }'),

@@ -106,6 +106,44 @@ def test_text_without_a_header_is_read_by_the_names_given(tmp_path: Path) -> Non
         read(tmp_path / "labels.txt", columns, header=("path", "fps", "mos"))
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_text_without_a_header_may_have_decimal_commas(mark: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text(f"A001.mp4{mark}3,5\nA002.mp4{mark}4,5\n")
+    assert read(tmp_path / "labels.txt", header=("name", "mos")) == [("A001", 3.5), ("A002", 4.5)]
+
+
+def test_where_two_separators_are_possible_none_is_guessed(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("A001.mp4 3,5\nA002.mp4 4,5\n")
+    with pytest.raises(UsageError, match=r"labels\.txt: the separator may be ',' or ' '; give it as separator"):
+        read(tmp_path / "labels.txt", header=("name", "mos"))
+    assert read(tmp_path / "labels.txt", header=("name", "mos"), separator=" ") == [("A001", 3.5), ("A002", 4.5)]
+
+
+def test_what_excel_says_of_its_separator_is_believed(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("sep=;\nname;mos\nx;1,5\n")
+    assert read(tmp_path / "labels.csv") == [("x", 1.5)]
+
+
+def test_what_is_not_wanted_may_be_twice_there_or_long(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(f"name,x,x,mos\na,1,2,3\nb,{'y' * 200_000},2,3\n")
+    assert read(tmp_path / "labels.csv") == [("a", 3.0), ("b", 3.0)]
+
+
+def test_an_id_that_looks_like_a_rounded_number_is_one_only_without_an_extension(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("name,mos\n5e123456.mp4,1\n")
+    assert read(tmp_path / "labels.csv") == [("5e123456", 1.0)]
+
+
+def test_a_deviation_may_be_unknown_and_not_negative(tmp_path: Path) -> None:
+    how = LabelFile(("a.csv",), COLUMNS | {"mos_std": "std"})
+    (tmp_path / "a.csv").write_text("name,mos,std\nx,1,NaN\ny,2,0.5\nz,2,\n")
+    rows, _ = read_rows(read_table(tmp_path / "a.csv", how, ["name", "mos", "std"]), how)
+    assert [row.mos_std for row in rows[1:2]] == [0.5] and np.isnan([rows[0].mos_std, rows[2].mos_std]).all()
+    (tmp_path / "a.csv").write_text("name,mos,std\nx,1,-1\n")
+    with pytest.raises(UsageError, match="row 2, column std: '-1' is not a number"):
+        read_rows(read_table(tmp_path / "a.csv", how, ["name", "mos", "std"]), how)
+
+
 def test_a_sheet_keeps_its_ids_whatever_the_type_of_their_cells(tmp_path: Path) -> None:
     table = [[None, None], ["name", "mos"], [8536919744, 4], ["007", 1.5], [None, None], [3.5, 2]]
     write_sheet(tmp_path / "labels.xlsx", table)
@@ -125,6 +163,39 @@ def test_matlab_files_of_both_versions_are_read(version: str, tmp_path: Path) ->
     assert read(tmp_path / "labels.mat", columns) == ROWS
     with pytest.raises(UsageError, match=r"labels\.mat has no column data\.mos; it has (.*)data\.names.*other"):
         read(tmp_path / "labels.mat", {"id": "data.names", "mos": "data.mos"})
+
+
+def test_structs_of_several_videos_are_read(tmp_path: Path) -> None:
+    info = np.array([("a", 1.0), ("b", 2.0)], dtype=[("name", object), ("mos", object)])
+    scipy.io.savemat(tmp_path / "labels.mat", {"info": info})
+    assert read(tmp_path / "labels.mat", {"id": "info.name", "mos": "info.mos"}) == [("a", 1.0), ("b", 2.0)]
+
+
+def test_all_letters_of_a_newer_matlab_file_are_read(tmp_path: Path) -> None:
+    write_matlab_73(tmp_path / "labels.mat", {"name": ["x😀", "café"], "mos": [[1.0], [2.0]]})
+    assert read(tmp_path / "labels.mat") == [("x😀", 1.0), ("café", 2.0)]
+
+
+def test_texts_that_matlab_does_not_write_are_no_names_of_other_variables(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "labels.mat", "w") as file:
+        file["mos"] = [[1.0]]
+        file["name"] = np.array(["mos"], dtype=h5py.string_dtype())
+    with pytest.raises(UsageError, match="name holds texts as MATLAB writes none"):
+        read(tmp_path / "labels.mat")
+
+
+def test_cells_that_refer_to_each_other_without_end_are_refused_at_once(tmp_path: Path) -> None:
+    write_matlab_73(tmp_path / "labels.mat", {"mos": [[1.0]]})
+    with h5py.File(tmp_path / "labels.mat", "r+") as file:
+        cell = file["#refs#"].create_dataset("end", data=np.zeros((1, 1)))
+        for level in range(30):
+            above = file["#refs#"].create_dataset(f"level{level}", (1, 2), h5py.ref_dtype)
+            above[0, :] = [cell.ref, cell.ref]
+            above.attrs["MATLAB_class"] = np.bytes_("cell")
+            cell = above
+        file["name"] = cell
+    with pytest.raises(UsageError, match="is nested too deeply"):
+        read(tmp_path / "labels.mat")
 
 
 def test_an_info_file_as_vsfa_writes_it_is_read(tmp_path: Path) -> None:
@@ -155,7 +226,10 @@ def test_json_may_name_its_videos_by_key_or_have_one_a_line(tmp_path: Path) -> N
     assert read(tmp_path / "a.json", {"id": "key", "mos": "value"}) == ROWS
     (tmp_path / "b.json").write_text(json.dumps({name: {"mos": mos} for name, mos in ROWS}))
     assert read(tmp_path / "b.json", {"id": "key", "mos": "mos"}) == ROWS
-    (tmp_path / "c.jsonl").write_text("\n\n".join(json.dumps({"name": name, "mos": mos}) for name, mos in ROWS))
+    (tmp_path / "d.json").write_text(json.dumps({"a.mp4": {"mos": 3, "key": "other"}}))
+    assert read(tmp_path / "d.json", {"id": "key", "mos": "mos"}) == [("a", 3.0)]
+    lines = [json.dumps({"name": name, "mos": mos, "note": "a\u2028b"}, ensure_ascii=False) for name, mos in ROWS]
+    (tmp_path / "c.jsonl").write_text("\n\n".join(lines), encoding="utf-16")
     assert read(tmp_path / "c.jsonl") == ROWS
 
 
@@ -183,11 +257,14 @@ def test_json_may_name_its_videos_by_key_or_have_one_a_line(tmp_path: Path) -> N
         ("a.csv", b"PK\x03\x04\0\0\0", r"a\.csv is no text, and so no \.csv"),
         ("a.xlsx", b"name,mos\nx,1\n", r"a\.xlsx cannot be read as \.xlsx"),
         ("a.mat", b"name,mos\nx,1\n", r"a\.mat cannot be read as \.mat"),
-        ("a.json", b'{"name": ["x"], "mos": [1]', r"a\.json cannot be read as \.json .*JSONDecodeError"),
+        ("a.json", b'{"name": ["x"], "mos": [1]', r"a\.json is not JSON: "),
+        ("a.jsonl", b'{"name": "x", "mos": 1}\n{"name": "y" "mos": 2}', r"a\.jsonl, row 2 is not JSON: "),
+        ("a.json", b'[{"name": 8.53692E+09, "mos": 1}]', r"row 1, column name: '8\.53692E\+09' .* spreadsheet rounded"),
+        ("a.json", b'[{"name": "a\\ud800b", "mos": 1}]', r"row 1, column name: .* holds what no name holds"),
         ("a.json", b'{"x": 1, "x": 2}', r"a\.json: the key x stands twice"),
         ("a.json", b'{"name": ["x"], "mos": [1, 2]}', r"name has 1 entries, mos has 2 entries"),
-        ("a.json", b'[{"name": "x", "mos": NaN}]', r"row 1, column mos: 'nan' is not a number"),
-        ("a.json", b'[{"name": "x", "mos": 1}, 3]', r"a\.json, row 2: 3 is no object"),
+        ("a.json", b'[{"name": "x", "mos": NaN}]', r"row 1, column mos: 'NaN' is not a number"),
+        ("a.json", b'[{"name": "x", "mos": 1}, 3]', r"a\.json, row 2: '3' is no object"),
         ("a.json", b"3", r"a\.json holds no table"),
         ("a.json", b"[]", r"a\.json has no column name, mos"),
         ("a.pdf", b"%PDF", r"a\.pdf is no label file that is known here; give one of \.csv, \.txt"),
