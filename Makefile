@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test lint types unit lock clean
+.PHONY: help install demo head test lint types unit lock clean
 
 help:
 	@echo "make demo   install, make the demo data, extract, train, compare: a table and a plot"
+	@echo "make head   train again the small model that ships, on the features of make demo"
 	@echo "make test   install, lint, check types, run the tests"
 	@echo "make lock   pin the newest versions that setup.cfg allows (needs uv)"
 	@echo "make clean  remove what these commands made, the environment included"
@@ -27,6 +28,10 @@ demo: install
 	$(BIN)/vqa-fuse train --dataset demo --preset offline --fusion concat --run runs/demo-concat
 	$(BIN)/vqa-fuse train --dataset demo --preset offline --fusion dynamic --run runs/demo-dynamic
 	$(BIN)/vqa-fuse compare runs/demo-concat runs/demo-dynamic
+
+head: demo
+	$(BIN)/vqa-fuse train --dataset demo --preset offline --fusion concat --temporal-encoder attention --members 2 --run runs/head
+	cp runs/head/model.safetensors fuse/heads/demo.safetensors
 
 test: lint types unit
 

@@ -11,6 +11,7 @@ import click
 
 from extract.options import BATCH_FRAMES, CONVERTED_FROM, DECODERS, PRECISIONS, RUNTIMES, ExtractOptions
 from pipeline import console, presets, spec
+from pipeline.console import as_json_option
 from pipeline.errors import DONE, SOME_FAILED, UsageError
 
 DEFAULTS = ExtractOptions()
@@ -64,7 +65,7 @@ DEFAULTS = ExtractOptions()
 @click.option(
     "--list", "list_plugins", is_flag=True, help="List backbones, temporal models, samplers and presets, and stop."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, everything else on stderr.")
+@as_json_option
 def command(
     dataset: str | None,
     root: Path | None,

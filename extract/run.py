@@ -26,6 +26,8 @@ from pipeline.datasets import Manifest
 from pipeline.errors import VideoError, require
 from pipeline.raw import RawFormat
 
+RECORD = "extraction.json"
+
 
 @dataclass(frozen=True)
 class TrackPlan:
@@ -94,16 +96,37 @@ def extract_dataset(
     A video that cannot be used is listed under ``failed`` with its reason, and the others go on. What is done is kept
     whatever ends the run. Returns the document of ``vqa-extract --json``; raises UsageError on wrong use.
     """
-    start = time.perf_counter()
-    assert manifest.root is not None
-    torch.backends.cudnn.allow_tf32 = False  # on by default; "fp32" in an identity is to mean float32 on a GPU as well
-    rows = manifest.rows.iloc[: options.limit]
+    start, seconds = time.perf_counter(), defaultdict[str, float](float)
     runtime = Runtime.of(options.runtime, options.device, options.precision, len(manifest))
-    seconds: Seconds = defaultdict(float)
     with timed(seconds, "load networks"):
         plans = plan_tracks(manifest.name, cache, options, runtime, manifest.raw)
     records.save_manifest(cache, manifest)
-    versions = records.versions()
+    outcome = extract_videos(manifest, plans, options, runtime, seconds, on_progress)
+    outcome |= {"seconds": round(time.perf_counter() - start, 3), "record": str(cache / manifest.name / RECORD)}
+    outcome["phases"] = {phase: round(value, 3) for phase, value in seconds.items()}
+    record = {
+        "options": asdict(options),
+        "runtime": {"name": runtime.name, "device": str(runtime.device)},
+        "identities": [plan.identity for plan in plans],
+        "versions": records.versions(),
+        "manifest": manifest.digest,
+    }
+    records.write_json(Path(outcome["record"]), {**outcome, **record})
+    return outcome
+
+
+def extract_videos(
+    manifest: Manifest,
+    plans: list[TrackPlan],
+    options: ExtractOptions,
+    runtime: Runtime,
+    seconds: Seconds,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """The loop of `extract_dataset`, for tracks that are planned; the part of its document that the videos decide."""
+    assert manifest.root is not None
+    torch.backends.cudnn.allow_tf32 = False  # on by default; "fp32" in an identity is to mean float32 on a GPU as well
+    rows, versions = manifest.rows.iloc[: options.limit], records.versions()
     about = {"manifest": manifest.digest, **{f"version {name}": value for name, value in versions.items()}}
     paths = {str(name): str(path) for name, path in zip(rows["id"], rows["path"], strict=True)}
     files = {name: manifest.root / path for name, path in paths.items()}
@@ -145,7 +168,7 @@ def extract_dataset(
                 where = f": {paths[result.id]}" if str(error) == MISSING else ""
                 failed.append({"id": result.id, "reason": f"{error}{where}"})
             on_progress(skipped + done + len(failed), len(files))
-    outcome: dict[str, Any] = {
+    return {
         "dataset": manifest.name,
         "videos": len(files),
         "done": done,
@@ -153,19 +176,8 @@ def extract_dataset(
         "failed": failed,
         "damaged": damaged,
         "tracks": [str(plan.path) for plan in plans],
-        "seconds": round(time.perf_counter() - start, 3),
         "frames": frames,
-        "record": str(cache / manifest.name / "extraction.json"),
-        "phases": {phase: round(value, 3) for phase, value in seconds.items()},
     }
-    record = {
-        "options": asdict(options),
-        "runtime": {"name": runtime.name, "device": str(runtime.device)},
-        "identities": [plan.identity for plan in plans],
-        "versions": versions,
-    }
-    records.write_json(Path(outcome["record"]), {**outcome, **record, "manifest": manifest.digest})
-    return outcome
 
 
 def lane_of(plan: TrackPlan, runtime: Runtime, options: ExtractOptions) -> Lane:

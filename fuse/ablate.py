@@ -13,12 +13,12 @@ from typing import Any
 
 import pandas as pd
 
+from fuse import markdown, plots
 from fuse.compare import compare_runs, name_of
 from fuse.data import Dataset
 from fuse.model import Head
 from fuse.options import TrainOptions
 from fuse.streams import AVERAGES
-from fuse.tables import said_n
 from fuse.train import Plan, fit_all, save_run
 from pipeline import records, spec
 from pipeline.errors import UsageError
@@ -63,7 +63,7 @@ def ablate(
     workers: int = 1,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Runs every variant that the cache can feed, and writes ``ablation.csv``, ``.json`` and ``.md`` into ``folder``.
+    """Runs every variant that the cache can feed; ``ablation.csv``, ``.json``, ``.md`` and ``.png`` go into ``folder``.
 
     Each variant is a run of its own in ``folder``. One that is finished there is not run again, so an interrupted
     ablation goes on. ``reference``: the row that differences are against, by name; by default the first baseline, else
@@ -103,7 +103,8 @@ def ablate(
     ]
     records.write_text(folder / "ablation.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
     records.write_text(folder / "ablation.csv", as_table(document).to_csv(index=False))
-    records.write_text(folder / "ablation.md", as_markdown(document))
+    records.write_text(folder / "ablation.md", markdown.of_ablation(document))
+    plots.ablation(document, folder / "ablation.png")
     return document
 
 
@@ -118,34 +119,6 @@ def as_table(document: dict[str, Any]) -> pd.DataFrame:
         rest = {key: row[key] for key in ("p_value", "wins", "pairs", "undefined", "seconds")}
         rows.append({**about, **figures, **paired, **rest})
     return pd.DataFrame(rows)
-
-
-def as_markdown(document: dict[str, Any]) -> str:
-    """A table to paste, with the line that says what it is of."""
-    head = ["", "SRCC", "PLCC", "KRCC", "RMSE", f"SRCC against {document['reference']} [95 %]", "wins", "Wilcoxon p"]
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    for row in document["rows"]:
-        cells = [f"`{row['name']}`"]
-        for metric in METRICS:
-            median, spread = row["median"][metric], row["spread"][metric]
-            cells.append("undefined" if median is None else f"{median:.4f}" + (f" ± {spread:.3f}" if spread else ""))
-        if row["difference"] is None:
-            cells += ["", "", ""]
-        else:
-            low, high = row["interval"]
-            cells += [f"{row['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"]
-            cells += [f"{row['wins']} of {row['pairs']}", f"{row['p_value']:.2g}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    about = (
-        f"{document['dataset']}, `{document['protocol']}`: {document['n_splits']} splits of {said_n(document)}, "
-        f"labels: {document['label']}; median ± standard deviation over splits; difference: paired, median."
-    )
-    undefined = "".join(
-        f" SRCC of `{row['name']}` is undefined in {row['undefined']} splits (constant scores), which count nowhere."
-        for row in document["rows"]
-        if row["undefined"]
-    )
-    return about + undefined + "\n\n" + "\n".join(lines) + "\n"
 
 
 def _named(metric: str) -> list[tuple[str, str]]:

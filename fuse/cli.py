@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +9,15 @@ from typing import Any
 
 import click
 
-from fuse import tables
+from fuse import cli_use, tables
 from fuse.options import TrainOptions
 from pipeline import console, presets, spec
+from pipeline.console import as_json_option, show
 from pipeline.errors import DONE, SOME_FAILED, UsageError
 
 DEFAULTS = TrainOptions()
 FOLDER = click.Path(path_type=Path)
 
-as_json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, everything else on stderr."
-)
 cache_option = click.option(
     "--cache", type=FOLDER, default=Path("cache"), show_default=True, help="Where features are."
 )
@@ -247,11 +244,8 @@ def reproduce(run: Path, cache: Path | None, workers: int, as_json: bool) -> int
     return DONE if document["equal"] else SOME_FAILED
 
 
-def show(document: dict[str, Any], as_json: bool, print_text: Callable[[dict[str, Any]], None]) -> None:
-    if as_json:
-        click.echo(json.dumps(document, indent=2, allow_nan=False))
-    else:
-        print_text(document)
+for use in (cli_use.report, cli_use.score, cli_use.export):
+    command.add_command(use)
 
 
 def main() -> None:

@@ -106,11 +106,9 @@ def load_dataset(
             raise UsageError(f"no video of {name} is in both {paths[0]} and {paths[1]}; run vqa-extract first")
         ids = list(manifest.rows["id"][present])
         spatial_features, temporal_features = (
-            _read(track, ids, wanted) for track, wanted in zip(tracks, reads, strict=True)
+            read_features(track, ids, wanted) for track, wanted in zip(tracks, reads, strict=True)
         )
-    kept = Manifest(
-        manifest.name, manifest.title, manifest.label, manifest.scale, manifest.rows[present].reset_index(drop=True)
-    )
+    kept = replace(manifest, rows=manifest.rows[present].reset_index(drop=True))
     mos = kept.rows["mos"].to_numpy(np.float64)
     return Dataset(kept, spatial_features, temporal_features, mos, manifest.rows, list(manifest.rows["id"][~present]))
 
@@ -155,7 +153,8 @@ def choose_track(cache: Path, dataset: str, kind: str, wanted: str | None, track
     raise UsageError(f"several {kind} tracks of {dataset}; choose one:\n{listed}")
 
 
-def _read(track: cached.Track, ids: list[str], wanted: Collection[str]) -> Features:
+def read_features(track: cached.Track, ids: list[str], wanted: Collection[str]) -> Features:
+    """Of the videos ``ids`` the arrays of those statistics, side by side in the order given."""
     stored = [track.read(video_id, without=STATISTICS - set(wanted)) for video_id in ids]
     lengths = np.array([len(video.frame_index) for video in stored])
     mask = np.arange(lengths.max()) < lengths[:, None]

@@ -58,7 +58,7 @@ class Fitted:
     see them, of all others by the final ones. Weights and gates are those of the final models, averaged.
 
     ``oracle_srcc``: the best SRCC on the test part over all epochs, which no honest evaluation may claim; NaN unless
-    asked for.
+    asked for. ``learning``: the validation SRCC by epoch, as it was when the epoch was chosen; empty without epochs.
     """
 
     predicted: Float[np.ndarray, " N"]
@@ -67,13 +67,14 @@ class Fitted:
     temporal_weights: Float[np.ndarray, "N U"]
     gates: dict[str, Float[np.ndarray, "N _"]] = field(default_factory=dict)
     oracle_srcc: float = math.nan
+    learning: dict[int, float] = field(default_factory=dict)
 
 
 def fit_split(data: Dataset, split: Split, options: TrainOptions) -> Fitted:
     """The head of ``options`` on one split; the same on every run, to the bit, on one machine."""
     with one_thread(), torch.random.fork_rng(devices=[]):
         head, loss = Head.of(options), parse_loss(options.loss)
-        epoch, unseen = choose_epoch(data, split, head, loss, options)
+        epoch, unseen, learning = choose_epoch(data, split, head, loss, options)
         both = np.sort(np.concatenate([split.train, split.val]))
         ensemble = Ensemble(data, both, head)
         tested = split.test if options.oracle_epoch else None
@@ -90,33 +91,40 @@ def fit_split(data: Dataset, split: Split, options: TrainOptions) -> Fitted:
         answer.temporal_weights.numpy(),
         {name: gate.numpy() for name, gate in answer.gates.items()},
         max(best, default=math.nan),
+        learning,
     )
 
 
 def choose_epoch(
     data: Dataset, split: Split, head: Head, loss: Loss, options: TrainOptions
-) -> tuple[int, Float[np.ndarray, " val"]]:
-    """The epoch after which the ensemble, fitted on the training part, ranks the validation part best; its scores."""
+) -> tuple[int, Float[np.ndarray, " val"], dict[int, float]]:
+    """The epoch after which the ensemble, fitted on the training part, ranks the validation part best; its scores.
+
+    Last, the validation SRCC of every epoch that was looked at.
+    """
     ensemble = Ensemble(data, split.train, head)
     looked = ensemble.train(split.seed, options.members, loss, options.epochs, options.epochs, split.val)
     # an undefined SRCC (constant scores) never wins, unless nothing else comes; of equals the first
     score = {done: metrics.srcc(scores, data.mos[split.val]) for done, scores in looked.items()}
     epoch = max(score, key=lambda done: score[done] if math.isfinite(score[done]) else -math.inf)
-    return epoch, looked[epoch] * ensemble.std + ensemble.mean
+    return epoch, looked[epoch] * ensemble.std + ensemble.mean, score
 
 
 class Ensemble:
     """Members of one head, trained on the same rows of a dataset; ``mean`` and ``std`` are of the rows' labels.
 
     All members are trained at once, their parameters stacked: tensors are so small that calling an operator takes
-    longer than what it computes, so five members cost far less than five times one.
+    longer than what it computes, so five members cost far less than five times one. ``compact``: for a model that is
+    kept, whose file is then half as large.
     """
 
-    def __init__(self, data: Dataset, rows: Rows, head: Head) -> None:
+    def __init__(self, data: Dataset, rows: Rows, head: Head, compact: bool = False) -> None:
         self.rows, self.head = rows, head
         self.mean, self.std = float(data.mos[rows].mean()), max(float(data.mos[rows].std()), 1e-6)
         tracks = data.spatial.only(head.reads[0]), data.temporal.only(head.reads[1])
         self.preparations = [Preparation.fit(track, rows) for track in tracks]
+        if compact:
+            self.preparations = [prepare.compact() for prepare in self.preparations]
         self.arrays = [prepare(track) for prepare, track in zip(self.preparations, tracks, strict=True)]
         self.shapes = [{name: tuple(array.shape[2:]) for name, array in arrays.items()} for arrays in self.arrays]
         self.masks = [torch.from_numpy(np.array(track.mask)) for track in tracks]

@@ -40,5 +40,27 @@ def scatter(predictions: pd.DataFrame, document: dict[str, Any], path: Path) -> 
     plt.close(figure)
 
 
+def ablation(document: dict[str, Any], path: Path) -> None:
+    """Median SRCC of each variant and its spread over the splits, the best on top, as PNG."""
+    rows = [row for row in document["rows"] if row["median"]["srcc"] is not None][::-1]
+    figure, axes = plt.subplots(figsize=(7, 1.4 + 0.27 * len(rows)), layout="constrained")
+    for place, row in enumerate(rows):
+        color = "#c2410c" if row["run"] == document["baseline"] else "#2a6fbb"
+        spread = row["spread"]["srcc"] or 0.0
+        axes.errorbar(row["median"]["srcc"], place, xerr=spread, fmt="o", color=color, markersize=5, linewidth=1.4)
+    axes.set_yticks(range(len(rows)), [row["name"] for row in rows], parse_math=False)
+    axes.set_ylim(-0.7, max(len(rows), 1) - 0.3)
+    axes.set_xlabel("SRCC: median ± standard deviation over splits")
+    axes.set_title(
+        f"{document['dataset']}, {document['protocol']}: {document['n_splits']} splits, {said_n(document)}\n"
+        f"orange: {document['reference']}, the reference of the paired differences",
+        fontsize=9,
+        parse_math=False,
+    )
+    axes.grid(alpha=0.25)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
 def _shown(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"

@@ -92,6 +92,10 @@ class Preparation:
                 levels.setdefault(name.rpartition("/")[0], []).append(squash[name](frames))
         return Preparation(squash, {level: _principal(frames) for level, frames in levels.items()})
 
+    def compact(self) -> Preparation:
+        """The same with bases of half precision: what is kept of a model is what it is trained with."""
+        return Preparation(self.squash, {level: basis.astype(np.float16) for level, basis in self.basis.items()})
+
     def __call__(self, features: Features) -> dict[str, Float[Tensor, "N T ..."]]:
         """Every array that it was fitted on prepared, float32; 0 where there is no frame."""
         prepared = {}

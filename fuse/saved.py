@@ -1,12 +1,13 @@
 """The model that a run ends with: refitted on all videos, calibrated to the dataset's scale, saved as safetensors.
 
-Letters: N videos, T frames.
+The file alone is enough to score a video: it says which features the model reads, by their whole identity, what its
+scale means, and what it was trained on. Letters: N videos, T frames.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from safetensors.numpy import save_file
 
 from fuse import metrics
 from fuse.data import Dataset, Features
+from fuse.familiar import PERCENTILES, Familiar
 from fuse.fit import Ensemble, Fitted, mean_answer, one_thread
 from fuse.losses import parse_loss
-from fuse.model import Head, QualityModel
+from fuse.model import Answer, Head, QualityModel
 from fuse.options import TrainOptions
 from fuse.prepare import Preparation, Squash
 from fuse.protocols import Split
@@ -28,16 +30,36 @@ from fuse.weighed import tested_share
 from pipeline.errors import UsageError
 
 FILE = "model.safetensors"
-# raised when older files cannot be read any more
-FORMAT_VERSION = 1
+# 2: with what it was trained on; files of version 1 are read, and lack it
+FORMAT_VERSION = 2
 SQUASH = ("fill", "scale", "mean", "std", "keep")
+FAMILIAR = ("mean", "std", "distances")
+TOLD = ("dataset", "title", "label", "scale", "better", "videos", "tracks")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a model was trained on. ``tracks``: identities of the spatial and the temporal features.
+
+    ``label``, ``scale`` and ``better`` are the manifest's, ``mos`` the percentiles 0 to 100 of its N labels.
+    """
+
+    dataset: str
+    title: str
+    label: str
+    scale: tuple[float, float]
+    better: str
+    videos: int
+    tracks: list[dict[str, Any]]
+    mos: Float[np.ndarray, " 101"]
+    familiar: Familiar
 
 
 @dataclass(frozen=True)
 class Scorer:
     """Features in, scores on the scale of the training labels out. ``curve``: the logistic of `fuse.metrics`, or None.
 
-    ``shapes``: of each track's arrays, once prepared.
+    ``shapes``: of each track's arrays, once prepared. ``training`` is None in files of version 1.
     """
 
     options: TrainOptions
@@ -47,9 +69,21 @@ class Scorer:
     mean: float
     std: float
     curve: Float[np.ndarray, " 4"] | None
+    training: Training | None = None
+
+    @property
+    def reads(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Which statistics of the spatial and of the temporal track."""
+        return Head.of(self.options).reads
 
     def scores(self, spatial: Features, temporal: Features) -> Float[np.ndarray, " N"]:
         """UsageError where a track lacks an array that the model was trained on, or has another number of columns."""
+        return self.looked(spatial, temporal)[0]
+
+    def looked(
+        self, spatial: Features, temporal: Features
+    ) -> tuple[Float[np.ndarray, " N"], Answer, Float[np.ndarray, " N"]]:
+        """Scores, what was weighed, and how far each video is from the training videos (NaN where that is unknown)."""
         with one_thread():
             arrays = []
             for prepare, track in zip(self.preparations, (spatial, temporal), strict=True):
@@ -57,7 +91,9 @@ class Scorer:
                 arrays.append(prepare(track))
             masks = [torch.from_numpy(np.array(track.mask)) for track in (spatial, temporal)]
             answer = mean_answer(self.models, arrays, masks)
-        return metrics.apply_logistic(self.curve, answer.scores.double().numpy() * self.std + self.mean)
+            unknown = np.full(len(masks[0]), np.nan)
+            far = unknown if self.training is None else self.training.familiar.distance(arrays, masks)
+        return metrics.apply_logistic(self.curve, answer.scores.double().numpy() * self.std + self.mean), answer, far
 
 
 def refit(data: Dataset, options: TrainOptions, divided: list[Split], fitted: list[Fitted]) -> Scorer:
@@ -67,23 +103,37 @@ def refit(data: Dataset, options: TrainOptions, divided: list[Split], fitted: li
     video's mean over the splits that tested it.
     """
     with one_thread(), torch.random.fork_rng(devices=[]):
-        ensemble = Ensemble(data, np.arange(len(data.mos)), Head.of(options))
+        ensemble = Ensemble(data, np.arange(len(data.mos)), Head.of(options), compact=True)
         epoch = int(np.median([result.epoch for result in fitted]))
         ensemble.train(divided[0].seed, options.members, parse_loss(options.loss), options.epochs, epoch)
     tested = np.unique(np.concatenate([split.test for split in divided]))
     unseen = np.einsum("sn,sn->n", np.stack([r.predicted for r in fitted]), tested_share(len(data.mos), divided))
     curve = metrics.fit_logistic(unseen[tested], data.mos[tested])
-    return Scorer(options, ensemble.preparations, ensemble.models, ensemble.shapes, ensemble.mean, ensemble.std, curve)
+    manifest = data.manifest
+    training = Training(
+        *(manifest.name, manifest.title, manifest.label, manifest.scale, manifest.better, len(data.mos)),
+        tracks=[data.spatial.identity, data.temporal.identity],
+        mos=np.percentile(data.mos, PERCENTILES),
+        familiar=Familiar.fit(ensemble.arrays, ensemble.masks),
+    )
+    trained = ensemble.preparations, ensemble.models, ensemble.shapes, ensemble.mean, ensemble.std
+    return Scorer(options, *trained, curve, training)
 
 
 def save(scorer: Scorer, run: Path) -> None:
     tensors: dict[str, np.ndarray] = {}
     for number, prepare in enumerate(scorer.preparations):
         for name, squash in prepare.squash.items():
-            tensors |= {f"prepare.{number}.{name}.{field}": getattr(squash, field) for field in SQUASH}
+            # as they are used
+            tensors |= {f"prepare.{number}.{name}.{field}": getattr(squash, field).astype("f4") for field in SQUASH}
         tensors |= {f"basis.{number}.{level}": basis for level, basis in prepare.basis.items()}
     for number, model in enumerate(scorer.models):
         tensors |= {f"member.{number}.{name}": tensor.numpy() for name, tensor in model.state_dict().items()}
+    training = scorer.training
+    assert training is not None
+    tensors |= {f"training.{name}": getattr(training.familiar, name) for name in FAMILIAR} | {
+        "training.mos": training.mos
+    }
     about = {
         "format_version": FORMAT_VERSION,
         "options": asdict(scorer.options),
@@ -91,16 +141,23 @@ def save(scorer: Scorer, run: Path) -> None:
         "mean": scorer.mean,
         "std": scorer.std,
         "curve": None if scorer.curve is None else list(scorer.curve),
+        "training": {name: getattr(training, name) for name in TOLD},
     }
     aside = run / f".{FILE}.part"
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     save_file(contiguous, aside, metadata={"about": json.dumps(about)})
+    aside.chmod(0o644)  # safetensors makes private files; a run is shared with colleagues
     aside.replace(run / FILE)
 
 
 def load(run: Path) -> Scorer:
     """The model of a run; UsageError where it has none, or one that a newer program wrote."""
-    path = run / FILE
+    return load_file(run / FILE)
+
+
+def load_file(path: Path) -> Scorer:
+    """The model in one file; raises as `load` does."""
+    run = path.parent
     if not path.is_file():
         raise UsageError(f"{run} has no {FILE}; vqa-fuse train writes one at its end, ablate and baselines have none")
     try:
@@ -130,7 +187,12 @@ def load(run: Path) -> Scorer:
         model.load_state_dict(state)
         models.append(model)
     curve = None if about["curve"] is None else np.array(about["curve"])
-    return Scorer(options, preparations, models, shapes, about["mean"], about["std"], curve)
+    scorer = Scorer(options, preparations, models, shapes, about["mean"], about["std"], curve)
+    if "training" not in about:
+        return scorer
+    told = {**about["training"], "scale": tuple(about["training"]["scale"])}
+    familiar = Familiar(*(tensors[f"training.{name}"] for name in FAMILIAR))
+    return replace(scorer, training=Training(**told, mos=tensors["training.mos"], familiar=familiar))
 
 
 def _check_arrays(prepare: Preparation, track: Features) -> None:

@@ -74,7 +74,7 @@ def print_ablation(document: dict[str, Any]) -> None:
     _print_not_finite(document)
     for name, reason in document["impossible"].items():
         click.echo(f"not run: {name}: {reason}")
-    click.echo(f"tables: {document['folder']}/ablation.md, .csv, .json; a run for each row beside them")
+    click.echo(f"tables: {document['folder']}/ablation.md, .csv, .json, .png; a run for each row beside them")
 
 
 def print_cross_dataset(document: dict[str, Any]) -> None:
@@ -104,6 +104,23 @@ def print_reproduction(document: dict[str, Any]) -> None:
         )
     for line in document["changed"]:
         click.echo(f"  changed: {line}")
+
+
+def print_report(document: dict[str, Any]) -> None:
+    if document["why_not_compared"]:
+        click.echo(f"without paired differences: {document['why_not_compared']}")
+    if document["frames"]:
+        click.echo(f"without frames of the videos: {document['frames']}")
+    for name, reason in document["unreadable"].items():
+        click.echo(f"could not be opened: {name}: {reason}")
+    click.echo(
+        f"report: {document['report']} ({document['bytes'] / 1e6:.1f} MB, frames of {document['pictured']} videos)"
+    )
+
+
+def print_export(document: dict[str, Any]) -> None:
+    click.echo(f"{document['output']}: {', '.join(document['files'])} ({document['bytes'] / 1e6:.1f} MB of weights)")
+    click.echo(f"next: vqa-fuse score VIDEO --run {document['output']}")
 
 
 def print_table(titles: list[str], rows: list[list[str]]) -> None:

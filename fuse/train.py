@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fuse import saved
+from fuse import markdown, saved
 from fuse.baselines import fit_baseline
 from fuse.data import Dataset
 from fuse.evaluate import evaluate_run, save_predictions
@@ -31,7 +31,7 @@ from pipeline.errors import require
 
 OnProgress = Callable[[int, int], None]
 # files that one run has and the next, in the same folder, may not
-OPTIONAL = ("attention.csv", "gates.csv", "model.safetensors")
+OPTIONAL = ("attention.csv", "gates.csv", "learning.csv", "model.safetensors")
 
 
 def train_run(
@@ -169,6 +169,7 @@ def save_run(
     for name, rows in (
         ("attention.csv", attention_table(data, plan.splits, fitted)),
         ("gates.csv", gates_table(data, plan.splits, fitted)),
+        ("learning.csv", learning_table(plan.splits, fitted)),
     ):
         if rows is not None:
             records.write_text(run / name, rows.to_csv(index=False))
@@ -177,6 +178,7 @@ def save_run(
     records.write_json(run / "run.json", record)  # last: a folder with a record is a whole run
     document = evaluate_run(run)
     scatter(table, document, run / "scatter.png")
+    records.write_text(run / "metrics.md", markdown.of_run(document))
     return document
 
 
@@ -190,6 +192,16 @@ def predictions_table(data: Dataset, divided: list[Split], fitted: list[Fitted])
         columns = {"split": split.seed, "part": part, "id": rows["id"], "group": rows["group"], "mos": rows["mos"]}
         tables.append(pd.DataFrame({**columns, "predicted": result.predicted})[part != ""])
     return pd.concat(tables, ignore_index=True)
+
+
+def learning_table(divided: list[Split], fitted: list[Fitted]) -> pd.DataFrame | None:
+    """The validation SRCC while epochs were chosen: ``split, epoch, srcc``; None of a baseline, which has no epochs."""
+    rows = [
+        (split.seed, epoch, score)
+        for split, result in zip(divided, fitted, strict=True)
+        for epoch, score in result.learning.items()
+    ]
+    return pd.DataFrame(rows, columns=["split", "epoch", "srcc"]) if rows else None
 
 
 def _shapes(arrays: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pipeline import console
+from pipeline.console import as_json_option
 from pipeline.errors import DONE, SOME_FAILED, UsageError
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -16,7 +17,6 @@ dataset_argument = click.argument("dataset", metavar="NAME|TOML|CSV")
 root_option = click.option(
     "--root", type=click.Path(path_type=Path), help="Where the videos and labels are; else $VQA_DATA/<dataset>."
 )
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
 
 @click.group("vqa-data", context_settings=SETTINGS)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import errno
+import json
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
 from pipeline.errors import INTERRUPTED, WRONG_USE, UsageError
+
+as_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, everything else on stderr."
+)
 
 # without a terminal, a line at most this often
 PLAIN_EVERY_S = 15.0
@@ -44,6 +50,14 @@ def run(command: click.Command) -> None:
         click.echo("Interrupted: what was finished is kept; the same command goes on from there.", err=True)
         code = INTERRUPTED
     sys.exit(code)
+
+
+def show(document: Any, as_json: bool, print_text: Callable[[Any], None]) -> None:
+    """``document`` as JSON, or as ``print_text`` prints it for people."""
+    if as_json:
+        click.echo(json.dumps(document, indent=2, allow_nan=False))
+    else:
+        print_text(document)
 
 
 @contextmanager

@@ -15,7 +15,10 @@ from terminal import BIN, called, document, run
 COMMANDS = [
     ["vqa-extract"],
     ["vqa-fuse"],
-    *[["vqa-fuse", name] for name in ("train", "ablate", "evaluate", "compare", "reproduce")],
+    *[
+        ["vqa-fuse", name]
+        for name in ("train", "ablate", "evaluate", "compare", "reproduce", "report", "score", "export")
+    ],
     ["vqa-data"],
     *[["vqa-data", name] for name in ("list", "check", "export", "make")],
     ["vqa-cache"],

@@ -296,7 +296,7 @@ def test_the_median_is_over_the_splits(run: tuple[Path, dict[str, Any]]) -> None
 
 def test_a_run_leaves_predictions_a_record_and_a_plot(run: tuple[Path, dict[str, Any]], data: Dataset) -> None:
     folder, _ = run
-    kept = {"predictions.csv", "run.json", "scatter.png", "model.safetensors"}
+    kept = {"predictions.csv", "run.json", "scatter.png", "model.safetensors", "metrics.md", "learning.csv"}
     assert {file.name for file in folder.iterdir()} == kept
     assert (folder / "scatter.png").read_bytes().startswith(b"\x89PNG")
     predictions, mos = load_predictions(folder), data.manifest.rows.set_index("id")["mos"]

@@ -1,0 +1,77 @@
+"""A run as a model to hand on: weights, what they need to be used, and a card that says what they are worth.
+
+The folder is one that the Hugging Face hub takes, and that `fuse.score.load` reads: ``model.safetensors`` holds all
+that scoring needs, ``config.json`` says the same for people and other programs, ``README.md`` is the model card.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fuse import saved
+from fuse.evaluate import evaluate_run
+from fuse.saved import Scorer
+from fuse.tables import said_n
+from pipeline import __version__, records
+from pipeline.errors import require
+
+CARD = Path(__file__).parent / "page" / "card.md"
+METRICS = {"srcc": "SRCC", "plcc": "PLCC", "krcc": "KRCC", "rmse": "RMSE", "plcc_raw": "PLCC before the logistic"}
+
+
+def export_run(run: Path, output: Path) -> dict[str, Any]:
+    """Writes the folder ``output``; the document of ``vqa-fuse export --json``.
+
+    UsageError where ``run`` has no model, or ``output`` is there and is no export of ours.
+    """
+    scorer, figures = saved.load(run), evaluate_run(run)
+    require(scorer.training is not None, f"{run} was trained by an earlier version; train it again")
+    ours = not output.exists() or (output.is_dir() and (not any(output.iterdir()) or (output / "config.json").exists()))
+    require(ours, f"--output {output} is there, and no exported model; give another folder")
+    output.mkdir(parents=True, exist_ok=True)
+    config = config_of(scorer)
+    shutil.copyfile(run / saved.FILE, output / saved.FILE)
+    records.write_json(output / "config.json", config)
+    records.write_text(output / "README.md", card(config, figures))
+    files = sorted(path.name for path in output.iterdir())
+    return {"run": str(run), "output": str(output), "files": files, "bytes": (output / saved.FILE).stat().st_size}
+
+
+def config_of(scorer: Scorer) -> dict[str, Any]:
+    """What a model is, reads and gives, as plain values."""
+    training = scorer.training
+    assert training is not None
+    return {
+        "library": "vqa-twostage",
+        "version": __version__,
+        "format_version": saved.FORMAT_VERSION,
+        "head": asdict(scorer.options),
+        "trained_on": {"dataset": training.dataset, "title": training.title, "videos": training.videos},
+        "output": {"label": training.label, "scale": list(training.scale), "better": training.better},
+        # sampler, networks, digest of their weights and preprocessing, as in the cache
+        "features": training.tracks,
+        "calibration": {
+            "mean": scorer.mean,
+            "std": scorer.std,
+            "logistic": None if scorer.curve is None else list(map(float, scorer.curve)),
+        },
+    }
+
+
+def card(config: dict[str, Any], figures: dict[str, Any]) -> str:
+    """The model card, in the Markdown of the Hugging Face hub."""
+    from jinja2 import Environment, StrictUndefined
+
+    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(CARD.read_text("utf-8"))
+    apart = {json.dumps(track, sort_keys=True): track for track in config["features"]}
+    unknown = dict.fromkeys(("preprocessing", "weights"), "imported")
+    tracks = [{**unknown, **track} for track in apart.values()]
+    return template.render(**config, tracks=tracks, figures=figures, n=said_n(figures), metrics=METRICS, number=_number)
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"

@@ -1,0 +1,233 @@
+"""Raw video in, score out: the one place where both stages meet. Sampler, networks and weights are those of the model.
+
+Letters: T frames (or clips) of a video.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from extract.options import ExtractOptions
+from extract.reader import Source
+from fuse import saved
+from fuse.data import Features, read_features
+from fuse.familiar import percentile_of
+from fuse.saved import Scorer, Training
+from pipeline import cache as cached
+from pipeline.datasets import COLUMNS, Manifest
+from pipeline.errors import VideoError, require
+
+SHIPPED = Path(__file__).parent / "heads" / "demo.safetensors"
+# the name of scored videos in a cache, among datasets
+SCORED = "scored"
+# what may differ between the features of a model and those it scores: libraries that decode give the same pixels
+# (docs/decisions/0003), and a file that holds no more than a sampler's choice is named by its own key
+LENIENT = ("decoder", "raw")
+# a training video in a hundred lies farther than this percentile of them
+FAR = 99.0
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a model says of one video. ``error`` is "" or why there is no score; then the other fields are empty.
+
+    ``percentile``: of the training videos' labels, which the score is above, 0 to 100. ``distance``: from the training
+    videos, 1 is typical; ``far`` where hardly any of them is as far. ``frames``: when each is shown (seconds), the
+    score of that frame alone, and how much it counts (1 in all).
+    """
+
+    video: str
+    score: float | None = None
+    error: str = ""
+    percentile: float | None = None
+    distance: float | None = None
+    far: bool = False
+    frames: list[dict[str, float]] = field(default_factory=list)
+
+
+def load(model: Path | None = None) -> Scorer:
+    """The model of a run or an exported folder, by default the one that ships with this package.
+
+    UsageError where there is none, or one of an early version, which does not know what features it reads.
+    """
+    scorer = saved.load_file(SHIPPED) if model is None else saved.load(model)
+    require(
+        scorer.training is not None,
+        f"{model} was trained by an earlier version, which did not keep what is needed to score a video; train again",
+    )
+    return scorer
+
+
+def score(
+    videos: Sequence[Path],
+    model: Path | Scorer | None = None,
+    cache: Path | None = None,
+    device: str = "auto",
+    workers: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Score]:
+    """Scores video files, in their order, with a model: a run, an exported folder, a loaded one, or the shipped one.
+
+    ``cache``: where features are kept, so that a second call is instant; None keeps nothing. A video that cannot be
+    used has an ``error``, and the others go on. Each is scored by itself: its score depends on no other. UsageError
+    where the model's features cannot be made here.
+    """
+    scorer = model if isinstance(model, Scorer) else load(model)
+    training = scorer.training
+    assert training is not None
+    folder = nullcontext(cache) if cache is not None else tempfile.TemporaryDirectory(prefix="vqa-score-")
+    with folder as where:
+        manifest, digests, errors = _as_manifest(videos)
+        paths, reasons = _features(
+            manifest, training, Path(where), ExtractOptions(device=device, workers=workers), on_progress
+        )
+        with ExitStack() as stack:
+            tracks = [stack.enter_context(cached.open_track(path)) for path in paths]
+            found = []
+            for video, digest in zip(videos, digests, strict=True):
+                error = errors.get(str(video)) or reasons.get(digest, "")
+                found.append(Score(str(video), error=error) if error else _scored(str(video), digest, scorer, tracks))
+    return found
+
+
+def _as_manifest(videos: Sequence[Path]) -> tuple[Manifest, list[str], dict[str, str]]:
+    """Each content once, named by its digest; the digests of all ``videos``, and why some cannot be read."""
+    digests: list[str] = []
+    errors: dict[str, str] = {}
+    files: dict[str, str] = {}
+    for video in videos:
+        try:
+            digest = Source.of(video).digest[:32]
+            files.setdefault(digest, str(video.resolve()))
+        except VideoError as error:
+            digest, errors[str(video)] = "", str(error)
+        digests.append(digest)
+    rows = pd.DataFrame([(name, path, math.nan, math.nan, name, "") for name, path in files.items()], columns=COLUMNS)
+    return Manifest(SCORED, SCORED, "", (0.0, 1.0), rows, Path("/")), digests, errors
+
+
+def _features(
+    manifest: Manifest,
+    training: Training,
+    cache: Path,
+    options: ExtractOptions,
+    on_progress: Callable[[int, int], None],
+) -> tuple[list[Path], dict[str, str]]:
+    """The spatial and the temporal track with the features of ``manifest``; why some videos have none, by id."""
+    wanted = training.tracks if training.tracks[0] != training.tracks[1] else training.tracks[:1]
+    imported = any(track.get("imported") for track in wanted)
+    require(not imported, f"the features of {training.title} were imported: no program here makes them of a video")
+    kept = [_kept(cache, track) for track in wanted]
+    ids, reasons = set(manifest.rows["id"]), {}
+    if not all(path is not None and ids <= held for path, held in kept):
+        # heavy, and not needed where everything is kept
+        from extract.run import extract_videos, plan_tracks
+        from extract.runtime import Runtime
+
+        options = _options(wanted, options)
+        runtime = Runtime.of(options.runtime, options.device, options.precision, len(manifest))
+        plans = plan_tracks(SCORED, cache, options, runtime)
+        for track, plan in zip(wanted, plans, strict=True):
+            _check_same(training, track, plan.identity)
+        outcome = extract_videos(manifest, plans, options, runtime, defaultdict(float), on_progress)
+        reasons = {item["id"]: item["reason"] for item in outcome["failed"]}
+        kept = [(plan.path, ids) for plan in plans]
+    paths = [path for path, _ in kept if path is not None]
+    return [paths[0], paths[-1]], reasons
+
+
+def _kept(cache: Path, wanted: dict[str, Any]) -> tuple[Path | None, set[str]]:
+    """A track of scored videos that was made as ``wanted``, and the ids in it: known before any network is loaded."""
+    for path in cached.tracks(cache, SCORED) if cache.is_dir() else []:
+        with cached.open_track(path) as track:
+            if not _differing(track.identity, wanted):
+                return path, set(track.ids)
+    return None, set()
+
+
+def _options(tracks: list[dict[str, Any]], options: ExtractOptions) -> ExtractOptions:
+    """What `vqa-extract` would have to be told to make such tracks."""
+    first = tracks[0]
+    precision, _, runtime = str(first["precision"]).partition(" ")
+    given = {
+        **asdict(options),
+        "spatial": first["extractor"],
+        "temporal": tuple(track["extractor"] for track in tracks[1:]),
+        "sampler": first["sampler"],
+        "decoder": "auto",
+        "precision": precision,
+        "runtime": runtime or options.runtime,
+    }
+    return ExtractOptions(**given)
+
+
+def _differing(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    keys = sorted((found.keys() | wanted.keys()) - set(LENIENT))
+    return [key for key in keys if found.get(key) != wanted.get(key)]
+
+
+def _check_same(training: Training, wanted: dict[str, Any], planned: dict[str, Any]) -> None:
+    different = _differing(planned, wanted)
+    told = "".join(f"\n  {key}: {wanted.get(key)} then, {planned.get(key)} now" for key in different)
+    require(
+        not different,
+        f"the model was trained on {wanted['kind']} features of {training.title} that cannot be made here:{told}\n"
+        "Extract and train again with what is installed now, or install what was used then",
+    )
+
+
+def _scored(video: str, digest: str, scorer: Scorer, tracks: list[cached.Track]) -> Score:
+    training = scorer.training
+    assert training is not None
+    spatial, temporal = (
+        read_features(track, [digest], reads) for track, reads in zip(tracks, scorer.reads, strict=True)
+    )
+    scores, answer, distances = scorer.looked(spatial, temporal)
+    value, distance = float(scores[0]), float(distances[0])
+    weights = answer.spatial_weights[0].double().numpy()
+    if answer.temporal_weights.shape == answer.spatial_weights.shape:
+        weights = (weights + answer.temporal_weights[0].double().numpy()) / 2
+    curve = _each_frame(scorer, spatial, temporal)
+    return Score(
+        video,
+        value,
+        percentile=percentile_of(value, training.mos),
+        distance=distance,
+        far=bool(distance > training.familiar.distances[round(FAR)]),
+        frames=[
+            {"time": float(time), "score": float(of_frame), "weight": float(weight)}
+            for time, of_frame, weight in zip(spatial.timestamp[0], curve, weights / weights.sum(), strict=True)
+        ],
+    )
+
+
+def _each_frame(scorer: Scorer, spatial: Features, temporal: Features) -> np.ndarray:
+    """The score of each frame as if it were the whole video; NaN where the two tracks have other frames."""
+    count = spatial.mask.shape[1]
+    if not np.array_equal(spatial.timestamp, temporal.timestamp):
+        return np.full(count, np.nan)
+    return scorer.scores(*(_as_videos(track) for track in (spatial, temporal)))
+
+
+def _as_videos(track: Features) -> Features:
+    """A video of T frames as T videos of one frame."""
+    arrays = {name: np.moveaxis(array, 0, 1) for name, array in track.arrays.items()}
+    return Features(track.path, track.identity, arrays, track.mask.T, track.timestamp.T)
+
+
+def as_document(found: Sequence[Score], model: Scorer) -> list[dict[str, Any]]:
+    """The document of ``vqa-fuse score --json``."""
+    training = model.training
+    assert training is not None
+    of_all = {"scale": list(training.scale), "label": training.label, "better": training.better}
+    return [{**asdict(item), **of_all, "trained_on": training.title} for item in found]

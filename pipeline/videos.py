@@ -1,0 +1,34 @@
+"""What a person means by a list of files, folders and patterns: videos, in order, and nothing left out unsaid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.errors import UsageError, require
+from pipeline.tree import VIDEO_EXTENSIONS
+
+
+def find_videos(given: Sequence[str]) -> tuple[list[Path], list[Path]]:
+    """Videos: each file that is named, and those in a folder (however deep) or of a pattern by their extension.
+
+    Also the other files in those folders, for whoever wonders where they are. A file that is named counts whatever its
+    extension, and also where it does not exist. UsageError where there is no video at all.
+    """
+    videos: list[Path] = []
+    others: list[Path] = []
+    for text in given:
+        path = Path(text)
+        if path.is_dir():
+            inside = sorted(item for item in path.rglob("*") if item.is_file() and not item.name.startswith("."))
+            videos += [item for item in inside if item.suffix.lower() in VIDEO_EXTENSIONS]
+            others += [item for item in inside if item.suffix.lower() not in VIDEO_EXTENSIONS]
+        elif not path.exists() and any(letter in text for letter in "*?["):
+            matched = sorted(Path(path.anchor or ".").glob(text.removeprefix(path.anchor)))
+            require(bool(matched), f"{text} matches no file; give a video, a folder, or another pattern")
+            videos += [item for item in matched if item.is_file()]
+        else:
+            videos.append(path)
+    if not videos:
+        raise UsageError(f"no video in {', '.join(given)}; known extensions: {' '.join(VIDEO_EXTENSIONS)}")
+    return list(dict.fromkeys(videos)), others
