@@ -85,19 +85,26 @@ def score(
     from fuse import verdict
 
     model = scoring.load(run)
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    keep = None if no_cache else cache or home / "vqa-twostage"
+    keep = None if no_cache else cache or cache_folder()
     with console.progress("score") as on_progress:
         document = scoring.as_document(scoring.score(found, model, keep, on_progress=on_progress, **given), model)
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps(document, indent=2, allow_nan=False))
     elif as_jsonl:
-        click.echo("\n".join(json.dumps(item) for item in document))
+        click.echo("\n".join(json.dumps(item, allow_nan=False) for item in document))
     elif as_csv:
         click.echo(verdict.as_csv(document), nl=False)
     else:
         click.echo("\n".join(line for item in document for line in verdict.said(item)))
     return SOME_FAILED if any(item["error"] for item in document) else DONE
+
+
+def cache_folder() -> Path:
+    """Where features of scored videos are kept: ~/.cache/vqa-twostage, or where the system says."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vqa-twostage"
+    except RuntimeError:
+        raise UsageError("there is no home folder to keep features in; give --cache DIR or --no-cache") from None
 
 
 @click.command()

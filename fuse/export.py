@@ -20,6 +20,7 @@ from pipeline import __version__, records
 from pipeline.errors import require
 
 CARD = Path(__file__).parent / "page" / "card.md"
+LIBRARY = "vqa-twostage"
 METRICS = {"srcc": "SRCC", "plcc": "PLCC", "krcc": "KRCC", "rmse": "RMSE", "plcc_raw": "PLCC before the logistic"}
 
 
@@ -30,8 +31,10 @@ def export_run(run: Path, output: Path) -> dict[str, Any]:
     """
     scorer, figures = saved.load(run), evaluate_run(run)
     require(scorer.training is not None, f"{run} was trained by an earlier version; train it again")
-    ours = not output.exists() or (output.is_dir() and (not any(output.iterdir()) or (output / "config.json").exists()))
-    require(ours, f"--output {output} is there, and no exported model; give another folder")
+    require(
+        not output.exists() or not output.samefile(run), f"--output {output} is the run itself; give another folder"
+    )
+    require(_is_ours(output), f"--output {output} is there, and no exported model; give another folder")
     output.mkdir(parents=True, exist_ok=True)
     config = config_of(scorer)
     shutil.copyfile(run / saved.FILE, output / saved.FILE)
@@ -41,12 +44,20 @@ def export_run(run: Path, output: Path) -> dict[str, Any]:
     return {"run": str(run), "output": str(output), "files": files, "bytes": (output / saved.FILE).stat().st_size}
 
 
+def _is_ours(output: Path) -> bool:
+    """Whether ``output`` may be written: not there, empty, or an export of this program."""
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return True
+    config = output / "config.json"
+    return config.is_file() and records.read_json(config).get("library") == LIBRARY
+
+
 def config_of(scorer: Scorer) -> dict[str, Any]:
     """What a model is, reads and gives, as plain values."""
     training = scorer.training
     assert training is not None
     return {
-        "library": "vqa-twostage",
+        "library": LIBRARY,
         "version": __version__,
         "format_version": saved.FORMAT_VERSION,
         "head": asdict(scorer.options),

@@ -32,7 +32,9 @@ class Familiar:
     def fit(tracks: list[Track], masks: list[Bool[Tensor, "N _"]]) -> Familiar:
         """From the training videos, prepared."""
         vectors = _vectors(tracks, masks)
-        mean, std = vectors.mean(axis=0), np.maximum(vectors.std(axis=0), 1e-6)
+        mean, std = vectors.mean(axis=0), vectors.std(axis=0)
+        # of few videos some directions hardly vary: none may decide alone
+        std = np.maximum(std, max(0.1 * float(np.median(std)), 1e-6))
         return Familiar(mean, std, np.percentile(_distances(vectors, mean, std), PERCENTILES))
 
     def distance(self, tracks: list[Track], masks: list[Bool[Tensor, "N _"]]) -> Float[np.ndarray, " N"]:

@@ -28,7 +28,8 @@ class VideoScorer(ModelHubMixin):
         return score.score(videos, self.scorer, **given)
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        shutil.copyfile(self.folder / saved.FILE, save_directory / saved.FILE)
+        if save_directory.resolve() != self.folder.resolve():
+            shutil.copyfile(self.folder / saved.FILE, save_directory / saved.FILE)
         records.write_json(save_directory / "config.json", config_of(self.scorer))
 
     @classmethod

@@ -7,6 +7,7 @@ scale means, and what it was trained on. Letters: N videos, T frames.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,13 @@ from fuse.options import TrainOptions
 from fuse.prepare import Preparation, Squash
 from fuse.protocols import Split
 from fuse.weighed import tested_share
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, require
 
 FILE = "model.safetensors"
 # 2: with what it was trained on; files of version 1 are read, and lack it
 FORMAT_VERSION = 2
 SQUASH = ("fill", "scale", "mean", "std", "keep")
+LARGEST = 10_000_000  # values of one prepared array a frame
 FAMILIAR = ("mean", "std", "distances")
 TOLD = ("dataset", "title", "label", "scale", "better", "videos", "tracks")
 
@@ -166,12 +168,27 @@ def load_file(path: Path) -> Scorer:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no dictionary
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UsageError(f"{path} cannot be read ({error}); train again") from None
-    if about["format_version"] > FORMAT_VERSION:
-        raise UsageError(
-            f"{path} has format version {about['format_version']}, and this program reads {FORMAT_VERSION}"
-        )
+    require(isinstance(about, dict), f"{path} is no model of this program")
+    version = about.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise UsageError(f"{path} has format version {version}, and this program reads {FORMAT_VERSION}")
+    try:
+        return _built(about, tensors)
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001  a damaged file may lack anything, or hold anything
+        raise UsageError(f"{path} is damaged ({type(error).__name__}: {error}); train again") from None
+
+
+def _built(about: dict[str, Any], tensors: dict[str, np.ndarray]) -> Scorer:
+    """The model that a file describes; any exception where it does not."""
     options = TrainOptions(**about["options"])
     shapes = [{name: tuple(shape) for name, shape in track.items()} for track in about["shapes"]]
+    for number, track in enumerate(shapes):  # before anything is built of these sizes
+        for name, shape in track.items():
+            most = len(tensors[f"prepare.{number}.{name}.fill"])
+            require(0 < shape[0] <= most and math.prod(shape) <= LARGEST, f"the model's {name} is of no sensible size")
+    require(0 < options.members <= 100 and len(shapes) == 2, "the model has no sensible number of members or tracks")
     preparations = []
     for number, track in enumerate(shapes):
         squash = {name: Squash(*(tensors[f"prepare.{number}.{name}.{field}"] for field in SQUASH)) for name in track}

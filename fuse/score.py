@@ -43,7 +43,8 @@ class Score:
 
     ``percentile``: of the training videos' labels, which the score is above, 0 to 100. ``distance``: from the training
     videos, 1 is typical; ``far`` where hardly any of them is as far. ``frames``: when each is shown (seconds), the
-    score of that frame alone, and how much it counts (1 in all).
+    score of that frame alone (None where tracks have other frames), and how much it counts (1 in all). ``damage``: ""
+    or what is wrong with a file that was scored as far as it goes.
     """
 
     video: str
@@ -52,7 +53,8 @@ class Score:
     percentile: float | None = None
     distance: float | None = None
     far: bool = False
-    frames: list[dict[str, float]] = field(default_factory=list)
+    damage: str = ""
+    frames: list[dict[str, float | None]] = field(default_factory=list)
 
 
 def load(model: Path | None = None) -> Scorer:
@@ -127,9 +129,16 @@ def _features(
     wanted = training.tracks if training.tracks[0] != training.tracks[1] else training.tracks[:1]
     imported = any(track.get("imported") for track in wanted)
     require(not imported, f"the features of {training.title} were imported: no program here makes them of a video")
-    kept = [_kept(cache, track) for track in wanted]
+    told = " ".join(f"{track['extractor']} {track['sampler']}" for track in wanted)
+    require(
+        "importance=" not in told,
+        f"the model of {training.title} samples frames by what a run has learnt of each video: of a new one nothing is "
+        "known; train with another sampler to score videos",
+    )
+    require("/" not in told and "weights=" not in told, f"this model names files to read ({told}); it is refused")
     ids, reasons = set(manifest.rows["id"]), {}
-    if not all(path is not None and ids <= held for path, held in kept):
+    kept = [_kept(cache, track, ids) for track in wanted]
+    if not all(ids == held for _, held in kept):
         # heavy, and not needed where everything is kept
         from extract.run import extract_videos, plan_tracks
         from extract.runtime import Runtime
@@ -140,19 +149,30 @@ def _features(
         for track, plan in zip(wanted, plans, strict=True):
             _check_same(training, track, plan.identity)
         outcome = extract_videos(manifest, plans, options, runtime, defaultdict(float), on_progress)
-        reasons = {item["id"]: item["reason"] for item in outcome["failed"]}
-        kept = [(plan.path, ids) for plan in plans]
+        changed = "the file changed while it was read; score it again"
+        kept = [(plan.path, _whole(plan.path, ids)) for plan in plans]
+        reasons = {name: changed for name in ids if not all(name in held for _, held in kept)}
+        reasons |= {item["id"]: item["reason"] for item in outcome["failed"]}
     paths = [path for path, _ in kept if path is not None]
     return [paths[0], paths[-1]], reasons
 
 
-def _kept(cache: Path, wanted: dict[str, Any]) -> tuple[Path | None, set[str]]:
-    """A track of scored videos that was made as ``wanted``, and the ids in it: known before any network is loaded."""
+def _kept(cache: Path, wanted: dict[str, Any], ids: set[str]) -> tuple[Path | None, set[str]]:
+    """Of the tracks made as ``wanted`` the one with most of ``ids``, and which: before any network is loaded."""
+    found: list[tuple[Path | None, set[str]]] = [(None, set())]
     for path in cached.tracks(cache, SCORED) if cache.is_dir() else []:
         with cached.open_track(path) as track:
-            if not _differing(track.identity, wanted):
-                return path, set(track.ids)
-    return None, set()
+            alike = not _differing(track.identity, wanted)
+        if alike:
+            found.append((path, _whole(path, ids)))
+    return max(found, key=lambda item: (len(item[1]), item[0] is not None))
+
+
+def _whole(path: Path, ids: set[str]) -> set[str]:
+    """Those of ``ids`` whose features are of that very content: a file may change between a look at it and decoding."""
+    with cached.open_track(path) as track:
+        there = ids & set(track.ids)
+        return {name for name in there if str(track.attributes(name)["source_digest"]).startswith(name)}
 
 
 def _options(tracks: list[dict[str, Any]], options: ExtractOptions) -> ExtractOptions:
@@ -166,7 +186,7 @@ def _options(tracks: list[dict[str, Any]], options: ExtractOptions) -> ExtractOp
         "sampler": first["sampler"],
         "decoder": "auto",
         "precision": precision,
-        "runtime": runtime or options.runtime,
+        "runtime": runtime or "torch",  # whatever the number of videos: figures of OpenVINO differ in their last digits
     }
     return ExtractOptions(**given)
 
@@ -182,7 +202,8 @@ def _check_same(training: Training, wanted: dict[str, Any], planned: dict[str, A
     require(
         not different,
         f"the model was trained on {wanted['kind']} features of {training.title} that cannot be made here:{told}\n"
-        "Extract and train again with what is installed now, or install what was used then",
+        "Extract and train again with what is installed now, or install what was used then. Weights that came from a "
+        "file, and random ones, are not kept with a model: such a model scores no video",
     )
 
 
@@ -197,16 +218,20 @@ def _scored(video: str, digest: str, scorer: Scorer, tracks: list[cached.Track])
     weights = answer.spatial_weights[0].double().numpy()
     if answer.temporal_weights.shape == answer.spatial_weights.shape:
         weights = (weights + answer.temporal_weights[0].double().numpy()) / 2
+    if not (math.isfinite(value) and math.isfinite(distance)):
+        return Score(video, error="the model gives no number: it is damaged, or was not trained on such features")
     curve = _each_frame(scorer, spatial, temporal)
     return Score(
         video,
         value,
+        damage=str(tracks[0].attributes(digest).get("damage", "")),
         percentile=percentile_of(value, training.mos),
         distance=distance,
         far=bool(distance > training.familiar.distances[round(FAR)]),
         frames=[
-            {"time": float(time), "score": float(of_frame), "weight": float(weight)}
+            {"time": float(time), "score": float(of_frame) if known else None, "weight": float(weight)}
             for time, of_frame, weight in zip(spatial.timestamp[0], curve, weights / weights.sum(), strict=True)
+            for known in [math.isfinite(of_frame)]
         ],
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 # of the five parts of a scale, worst first: the words of ITU-T P.910 for absolute category ratings
 WORDS = ("bad", "poor", "fair", "good", "excellent")
 BARS = "▁▂▃▄▅▆▇█"
-COLUMNS = ("video", "score", "low", "high", "percentile", "distance", "far", "label", "error")
+COLUMNS = ("video", "score", "low", "high", "percentile", "distance", "far", "damage", "label", "error")
 
 
 def said(item: dict[str, Any]) -> list[str]:
@@ -24,6 +24,8 @@ def said(item: dict[str, Any]) -> list[str]:
         f"  {item['label']}, as learnt from {item['trained_on']}; above {item['percentile']:.0f} % of its videos",
     ]
     lines += _curve(item)
+    if item["damage"]:
+        lines.append(f"  caution: the file is damaged, and was scored as far as it goes: {item['damage']}")
     if item["far"]:
         lines.append(
             f"  caution: this video is unlike those the model was trained on (distance {item['distance']:.1f}, "
@@ -53,7 +55,7 @@ def as_csv(document: list[dict[str, Any]]) -> str:
 def _curve(item: dict[str, Any]) -> list[str]:
     """The scores of its frames over time, and the frames that count most."""
     frames = item["frames"]
-    if len(frames) < 2 or any(math.isnan(frame["score"]) for frame in frames):
+    if len(frames) < 2 or any(frame["score"] is None for frame in frames):
         return []
     low, high = item["scale"]
     scores = [frame["score"] for frame in frames]

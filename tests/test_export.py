@@ -56,6 +56,7 @@ def test_config_and_card_say_what_the_model_is_and_is_worth(run: Path, tmp_path:
 def test_the_hub_saves_and_loads_the_same_model(run: Path, toy_data: Dataset, tmp_path: Path) -> None:
     export_run(run, tmp_path / "model")
     VideoScorer.from_pretrained(str(tmp_path / "model")).save_pretrained(tmp_path / "again")
+    VideoScorer.from_pretrained(str(tmp_path / "again")).save_pretrained(tmp_path / "again")
     again = VideoScorer.from_pretrained(str(tmp_path / "again")).scorer
     known = saved.load(run).scores(toy_data.spatial, toy_data.temporal)
     assert np.array_equal(again.scores(toy_data.spatial, toy_data.temporal), known)
@@ -68,5 +69,10 @@ def test_an_export_replaces_an_export_and_nothing_else(run: Path, tmp_path: Path
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
     with pytest.raises(UsageError, match="mine is there, and no exported model; give another folder"):
         export_run(run, tmp_path / "mine")
+    (tmp_path / "mine" / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(UsageError, match="mine is there, and no exported model"):
+        export_run(run, tmp_path / "mine")
+    with pytest.raises(UsageError, match="is the run itself; give another folder"):
+        export_run(run, run)
     with pytest.raises(UsageError, match="has no model.safetensors"):
         export_run(tmp_path / "mine", tmp_path / "other")

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,91 @@ def test_a_model_of_an_early_version_says_so(run: Path, tmp_path: Path) -> None:
         score.load(tmp_path)
 
 
+def test_a_file_that_changes_while_it_is_read_gives_no_other_file_its_score(
+    run: Path, own_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video, old = own_clips / "testsrc.mp4", Path(shutil.copy(own_clips / "testsrc.mp4", tmp_path / "old.mp4"))
+    from extract import run as stage_one
+
+    def meanwhile(*given: Any) -> Any:
+        shutil.copy(own_clips / "mandelbrot.mp4", video)
+        return extract_videos(*given)
+
+    extract_videos = stage_one.extract_videos
+    with monkeypatch.context() as patch:
+        patch.setattr("extract.run.extract_videos", meanwhile)
+        (changed,) = score.score([video], run, tmp_path / "kept")
+    assert changed.error == "the file changed while it was read; score it again"
+    assert score.score([old], run, tmp_path / "kept") == score.score([old], run)
+
+
+def test_a_damaged_file_is_scored_as_far_as_it_goes_and_that_is_said(
+    run: Path, own_clips: Path, tmp_path: Path
+) -> None:
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    matroska = tmp_path / "cut.mkv"
+    subprocess.run(
+        [get_ffmpeg_exe(), "-v", "error", "-i", own_clips / "testsrc2.mp4", "-c", "copy", matroska], check=True
+    )
+    data = matroska.read_bytes()
+    matroska.write_bytes(data[: len(data) // 2])
+    for _ in range(2):  # the second time from the cache
+        (found,) = score.score([matroska], run, tmp_path / "kept")
+        assert found.error == "" and "breaks off" in found.damage
+    document = score.as_document([found], score.load(run))
+    assert "caution: the file is damaged" in "\n".join(verdict.said(document[0]))
+
+
+def test_a_score_does_not_depend_on_how_many_there_are(run: Path, clips: Path, tmp_path: Path) -> None:
+    from extract.options import CONVERTED_FROM
+
+    many = []
+    for number in range(CONVERTED_FROM + 1):
+        other = b"\0\0\0\x0cfree" + number.to_bytes(4, "big")  # a box that no decoder looks at: another content
+        (tmp_path / f"{number}.mp4").write_bytes((clips / "testsrc.mp4").read_bytes() + other)
+        many.append(tmp_path / f"{number}.mp4")
+    together = score.score(many, run)
+    assert score.score(many[:1], run) == together[:1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda about: about.pop("options"), "is damaged .KeyError"),
+        (lambda about: about["options"].update(members=0), "no sensible number of members"),
+        (lambda about: about["options"].update(fusion="../x"), "is not a spec"),
+        (lambda about: about["shapes"][0].update({"c1/mean": [10**8]}), "of no sensible size"),
+        (lambda about: about.update(format_version="new"), "format version new"),
+    ],
+)
+def test_a_damaged_model_is_told_in_one_message(change: Any, message: str, run: Path, tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.numpy import load_file, save_file
+
+    with safe_open(run / saved.FILE, framework="numpy") as file:
+        about = json.loads(file.metadata()["about"])
+    change(about)
+    save_file(load_file(run / saved.FILE), tmp_path / saved.FILE, {"about": json.dumps(about)})
+    with pytest.raises(UsageError, match=message):
+        score.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("extractor", "sampler", "message"),
+    [
+        ("resnet:weights=/etc/passwd", "uniform:frames=2", "names files to read"),
+        ("resnet", "content:importance=/tmp/run", "learnt of each video: of a new one nothing is known"),
+    ],
+)
+def test_a_model_may_not_name_files(extractor: str, sampler: str, message: str, run: Path, clips: Path) -> None:
+    model = score.load(run)
+    assert model.training is not None
+    other = [{**track, "extractor": extractor, "sampler": sampler} for track in model.training.tracks]
+    with pytest.raises(UsageError, match=message):
+        score.score(videos(clips), replace(model, training=replace(model.training, tracks=other)))
+
+
 # --- the command ---
 
 
@@ -143,6 +229,8 @@ def test_without_a_cache_nothing_is_left_behind(run: Path, own_clips: Path, tmp_
     [
         (["nowhere/*.mp4"], "matches no file"),
         (["."], "no video in .; known extensions: "),
+        ([""], "is a variable of your shell empty"),
+        (["**.mp4"], "is no pattern"),
         (["x.mp4", "--run", "nowhere"], "has no model.safetensors"),
         (["x.mp4", "--cache", "c", "--no-cache"], "contradict each other"),
     ],
@@ -165,7 +253,15 @@ def test_a_fifth_of_the_scale_has_a_word(value: float, better: str, word: str) -
 
 def test_a_video_unlike_those_trained_on_is_cautioned_against() -> None:
     item: dict[str, Any] = {"video": "x.mp4", "error": "", "score": 3.0, "scale": [1, 5], "better": "higher"}
-    item |= {"label": "MOS", "trained_on": "D", "percentile": 50.0, "distance": 7.0, "far": True, "frames": []}
+    item |= {
+        "label": "MOS",
+        "trained_on": "D",
+        "percentile": 50.0,
+        "distance": 7.0,
+        "far": True,
+        "damage": "",
+        "frames": [],
+    }
     assert "caution: this video is unlike those the model was trained on (distance 7.0" in verdict.said(item)[-1]
 
 
