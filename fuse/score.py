@@ -90,6 +90,8 @@ def score(
     folder = nullcontext(cache) if cache is not None else tempfile.TemporaryDirectory(prefix="vqa-score-")
     with folder as where:
         manifest, digests, errors = _as_manifest(videos)
+        if not len(manifest):  # nothing to make features of
+            return [Score(str(video), error=errors[str(video)]) for video in videos]
         paths, reasons = _features(
             manifest, training, Path(where), ExtractOptions(device=device, workers=workers), on_progress
         )

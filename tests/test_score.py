@@ -82,6 +82,8 @@ def test_what_cannot_be_scored_is_told_and_the_others_go_on(run: Path, own_clips
     given = [own_clips / "text.mp4", own_clips / "nowhere.mp4", own_clips / "testsrc.mp4"]
     errors = [item.error for item in score.score(given, run)]
     assert errors == ["not a video: starts as text", "file is missing", ""]
+    for alone in given[:2]:
+        assert score.score([alone], run, tmp_path / "kept")[0].error == errors[given.index(alone)]
 
 
 def test_features_that_cannot_be_made_here_are_told_key_by_key(run: Path, clips: Path) -> None:
