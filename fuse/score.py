@@ -31,7 +31,7 @@ SHIPPED = Path(__file__).parent / "heads" / "demo.safetensors"
 # the name of scored videos in a cache, among datasets
 SCORED = "scored"
 # what may differ between the features of a model and those it scores: libraries that decode give the same pixels
-# (docs/decisions/0003), and a file that holds no more than a sampler's choice is named by its own key
+# (docs/decisions/0003), and `raw` only says that the training videos had no container
 LENIENT = ("decoder", "raw")
 # a training video in a hundred lies farther than this percentile of them
 FAR = 99.0
