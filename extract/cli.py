@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from extract.options import BATCH_FRAMES, CONVERTED_FROM, DECODERS, PRECISIONS, 
 from pipeline import console, presets, spec
 from pipeline.console import as_json_option
 from pipeline.errors import DONE, SOME_FAILED, UsageError
+
+if TYPE_CHECKING:  # torch is not loaded for help and lists
+    from extract.run import Extraction
 
 DEFAULTS = ExtractOptions()
 
@@ -152,7 +155,7 @@ def print_plan(plan: dict[str, Any]) -> None:
             click.echo(f"  {name} = {' '.join(value) if isinstance(value, tuple) else value}")
 
 
-def print_outcome(outcome: dict[str, Any]) -> None:
+def print_outcome(outcome: Extraction) -> None:
     from extract.containers import MISSING
 
     counts = f"{outcome['done']} done, {outcome['skipped']} already there, {len(outcome['failed'])} failed"
@@ -174,7 +177,7 @@ def print_outcome(outcome: dict[str, Any]) -> None:
         click.echo(f"  missing: {videos}; vqa-data check lists them, their record is {outcome['record']}", err=True)
 
 
-def print_some(what: str, items: list[tuple[str, str]], outcome: dict[str, Any], most: int = 20) -> None:
+def print_some(what: str, items: list[tuple[str, str]], outcome: Extraction, most: int = 20) -> None:
     for video_id, reason in items[:most]:
         click.echo(f"  {what}: {video_id}: {reason}", err=True)
     if len(items) > most:

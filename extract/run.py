@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
@@ -27,6 +27,47 @@ from pipeline.errors import VideoError, require
 from pipeline.raw import RawFormat
 
 RECORD = "extraction.json"
+
+
+class Failure(TypedDict):
+    """A video without features, and why."""
+
+    id: str
+    reason: str
+
+
+class Damage(TypedDict):
+    """A video that was used as far as it goes."""
+
+    id: str
+    damage: str
+
+
+class Videos(TypedDict):
+    """What became of the videos of a manifest."""
+
+    dataset: str
+    videos: int
+    """How many were asked for: ``done + skipped + len(failed)``."""
+    done: int
+    skipped: int
+    """The cache held them."""
+    failed: list[Failure]
+    damaged: list[Damage]
+    tracks: list[str]
+    """The files with the features."""
+    frames: int
+    """Of the videos that were done, those that networks looked at."""
+
+
+class Extraction(Videos):
+    """The document of ``vqa-extract --json``."""
+
+    seconds: float
+    phases: dict[str, float]
+    """Seconds of each part of the work."""
+    record: str
+    """The file that keeps this document with options, versions and identities."""
 
 
 @dataclass(frozen=True)
@@ -90,20 +131,37 @@ def extract_dataset(
     cache: Path,
     options: ExtractOptions,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
-    """Extracts every track of ``options`` for every video of ``manifest`` that ``cache`` does not hold yet.
+) -> Extraction:
+    """Extracts every track of ``options`` for every video that ``cache`` does not hold yet; `vqa-extract` is this.
 
     A video that cannot be used is listed under ``failed`` with its reason, and the others go on. What is done is kept
-    whatever ends the run. Returns the document of ``vqa-extract --json``; raises UsageError on wrong use.
+    whatever ends the run. Videos are decoded in processes of their own, which import the program that calls this: a
+    script needs ``if __name__ == "__main__":``.
+
+    Args:
+        manifest: The videos and their labels, from `pipeline.datasets.load_manifest`.
+        cache: The folder that features go to, as ``<cache>/<dataset>/<sampler>/<extractor>-<digest>.h5``.
+        options: Which networks, on which frames, with what.
+        on_progress: Called with the number of videos that are done, and of all.
+
+    Returns:
+        What was done, what failed, and where the features are.
+
+    Raises:
+        UsageError: A spec names nothing, weights cannot be had, or the cache holds other videos; nothing was extracted.
     """
     start, seconds = time.perf_counter(), defaultdict[str, float](float)
     runtime = Runtime.of(options.runtime, options.device, options.precision, len(manifest))
     with timed(seconds, "load networks"):
         plans = plan_tracks(manifest.name, cache, options, runtime, manifest.raw)
     records.save_manifest(cache, manifest)
-    outcome = extract_videos(manifest, plans, options, runtime, seconds, on_progress)
-    outcome |= {"seconds": round(time.perf_counter() - start, 3), "record": str(cache / manifest.name / RECORD)}
-    outcome["phases"] = {phase: round(value, 3) for phase, value in seconds.items()}
+    videos = extract_videos(manifest, plans, options, runtime, seconds, on_progress)
+    outcome: Extraction = {
+        **videos,
+        "seconds": round(time.perf_counter() - start, 3),
+        "record": str(cache / manifest.name / RECORD),
+        "phases": {phase: round(value, 3) for phase, value in seconds.items()},
+    }
     record = {
         "options": asdict(options),
         "runtime": {"name": runtime.name, "device": str(runtime.device)},
@@ -122,7 +180,7 @@ def extract_videos(
     runtime: Runtime,
     seconds: Seconds,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
+) -> Videos:
     """The loop of `extract_dataset`, for tracks that are planned; the part of its document that the videos decide."""
     assert manifest.root is not None
     torch.backends.cudnn.allow_tf32 = False  # on by default; "fp32" in an identity is to mean float32 on a GPU as well
@@ -131,8 +189,8 @@ def extract_videos(
     paths = {str(name): str(path) for name, path in zip(rows["id"], rows["path"], strict=True)}
     files = {name: manifest.root / path for name, path in paths.items()}
     frames, done = 0, 0
-    failed: list[dict[str, str]] = []
-    damaged: list[dict[str, str]] = []
+    failed: list[Failure] = []
+    damaged: list[Damage] = []
     with ExitStack() as stack:
         tracks = [stack.enter_context(cached.write_track(plan.path, plan.identity, about)) for plan in plans]
         lacking = [

@@ -116,13 +116,10 @@ def train(
             click.echo(f"fuse/{kind}\n" + "".join(f"  {name:<{width}}  {line}\n" for name, line in found.items()))
         return DONE
     options = options_of(preset, given)
-    from fuse.data import load_dataset
-    from fuse.model import Head
-    from fuse.train import train_run
+    from fuse import train as training
 
-    data = load_dataset(cache, dataset, options.spatial, options.temporal, Head.of(options).reads)
     with console.progress(f"train {options.fusion}") as on_progress:
-        document = train_run(data, options, run, on_progress, workers)
+        document = training.train(cache, options, dataset, run, workers, on_progress)
     show(document, as_json, tables.print_evaluation)
     return DONE
 
@@ -198,9 +195,9 @@ def evaluate(run: Path, dataset: str | None, cache: Path | None, as_json: bool) 
         return DONE
     if cache is not None:
         raise UsageError("--cache is where the features of --dataset OTHER are; give --dataset too")
-    from fuse.evaluate import evaluate_run
+    from fuse import evaluate as evaluation
 
-    show(evaluate_run(run), as_json, tables.print_evaluation)
+    show(evaluation.evaluate(run), as_json, tables.print_evaluation)
     return DONE
 
 

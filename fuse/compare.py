@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from fuse.evaluate import evaluate_run
+from fuse.evaluate import evaluate
 from pipeline import records
 from pipeline.errors import UsageError
 
@@ -45,7 +45,7 @@ def compare_runs(runs: list[Path], reference: Path | None = None) -> dict[str, A
                 f"{record['dataset']}, {record['specs']['protocol']}); "
                 "train both with the same dataset, protocol and seed"
             )
-    documents = {run: evaluate_run(run) for run in kept}
+    documents = {run: evaluate(run) for run in kept}
     scores = {run: np.array([split["srcc"] for split in doc["splits"]], float) for run, doc in documents.items()}
     rows = []
     for run in runs:

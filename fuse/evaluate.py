@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,70 @@ from pipeline.errors import UsageError
 
 COLUMNS = {"split": int, "part": str, "id": str, "group": str, "mos": float, "predicted": float}
 NAMES = ["srcc", "plcc", "krcc", "rmse"]
+NAMES_AND_RAW = [*NAMES, "plcc_raw"]
+
+
+class Figures(TypedDict):
+    """Each None where it is undefined, as the correlation of a constant is."""
+
+    srcc: float | None
+    """Spearman's rank correlation of the scores as they come."""
+    plcc: float | None
+    """Pearson's correlation after the four-parameter logistic."""
+    krcc: float | None
+    """Kendall's rank correlation (tau-b) of the scores as they come."""
+    rmse: float | None
+    """Root of the mean squared error after the logistic, on the scale of the labels."""
+    plcc_raw: float | None
+    """Pearson's correlation of the scores as they come."""
+
+
+class SplitFigures(Figures):
+    """Of the test part of one split."""
+
+    seed: int
+    n_train: int
+    n_val: int
+    n_test: int
+
+
+class Oracle(TypedDict):
+    """What choosing the epoch on the test part would have claimed: no honest figure."""
+
+    srcc: float | None
+    label: str
+
+
+class Evaluation(TypedDict):
+    """The document of ``vqa-fuse train --json`` and ``vqa-fuse evaluate --json``."""
+
+    dataset: str
+    fusion: str
+    """The spec of the fusion head, or the name of a baseline."""
+    protocol: str
+    label: str
+    """What the labels are: ``opinion``, or which pseudo-MOS."""
+    n_videos: int
+    """N, the videos that were used."""
+    n_dataset: int
+    """The videos of the manifest."""
+    missing: list[str]
+    """Ids of the manifest that have no features."""
+    not_finite: dict[str, int]
+    """Columns of features that hold values that are no numbers, and in how many videos."""
+    notes: list[str]
+    """What to know about the splits, such as contents that straddle them."""
+    splits: list[SplitFigures]
+    median: Figures
+    """Over the splits."""
+    spread: Figures
+    """The standard deviation over the splits."""
+    undefined: int
+    """Splits that the median cannot count: a constant prediction has no correlation."""
+    oracle: Oracle | None
+    """None without ``oracle_epoch``."""
+    run: str
+    """The folder of the run."""
 
 
 def save_predictions(run: Path, predictions: pd.DataFrame) -> None:
@@ -32,22 +97,30 @@ def load_predictions(run: Path) -> pd.DataFrame:
     return pd.DataFrame({name: table[name].map(convert) for name, convert in COLUMNS.items()})
 
 
-def evaluate_run(run: Path) -> dict[str, Any]:
-    """The document of ``vqa-fuse evaluate --json``: metrics of each split's test part, their median and spread.
+def evaluate(run: Path) -> Evaluation:
+    """Metrics of each split's test part, their median and spread, from the predictions that a run saved.
 
-    ``spread`` is the standard deviation over the splits. UsageError where ``run`` is no run.
+    Source of the metrics: `fuse.metrics`, after the Video Quality Experts Group's evaluation. UsageError where ``run``
+    is no run. Another dataset: `fuse.crossdata.evaluate_on`.
     """
     predictions = load_predictions(run)
     record = records.read_json(run / "run.json")
     ids = predictions["id"].unique()
-    counts, scores = [], []
+    splits: list[SplitFigures] = []
     for seed, rows in predictions.groupby("split"):
         parts = rows["part"].value_counts()
-        counts.append({"seed": int(str(seed)), **{f"n_{part}": int(parts[part]) for part in ("train", "val", "test")}})
         test = rows[rows["part"] == "test"]
-        scores.append(asdict(metrics.evaluate(test["predicted"].to_numpy(), test["mos"].to_numpy())))
-    table = pd.DataFrame(scores)[[*NAMES, "plcc_raw"]]
-    splits = [{**count, **_numbers(row)} for count, (_, row) in zip(counts, table.iterrows(), strict=True)]
+        figures = asdict(metrics.evaluate(test["predicted"].to_numpy(), test["mos"].to_numpy()))
+        splits.append(
+            {
+                "seed": int(str(seed)),
+                "n_train": int(parts["train"]),
+                "n_val": int(parts["val"]),
+                "n_test": int(parts["test"]),
+                **_figures({name: figures[name] for name in NAMES_AND_RAW}),
+            }
+        )
+    table = pd.DataFrame(splits)[NAMES_AND_RAW].astype(float)
     return {
         "dataset": record["dataset"],
         "fusion": record["specs"]["fusion"],
@@ -60,16 +133,15 @@ def evaluate_run(run: Path) -> dict[str, Any]:
         "not_finite": record["not_finite"],
         "notes": record["notes"],
         "splits": splits,
-        "median": _numbers(table.median()),
-        "spread": _numbers(table.std(ddof=1)),
-        # splits that the median cannot count: a constant prediction has no correlation
+        "median": _figures(table.median()),
+        "spread": _figures(table.std(ddof=1)),
         "undefined": int(table["srcc"].isna().sum()),
         "oracle": _oracle(record["oracle_srcc"]),
         "run": str(run),
     }
 
 
-def _oracle(scores: list[float] | None) -> dict[str, Any] | None:
+def _oracle(scores: list[float] | None) -> Oracle | None:
     if scores is None:
         return None
     known = [score for score in scores if np.isfinite(score)]
@@ -79,6 +151,7 @@ def _oracle(scores: list[float] | None) -> dict[str, Any] | None:
     }
 
 
-def _numbers(row: pd.Series) -> dict[str, float | None]:
+def _figures(row: Mapping[str, float] | pd.Series) -> Figures:
     # JSON has no NaN: an undefined metric is null
-    return {str(name): None if np.isnan(value) else float(value) for name, value in row.items()}
+    srcc, plcc, krcc, rmse, plcc_raw = (None if np.isnan(row[name]) else float(row[name]) for name in NAMES_AND_RAW)
+    return {"srcc": srcc, "plcc": plcc, "krcc": krcc, "rmse": rmse, "plcc_raw": plcc_raw}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fuse import saved
-from fuse.evaluate import evaluate_run
+from fuse.evaluate import Evaluation, evaluate
 from fuse.saved import Scorer
 from fuse.tables import said_n
 from pipeline import __version__, records
@@ -29,7 +29,7 @@ def export_run(run: Path, output: Path) -> dict[str, Any]:
 
     UsageError where ``run`` has no model, or ``output`` is there and is no export of ours.
     """
-    scorer, figures = saved.load(run), evaluate_run(run)
+    scorer, figures = saved.load(run), evaluate(run)
     require(scorer.training is not None, f"{run} was trained by an earlier version; train it again")
     require(
         not output.exists() or not output.samefile(run), f"--output {output} is the run itself; give another folder"
@@ -73,7 +73,7 @@ def config_of(scorer: Scorer) -> dict[str, Any]:
     }
 
 
-def card(config: dict[str, Any], figures: dict[str, Any]) -> str:
+def card(config: dict[str, Any], figures: Evaluation) -> str:
     """The model card, in the Markdown of the Hugging Face hub."""
     from jinja2 import Environment, StrictUndefined
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from fuse.evaluate import Evaluation
 from fuse.tables import METRIC_TITLES, METRICS, said_n
 
 
@@ -25,14 +27,14 @@ def of_ablation(document: dict[str, Any]) -> str:
     return about + undefined + "\n\n" + _table(["", *METRIC_TITLES[:4], *titles], rows)
 
 
-def of_run(document: dict[str, Any]) -> str:
+def of_run(document: Evaluation) -> str:
     """The same of one run, whose document is that of ``vqa-fuse evaluate --json``."""
     about = _about(document, len(document["splits"])) + "; PLCC and RMSE after a 4-parameter logistic."
     about += _undefined(document["fusion"], document["undefined"])
     return about + "\n\n" + _table(["", *METRIC_TITLES], [[f"`{document['fusion']}`", *_figures(document, METRICS)]])
 
 
-def _about(document: dict[str, Any], splits: int) -> str:
+def _about(document: Mapping[str, Any], splits: int) -> str:
     return (
         f"{document['dataset']}, `{document['protocol']}`: {splits} splits of {said_n(document)}, "
         f"labels: {document['label']}; median ± standard deviation over splits"
@@ -43,7 +45,7 @@ def _undefined(name: str, count: int) -> str:
     return f" SRCC of `{name}` is undefined in {count} splits (constant scores), which count nowhere." if count else ""
 
 
-def _figures(row: dict[str, Any], metrics: tuple[str, ...]) -> list[str]:
+def _figures(row: Mapping[str, Any], metrics: tuple[str, ...]) -> list[str]:
     cells = []
     for metric in metrics:
         median, spread = row["median"][metric], row["spread"][metric]

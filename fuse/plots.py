@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
+from fuse.evaluate import Evaluation
 from fuse.metrics import apply_logistic, fit_logistic
 from fuse.tables import said_n
 
 
-def scatter(predictions: pd.DataFrame, document: dict[str, Any], path: Path) -> None:
+def scatter(predictions: pd.DataFrame, document: Evaluation, path: Path) -> None:
     """Prediction against label for every test video of every split, with the fitted logistic, as PNG."""
     test = predictions[predictions["part"] == "test"]
     predicted, mos = test["predicted"].to_numpy(), test["mos"].to_numpy()

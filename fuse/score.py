@@ -78,11 +78,24 @@ def score(
     workers: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Score]:
-    """Scores video files, in their order, with a model: a run, an exported folder, a loaded one, or the shipped one.
+    """Scores video files with a model, each by itself: its score depends on no other; `vqa-fuse score` is this.
 
-    ``cache``: where features are kept, so that a second call is instant; None keeps nothing. A video that cannot be
-    used has an ``error``, and the others go on. Each is scored by itself: its score depends on no other. UsageError
-    where the model's features cannot be made here.
+    A video that cannot be used has an ``error``, and the others go on. Videos are decoded in processes of their own,
+    which import the program that calls this: a script needs ``if __name__ == "__main__":``.
+
+    Args:
+        videos: Files; `pipeline.videos.find_videos` finds them in folders and patterns.
+        model: A run, an exported folder, a model that is loaded, or None for the one that ships with this package.
+        cache: Where features are kept, so that a second call is instant; None keeps nothing.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        workers: Decoding processes; 0 is one per two cores.
+        on_progress: Called with the number of videos that are done, and of all.
+
+    Returns:
+        A score a video, in their order, on the scale of the model's training labels (``load(model).training.scale``).
+
+    Raises:
+        UsageError: There is no model, or its features cannot be made here.
     """
     scorer = model if isinstance(model, Scorer) else load(model)
     training = scorer.training

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from markupsafe import Markup
 
 from fuse import charts
 from fuse.compare import name_of
-from fuse.evaluate import evaluate_run, load_predictions
+from fuse.evaluate import evaluate, load_predictions
 from fuse.metrics import apply_logistic, fit_logistic
 from fuse.tables import METRICS, said_n
 from fuse.thumbnails import Strip
@@ -34,12 +35,12 @@ class Run:
 
     path: Path
     record: dict[str, Any]
-    document: dict[str, Any]
+    document: Mapping[str, Any]
     videos: pd.DataFrame
 
     @staticmethod
     def read(path: Path) -> Run:
-        document = evaluate_run(path)
+        document = evaluate(path)
         table = load_predictions(path)
         tested = table[table["part"] == "test"].groupby("id", sort=False)[["mos", "predicted"]].mean().reset_index()
         order = (tested["predicted"] - tested["mos"]).abs().sort_values(ascending=False, kind="stable").index

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -11,13 +12,13 @@ METRIC_TITLES = ("SRCC", "PLCC", "KRCC", "RMSE", "PLCC raw")
 SHOWN = 10  # of names in one line
 
 
-def said_n(document: dict[str, Any]) -> str:
+def said_n(document: Mapping[str, Any]) -> str:
     """On how many videos figures stand: ``N = 8 of 1200 videos``, or all of them."""
     count, of = document["n_videos"], document["n_dataset"]
     return f"N = {count} videos" if count == of else f"N = {count} of {of} videos"
 
 
-def print_evaluation(document: dict[str, Any]) -> None:
+def print_evaluation(document: Mapping[str, Any]) -> None:
     sizes = ", ".join(f"{part} {document['splits'][0][f'n_{part}']}" for part in ("train", "val", "test"))
     click.echo(
         f"{document['dataset']}, {document['fusion']}, {document['protocol']}: {len(document['splits'])} splits of "
@@ -137,13 +138,13 @@ def print_table(titles: list[str], rows: list[list[str]]) -> None:
     Console(width=max(180, Console().width)).print(table)
 
 
-def _print_not_finite(document: dict[str, Any]) -> None:
+def _print_not_finite(document: Mapping[str, Any]) -> None:
     columns = [f"{name} ({videos} videos)" for name, videos in document["not_finite"].items()]
     if columns:
         click.echo(f"not finite, imputed with the median of the training part: {_shortened(columns)}")
 
 
-def _print_cautions(document: dict[str, Any]) -> None:
+def _print_cautions(document: Mapping[str, Any]) -> None:
     for note in document["notes"]:
         click.echo(f"caution: {note}")
     if document["missing"]:
@@ -155,7 +156,7 @@ def _shortened(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f", … ({len(names)} in all)" if len(names) > SHOWN else "")
 
 
-def _metric_cells(document: dict[str, Any]) -> list[str]:
+def _metric_cells(document: Mapping[str, Any]) -> list[str]:
     cells = []
     for metric in METRICS:
         spread = document["spread"][metric]

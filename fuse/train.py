@@ -17,8 +17,8 @@ import torch
 
 from fuse import markdown, saved
 from fuse.baselines import fit_baseline
-from fuse.data import Dataset
-from fuse.evaluate import evaluate_run, save_predictions
+from fuse.data import Dataset, load_dataset
+from fuse.evaluate import Evaluation, evaluate, save_predictions
 from fuse.fit import RECIPE, Fitted, fit_split
 from fuse.losses import parse_loss
 from fuse.model import Head
@@ -34,19 +34,42 @@ OnProgress = Callable[[int, int], None]
 OPTIONAL = ("attention.csv", "gates.csv", "learning.csv", "model.safetensors")
 
 
+def train(
+    cache: Path,
+    options: TrainOptions,
+    dataset: str | None = None,
+    run: Path | None = None,
+    workers: int = 1,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Evaluation:
+    """Trains and tests a head on the features in ``cache``, and writes a run; `vqa-fuse train` is this function.
+
+    Args:
+        cache: The folder that `extract.run.extract_dataset` filled.
+        options: Which head, which splits, which recipe.
+        dataset: A dataset in the cache; None where there is only one.
+        run: The folder to write; None is ``runs/<dataset>-<fusion>-<digest of all that decides the figures>``.
+        workers: Processes that fit splits side by side; changes no figure.
+        on_progress: Called with the number of splits that are done, and of all.
+
+    Returns:
+        The figures, and under ``run`` the folder, which also holds predictions, record, plots and the model.
+
+    Raises:
+        UsageError: A spec, a dataset or a track is not there, or does not fit; nothing was trained.
+    """
+    data = load_dataset(cache, dataset, options.spatial, options.temporal, Head.of(options).reads)
+    return train_run(data, options, run, on_progress, workers)
+
+
 def train_run(
     data: Dataset,
     options: TrainOptions,
     run: Path | None = None,
     on_progress: OnProgress = lambda done, total: None,
     workers: int = 1,
-) -> dict[str, Any]:
-    """Trains and tests on every split of the protocol, and writes a run; ends with a model refitted on all videos.
-
-    ``run`` is the folder; by default ``runs/<dataset>-<fusion>-<digest of all that decides the figures>``. Splits are
-    fitted by ``workers`` processes side by side, which changes no figure. Returns the document of ``vqa-fuse train
-    --json``; UsageError on wrong use.
-    """
+) -> Evaluation:
+    """`train` on features that are loaded: every split of the protocol, then a model refitted on all videos."""
     start = time.perf_counter()
     plan = Plan(data, options)
     run = run or Path("runs") / plan.name
@@ -142,7 +165,7 @@ def with_features(split: Split, data: Dataset) -> Split:
 
 def save_run(
     run: Path, data: Dataset, plan: Plan, fitted: list[Fitted], scorer: saved.Scorer | None, seconds: float
-) -> dict[str, Any]:
+) -> Evaluation:
     """Predictions, record, plot, weights and gates, and the refitted model; the document of the run."""
     record = {
         "dataset": data.manifest.name,
@@ -176,7 +199,7 @@ def save_run(
     if scorer is not None:
         saved.save(scorer, run)
     records.write_json(run / "run.json", record)  # last: a folder with a record is a whole run
-    document = evaluate_run(run)
+    document = evaluate(run)
     scatter(table, document, run / "scatter.png")
     records.write_text(run / "metrics.md", markdown.of_run(document))
     return document

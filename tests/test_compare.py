@@ -16,7 +16,7 @@ from toy import labels, make_dataset, relabelled
 from fuse.ablate import ablate, listed, variants
 from fuse.compare import compare_runs, paired
 from fuse.data import Dataset
-from fuse.evaluate import evaluate_run, load_predictions, save_predictions
+from fuse.evaluate import evaluate, load_predictions, save_predictions
 from fuse.options import TrainOptions
 from fuse.protocols import splits
 from fuse.train import fit_one, train_run
@@ -161,7 +161,7 @@ def test_every_row_of_an_ablation_is_a_run_on_the_same_splits(ablation: tuple[Pa
     compared = compare_runs(runs, Path(document["baseline"]))
     for row, again in zip(document["rows"], compared["rows"], strict=True):
         assert {**again, "seconds": row["seconds"]} == row
-        assert evaluate_run(Path(row["run"]))["median"] == row["median"]
+        assert evaluate(Path(row["run"]))["median"] == row["median"]
 
 
 def test_the_tables_say_the_same(ablation: tuple[Path, dict[str, Any]]) -> None:

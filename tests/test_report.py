@@ -20,7 +20,7 @@ from terminal import called
 
 from fuse.ablate import ablate, variants
 from fuse.data import Dataset
-from fuse.evaluate import evaluate_run, load_predictions, save_predictions
+from fuse.evaluate import evaluate, load_predictions, save_predictions
 from fuse.fit import _looked_at
 from fuse.options import TrainOptions
 from fuse.report import expanded, safe_json, write_report
@@ -105,7 +105,7 @@ def data_of(text: str) -> dict[str, Any]:
 
 def test_the_page_says_every_figure_of_the_runs(made: tuple[list[Path], Path], page: tuple[Path, Any, str]) -> None:
     for run in made[0]:
-        document = evaluate_run(run)
+        document = evaluate(run)
         for metric in ("srcc", "plcc", "krcc", "rmse", "plcc_raw"):
             assert f"<td>{document['median'][metric]:.3f}</td>" in page[2]
             assert f"<td>{document['spread'][metric]:.3f}</td>" in page[2]
@@ -172,7 +172,7 @@ def test_a_trained_run_has_curves_gates_and_a_table(toy_data: Dataset, tmp_path:
     for (_, rows), chosen in zip(curve.groupby("split"), record["chosen_epochs"], strict=True):
         assert set(rows["epoch"]) == _looked_at(QUICK.epochs)
         assert rows["epoch"].iloc[rows["srcc"].argmax()] == chosen
-    median = evaluate_run(tmp_path / "run")["median"]["srcc"]
+    median = evaluate(tmp_path / "run")["median"]["srcc"]
     table = (tmp_path / "run" / "metrics.md").read_text()
     assert f"{median:.4f}" in table and "3 splits of N = 60 videos" in table
     write_report([tmp_path / "run"], tmp_path / "report.html")

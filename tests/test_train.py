@@ -16,7 +16,7 @@ from toy import labels, make_dataset, relabelled, reworked
 
 from fuse import metrics
 from fuse.data import Dataset
-from fuse.evaluate import evaluate_run, load_predictions
+from fuse.evaluate import evaluate, load_predictions
 from fuse.fit import fit_split
 from fuse.options import TrainOptions
 from fuse.protocols import Split, splits
@@ -324,7 +324,7 @@ def test_the_record_says_what_decided_the_figures(run: tuple[Path, dict[str, Any
 
 def test_evaluating_a_saved_run_gives_what_training_returned(run: tuple[Path, dict[str, Any]]) -> None:
     folder, document = run
-    assert evaluate_run(folder) == document
+    assert evaluate(folder) == document
 
 
 def test_evaluation_reads_the_saved_predictions(run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -332,7 +332,7 @@ def test_evaluation_reads_the_saved_predictions(run: tuple[Path, dict[str, Any]]
     inverted = predictions.assign(predicted=-predictions["predicted"])
     (tmp_path / "predictions.csv").write_text(inverted.to_csv(index=False), encoding="utf-8")
     (tmp_path / "run.json").write_bytes((run[0] / "run.json").read_bytes())
-    for split, before in zip(evaluate_run(tmp_path)["splits"], run[1]["splits"], strict=True):
+    for split, before in zip(evaluate(tmp_path)["splits"], run[1]["splits"], strict=True):
         assert split["srcc"] == pytest.approx(-before["srcc"])
 
 
@@ -348,7 +348,7 @@ def test_figures_are_of_the_test_part_alone(run: tuple[Path, dict[str, Any]]) ->
 
 def test_a_folder_that_is_no_run_is_refused_with_what_makes_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"is no run.*vqa-fuse train"):
-        evaluate_run(tmp_path)
+        evaluate(tmp_path)
 
 
 def test_runs_are_named_by_all_that_decides_their_figures(
