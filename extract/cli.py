@@ -64,6 +64,9 @@ DEFAULTS = ExtractOptions()
     help=f"Decoding processes; 0 is one per two cores [default: {DEFAULTS.workers}].",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N videos.")
+@click.option(
+    "--shard", metavar="I/N", help="Only the I-th of N parts, on a machine of its own; vqa-cache merge joins them."
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be done with which options, and stop.")
 @click.option(
     "--list", "list_plugins", is_flag=True, help="List backbones, temporal models, samplers and presets, and stop."
@@ -110,7 +113,7 @@ def command(
         check_specs(options)
         plan = {
             "dataset": manifest.name,
-            "videos": len(manifest.rows[: options.limit]),
+            "videos": len(manifest.rows.iloc[options.rows]),
             "cache": str(cache / manifest.name),
         }
         plan |= {"extract": asdict(options), "fuse": presets.load(preset, "fuse")}

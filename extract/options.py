@@ -16,21 +16,41 @@ CONVERTED_FROM = 32  # videos of a dataset from which converting networks for Op
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """``spatial``, ``temporal`` and ``sampler`` are specs.
-
-    ``workers`` 0 means one decoding process per two cores, 1 to 8; ``batch_size`` is in frames, 0 means `BATCH_FRAMES`.
-    """
+    """Which networks, on which frames, with what. Specs are ``name:key=value,…``, as on the command line."""
 
     spatial: str = "efficientnet"
+    """Spec of the spatial backbone."""
     temporal: tuple[str, ...] = ("tsm",)
+    """Specs of temporal models."""
     sampler: str = "uniform:frames=8"
+    """Spec of which frames are looked at."""
     decoder: str = "auto"
+    """``auto``, ``decord`` or ``pyav``."""
     device: str = "auto"
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     precision: str = "fp32"
+    """``fp32``, ``bf16`` or ``fp16``."""
     runtime: str = "auto"
+    """``auto``, ``torch`` or ``openvino``."""
     batch_size: int = 0
+    """Frames in one pass; 0 is `BATCH_FRAMES`."""
     workers: int = 0
+    """Decoding processes; 0 is one per two cores, 1 to 8."""
     limit: int | None = None
+    """Only so many videos, the first of the manifest or of the shard."""
+    shard: str | None = None
+    """``I/N``: only the I-th of N parts of the manifest, for N machines."""
+
+    @property
+    def rows(self) -> slice:
+        """Which rows of a manifest: of a shard every N-th, so that all take about as long; UsageError."""
+        if self.shard is None:
+            return slice(self.limit)
+        part, _, parts = self.shard.partition("/")
+        known = part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)
+        require(known, f"shard {self.shard!r} is not understood; give I/N, as in 2/4, the second of four parts")
+        start, step = int(part) - 1, int(parts)
+        return slice(start, None if self.limit is None else start + self.limit * step, step)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ def report(runs: tuple[Path, ...], output: Path, root: Path | None, as_json: boo
 @click.option(
     "--workers", type=click.IntRange(min=0), default=0, help="Decoding processes [default: one per two cores]."
 )
+@click.option("--plot", type=FOLDER, help="Also draw frames, and what each scores and counts: a PNG, SVG or PDF file.")
 @as_json_option
 @click.option("--jsonl", "as_jsonl", is_flag=True, help="Print a JSON object a video, a line each.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a row a video.")
@@ -57,6 +58,7 @@ def score(
     run: Path | None,
     cache: Path | None,
     no_cache: bool,
+    plot: Path | None,
     as_json: bool,
     as_jsonl: bool,
     as_csv: bool,
@@ -69,13 +71,17 @@ def score(
 
     \b
     Example
-      vqa-fuse score clip.mp4
+      vqa-fuse score clip.mp4 --plot clip.png
       vqa-fuse score holiday --run runs/konvid-dynamic-1a2b3c4d5e --csv
     """
     if as_json + as_jsonl + as_csv > 1:
         raise UsageError("choose one of --json, --jsonl and --csv")
     if no_cache and cache is not None:
         raise UsageError("--cache and --no-cache contradict each other; give one of them")
+    if plot is not None:
+        from fuse import sheet
+
+        sheet.check_name(plot)
     from pipeline.videos import find_videos
 
     found, others = find_videos(videos)
@@ -88,6 +94,9 @@ def score(
     keep = None if no_cache else cache or cache_folder()
     with console.progress("score") as on_progress:
         document = scoring.as_document(scoring.score(found, model, keep, on_progress=on_progress, **given), model)
+    if plot is not None:
+        for lacking in sheet.draw(document, plot):
+            click.echo(lacking, err=True)
     if as_json:
         click.echo(json.dumps(document, indent=2, allow_nan=False))
     elif as_jsonl:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -37,24 +37,37 @@ LENIENT = ("decoder", "raw")
 FAR = 99.0
 
 
+class Frame(TypedDict):
+    """A frame that was looked at, or the first of a clip."""
+
+    index: int
+    """Its number in the video."""
+    time: float
+    """When it is shown, in seconds."""
+    score: float | None
+    """Of it alone; None where the two tracks have other frames."""
+    weight: float
+    """How much it counts; 1 over all frames."""
+
+
 @dataclass(frozen=True)
 class Score:
-    """What a model says of one video. ``error`` is "" or why there is no score; then the other fields are empty.
-
-    ``percentile``: of the training videos' labels, which the score is above, 0 to 100. ``distance``: from the training
-    videos, 1 is typical; ``far`` where hardly any of them is as far. ``frames``: when each is shown (seconds), the
-    score of that frame alone (None where tracks have other frames), and how much it counts (1 in all). ``damage``: ""
-    or what is wrong with a file that was scored as far as it goes.
-    """
+    """What a model says of one video; where there is an ``error``, nothing but that."""
 
     video: str
     score: float | None = None
+    """On the scale of the training labels."""
     error: str = ""
+    """Why there is no score."""
     percentile: float | None = None
+    """Of the training videos' labels, 0 to 100, that the score is above."""
     distance: float | None = None
+    """From the training videos; 1 is typical."""
     far: bool = False
+    """Whether hardly any training video is as far."""
     damage: str = ""
-    frames: list[dict[str, float | None]] = field(default_factory=list)
+    """What is wrong with a file that was scored as far as it goes."""
+    frames: list[Frame] = field(default_factory=list)
 
 
 def load(model: Path | None = None) -> Scorer:
@@ -244,8 +257,17 @@ def _scored(video: str, digest: str, scorer: Scorer, tracks: list[cached.Track])
         distance=distance,
         far=bool(distance > training.familiar.distances[round(FAR)]),
         frames=[
-            {"time": float(time), "score": float(of_frame) if known else None, "weight": float(weight)}
-            for time, of_frame, weight in zip(spatial.timestamp[0], curve, weights / weights.sum(), strict=True)
+            {
+                "index": int(index),
+                "time": float(time),
+                "score": float(of_frame) if known else None,
+                "weight": float(weight),
+            }
+            for index, time, of_frame, weight in zip(
+                tracks[0].read(digest, without=("grid",)).frame_index,
+                *(spatial.timestamp[0], curve, weights / weights.sum()),
+                strict=True,
+            )
             for known in [math.isfinite(of_frame)]
         ],
     )

@@ -54,7 +54,8 @@ def strips(track: Path, ids: Sequence[str], root: Path) -> tuple[dict[str, Strip
     rows = records.load_cached_manifest(cache, dataset).rows
     path_of = dict(zip(rows["id"].astype(str), rows["path"].astype(str), strict=True))
     reasons: dict[str, str] = {}
-    asked = []
+    asked: list[tuple[str, Path, list[int]]] = []
+    shown: list[tuple[list[int], int, list[float]]] = []
     with cached.open_track(track) as features:
         if features.imported:
             raise UsageError("features were imported: which frames they are of is not known")
@@ -67,15 +68,25 @@ def strips(track: Path, ids: Sequence[str], root: Path) -> tuple[dict[str, Strip
             stored = features.read(name, without=("grid",))
             of = len(stored.frame_index)
             chosen = np.linspace(0, of - 1, min(of, FRAMES)).round().astype(int).tolist()
-            index, when = stored.frame_index[chosen].tolist(), stored.timestamp[chosen].tolist()
-            asked.append((name, root / path_of[name], index, when, chosen, of))
-    found = {}
+            asked.append((name, root / path_of[name], stored.frame_index[chosen].tolist()))
+            shown.append((chosen, of, stored.timestamp[chosen].tolist()))
+    images, refused = pictured(asked, raw)
+    about = {name: more for (name, *_), more in zip(asked, shown, strict=True)}
+    return {name: Strip(*about[name], found) for name, found in images.items()}, {**reasons, **refused}
+
+
+def pictured(
+    asked: Sequence[tuple[str, Path, list[int]]], raw: RawFormat | None = None
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """`pictures` of several videos (name, file, frames), by name; and why others have none."""
+    found: dict[str, list[str]] = {}
+    reasons: dict[str, str] = {}
     with ProcessPool(max_workers=WORKERS, context=get_context("spawn")) as pool:  # the parent may have torch's threads
-        futures = [pool.schedule(pictures, (path, index, raw), timeout=TIMEOUT_S) for _, path, index, *_ in asked]
-        for future, (name, _, _, when, chosen, of) in zip(futures, asked, strict=True):
+        futures = [pool.schedule(pictures, (path, index, raw), timeout=TIMEOUT_S) for _, path, index in asked]
+        for future, (name, *_) in zip(futures, asked, strict=True):
             error = future.exception()
             if error is None:
-                found[name] = Strip(chosen, of, when, future.result())
+                found[name] = future.result()
             else:
                 from extract.reader import why
 

@@ -19,16 +19,24 @@ def said(item: dict[str, Any]) -> list[str]:
         return [f"{item['video']}: no score: {item['error']}"]
     low, high = item["scale"]
     best = high if item["better"] == "higher" else low
-    lines = [
-        f"{item['video']}: {item['score']:.2f}, {word(item)}, on a scale of {low:g} to {high:g} ({best:g} is best)",
-        f"  {item['label']}, as learnt from {item['trained_on']}; above {item['percentile']:.0f} % of its videos",
-    ]
-    lines += _curve(item)
+    first = f"{item['video']}: {item['score']:.2f}, {word(item)}, on a scale of {low:g} to {high:g} ({best:g} is best)"
+    return [first, *(f"  {line}" for line in (meaning(item), *_curve(item), *cautions(item)))]
+
+
+def meaning(item: dict[str, Any]) -> str:
+    """What the scale is of, and where the score lies among those it was learnt from."""
+    above = f"above {item['percentile']:.0f} % of its videos"
+    return f"{item['label']}, as learnt from {item['trained_on']}; {above}"
+
+
+def cautions(item: dict[str, Any]) -> list[str]:
+    """Why the score may be less than it seems, a line each."""
+    lines = []
     if item["damage"]:
-        lines.append(f"  caution: the file is damaged, and was scored as far as it goes: {item['damage']}")
+        lines.append(f"caution: the file is damaged, and was scored as far as it goes: {item['damage']}")
     if item["far"]:
         lines.append(
-            f"  caution: this video is unlike those the model was trained on (distance {item['distance']:.1f}, "
+            f"caution: this video is unlike those the model was trained on (distance {item['distance']:.1f}, "
             "1 is typical): take the score for a guess"
         )
     return lines
@@ -66,4 +74,4 @@ def _curve(item: dict[str, Any]) -> list[str]:
     alike = most["weight"] * len(frames) < 1.05
     weighed = "all count alike" if alike else f"the one at {most['time']:.1f} s counts most ({most['weight']:.0%})"
     alone = f"single frames {min(scores):.2f} to {max(scores):.2f}"
-    return [f"  over time  {start:.1f} s {bars} {end:.1f} s, {alone}; {weighed}"]
+    return [f"over time  {start:.1f} s {bars} {end:.1f} s, {alone}; {weighed}"]

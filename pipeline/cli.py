@@ -1,10 +1,9 @@
-"""vqa-data and vqa-cache: parse, nothing else."""
+"""vqa-data: parses, nothing else."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -155,122 +154,5 @@ def make(what: str, root: Path, workers: int) -> int:
     return DONE
 
 
-@click.group("vqa-cache", context_settings=SETTINGS)
-def cache_command() -> None:
-    """The feature cache: what is in it, and whether it is sound.
-
-    \b
-    Example
-      vqa-cache info cache
-    """
-
-
-@cache_command.command()
-@click.argument("cache", type=click.Path(path_type=Path), default=Path("cache"))
-@as_json_option
-def info(cache: Path, as_json: bool) -> int:
-    """Every track in CACHE: videos, size, and its whole identity.
-
-    \b
-    Example
-      vqa-cache info cache --json
-    """
-    from pipeline import cache as cached
-
-    found: list[dict[str, Any]] = []
-    for path in track_files(cache):
-        with cached.open_track(path) as track:
-            found.append(
-                {"path": str(path), "videos": len(track), "bytes": path.stat().st_size, "identity": track.identity}
-            )
-    if as_json:
-        click.echo(json.dumps({"cache": str(cache), "tracks": found}, indent=2))
-        return DONE
-    for item in found:
-        click.echo(f"{item['path']}: {item['videos']} videos, {item['bytes'] / 1e6:.1f} MB")
-        for key, value in item["identity"].items():
-            click.echo(f"  {key}: {value}")
-    return DONE
-
-
-@cache_command.command()
-@click.argument("cache", type=click.Path(path_type=Path), default=Path("cache"))
-def verify(cache: Path) -> int:
-    """Read every array of every track in CACHE; exit code 3 where something is wrong.
-
-    \b
-    Example
-      vqa-cache verify cache
-    """
-    from pipeline import cache as cached
-
-    faults = {path: cached.verify(path) for path in track_files(cache)}
-    for path, found in faults.items():
-        click.echo(f"{path}: {'sound' if not found else f'{len(found)} faults'}")
-        for fault in found:
-            click.echo(f"  {fault}", err=True)
-    return SOME_FAILED if any(faults.values()) else DONE
-
-
-@cache_command.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--dataset", required=True, metavar="NAME|TOML|CSV", help="Whose features they are, with its labels.")
-@click.option("--kind", required=True, type=click.Choice(["spatial", "temporal"]), help="What they describe.")
-@click.option("--name", required=True, help="What the track is to be called: small letters, digits and _.")
-@click.option("--key", help="Which array of FILE; may be left out where only one can be meant.")
-@click.option(
-    "--columns", metavar="A:B[,C:D…]", help="Columns from 0, ends not included, as 30:35,51:54 [default: all]."
-)
-@click.option(
-    "--ids",
-    "ids_file",
-    type=click.Path(path_type=Path),
-    help="The videos of FILE's rows: an id a line, or a CSV with a header and the ids first "
-    "[default: the dataset's videos in their order].",
-)
-@click.option("--root", type=click.Path(path_type=Path), help="Where the labels are; else $VQA_DATA/<dataset>.")
-@click.option(
-    "--cache", type=click.Path(path_type=Path), default=Path("cache"), show_default=True, help="Where features go."
-)
-@as_json_option
-def import_track(file: Path, dataset: str, root: Path | None, as_json: bool, **given: Any) -> int:
-    """Put features that others computed, in FILE, into the cache; exit code 3 where some videos have none.
-
-    FILE is .mat (v5 or v7.3), .npy, .npz, .csv or .h5, with a row of numbers for each video; or videos x frames x
-    columns; or an .h5 with an array for each video, named by its id. Videos themselves are not needed. Numbers that
-    are not finite are kept and listed. Importing the same again changes nothing.
-
-    \b
-    Example
-      vqa-cache import feats.mat --dataset konvid --root labels --kind temporal \\
-                --name tlvqm --columns 30:35,51:54 --ids metadata.csv
-    """
-    from pipeline.datasets import load_manifest
-    from pipeline.importing import import_features, summary
-
-    document = import_features(load_manifest(dataset, root), file=file, **given)
-    if as_json:
-        click.echo(json.dumps(document, indent=2))
-    else:
-        click.echo("\n".join(summary(document)))
-    for what, ids in (("no features", document["missing"]), ("in the file, but no video", document["unknown"])):
-        for video_id in ids[:10]:
-            click.echo(f"  {what}: {video_id}", err=True)
-        if len(ids) > 10:
-            click.echo(f"  {what}: and {len(ids) - 10} more; --json lists all", err=True)
-    return SOME_FAILED if document["missing"] else DONE
-
-
-def track_files(cache: Path) -> list[Path]:
-    paths = [cache] if cache.is_file() else sorted(cache.glob("*/*/*.h5"))
-    if not paths:
-        raise UsageError(f"{cache} holds no track; vqa-extract --cache {cache} makes some")
-    return paths
-
-
-def data() -> None:
+def main() -> None:
     console.run(data_command)
-
-
-def cache() -> None:
-    console.run(cache_command)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from pipeline import cache as cached
 from pipeline import records
-from pipeline.cli import cache_command
+from pipeline.cli_cache import cache_command
 from pipeline.errors import DONE, SOME_FAILED, UsageError
 from pipeline.importing import format_columns, parse_columns
 
