@@ -119,17 +119,18 @@ def cache_folder() -> Path:
 @click.command()
 @click.argument("run", type=FOLDER)
 @click.option("--output", type=FOLDER, required=True, help="The folder that is written.")
+@click.option("--onnx", is_flag=True, help="Also head.onnx: features in, scores out, checked; needs the extra onnx.")
 @as_json_option
-def export(run: Path, output: Path, as_json: bool) -> int:
+def export(run: Path, output: Path, onnx: bool, as_json: bool) -> int:
     """The model of RUN as a folder to hand on: weights, config, and a card with data, protocol, figures and limits.
 
     `vqa-fuse score --run` takes it, and so does the Hugging Face hub.
 
     \b
     Example
-      vqa-fuse export runs/demo-dynamic-1a2b3c4d5e --output my-model
+      vqa-fuse export runs/demo-dynamic-1a2b3c4d5e --output my-model --onnx
     """
     from fuse.export import export_run
 
-    show(export_run(run, output), as_json, tables.print_export)
+    show(export_run(run, output, onnx), as_json, tables.print_export)
     return DONE

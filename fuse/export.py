@@ -1,7 +1,8 @@
 """A run as a model to hand on: weights, what they need to be used, and a card that says what they are worth.
 
 The folder is one that the Hugging Face hub takes, and that `fuse.score.load` reads: ``model.safetensors`` holds all
-that scoring needs, ``config.json`` says the same for people and other programs, ``README.md`` is the model card.
+that scoring needs, ``config.json`` says the same for people and other programs, ``README.md`` is the model card, and
+``head.onnx``, where asked for, scores features in runtimes without torch.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fuse import saved
+from fuse import onnx_check, saved
 from fuse.evaluate import Evaluation, evaluate
+from fuse.onnx_graph import FILE as ONNX_FILE
 from fuse.saved import Scorer
 from fuse.tables import said_n
 from pipeline import __version__, records
@@ -24,24 +26,34 @@ LIBRARY = "vqa-twostage"
 METRICS = {"srcc": "SRCC", "plcc": "PLCC", "krcc": "KRCC", "rmse": "RMSE", "plcc_raw": "PLCC before the logistic"}
 
 
-def export_run(run: Path, output: Path) -> dict[str, Any]:
+def export_run(run: Path, output: Path, onnx: bool = False) -> dict[str, Any]:
     """Writes the folder ``output``; the document of ``vqa-fuse export --json``.
 
-    UsageError where ``run`` has no model, or ``output`` is there and is no export of ours.
+    ``onnx``: also the model as a graph, whose scores are compared with this program's. UsageError where ``run`` has
+    no model, ``output`` is there and is no export of ours, or the graph is not to be had; nothing is written then.
     """
+    if onnx:
+        onnx_check.require_packages()
     scorer, figures = saved.load(run), evaluate(run)
     require(scorer.training is not None, f"{run} was trained by an earlier version; train it again")
     require(
         not output.exists() or not output.samefile(run), f"--output {output} is the run itself; give another folder"
     )
     require(_is_ours(output), f"--output {output} is there, and no exported model; give another folder")
+    graph = onnx_check.make_graph(scorer) if onnx else None
+    config = config_of(scorer) | ({"onnx": graph.about} if graph else {})
     output.mkdir(parents=True, exist_ok=True)
-    config = config_of(scorer)
+    (output / ONNX_FILE).unlink(missing_ok=True)  # of the model that was here
     shutil.copyfile(run / saved.FILE, output / saved.FILE)
     records.write_json(output / "config.json", config)
     records.write_text(output / "README.md", card(config, figures))
+    told = None
+    if graph:
+        (output / ONNX_FILE).write_bytes(graph.content)
+        told = {"file": ONNX_FILE, "bytes": len(graph.content), "difference": graph.difference}
     files = sorted(path.name for path in output.iterdir())
-    return {"run": str(run), "output": str(output), "files": files, "bytes": (output / saved.FILE).stat().st_size}
+    weights = (output / saved.FILE).stat().st_size
+    return {"run": str(run), "output": str(output), "files": files, "bytes": weights, "onnx": told}
 
 
 def _is_ours(output: Path) -> bool:
@@ -81,7 +93,9 @@ def card(config: dict[str, Any], figures: Evaluation) -> str:
     apart = {json.dumps(track, sort_keys=True): track for track in config["features"]}
     unknown = dict.fromkeys(("preprocessing", "weights"), "imported")
     tracks = [{**unknown, **track} for track in apart.values()]
-    return template.render(**config, tracks=tracks, figures=figures, n=said_n(figures), metrics=METRICS, number=_number)
+    return template.render(
+        {"onnx": None, **config}, tracks=tracks, figures=figures, n=said_n(figures), metrics=METRICS, number=_number
+    )
 
 
 def _number(value: float | None) -> str:

@@ -3,7 +3,7 @@
 Of each prepared column the mean over a video's frames is compared with mean and deviation over the training videos; the
 distance is the root mean square over all columns, 1 for a typical training video.
 
-Letters: N videos, T frames, D columns of all arrays together.
+Letters: N videos, D columns of all arrays together.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 # of what is kept of a distribution: its percentiles from 0 to 100
 PERCENTILES = np.arange(101)
 
-Track = dict[str, Float[Tensor, "N T ..."]]
+Track = dict[str, Float[Tensor, "N _ ..."]]
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,8 @@ def _draw_one(part: SubFigure, item: dict[str, Any], frames: list[dict[str, Any]
         axes.spines[:].set_visible(False)
         axes.set_xlabel(f"{frame['time']:.1f} s", fontsize=8, labelpad=2)
     _draw_scores(part.add_subplot(grid[1, :]), item, frames)
-    lines = [f"{Path(item['video']).name}: {item['score']:.2f}, {word(item)}", meaning(item), *cautions(item)]
+    name = "/".join(Path(item["video"]).parts[-2:])  # folders often hold files of the same names
+    lines = [f"{name}: {item['score']:.2f}, {word(item)}", meaning(item), *cautions(item)]
     part.suptitle(lines[0], fontsize=12, fontweight="bold", x=0.01, ha="left", parse_math=False)
     lines[1] += "; bars: each frame alone, as wide as it counts"
     part.supxlabel("\n".join(lines[1:]), fontsize=8.5, x=0.01, ha="left", color="#374151", parse_math=False)

@@ -121,6 +121,9 @@ def print_report(document: dict[str, Any]) -> None:
 
 def print_export(document: dict[str, Any]) -> None:
     click.echo(f"{document['output']}: {', '.join(document['files'])} ({document['bytes'] / 1e6:.1f} MB of weights)")
+    if graph := document["onnx"]:
+        said = f"{graph['file']}: {graph['bytes'] / 1e6:.1f} MB, run by onnxruntime"
+        click.echo(f"{said}; scores differ from this program's by {graph['difference']:.1g} at most")
     click.echo(f"next: vqa-fuse score VIDEO --run {document['output']}")
 
 

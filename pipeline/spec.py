@@ -130,11 +130,15 @@ def resolve(kind: str, text: str) -> Plugin:
     if spec.name not in choices:
         what = kind.rpartition(".")[2]
         raise UsageError(f"unknown {what} {spec.name!r}; choose from {', '.join(choices)}")
-    module = importlib.import_module(f"{kind}.{spec.name}")
-    shared = getattr(importlib.import_module(kind), "shared", None)
-    makers = (module.build, shared) if shared else (module.build,)
-    assert not shared or not _keywords(module.build).keys() & _keywords(shared).keys(), f"{spec.name}: shared options"
+    module, makers = _makers(kind, spec.name)
     return Plugin(kind, spec, module, makers, options_of(spec, *makers))
+
+
+def defaults(kind: str, name: str) -> dict[str, str]:
+    """The options of a plug-in and what they are where a spec does not say; ``…`` where it must."""
+    keywords = [item for maker in _makers(kind, name)[1] for item in _keywords(maker).items()]
+    empty = inspect.Parameter.empty
+    return {key: "…" if option.default is empty else _written(option.default) for key, option in keywords}
 
 
 def options_of(spec: Spec, *makers: Callable[..., Any]) -> dict[str, Any]:
@@ -153,6 +157,14 @@ def options_of(spec: Spec, *makers: Callable[..., Any]) -> dict[str, Any]:
         else:
             options[name] = parameter.default
     return options
+
+
+def _makers(kind: str, name: str) -> tuple[ModuleType, tuple[Callable[..., Any], ...]]:
+    module = importlib.import_module(f"{kind}.{name}")
+    shared = getattr(importlib.import_module(kind), "shared", None)
+    makers = (module.build, shared) if shared else (module.build,)
+    assert not shared or not _keywords(module.build).keys() & _keywords(shared).keys(), f"{name}: shared options"
+    return module, makers
 
 
 def _keywords(maker: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -1,4 +1,4 @@
-"""What the README shows works as it is shown."""
+"""The plug-ins that the docs show work as they are shown, and the README's tree of files is true."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = {
     match["path"]: match["code"]
-    for match in re.finditer(r"```python\n# (?P<path>\S+\.py).*?\n(?P<code>.*?)```", README, re.DOTALL)
+    for page in ("backbone", "head")
+    for match in re.finditer(
+        r"```python\n# (?P<path>\S+\.py).*?\n(?P<code>.*?)```",
+        (ROOT / "docs" / "how-to" / f"{page}.md").read_text(encoding="utf-8"),
+        re.DOTALL,
+    )
 }
 
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's plug-ins, as if saved where it says."""
+    """The plug-ins of the how-to pages, as if saved where they say."""
     for path, code in SNIPPETS.items():
         folder = tmp_path / Path(path).parent
         folder.mkdir(parents=True)
@@ -34,7 +39,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_the_backbone_of_the_readme_is_one_file() -> None:
+def test_the_backbone_of_the_docs_is_one_file() -> None:
     assert "MobileNetV3" in spec.available("extract.spatial")["mobilenet"]
     with pytest.warns(UserWarning, match="random weights"):
         extractor = spec.resolve("extract.spatial", "mobilenet:weights=none").build()
@@ -42,7 +47,7 @@ def test_the_backbone_of_the_readme_is_one_file() -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_the_head_of_the_readme_is_one_file() -> None:
+def test_the_head_of_the_docs_is_one_file() -> None:
     head = spec.resolve("fuse.fusion", "product:hidden=5").build(Channels(3, (3,)), Channels(4, (4,)))
     mask = torch.ones(2, 6, dtype=torch.bool)
     streams = (Stream([tokens], tokens, mask / 6, mask) for tokens in (torch.rand(2, 6, 3), torch.rand(2, 6, 4)))

@@ -48,7 +48,7 @@ def test_the_picture_says_score_word_scale_and_each_frame(
 ) -> None:
     found = texts(monkeypatch, [item(clips / "testsrc.mp4", far=True, distance=3.0)], tmp_path / "one.svg")
     said = "\n".join(found)
-    assert "testsrc.mp4: 2.25, poor" in found and {"2.00", "2.25", "2.50"} <= set(found)
+    assert f"{clips.name}/testsrc.mp4: 2.25, poor" in found and {"2.00", "2.25", "2.50"} <= set(found)
     assert "opinion, as learnt from clips; above 40 % of its videos" in said and "take the score for a guess" in said
 
 

@@ -35,11 +35,26 @@ class Gru(nn.Module):
         # it runs forward alone and padding comes last, so that no frame's state can know what is beyond the end
         seen = self.of_token(tokens.masked_fill(~mask[..., None], 0.0))
         state, states = torch.zeros_like(seen[:, 0, : self.out_channels]), []
+        share = mask / mask.sum(dim=1, keepdim=True)
+        if (
+            torch.compiler.is_compiling()
+        ):  # as a graph (fuse/onnx_graph.py): a loop would run as often as in its example
+            from torch._higher_order_ops import scan
+
+            def kept(state: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+                state = self.step(state, seen)
+                return state, state.clone()
+
+            return scan(kept, state, seen, dim=1)[1], share
         for frame in range(tokens.shape[1]):
-            reset, update, candidate = seen[:, frame].chunk(3, dim=-1)
-            old_reset, old_update, old_candidate = self.of_state(state).chunk(3, dim=-1)
-            update = (update + old_update).sigmoid()
-            candidate = (candidate + (reset + old_reset).sigmoid() * old_candidate).tanh()
-            state = (1 - update) * candidate + update * state
+            state = self.step(state, seen[:, frame])
             states.append(state)
-        return torch.stack(states, dim=1), mask / mask.sum(dim=1, keepdim=True)
+        return torch.stack(states, dim=1), share
+
+    def step(self, state: Float[Tensor, "B D"], seen: Float[Tensor, "B _"]) -> Float[Tensor, "B D"]:
+        """The next state; ``seen`` is what the token says to each of the three parts."""
+        reset, update, candidate = seen.chunk(3, dim=-1)
+        old_reset, old_update, old_candidate = self.of_state(state).chunk(3, dim=-1)
+        update = (update + old_update).sigmoid()
+        candidate = (candidate + (reset + old_reset).sigmoid() * old_candidate).tanh()
+        return (1 - update) * candidate + update * state
