@@ -1,17 +1,37 @@
-"""What the site takes from the code: lines ``<!-- plugins: KIND -->`` and ``<!-- presets -->`` become tables."""
+"""What the site takes from the code, for lines such as ``<!-- plugins: fuse.fusion -->`` in its pages."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
+import click
+
 from pipeline import presets, spec
+
+WIDTH = 90  # of a help text
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Called by MkDocs for each page."""
     markdown = re.sub(r"<!-- plugins: ([\w.]+) -->", lambda match: plugins(match[1]), markdown)
+    markdown = re.sub(r"<!-- command: (\S+) ([\w.]+) (\w+) -->", lambda match: command(*match.groups()), markdown)
     return markdown.replace("<!-- presets -->", chosen_by_presets())
+
+
+def command(name: str, module: str, attribute: str) -> str:
+    """What ``--help`` prints of a command and of all commands inside it, each below a heading."""
+    return "\n".join(_helps(name, getattr(import_module(module), attribute), None))
+
+
+def _helps(name: str, inside: click.Command, parent: click.Context | None) -> Iterator[str]:
+    # a context knows the names before its own; wide enough for the longest example
+    context = click.Context(inside, info_name=name, parent=parent, max_content_width=WIDTH, terminal_width=WIDTH)
+    yield f"{'##' if parent is None else '###'} {context.command_path}\n\n```text\n{inside.get_help(context)}\n```\n"
+    for word, further in sorted(getattr(inside, "commands", {}).items()):
+        yield from _helps(word, further, context)
 
 
 def plugins(kind: str) -> str:

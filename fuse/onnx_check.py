@@ -86,7 +86,12 @@ def _example(scorer: Scorer, generator: np.random.Generator, videos: int, *frame
     for track, shapes, mask in zip(scorer.preparations, scorer.shapes, masks, strict=True):
         mask[0] = True
         for name, squash in track.squash.items():
-            drawn = generator.normal(size=(*mask.shape, *shapes[name][1:], len(squash.fill)))
+            positions = [1] * len(shapes[name][1:])
+            # a video's frames are alike, or the mean over them would be the same of every video
+            drawn = generator.normal(size=(videos, 1, *positions, shapes[name][0]))
+            drawn = drawn + 0.5 * generator.normal(size=(*mask.shape, *shapes[name][1:], shapes[name][0]))
+            if (basis := track.basis.get(name.rpartition("/")[0])) is not None:
+                drawn = drawn @ np.linalg.pinv(basis.astype(np.float64))
             array = (squash.fill + squash.scale * np.sinh(squash.mean + squash.std * drawn)).astype(np.float32)
             array = np.where(generator.random(array.shape) < 0.01, generator.choice(UNUSUAL, array.shape), array)
             array[~mask] = np.nan
@@ -121,9 +126,11 @@ def _unfit(whole: Whole, example: tuple[Tensor, ...]) -> str:
         part.register_forward_pre_hook(lambda part, given: taken.setdefault(part, given) and None)
     whole(*example)
     for name, part in parts:
+        # copies: of a view the tracer would also ask what it is a view of
+        given = tree_map(lambda tensor: tensor.clone(memory_format=torch.contiguous_format), taken[part])
         try:
             # all that passes between parts has videos and frames first
-            translated(part, taken[part], tree_map(lambda tensor: {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, taken[part]))
+            translated(part, given, tree_map(lambda tensor: {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, given))
         except Exception:  # noqa: BLE001
             return name
     return "this head"
