@@ -87,6 +87,7 @@ def command() -> None:
 )
 @click.option("--oracle-epoch", is_flag=True, help="Also print what choosing the epoch on the test part would claim.")
 @click.option("--run", type=FOLDER, help="Where results go [default: runs/<dataset>-<fusion>-<digest>].")
+@click.option("--tensorboard", is_flag=True, help="Also write events for TensorBoard; needs the extra tensorboard.")
 @click.option("--list", "list_plugins", is_flag=True, help="List fusions, poolings, temporal encoders, and stop.")
 @training_options
 def train(
@@ -94,6 +95,7 @@ def train(
     preset: str | None,
     cache: Path,
     run: Path | None,
+    tensorboard: bool,
     list_plugins: bool,
     workers: int,
     as_json: bool,
@@ -116,10 +118,15 @@ def train(
             click.echo(f"fuse/{kind}\n" + "".join(f"  {name:<{width}}  {line}\n" for name, line in found.items()))
         return DONE
     options = options_of(preset, given)
+    from fuse import tensorboard as events
     from fuse import train as training
 
+    if tensorboard:
+        events.require_package()
     with console.progress(f"train {options.fusion}") as on_progress:
         document = training.train(cache, options, dataset, run, workers, on_progress)
+    if tensorboard:
+        click.echo(f"tensorboard --logdir {events.write_events(Path(document['run']))}", err=True)
     show(document, as_json, tables.print_evaluation)
     return DONE
 

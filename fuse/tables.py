@@ -123,7 +123,7 @@ def print_export(document: dict[str, Any]) -> None:
     click.echo(f"{document['output']}: {', '.join(document['files'])} ({document['bytes'] / 1e6:.1f} MB of weights)")
     if graph := document["onnx"]:
         said = f"{graph['file']}: {graph['bytes'] / 1e6:.1f} MB, run by onnxruntime"
-        click.echo(f"{said}; scores differ from this program's by {graph['difference']:.1g} at most")
+        click.echo(f"{said}; random features score as here within {graph['difference']:.1g}")
     click.echo(f"next: vqa-fuse score VIDEO --run {document['output']}")
 
 
