@@ -111,9 +111,11 @@ def score(
 def cache_folder() -> Path:
     """Where features of scored videos are kept: ~/.cache/vqa-twostage, or where the system says."""
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vqa-twostage"
-    except RuntimeError:
-        raise UsageError("there is no home folder to keep features in; give --cache DIR or --no-cache") from None
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vqa-twostage"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (RuntimeError, OSError) as error:
+        raise UsageError(f"there is no home folder to keep features in ({error}); give --cache or --no-cache") from None
+    return folder
 
 
 @click.command()

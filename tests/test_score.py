@@ -215,6 +215,14 @@ def test_the_command_prints_what_people_and_machines_read(run: Path, own_clips: 
     assert called(*words, "--csv", "--json", cwd=tmp_path).returncode == 2
 
 
+def test_without_a_home_to_keep_features_in_the_way_out_is_told(
+    run: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nonexistent")
+    done = called("vqa-fuse", "score", clips / "testsrc.mp4", "--run", run, cwd=tmp_path)
+    assert done.returncode == 2 and "no home folder" in done.stderr and "--no-cache" in done.stderr
+
+
 def test_without_a_cache_nothing_is_left_behind(run: Path, own_clips: Path, tmp_path: Path) -> None:
     for path in own_clips.glob("[a-s]*.mp4"):
         path.unlink()
