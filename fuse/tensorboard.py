@@ -6,7 +6,6 @@ All of it is read from the run's folder, so that events say nothing that the run
 from __future__ import annotations
 
 import json
-import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,14 +26,13 @@ def require_package() -> None:
 
 
 def write_events(run: Path) -> Path:
-    """Writes ``RUN/tensorboard``, a folder a split, whose curves lie over each other; replaces what was there."""
+    """Writes ``RUN/tensorboard``, a folder a split, whose curves lie over each other; replaces earlier events."""
     from matplotlib.image import imread
     from torch.utils.tensorboard import SummaryWriter
 
     folder, document = run / FOLDER, evaluate(run)
     record = records.read_json(run / "run.json")
-    if folder.exists():
-        shutil.rmtree(folder)
+    clear_events(run)
     learning = run / "learning.csv"  # a baseline has none
     epochs = pd.read_csv(learning) if learning.is_file() else pd.DataFrame(columns=["split", "epoch", "srcc"])
     for split in document["splits"]:
@@ -52,6 +50,12 @@ def write_events(run: Path) -> Path:
         writer.add_text("run", f"N = {document['n_videos']} videos\n\n```\n{json.dumps(told, indent=2)}\n```")
         writer.add_image("scatter", imread(run / "scatter.png")[..., :3], dataformats="HWC")
     return folder
+
+
+def clear_events(run: Path) -> None:
+    """Removes the events in ``RUN/tensorboard``, and nothing else that may lie there."""
+    for path in [*(run / FOLDER).glob("events.out.tfevents.*"), *(run / FOLDER).glob("split-*/events.out.tfevents.*")]:
+        path.unlink()
 
 
 def _add(writer: Any, tag: str, value: float | None, step: int) -> None:

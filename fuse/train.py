@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fuse import markdown, saved
+from fuse import markdown, saved, tensorboard
 from fuse.baselines import fit_baseline
 from fuse.data import Dataset, load_dataset
 from fuse.evaluate import Evaluation, evaluate, save_predictions
@@ -189,6 +189,7 @@ def save_run(
     save_predictions(run, table)
     for name in OPTIONAL:
         (run / name).unlink(missing_ok=True)  # another run's, where this one replaces it
+    tensorboard.clear_events(run)
     for name, rows in (
         ("attention.csv", attention_table(data, plan.splits, fitted)),
         ("gates.csv", gates_table(data, plan.splits, fitted)),

@@ -134,17 +134,17 @@ def test_every_part_scores_in_a_graph_as_it_does_here(
     parts = {"fusion": fusion, "temporal_encoder": encoder, "pooling": pooling, "temporal_pooling": "avg"}
     scorer = refitted(data, **parts)
     graph = make_graph(scorer)
-    assert graph.difference <= 4e-5
+    assert graph.difference <= 1e-5
     known = scorer.scores(data.spatial, data.temporal)
     assert np.ptp(known) > 0.05
-    assert by_graph(graph.content, data.spatial, data.temporal) == pytest.approx(known, abs=4e-5)
+    assert by_graph(graph.content, data.spatial, data.temporal) == pytest.approx(known, abs=1e-5)
     for told in (b"fuse/", b".py", b"site-packages"):
         assert told not in graph.content, "a graph says nothing of the machine it was made on"
 
 
 def test_labels_of_0_to_100_are_scored_as_exactly_as_their_scale_allows(tiny: Dataset) -> None:
     manifest = replace(tiny.manifest, scale=(0.0, 100.0))
-    assert make_graph(refitted(replace(tiny, manifest=manifest, mos=tiny.mos * 20))).difference <= 1e-3
+    assert make_graph(refitted(replace(tiny, manifest=manifest, mos=tiny.mos * 20))).difference <= 1e-4
 
 
 def test_a_model_without_calibration_scores_alike_too(tiny: Dataset) -> None:
@@ -165,7 +165,7 @@ def test_a_graph_takes_any_number_of_videos_and_frames(exported: Path, run: Path
             part = track.mask[:videos, :count], track.timestamp[:videos, :count]
             tracks.append(Features(track.path, {}, arrays, *part))
         found = by_graph(exported / "head.onnx", *tracks)
-        assert found == pytest.approx(scorer.scores(*tracks), abs=4e-5), (videos, frames, others)
+        assert found == pytest.approx(scorer.scores(*tracks), abs=1e-5), (videos, frames, others)
 
 
 def test_config_and_card_name_the_inputs_of_the_graph(exported: Path) -> None:
@@ -192,7 +192,7 @@ def test_the_command_says_how_far_the_graph_is_off_and_torch_says_nothing(
     told = document(done)
     assert told["files"] == ["README.md", "config.json", "head.onnx", "model.safetensors"]
     assert told["onnx"]["bytes"] == (exported / "head.onnx").stat().st_size
-    assert 0 <= told["onnx"]["difference"] <= 4e-5
+    assert 0 <= told["onnx"]["difference"] <= 1e-5
     tables.print_export(told)
     said = capsys.readouterr().out
     assert "head.onnx: 0." in said and "random features score as here within " in said
@@ -232,7 +232,7 @@ def test_a_graph_that_scores_otherwise_is_not_written(
 ) -> None:
     monkeypatch.setattr(onnx_graph, "CLIP", 1.0)
     done = called("vqa-fuse", "export", run, "--output", "model", "--onnx", cwd=tmp_path)
-    assert done.returncode == 2 and "and 4e-05 is allowed; export without --onnx" in done.stderr
+    assert done.returncode == 2 and "and 1e-05 is allowed; export without --onnx" in done.stderr
     assert not (tmp_path / "model").exists()
 
 
@@ -243,6 +243,6 @@ def test_a_missing_package_is_told_before_anything_is_written(
     monkeypatch.setitem(sys.modules, package, None)
     done = called("vqa-fuse", "export", run, "--output", "model", "--onnx", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == f"Error: --onnx needs {package}; run: pip install 'vqa-twostage[onnx]'\n"
+    assert done.stderr == f"Error: --onnx needs {package}; run: pip install {package}\n"
     assert not (tmp_path / "model").exists()
     assert called("vqa-fuse", "export", run, "--output", "model", cwd=tmp_path).returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,17 @@ def test_medians_options_and_the_plot_are_there(trained: tuple[Path, dict[str, A
     assert "N = 60 videos" in text and '"fusion": "dynamic"' in text
 
 
-def test_events_of_an_earlier_run_in_the_folder_are_gone(trained: tuple[Path, dict[str, Any]]) -> None:
-    (trained[0] / "tensorboard" / "split-9").mkdir()
-    folder = tensorboard.write_events(trained[0])
-    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["split-0", "split-1"]
-    assert len(list(folder.glob("events*"))) == 1
+def test_a_run_that_replaces_another_replaces_its_events_and_nothing_else(
+    toy_cache: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    shutil.copytree(trained[0], tmp_path / "run")
+    (tmp_path / "run" / "tensorboard" / "notes.txt").write_text("mine")
+    tensorboard.write_events(tmp_path / "run")
+    assert len(list((tmp_path / "run" / "tensorboard").glob("events*"))) == 1
+    done = called(*TRAIN, "--cache", toy_cache, "--run", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    left = [path.name for path in (tmp_path / "run" / "tensorboard").rglob("*") if path.is_file()]
+    assert left == ["notes.txt"]
 
 
 def test_without_the_package_nothing_is_trained(
