@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import pairwise
 from pathlib import Path
 
@@ -189,3 +190,12 @@ def test_a_failing_ffmpeg_is_told_with_its_last_word(tmp_path, monkeypatch):
 def test_a_missing_package_is_named_with_the_step_that_installs_it(package):
     with pytest.raises(UsageError, match=rf'{package}.*pip install "vqa-twostage\[demo\]"'):
         locate(package, "no/such/file.mp4")
+
+
+def test_an_ffmpeg_that_reads_its_input_late_gets_all_of_it(tmp_path: Path) -> None:
+    """On a busy machine it may not have read a byte when the first look at it ends."""
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nsleep 0.6\nwc -c > counted\n")
+    slow.chmod(0o755)
+    build.run([str(slow)], tmp_path, threading.Event(), bytes(3_000_000))
+    assert int((tmp_path / "counted").read_text()) == 3_000_000

@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -138,21 +139,23 @@ def run(command: list[str], cwd: Path, stop: threading.Event, stdin: bytes | Non
     if stop.is_set():
         raise _Stopped
     program, *arguments = command
-    process = subprocess.Popen(
-        [program, "-nostdin", "-y", "-v", "error", *arguments],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # the terminal's Ctrl-C is ours to handle
-    )
-    feed = stdin
+    # a file and no pipe: what `communicate` has not sent when its timeout ends, it never sends (Python 3.11)
+    with tempfile.TemporaryFile() as feed:
+        feed.write(stdin or b"")
+        feed.seek(0)
+        process = subprocess.Popen(
+            [program, "-nostdin", "-y", "-v", "error", *arguments],
+            cwd=cwd,
+            stdin=feed,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # the terminal's Ctrl-C is ours to handle
+        )
     while True:
         try:
-            _, stderr = process.communicate(feed, timeout=0.2)
+            _, stderr = process.communicate(timeout=0.2)
             break
         except subprocess.TimeoutExpired:
-            feed = None  # communicate has it already
             if stop.is_set():
                 process.kill()
                 process.communicate()
