@@ -11,7 +11,7 @@ import click
 
 from extract.options import BATCH_FRAMES, CONVERTED_FROM, DECODERS, PRECISIONS, RUNTIMES, ExtractOptions
 from pipeline import console, presets, spec
-from pipeline.console import as_json_option
+from pipeline.console import as_json_option, version_option
 from pipeline.errors import DONE, SOME_FAILED, UsageError
 
 if TYPE_CHECKING:  # torch is not loaded for help and lists
@@ -21,6 +21,7 @@ DEFAULTS = ExtractOptions()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@version_option
 @click.option(
     "--dataset",
     metavar="NAME|TOML|CSV",
@@ -178,6 +179,8 @@ def print_outcome(outcome: Extraction) -> None:
     if gone:
         videos = f"{len(gone)} of {outcome['videos']} videos, first {gone[0]['id']}: {gone[0]['reason']}"
         click.echo(f"  missing: {videos}; vqa-data check lists them, their record is {outcome['record']}", err=True)
+        if len(gone) == outcome["videos"]:
+            click.echo("  none is there: is --root right? It says below which folder the paths are", err=True)
 
 
 def print_some(what: str, items: list[tuple[str, str]], outcome: Extraction, most: int = 20) -> None:

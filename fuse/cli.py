@@ -12,7 +12,7 @@ import click
 from fuse import cli_use, tables
 from fuse.options import TrainOptions
 from pipeline import console, presets, spec
-from pipeline.console import as_json_option, show
+from pipeline.console import as_json_option, show, version_option
 from pipeline.errors import DONE, SOME_FAILED, UsageError
 
 DEFAULTS = TrainOptions()
@@ -70,6 +70,7 @@ def options_of(preset: str | None, given: dict[str, Any]) -> TrainOptions:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@version_option
 def command() -> None:
     """Stage two: train light heads on cached features, and evaluate them on unseen contents.
 

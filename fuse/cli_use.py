@@ -86,7 +86,7 @@ def score(
 
     found, others = find_videos(videos)
     if others:
-        click.echo(f"{len(others)} other files there are no videos by their names, such as {others[0]}", err=True)
+        click.echo(f"not scored: {len(others)} files that are no videos by their names, such as {others[0]}", err=True)
     from fuse import score as scoring
     from fuse import verdict
 
@@ -95,8 +95,8 @@ def score(
     with console.progress("score") as on_progress:
         document = scoring.as_document(scoring.score(found, model, keep, on_progress=on_progress, **given), model)
     if plot is not None:
-        for lacking in sheet.draw(document, plot):
-            click.echo(lacking, err=True)
+        for line in sheet.draw(document, plot):
+            click.echo(line, err=True)
     if as_json:
         click.echo(json.dumps(document, indent=2, allow_nan=False))
     elif as_jsonl:

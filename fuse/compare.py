@@ -66,7 +66,7 @@ def compare_runs(runs: list[Path], reference: Path | None = None) -> dict[str, A
     about = {
         key: documents[reference][key] for key in ("dataset", "label", "protocol", "n_videos", "n_dataset", "missing")
     }
-    about |= {"n_splits": len(documents[reference]["splits"]), "notes": first["notes"]}
+    about |= {"n_splits": len(documents[reference]["splits"]), "notes": documents[reference]["notes"]}
     return {**about, "baseline": str(reference), "reference": name_of(first["specs"]), "rows": rows}
 
 

@@ -16,6 +16,7 @@ from pipeline.errors import UsageError
 
 COLUMNS = {"split": int, "part": str, "id": str, "group": str, "mos": float, "predicted": float}
 NAMES = ["srcc", "plcc", "krcc", "rmse"]
+FEW = 10  # videos of a test part, below which its figures mean nothing
 NAMES_AND_RAW = [*NAMES, "plcc_raw"]
 
 
@@ -131,7 +132,7 @@ def evaluate(run: Path) -> Evaluation:
         "n_dataset": record.get("n_dataset", len(ids) + len(record["missing"])),
         "missing": record["missing"],
         "not_finite": record["not_finite"],
-        "notes": record["notes"],
+        "notes": [*record["notes"], *_on_few(splits)],
         "splits": splits,
         "median": _figures(table.median()),
         "spread": _figures(table.std(ddof=1)),
@@ -139,6 +140,14 @@ def evaluate(run: Path) -> Evaluation:
         "oracle": _oracle(record["oracle_srcc"]),
         "run": str(run),
     }
+
+
+def _on_few(splits: list[SplitFigures]) -> list[str]:
+    """A caution where test parts are so small that their correlations are chance."""
+    smallest = min(split["n_test"] for split in splits)
+    if smallest >= FEW:
+        return []
+    return [f"a test part has {smallest} videos: correlations of fewer than {FEW} are chance, whatever their median"]
 
 
 def _oracle(scores: list[float] | None) -> Oracle | None:

@@ -37,6 +37,9 @@ def write_report(runs: Sequence[Path], output: Path, root: Path | None = None) -
     ``vqa-fuse report --json``; UsageError on wrong use.
     """
     require(not output.is_dir(), f"{output} is a folder; give --output a file in it, as {output / 'report.html'}")
+    require(
+        output.suffix.lower() in (".html", ".htm"), f"--output {output}: the report is a page; end its name in .html"
+    )
     require(root is None or root.is_dir(), f"--root {root} is no folder; give the one below which the videos lie")
     paths, reference = expanded(runs)
     read = [Run.read(path) for path in paths]

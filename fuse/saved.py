@@ -34,6 +34,7 @@ FILE = "model.safetensors"
 # 2: with what it was trained on; files of version 1 are read, and lack it
 FORMAT_VERSION = 2
 SQUASH = ("fill", "scale", "mean", "std", "keep")
+CALIBRATED_FROM = 20  # tested videos
 LARGEST = 10_000_000  # values of one prepared array a frame
 FAMILIAR = ("mean", "std", "distances")
 TOLD = ("dataset", "title", "label", "scale", "better", "videos", "tracks")
@@ -110,7 +111,8 @@ def refit(data: Dataset, options: TrainOptions, divided: list[Split], fitted: li
         ensemble.train(divided[0].seed, options.members, parse_loss(options.loss), options.epochs, epoch)
     tested = np.unique(np.concatenate([split.test for split in divided]))
     unseen = np.einsum("sn,sn->n", np.stack([r.predicted for r in fitted]), tested_share(len(data.mos), divided))
-    curve = metrics.fit_logistic(unseen[tested], data.mos[tested])
+    # of few videos it would be a step through chance
+    curve = metrics.fit_logistic(unseen[tested], data.mos[tested]) if len(tested) >= CALIBRATED_FROM else None
     manifest = data.manifest
     training = Training(
         *(manifest.name, manifest.title, manifest.label, manifest.scale, manifest.better, len(data.mos)),
@@ -160,6 +162,7 @@ def load(run: Path) -> Scorer:
 def load_file(path: Path) -> Scorer:
     """The model in one file; raises as `load` does."""
     run = path.parent
+    require(run.exists(), f"{run} does not exist; give a run of vqa-fuse train, or a folder of vqa-fuse export")
     if not path.is_file():
         raise UsageError(f"{run} has no {FILE}; vqa-fuse train writes one at its end, ablate and baselines have none")
     try:

@@ -34,7 +34,7 @@ def check_name(path: Path) -> None:
 
 
 def draw(document: Sequence[dict[str, Any]], path: Path) -> list[str]:
-    """Draws the document of ``vqa-fuse score --json``, a row a video; what the picture lacks, in words.
+    """Draws the document of ``vqa-fuse score --json``, a row a video; where it is and what it lacks, in words.
 
     Frames that cannot be shown are left grey, their scores are drawn.
     """
@@ -58,7 +58,7 @@ def draw(document: Sequence[dict[str, Any]], path: Path) -> list[str]:
         _draw_one(part, item, frames, images.get(str(row)))
     figure.savefig(path, dpi=150)
     plt.close(figure)
-    return lacking
+    return [*lacking, f"picture: {path}"]
 
 
 def _chosen(frames: list[dict[str, Any]]) -> list[dict[str, Any]]:

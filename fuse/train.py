@@ -56,9 +56,15 @@ def train(
         The figures, and under ``run`` the folder, which also holds predictions, record, plots and the model.
 
     Raises:
-        UsageError: A spec, a dataset or a track is not there, or does not fit; nothing was trained.
+        UsageError: A spec, a dataset or a track is not there, or does not fit, or ``run`` holds a run with other
+            options; nothing was trained.
     """
     data = load_dataset(cache, dataset, options.spatial, options.temporal, Head.of(options).reads)
+    if run is not None and (run / "run.json").is_file():
+        there = records.read_json(run / "run.json")
+        same = (there["dataset"], there["options"]) == (data.manifest.name, asdict(options))
+        head = f"{there['specs']['fusion']} on {there['dataset']}"
+        require(same, f"{run} holds another run ({head}); give another --run, or remove it first")
     return train_run(data, options, run, on_progress, workers)
 
 

@@ -34,10 +34,15 @@ def cautions(item: dict[str, Any]) -> list[str]:
     lines = []
     if item["damage"]:
         lines.append(f"caution: the file is damaged, and was scored as far as it goes: {item['damage']}")
+    low, high = item["scale"]
+    if not low <= item["score"] <= high:
+        lines.append(
+            f"caution: the score lies outside of the scale, {low:g} to {high:g}: beyond what the model has seen"
+        )
     if item["far"]:
         lines.append(
-            f"caution: this video is unlike those the model was trained on (distance {item['distance']:.1f}, "
-            "1 is typical): take the score for a guess"
+            f"caution: this video is unlike those the model was trained on (distance {item['distance']:.1f}, 1 is "
+            "typical, and 99 % of them lie nearer): take the score for a guess"
         )
     return lines
 

@@ -67,6 +67,8 @@ def summary(document: dict[str, Any], manifest: Manifest) -> list[str]:
         f"  {manifest.label} {document['mos_min']:g} to {document['mos_max']:g} on a scale of {low:g} to {high:g}, "
         f"{manifest.better} is better",
     ]
+    if not document["found"]:
+        lines.append(f"  none is there: is {manifest.root} right? --root says below which folder the paths are")
     groups = document["groups"]
     lines += [f"  {groups} groups (contents)"] if groups < document["rows"] else []
     lines += (

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline import console
-from pipeline.console import as_json_option
+from pipeline.console import as_json_option, version_option
 from pipeline.errors import DONE, SOME_FAILED, UsageError
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -19,6 +19,7 @@ root_option = click.option(
 
 
 @click.group("vqa-data", context_settings=SETTINGS)
+@version_option
 def data_command() -> None:
     """Datasets: what is known, whether it is complete, and the demo.
 

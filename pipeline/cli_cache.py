@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from pipeline import console
-from pipeline.console import as_json_option
+from pipeline.console import as_json_option, version_option
 from pipeline.errors import DONE, SOME_FAILED, UsageError
 
 
 @click.group("vqa-cache", context_settings={"help_option_names": ["-h", "--help"]})
+@version_option
 def cache_command() -> None:
     """The feature cache: what is in it, and whether it is sound.
 

@@ -13,11 +13,14 @@ from typing import Any
 
 import click
 
+from pipeline import __version__
 from pipeline.errors import INTERRUPTED, WRONG_USE, UsageError
 
 as_json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, everything else on stderr."
 )
+
+version_option = click.version_option(__version__, message="vqa-twostage %(version)s")
 
 # without a terminal, a line at most this often
 PLAIN_EVERY_S = 15.0

@@ -160,7 +160,20 @@ def _from_csv(path: Path, root: Path | None) -> Manifest:
     name = of_all.get("dataset", path.stem)
     raw = parse_raw_format(of_all["raw"], str(path)) if of_all.get("raw") else None
     told = of_all.get("title", name), of_all.get("label", "MOS")
-    return Manifest(name, *told, (low, high), _frame(rows, located.paths), root, raw, of_all.get("better", "higher"))
+    better = of_all.get("better", "higher")
+    notes = () if exported else _notes_on_csv(table, (low, high))
+    return Manifest(name, *told, (low, high), _frame(rows, located.paths), root, raw, better, notes=notes)
+
+
+def _notes_on_csv(table: Table, scale: tuple[float, float]) -> tuple[str, ...]:
+    """What a plain .csv leaves to guess: a misspelt column would otherwise pass for none."""
+    known = ("path", "mos", "id", "mos_std", "group", "split")
+    unused = [column for column in table.columns if column not in known]
+    said = [f"columns not used: {', '.join(unused)}; known are {', '.join(known)}"] if unused else []
+    if "group" not in table.columns:
+        said.append("no column group: each video is a content of its own")
+    said.append(f"the scale is that of the labels, {scale[0]:g} to {scale[1]:g}; a .toml can say another")
+    return tuple(said)
 
 
 def _of_all(table: Table, column: str) -> str:

@@ -13,7 +13,8 @@ def find_videos(given: Sequence[str]) -> tuple[list[Path], list[Path]]:
     """Videos: each file that is named or matches a pattern, and by their extension those in a folder, however deep.
 
     Also the other files in those folders, for whoever wonders where they are. A file that is named counts whatever its
-    extension, and also where it does not exist. UsageError where there is no video at all.
+    extension, and also where it does not exist.
+    UsageError where there is no video at all, or a run is taken for a folder of videos.
     """
     videos: list[Path] = []
     others: list[Path] = []
@@ -21,6 +22,10 @@ def find_videos(given: Sequence[str]) -> tuple[list[Path], list[Path]]:
         require(bool(text), "a video is called '': is a variable of your shell empty? give videos, folders, patterns")
         path = Path(text)
         if path.is_dir():
+            require(
+                not (path / "model.safetensors").is_file(),
+                f"{text} is a run or a model, no folder of videos; a pattern after --run must match one run alone",
+            )
             inside = sorted(item for item in path.rglob("*") if item.is_file() and not item.name.startswith("."))
             videos += [item for item in inside if item.suffix.lower() in VIDEO_EXTENSIONS]
             others += [item for item in inside if item.suffix.lower() not in VIDEO_EXTENSIONS]

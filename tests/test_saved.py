@@ -89,7 +89,7 @@ def test_features_of_another_kind_are_refused(run: Path, data: Dataset) -> None:
 
 
 def test_a_run_without_a_model_says_why(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"has no model.safetensors; vqa-fuse train writes one"):
+    with pytest.raises(UsageError, match="has no model.safetensors; vqa-fuse train writes one"):
         saved.load(tmp_path)
     (tmp_path / saved.FILE).write_bytes(b"no tensors at all")
     with pytest.raises(UsageError, match="cannot be read"):

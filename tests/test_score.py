@@ -205,7 +205,7 @@ def test_the_command_prints_what_people_and_machines_read(run: Path, own_clips: 
     done = called(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("on a scale of 1 to 3.5 (3.5 is best)") == 6 and "LOUD.MP4: " in done.stdout
-    assert "1 other files there are no videos by their names, such as" in done.stderr and "mos.csv" in done.stderr
+    assert "not scored: 1 files that are no videos by their names, such as" in done.stderr and "mos.csv" in done.stderr
     document = json.loads(called(*words, "--json", cwd=tmp_path).stdout)
     assert {"video", "score", "scale", "error"} <= document[0].keys() and len(document) == 6
     lines = called(*words, "--jsonl", cwd=tmp_path).stdout.splitlines()
@@ -241,7 +241,7 @@ def test_without_a_cache_nothing_is_left_behind(run: Path, own_clips: Path, tmp_
         (["."], "no video in .; known extensions: "),
         ([""], "is a variable of your shell empty"),
         (["**.mp4"], "is no pattern"),
-        (["x.mp4", "--run", "nowhere"], "has no model.safetensors"),
+        (["x.mp4", "--run", "nowhere"], "nowhere does not exist; give a run"),
         (["x.mp4", "--cache", "c", "--no-cache"], "contradict each other"),
     ],
 )

@@ -35,7 +35,7 @@ def texts(monkeypatch: pytest.MonkeyPatch, document: list[dict[str, Any]], path:
 
 
 def test_the_picture_shows_the_frames_of_the_video(clips: Path, tmp_path: Path) -> None:
-    assert sheet.draw([item(clips / "testsrc.mp4")], tmp_path / "one.png") == []
+    assert sheet.draw([item(clips / "testsrc.mp4")], tmp_path / "one.png") == [f"picture: {tmp_path / 'one.png'}"]
     drawn = cv2.imread(str(tmp_path / "one.png"))
     assert drawn is not None and drawn.shape[1] == 1650
     colours = {tuple(colour) for colour in (drawn.reshape(-1, 3) // 64 * 64).tolist()}
