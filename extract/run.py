@@ -184,8 +184,7 @@ def extract_videos(
     """The loop of `extract_dataset`, for tracks that are planned; the part of its document that the videos decide."""
     assert manifest.root is not None
     torch.backends.cudnn.allow_tf32 = False  # on by default; "fp32" in an identity is to mean float32 on a GPU as well
-    rows, versions = manifest.rows.iloc[options.rows], records.versions()
-    about = {"manifest": manifest.digest, **{f"version {name}": value for name, value in versions.items()}}
+    rows, about = manifest.rows.iloc[options.rows], records.about(manifest)
     paths = {str(name): str(path) for name, path in zip(rows["id"], rows["path"], strict=True)}
     files = {name: manifest.root / path for name, path in paths.items()}
     frames, done = 0, 0

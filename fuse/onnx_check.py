@@ -13,7 +13,6 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from fuse.data import Features
 from fuse.fit import one_thread
 from fuse.onnx_graph import FILE, OUTPUT, Inputs, Whole, inputs_of, traced, translated
 from fuse.saved import Scorer
-from pipeline.errors import UsageError, require
+from pipeline.errors import UsageError, require, require_installed
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-5
@@ -51,8 +50,7 @@ class OnnxGraph:
 
 
 def require_packages() -> None:
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    require(not missing, f"--onnx needs {', '.join(missing)}; run: pip install {' '.join(missing)}")
+    require_installed("--onnx", PACKAGES)
 
 
 def make_graph(scorer: Scorer) -> OnnxGraph:

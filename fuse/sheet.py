@@ -16,7 +16,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
-from fuse.thumbnails import FRAMES, pictured
+from fuse.thumbnails import evenly_spaced, pictured
 from fuse.verdict import cautions, meaning, word
 from pipeline.errors import require
 
@@ -45,7 +45,7 @@ def draw(document: Sequence[dict[str, Any]], path: Path) -> list[str]:
     shown = scored[:VIDEOS]
     if not shown:
         return [*lacking, f"{path} was not written: there is nothing to show"]
-    chosen = [_chosen(item["frames"]) for item in shown]
+    chosen = [[item["frames"][row] for row in evenly_spaced(len(item["frames"]))] for item in shown]
     asked = [
         (str(row), Path(item["video"]), [frame["index"] for frame in frames])
         for row, (item, frames) in enumerate(zip(shown, chosen, strict=True))
@@ -59,12 +59,6 @@ def draw(document: Sequence[dict[str, Any]], path: Path) -> list[str]:
     figure.savefig(path, dpi=150)
     plt.close(figure)
     return [*lacking, f"picture: {path}"]
-
-
-def _chosen(frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of many frames, some evenly spaced ones."""
-    rows = np.linspace(0, len(frames) - 1, min(len(frames), FRAMES)).round().astype(int)
-    return [frames[row] for row in rows]
 
 
 def _draw_one(part: SubFigure, item: dict[str, Any], frames: list[dict[str, Any]], images: list[str] | None) -> None:

@@ -6,7 +6,6 @@ All of it is read from the run's folder, so that events say nothing that the run
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,14 @@ import pandas as pd
 
 from fuse.evaluate import NAMES, evaluate
 from pipeline import records
-from pipeline.errors import require
+from pipeline.errors import require_installed
 
 FOLDER = "tensorboard"
 
 
 def require_package() -> None:
     """UsageError where events cannot be written: said before anything is trained."""
-    missing = find_spec("tensorboard") is None
-    require(not missing, "--tensorboard needs tensorboard; pip install tensorboard, or leave the option out")
+    require_installed("--tensorboard", ["tensorboard"])
 
 
 def write_events(run: Path) -> Path:

@@ -67,12 +67,18 @@ def strips(track: Path, ids: Sequence[str], root: Path) -> tuple[dict[str, Strip
                 continue
             stored = features.read(name, without=("grid",))
             of = len(stored.frame_index)
-            chosen = np.linspace(0, of - 1, min(of, FRAMES)).round().astype(int).tolist()
+            chosen = evenly_spaced(of)
             asked.append((name, root / path_of[name], stored.frame_index[chosen].tolist()))
             shown.append((chosen, of, stored.timestamp[chosen].tolist()))
     images, refused = pictured(asked, raw)
     about = {name: more for (name, *_), more in zip(asked, shown, strict=True)}
     return {name: Strip(*about[name], found) for name, found in images.items()}, {**reasons, **refused}
+
+
+def evenly_spaced(of: int) -> list[int]:
+    """Which of so many frames are shown: all, or `FRAMES` of them."""
+    rows: list[int] = np.linspace(0, of - 1, min(of, FRAMES)).round().astype(int).tolist()
+    return rows
 
 
 def pictured(

@@ -5,6 +5,9 @@ Anything else that escapes a command is a bug: a traceback and exit code 1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.util import find_spec
+
 DONE = 0
 WRONG_USE = 2
 SOME_FAILED = 3
@@ -19,6 +22,12 @@ def require(condition: bool, message: str) -> None:
     """UsageError with ``message`` unless ``condition``: a plug-in's check of its options."""
     if not condition:
         raise UsageError(message)
+
+
+def require_installed(option: str, packages: Sequence[str]) -> None:
+    """UsageError unless the packages of an extra, which ``option`` needs, are there."""
+    missing = [name for name in packages if find_spec(name) is None]
+    require(not missing, f"{option} needs {', '.join(missing)}; run: pip install {' '.join(missing)}")
 
 
 class VideoError(Exception):

@@ -82,8 +82,7 @@ def import_features(
         "ids_file": ids_file.name if ids_file else "",
         "ids_digest": _digest_of(ids_file) if ids_file else "",
     }
-    about = {"manifest": manifest.digest, **{f"source {what}": str(value) for what, value in source.items()}}
-    about |= {f"version {library}": version for library, version in records.versions().items()}
+    about = records.about(manifest) | {f"source {what}": str(value) for what, value in source.items()}
     path = cached.track_path(cache, manifest.name, SAMPLER, name, identity)
     records.save_manifest(cache, manifest)
     videos = {video_id: array[:, chosen] for video_id, array in found.videos.items()}

@@ -28,10 +28,12 @@ def merge_caches(
     manifests: dict[str, Manifest] = {}
     for source in sources:
         for dataset in _datasets(source, cache):
-            known = manifests.setdefault(dataset, records.load_cached_manifest(_first(cache, source, dataset), dataset))
             other = records.load_cached_manifest(source, dataset)
+            if dataset not in manifests:
+                there = dataset in cached.datasets(cache)
+                manifests[dataset] = records.load_cached_manifest(cache, dataset) if there else other
             require(
-                other.digest == known.digest,
+                other.digest == manifests[dataset].digest,
                 f"{source / dataset} is not of the same videos and labels as what it is to be merged with; "
                 "extract parts of one dataset from the same manifest and label files",
             )
@@ -42,12 +44,13 @@ def merge_caches(
     on_progress(done, total)
     counts: dict[Path, dict[str, int]] = {}
     conflicts: list[dict[str, str]] = []
+    about = {dataset: records.about(manifest) for dataset, manifest in manifests.items()}
     for manifest in manifests.values():
         records.save_manifest(cache, manifest)
     for path in paths:
         target = cache.joinpath(*path.parts[-3:])
         count = counts.setdefault(target, {ADDED: 0, THERE: 0})
-        for video_id, outcome in _copied(path, target, manifests[path.parts[-3]].digest):
+        for video_id, outcome in _copied(path, target, about[path.parts[-3]]):
             done += 1
             on_progress(done, total)
             if outcome == DIFFERENT:
@@ -68,23 +71,14 @@ def _datasets(source: Path, cache: Path) -> list[str]:
     return found
 
 
-def _first(cache: Path, source: Path, dataset: str) -> Path:
-    """Whose manifest counts: that of the cache, and where it has none, of the first source."""
-    return cache if (cache / dataset / "manifest.json").exists() else source
-
-
 def _size(path: Path) -> int:
     with cached.open_track(path) as track:
         return len(track)
 
 
-def _copied(path: Path, target: Path, manifest: str) -> Iterator[tuple[str, str]]:
+def _copied(path: Path, target: Path, about: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Each id of the track at ``path``, and what became of it."""
-    versions = {f"version {name}": value for name, value in records.versions().items()}
-    with (
-        cached.open_track(path) as source,
-        cached.write_track(target, source.identity, {"manifest": manifest, **versions}) as track,
-    ):
+    with cached.open_track(path) as source, cached.write_track(target, source.identity, about) as track:
         for video_id in source.ids:
             if video_id not in track:
                 track.write(video_id, source.read(video_id))

@@ -38,6 +38,11 @@ def versions() -> dict[str, str]:
     return {name: version for name, version in found.items() if version}
 
 
+def about(manifest: Manifest) -> dict[str, str]:
+    """What a track records beside its identity when it is created: labels and versions, which change no feature."""
+    return {"manifest": manifest.digest, **{f"version {name}": version for name, version in versions().items()}}
+
+
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Writes ``path`` in one step: readers see the old file or the new one, never a part."""
     write_text(path, json.dumps(document, indent=2) + "\n")

@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 import click
 import miniatures
 import pytest
+from plugin_files import install
 from terminal import BIN, called
 
-import extract.spatial
-import fuse.fusion
 from extract.options import ExtractOptions
 from fuse.options import TrainOptions
 from pipeline import spec
@@ -162,7 +161,10 @@ def test_commands_work_as_they_are_shown(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "kept"))
     for block in parts()[part]:
         if block.language == "python" and (name := re.match(r"# (\S+\.py)", block.code)):
-            install(name[1], block.code, folder, monkeypatch)
+            if "/" in name[1]:
+                install(name[1], block.code, folder, monkeypatch)
+            else:
+                (folder / name[1]).write_text(block.code)
         for line in block.commands:
             if line.startswith(FURNITURE):
                 continue
@@ -181,18 +183,6 @@ def commands_of_make(target: str) -> list[str]:
     """The vqa commands of a target that exists."""
     planned = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [line.removeprefix(".venv/bin/") for line in planned.splitlines() if line.startswith(".venv/bin/vqa-")]
-
-
-def install(name: str, code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that a page shows: a script where the commands run, or a plug-in as if saved in its package."""
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(code)
-    if "/" in name:
-        package = {"extract/spatial": extract.spatial, "fuse/fusion": fuse.fusion}[str(Path(name).parent)]
-        monkeypatch.setattr(package, "__path__", [*package.__path__, str(path.parent)])
-        assert package.__spec__ is not None
-        monkeypatch.setattr(package.__spec__, "submodule_search_locations", package.__path__)
 
 
 def test_the_tutorial_does_what_make_demo_does() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 
 import pytest
 import torch
+from plugin_files import install
 
 from fuse.streams import Channels, Stream
 from pipeline import spec
@@ -29,13 +29,7 @@ SNIPPETS = {
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plug-ins of the how-to pages, as if saved where they say."""
     for path, code in SNIPPETS.items():
-        folder = tmp_path / Path(path).parent
-        folder.mkdir(parents=True)
-        (folder / Path(path).name).write_text(code)
-        package = importlib.import_module(".".join(Path(path).parent.parts))
-        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
-        assert package.__spec__ is not None
-        monkeypatch.setattr(package.__spec__, "submodule_search_locations", package.__path__)
+        install(path, code, tmp_path, monkeypatch)
 
 
 @pytest.mark.usefixtures("installed")

@@ -12,6 +12,7 @@ from matplotlib import pyplot as plt
 from terminal import called
 
 from fuse import sheet
+from fuse.thumbnails import evenly_spaced
 
 TEXT = {"scale": [1.0, 5.0], "label": "opinion", "better": "higher", "trained_on": "clips"}
 
@@ -72,7 +73,8 @@ def test_frames_of_which_no_score_is_known_have_no_bar(
 
 
 def test_of_many_frames_evenly_spaced_ones_are_shown() -> None:
-    shown = [frame["index"] for frame in sheet._chosen(item(Path("x.mp4"), 40)["frames"])]
+    frames = item(Path("x.mp4"), 40)["frames"]
+    shown = [frames[row]["index"] for row in evenly_spaced(len(frames))]
     assert len(shown) == 12 and shown[0] == 0 and shown[-1] == 78 and np.ptp(np.diff(shown)) <= 2
 
 

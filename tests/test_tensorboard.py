@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,6 @@ def test_a_run_that_replaces_another_replaces_its_events_and_nothing_else(
 def test_without_the_package_nothing_is_trained(
     toy_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensorboard, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
     done = called(*TRAIN, "--cache", toy_cache, "--run", "run", "--tensorboard", cwd=tmp_path)
     assert done.returncode == 2 and "pip install" in done.stderr and list(tmp_path.iterdir()) == []
