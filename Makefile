@@ -32,7 +32,7 @@ demo: install
 
 head: demo
 	$(BIN)/vqa-fuse train --dataset demo --preset offline --fusion concat --temporal-encoder attention --members 2 --run runs/head
-	cp runs/head/model.safetensors fuse/heads/demo.safetensors
+	cp runs/head/model.safetensors fuse/delivery/heads/demo.safetensors
 
 test: lint types unit
 

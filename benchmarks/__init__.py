@@ -1,1 +1,3 @@
-"""Measured claims, each a command: ``python -m benchmarks.<name>``. Timings are ratios within one run."""
+"""Measured claims, each a command: ``python -m benchmarks.<name>``. Timings are ratios within one
+run.
+"""

@@ -1,10 +1,12 @@
-"""What the networks cost: parameters, multiplications a frame, frames a second by runtime and precision.
+"""What the networks cost: parameters, multiplications a frame, frames a second by runtime and
+precision.
 
     python -m benchmarks.components
     python -m benchmarks.components --only tsm --only tea --precision bf16
 
-Random weights and frames, no decoding: what the forward pass alone can do, at each network's own size of frame and with
-the batch that `vqa-extract` would use. Rates are of one run, and comparable with each other only.
+Random weights and frames, no decoding: what the forward pass alone can do, at each network's own
+size of frame and with the batch that `vqa-extract` would use. Rates are of one run, and comparable
+with each other only.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from extract.options import BATCH_FRAMES, CONVERTED_FROM, PRECISIONS, RUNTIMES
-from extract.runtime import Forward, Network, Runtime, choose_device
-from extract.stages import Extractor
-from pipeline import spec
-from pipeline.errors import UsageError
+from vqa_twostage.extract.extractor import Extractor
+from vqa_twostage.extract.inference.runtime import Forward, Network, Runtime, choose_device
+from vqa_twostage.extract.options import BATCH_FRAMES, CONVERTED_FROM, PRECISIONS, RUNTIMES
+from vqa_twostage.pipeline import spec
+from vqa_twostage.pipeline.errors import UsageError
 
 NETWORKS = {
     "spatial": ["resnet", "efficientnet", "efficientnet_lite0", "convnext", "vit"],
@@ -40,7 +42,8 @@ def main(only: tuple[str, ...], device: str, precision: tuple[str, ...], seconds
     click.echo(f"{where}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     click.echo(
         f"{'network':<30} {'frames':>6} {'side':>4} {'parameters':>10} {'GMACs/frame':>11}  "
-        f"{'runtime':<8} {'':<4} {'frames/s':>8} {'ratio':>5}  largest difference, of the feature's spread"
+        f"{'runtime':<8} {'':<4} {'frames/s':>8} {'ratio':>5}  largest difference, of the "
+        "feature's spread"
     )
     for kind, names in NETWORKS.items():
         for name in names:
@@ -48,15 +51,21 @@ def main(only: tuple[str, ...], device: str, precision: tuple[str, ...], seconds
                 measure(kind, name, where, ("fp32", *precision), seconds)
 
 
-def measure(kind: str, name: str, device: torch.device, precisions: tuple[str, ...], seconds: float) -> None:
+def measure(
+    kind: str, name: str, device: torch.device, precisions: tuple[str, ...], seconds: float
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that random weights mean nothing
-        extractor = spec.resolve(f"extract.{kind}", f"{name}{',' if ':' in name else ':'}weights=none").build()
+        extractor = spec.resolve(
+            f"extract.{kind}", f"{name}{',' if ':' in name else ':'}weights=none"
+        ).build()
     side, frames = extractor.preprocessing.size, extractor.unit_frames
     batch = max(1, BATCH_FRAMES[device.type] // frames)
     units = torch.randint(0, 256, (batch, frames, 3, side, side), dtype=torch.uint8)
     parameters = sum(parameter.numel() for parameter in extractor.network.parameters())
-    line = f"{name:<30} {frames:>6} {side:>4} {parameters / 1e6:>9.1f}M {macs(extractor) / 1e9:>11.2f}"
+    line = (
+        f"{name:<30} {frames:>6} {side:>4} {parameters / 1e6:>9.1f}M {macs(extractor) / 1e9:>11.2f}"
+    )
     expected: dict[str, np.ndarray] = {}
     base = 0.0
     for runtime in runtimes(device, precisions):
@@ -69,8 +78,14 @@ def measure(kind: str, name: str, device: torch.device, precisions: tuple[str, .
         expected = expected or found
         rate = frames_a_second(forward, units, seconds)
         base = base or rate
-        apart = max(float(np.abs(found[key] - expected[key]).max() / expected[key].std()) for key in expected)
-        click.echo(f"{line}  {runtime.name:<8} {runtime.precision:<4} {rate:>8.1f} {rate / base:>5.2f}  {apart:.1e}")
+        apart = max(
+            float(np.abs(found[key] - expected[key]).max() / expected[key].std())
+            for key in expected
+        )
+        click.echo(
+            f"{line}  {runtime.name:<8} {runtime.precision:<4} {rate:>8.1f} {rate / base:>5.2f}  "
+            f"{apart:.1e}"
+        )
         line = " " * len(line)
 
 

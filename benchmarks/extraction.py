@@ -1,13 +1,16 @@
-"""What an extraction costs as a whole: wall time, CPU time, peak memory of all its processes, size of the cache.
+"""What an extraction costs as a whole: wall time, CPU time, peak memory of all its processes, size
+of the cache.
 
     python -m benchmarks.extraction --dataset videos/mos.csv --root videos
     python -m benchmarks.extraction --minutes 10
 
-The first runs every backbone and temporal model over a dataset, each in a process of its own; those without weights on
-this machine run with random ones, which cost the same. The second makes a 1080p video of that length and runs the
-preset `offline` over it and over its first minute: memory must not grow with the length.
+The first runs every backbone and temporal model over a dataset, each in a process of its own; those
+without weights on this machine run with random ones, which cost the same. The second makes a 1080p
+video of that length and runs the preset `offline` over it and over its first minute: memory must
+not grow with the length.
 
-Linux only: memory is the sum of proportional set sizes (shared pages count once), looked at every 0.1 s.
+Linux only: memory is the sum of proportional set sizes (shared pages count once), looked at every
+0.1 s.
 """
 
 from __future__ import annotations
@@ -25,7 +28,13 @@ from typing import Any
 
 import click
 
-SPATIAL = ["efficientnet", "convnext", "vit", "resnet", "timm_model:model=mobilenetv3_large_100.ra_in1k"]
+SPATIAL = [
+    "efficientnet",
+    "convnext",
+    "vit",
+    "resnet",
+    "timm_model:model=mobilenetv3_large_100.ra_in1k",
+]
 TEMPORAL = ["tea", "tsm:network=resnet50.a1_in1k"]
 OF_CLIPS = {"slowfast": 32, "video_transformer": 16}
 SAMPLERS = ["fps:rate=1", "motion:frames=8", "content:frames=8"]
@@ -48,13 +57,20 @@ def main(dataset: Path | None, root: Path | None, minutes: int | None) -> None:
         if dataset:
             click.echo(HEAD)
             for words in every_extractor():
-                report(words, ["--dataset", dataset, "--root", root or dataset.parent], Path(folder))
+                report(
+                    words, ["--dataset", dataset, "--root", root or dataset.parent], Path(folder)
+                )
         if minutes:
             click.echo(HEAD)
             for length in (1, minutes):
                 videos = Path(folder, f"minutes{length}")
                 make_video(videos, length)
-                report(["--preset", "offline"], ["--dataset", videos / "mos.csv"], Path(folder), f"{length} min, ")
+                report(
+                    ["--preset", "offline"],
+                    ["--dataset", videos / "mos.csv"],
+                    Path(folder),
+                    f"{length} min, ",
+                )
 
 
 HEAD = f"{'':<66} {'videos':>6} {'wall s':>7} {'CPU s':>7} {'peak MB':>8} {'cache MB':>9}  phases"
@@ -82,7 +98,8 @@ def report(words: list[str], dataset: list[Any], folder: Path, note: str = "") -
         cost = run([*words, *dataset, "--cache", cache])
         stored = sum(path.stat().st_size for path in Path(cache).rglob("*.h5"))
     counts = (
-        f"{cost.outcome['done']:>6} {cost.wall:>7.1f} {cost.cpu:>7.1f} {cost.peak / 1e6:>8.0f} {stored / 1e6:>9.2f}"
+        f"{cost.outcome['done']:>6} {cost.wall:>7.1f} {cost.cpu:>7.1f} "
+        f"{cost.peak / 1e6:>8.0f} {stored / 1e6:>9.2f}"
     )
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in cost.outcome["phases"].items())
     click.echo(f"{note + ' '.join(words):<66} {counts}  {phases}")
@@ -101,7 +118,9 @@ def run(words: list[Any]) -> Cost:
     out, err = process.communicate()
     if process.returncode:
         raise click.ClickException(err)
-    cpu = after.children_user - before.children_user + after.children_system - before.children_system
+    cpu = (
+        after.children_user - before.children_user + after.children_system - before.children_system
+    )
     return Cost(wall, cpu, peak, json.loads(out))
 
 
@@ -128,7 +147,17 @@ def make_video(folder: Path, minutes: int) -> None:
 
     folder.mkdir()
     source = f"testsrc2=size=1920x1080:rate=25:duration={60 * minutes}"
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p"]
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        source,
+        "-pix_fmt",
+        "yuv420p",
+    ]
     subprocess.run([*command, "-preset", "ultrafast", folder / "long.mp4"], check=True)
     (folder / "mos.csv").write_text("path,mos\nlong.mp4,3\n")
 

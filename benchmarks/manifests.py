@@ -1,8 +1,10 @@
-"""Reading the manifest of a large dataset, against the least that could be done: pandas and one look for each file.
+"""Reading the manifest of a large dataset, against the least that could be done: pandas and one
+look for each file.
 
     python -m benchmarks.manifests --videos 152265
 
-Makes a replica of KoNViD-150k-A with empty files in a temporary folder, and prints seconds and their ratio.
+Makes a replica of KoNViD-150k-A with empty files in a temporary folder, and prints seconds and
+their ratio.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from pipeline.datasets import load_manifest
+from vqa_twostage.pipeline.datasets.loading import load_manifest
 
 
 @click.command()
@@ -38,7 +40,10 @@ def main(videos: int) -> None:
         manifest = load_manifest("konvid150k_a", root)
         whole = time.perf_counter() - start
         assert len(manifest) == videos and manifest.rows["path"].str.startswith("k150ka/").all()
-    click.echo(f"{videos} videos: manifest {whole:.2f} s, pandas and is_file {least:.2f} s, ratio {whole / least:.2f}")
+    click.echo(
+        f"{videos} videos: manifest {whole:.2f} s, pandas and is_file {least:.2f} s, ratio "
+        f"{whole / least:.2f}"
+    )
 
 
 if __name__ == "__main__":

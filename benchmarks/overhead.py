@@ -1,9 +1,11 @@
-"""CPU time of an extraction against that of its bare parts: decoding the frames, and passing them through the networks.
+"""CPU time of an extraction against that of its bare parts: decoding the frames, and passing them
+through the networks.
 
     python -m benchmarks.overhead --dataset videos/mos.csv --root videos --repeat 16
 
-The rows of the dataset are taken several times over, so that starting processes and loading networks, which do not grow
-with a dataset, do not decide. Both are of one run, in this order: bare, whole, bare.
+The rows of the dataset are taken several times over, so that starting processes and loading
+networks, which do not grow with a dataset, do not decide. Both are of one run, in this order: bare,
+whole, bare.
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from extract.decode import open_video
-from extract.lanes import Lane
-from extract.options import BATCH_FRAMES, RUNTIMES, ExtractOptions
-from extract.run import extract_dataset, plan_tracks
-from extract.runtime import Runtime
-from pipeline import presets, spec
-from pipeline.datasets import Manifest, load_manifest
+from vqa_twostage.extract.decoding.video import open_video
+from vqa_twostage.extract.inference.batching import Lane
+from vqa_twostage.extract.inference.runtime import Runtime
+from vqa_twostage.extract.options import BATCH_FRAMES, RUNTIMES, ExtractOptions
+from vqa_twostage.extract.run import extract_dataset, plan_tracks
+from vqa_twostage.pipeline import presets, spec
+from vqa_twostage.pipeline.datasets.loading import Manifest, load_manifest
 
 
 @click.command()
@@ -33,10 +35,17 @@ from pipeline.datasets import Manifest, load_manifest
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="auto", show_default=True)
 @click.option("--decoder", default="pyav", show_default=True)
 @click.option("--repeat", default=16, show_default=True)
-def main(dataset: str, root: Path | None, preset: str, runtime: str, decoder: str, repeat: int) -> None:
+def main(
+    dataset: str, root: Path | None, preset: str, runtime: str, decoder: str, repeat: int
+) -> None:
     manifest = load_manifest(dataset, root)
-    rows = pd.concat([manifest.rows.assign(id=manifest.rows["id"] + f"_{n}") for n in range(repeat)], ignore_index=True)
-    many = Manifest(manifest.name, manifest.title, manifest.label, manifest.scale, rows, manifest.root)
+    rows = pd.concat(
+        [manifest.rows.assign(id=manifest.rows["id"] + f"_{n}") for n in range(repeat)],
+        ignore_index=True,
+    )
+    many = Manifest(
+        manifest.name, manifest.title, manifest.label, manifest.scale, rows, manifest.root
+    )
     options = ExtractOptions(**presets.load(preset, "extract"), runtime=runtime, decoder=decoder)
     first = bare(many, options)
     start = cpu()
@@ -45,13 +54,22 @@ def main(dataset: str, root: Path | None, preset: str, runtime: str, decoder: st
     whole = cpu() - start
     second = bare(many, options)
     assert outcome["done"] == len(rows), outcome["failed"]
-    click.echo(f"{len(rows)} videos, {outcome['frames']} frames, {options.decoder}, preset {preset}, CPU seconds")
+    click.echo(
+        f"{len(rows)} videos, {outcome['frames']} frames, {options.decoder}, preset {preset}, CPU "
+        "seconds"
+    )
     for name, (decode, forward) in (("bare, before", first), ("bare, after", second)):
-        click.echo(f"  {name:<14} decode {decode:7.2f}  forward {forward:7.2f}  together {decode + forward:7.2f}")
+        click.echo(
+            f"  {name:<14} decode {decode:7.2f}  forward {forward:7.2f}  together "
+            f"{decode + forward:7.2f}"
+        )
     click.echo(f"  {'whole':<14} {whole:7.2f}, wall {outcome['seconds']:.1f}: {outcome['phases']}")
     together = (sum(first) + sum(second)) / 2
     loading = outcome["phases"]["load networks"]
-    click.echo(f"  ratio {whole / together:.3f}, without loading the networks {(whole - loading) / together:.3f}")
+    click.echo(
+        f"  ratio {whole / together:.3f}, without loading the networks "
+        f"{(whole - loading) / together:.3f}"
+    )
 
 
 def bare(manifest: Manifest, options: ExtractOptions) -> tuple[float, float]:
@@ -69,7 +87,9 @@ def bare(manifest: Manifest, options: ExtractOptions) -> tuple[float, float]:
         size = BATCH_FRAMES[runtime.device.type]
         lane = Lane(plan.extractor, plan.view, runtime, size)
         side, unit = plan.extractor.preprocessing.size, plan.extractor.unit_frames
-        units = torch.randint(0, 256, (max(1, size // unit), unit, 3, side, side), dtype=torch.uint8)
+        units = torch.randint(
+            0, 256, (max(1, size // unit), unit, 3, side, side), dtype=torch.uint8
+        )
         lane._forward[0](units)  # the first pass prepares
         start = cpu()
         for _ in range(-(-frames // (units.shape[0] * unit))):

@@ -1,4 +1,6 @@
-"""What the site takes from the code, for lines such as ``<!-- plugins: fuse.fusion -->`` in its pages."""
+"""What the site takes from the code, for lines such as ``<!-- plugins: fuse.fusion -->`` in its
+pages.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any
 
 import click
 
-from pipeline import presets, spec
+from vqa_twostage.pipeline import presets, spec
 
 WIDTH = 90  # of a help text
 
@@ -17,7 +19,9 @@ WIDTH = 90  # of a help text
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Called by MkDocs for each page."""
     markdown = re.sub(r"<!-- plugins: ([\w.]+) -->", lambda match: plugins(match[1]), markdown)
-    markdown = re.sub(r"<!-- command: (\S+) ([\w.]+) (\w+) -->", lambda match: command(*match.groups()), markdown)
+    markdown = re.sub(
+        r"<!-- command: (\S+) ([\w.]+) (\w+) -->", lambda match: command(*match.groups()), markdown
+    )
     return markdown.replace("<!-- presets -->", chosen_by_presets())
 
 
@@ -28,8 +32,13 @@ def command(name: str, module: str, attribute: str) -> str:
 
 def _helps(name: str, inside: click.Command, parent: click.Context | None) -> Iterator[str]:
     # a context knows the names before its own; wide enough for the longest example
-    context = click.Context(inside, info_name=name, parent=parent, max_content_width=WIDTH, terminal_width=WIDTH)
-    yield f"{'##' if parent is None else '###'} {context.command_path}\n\n```text\n{inside.get_help(context)}\n```\n"
+    context = click.Context(
+        inside, info_name=name, parent=parent, max_content_width=WIDTH, terminal_width=WIDTH
+    )
+    yield (
+        f"{'##' if parent is None else '###'} "
+        f"{context.command_path}\n\n```text\n{inside.get_help(context)}\n```\n"
+    )
     for word, further in sorted(getattr(inside, "commands", {}).items()):
         yield from _helps(word, further, context)
 
@@ -48,9 +57,18 @@ def chosen_by_presets() -> str:
     rows = []
     for name, line in presets.available().items():
         told = {stage: presets.load(name, stage) for stage in ("extract", "fuse")}
-        cells = (", ".join(f"`{key}={_plain(value)}`" for key, value in options.items()) for options in told.values())
+        cells = (
+            ", ".join(f"`{key}={_plain(value)}`" for key, value in options.items())
+            for options in told.values()
+        )
         rows.append(f"| `{name}` | {line} | {' | '.join(cells)} |")
-    return "\n".join(["| name | what it is | to `vqa-extract` | to `vqa-fuse train` |", "|---|---|---|---|", *rows])
+    return "\n".join(
+        [
+            "| name | what it is | to `vqa-extract` | to `vqa-fuse train` |",
+            "|---|---|---|---|",
+            *rows,
+        ]
+    )
 
 
 def _plain(value: Any) -> str:

@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from extract.options import BATCH_FRAMES, CONVERTED_FROM, DECODERS, PRECISIONS, RUNTIMES, ExtractOptions
-from pipeline import console, presets, spec
-from pipeline.console import as_json_option, version_option
-from pipeline.errors import DONE, SOME_FAILED, UsageError
+from vqa_twostage.extract.options import (
+    BATCH_FRAMES,
+    CONVERTED_FROM,
+    DECODERS,
+    PRECISIONS,
+    RUNTIMES,
+    ExtractOptions,
+)
+from vqa_twostage.pipeline import console, presets, spec
+from vqa_twostage.pipeline.console import as_json_option, version_option
+from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
 if TYPE_CHECKING:  # torch is not loaded for help and lists
-    from extract.run import Extraction
+    from vqa_twostage.extract.run import Extraction
 
 DEFAULTS = ExtractOptions()
 
@@ -27,7 +34,11 @@ DEFAULTS = ExtractOptions()
     metavar="NAME|TOML|CSV",
     help="A name from data_manifests, a .toml like those, or a .csv with columns path,mos.",
 )
-@click.option("--root", type=click.Path(path_type=Path), help="Where the videos are; else $VQA_DATA/<dataset>.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Where the videos are; else $VQA_DATA/<dataset>.",
+)
 @click.option("--spatial", metavar="SPEC", help=f"Spatial backbone [default: {DEFAULTS.spatial}].")
 @click.option(
     "--temporal",
@@ -35,10 +46,16 @@ DEFAULTS = ExtractOptions()
     multiple=True,
     help=f"Temporal model; may be repeated [default: {' '.join(DEFAULTS.temporal)}].",
 )
-@click.option("--sampler", metavar="SPEC", help=f"Which frames are looked at [default: {DEFAULTS.sampler}].")
+@click.option(
+    "--sampler", metavar="SPEC", help=f"Which frames are looked at [default: {DEFAULTS.sampler}]."
+)
 @click.option("--preset", metavar="NAME", help="A set of options; those given beside it win.")
 @click.option(
-    "--cache", type=click.Path(path_type=Path), default=Path("cache"), show_default=True, help="Where features go."
+    "--cache",
+    type=click.Path(path_type=Path),
+    default=Path("cache"),
+    show_default=True,
+    help="Where features go.",
 )
 @click.option(
     "--decoder",
@@ -46,17 +63,23 @@ DEFAULTS = ExtractOptions()
     help=f"auto: decord where it installs, else PyAV [default: {DEFAULTS.decoder}].",
 )
 @click.option("--device", help=f"auto, cpu, cuda or cuda:N [default: {DEFAULTS.device}].")
-@click.option("--precision", type=click.Choice(PRECISIONS), help=f"Of the networks [default: {DEFAULTS.precision}].")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help=f"Of the networks [default: {DEFAULTS.precision}].",
+)
 @click.option(
     "--runtime",
     type=click.Choice(RUNTIMES),
-    help=f"What runs them. auto: OpenVINO on a CPU for {CONVERTED_FROM} videos or more, where it is installed, "
+    help=f"What runs them. auto: OpenVINO on a CPU for {CONVERTED_FROM} videos or more, where it "
+    "is installed, "
     f"else torch [default: {DEFAULTS.runtime}].",
 )
 @click.option(
     "--batch-size",
     type=click.IntRange(0, 4096),
-    help=f"Frames in one pass; 0 is {BATCH_FRAMES['cpu']} on a CPU, {BATCH_FRAMES['cuda']} on a GPU "
+    help=f"Frames in one pass; 0 is {BATCH_FRAMES['cpu']} on a CPU, {BATCH_FRAMES['cuda']} on a "
+    "GPU "
     f"[default: {DEFAULTS.batch_size}].",
 )
 @click.option(
@@ -66,11 +89,18 @@ DEFAULTS = ExtractOptions()
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N videos.")
 @click.option(
-    "--shard", metavar="I/N", help="Only the I-th of N parts, on a machine of its own; vqa-cache merge joins them."
+    "--shard",
+    metavar="I/N",
+    help="Only the I-th of N parts, on a machine of its own; vqa-cache merge joins them.",
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be done with which options, and stop.")
 @click.option(
-    "--list", "list_plugins", is_flag=True, help="List backbones, temporal models, samplers and presets, and stop."
+    "--dry-run", is_flag=True, help="Print what would be done with which options, and stop."
+)
+@click.option(
+    "--list",
+    "list_plugins",
+    is_flag=True,
+    help="List backbones, temporal models, samplers and presets, and stop.",
 )
 @as_json_option
 def command(
@@ -83,7 +113,8 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> int:
-    """Stage one: run frozen backbones over every video once, and keep the features in an HDF5 cache.
+    """Stage one: run frozen backbones over every video once, and keep the features in an HDF5
+    cache.
 
     What the cache already holds is skipped; a video that fails is listed, and the others go on.
 
@@ -97,15 +128,16 @@ def command(
         print_plugins()
         return DONE
     if dataset is None:
-        from pipeline.about import names
+        from vqa_twostage.pipeline.datasets.schema import names
 
         raise UsageError(
-            f"--dataset is missing; give one of {', '.join(names())}, a .toml like those, or a .csv with path,mos"
+            f"--dataset is missing; give one of {', '.join(names())}, a .toml like those, or a "
+            ".csv with path,mos"
         )
     chosen = {name: value for name, value in given.items() if value not in (None, ())}
     options = ExtractOptions(**{**presets.load(preset, "extract"), **chosen})
 
-    from pipeline.datasets import load_manifest
+    from vqa_twostage.pipeline.datasets.loading import load_manifest
 
     manifest = load_manifest(dataset, root)
     for note in manifest.notes:
@@ -120,7 +152,7 @@ def command(
         plan |= {"extract": asdict(options), "fuse": presets.load(preset, "fuse")}
         click.echo(json.dumps(plan, indent=2)) if as_json else print_plan(plan)
         return DONE
-    from extract.run import extract_dataset
+    from vqa_twostage.extract.run import extract_dataset
 
     with console.progress(f"extract {manifest.name}") as on_progress:
         outcome = extract_dataset(manifest, cache, options, on_progress)
@@ -139,7 +171,9 @@ def print_plugins() -> None:
         ("Presets (--preset)", presets.available()),
     ]:
         width = max(map(len, found), default=0)
-        click.echo(f"{title}\n" + "".join(f"  {name:<{width}}  {line}\n" for name, line in found.items()))
+        click.echo(
+            f"{title}\n" + "".join(f"  {name:<{width}}  {line}\n" for name, line in found.items())
+        )
 
 
 def check_specs(options: ExtractOptions) -> None:
@@ -151,7 +185,9 @@ def check_specs(options: ExtractOptions) -> None:
 
 
 def print_plan(plan: dict[str, Any]) -> None:
-    click.echo(f"{plan['dataset']}: {plan['videos']} videos would be extracted into {plan['cache']} with")
+    click.echo(
+        f"{plan['dataset']}: {plan['videos']} videos would be extracted into {plan['cache']} with"
+    )
     for stage, heading in (("extract", ""), ("fuse", "and the same preset says to vqa-fuse train")):
         if plan[stage] and heading:
             click.echo(heading)
@@ -160,34 +196,58 @@ def print_plan(plan: dict[str, Any]) -> None:
 
 
 def print_outcome(outcome: Extraction) -> None:
-    from extract.containers import MISSING
+    from vqa_twostage.extract.decoding.containers import MISSING
 
-    counts = f"{outcome['done']} done, {outcome['skipped']} already there, {len(outcome['failed'])} failed"
+    counts = (
+        f"{outcome['done']} done, {outcome['skipped']} already there, "
+        f"{len(outcome['failed'])} failed"
+    )
     click.echo(
         f"{outcome['dataset']}: {outcome['videos']} videos: {counts}; "
         f"{outcome['frames']} frames in {outcome['seconds']:.1f} s"
     )
     if outcome["phases"]:
-        click.echo("  " + ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in outcome["phases"].items()))
+        click.echo(
+            "  "
+            + ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in outcome["phases"].items())
+        )
     for path in outcome["tracks"]:
         click.echo(f"  {path}")
     print_some(
-        "damaged, used as far as it goes", [(item["id"], item["damage"]) for item in outcome["damaged"]], outcome
+        "damaged, used as far as it goes",
+        [(item["id"], item["damage"]) for item in outcome["damaged"]],
+        outcome,
     )
     gone = [item for item in outcome["failed"] if item["reason"].startswith(MISSING)]
-    print_some("failed", [(item["id"], item["reason"]) for item in outcome["failed"] if item not in gone], outcome)
+    print_some(
+        "failed",
+        [(item["id"], item["reason"]) for item in outcome["failed"] if item not in gone],
+        outcome,
+    )
     if gone:
-        videos = f"{len(gone)} of {outcome['videos']} videos, first {gone[0]['id']}: {gone[0]['reason']}"
-        click.echo(f"  missing: {videos}; vqa-data check lists them, their record is {outcome['record']}", err=True)
+        videos = (
+            f"{len(gone)} of {outcome['videos']} videos, first {gone[0]['id']}: {gone[0]['reason']}"
+        )
+        click.echo(
+            f"  missing: {videos}; vqa-data check lists them, their record is {outcome['record']}",
+            err=True,
+        )
         if len(gone) == outcome["videos"]:
-            click.echo("  none is there: is --root right? It says below which folder the paths are", err=True)
+            click.echo(
+                "  none is there: is --root right? It says below which folder the paths are",
+                err=True,
+            )
 
 
-def print_some(what: str, items: list[tuple[str, str]], outcome: Extraction, most: int = 20) -> None:
+def print_some(
+    what: str, items: list[tuple[str, str]], outcome: Extraction, most: int = 20
+) -> None:
     for video_id, reason in items[:most]:
         click.echo(f"  {what}: {video_id}: {reason}", err=True)
     if len(items) > most:
-        click.echo(f"  {what}: and {len(items) - most} more, all of them in {outcome['record']}", err=True)
+        click.echo(
+            f"  {what}: and {len(items) - most} more, all of them in {outcome['record']}", err=True
+        )
 
 
 def main() -> None:

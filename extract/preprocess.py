@@ -1,4 +1,5 @@
-"""From decoded frames to what a network was trained on: resize, crop, normalise. The values come with the weights.
+"""From decoded frames to what a network was trained on: resize, crop, normalise. The values come
+with the weights.
 
 Letters: T frames, H and W of the video, S the side of the network's input, all in pixels.
 """
@@ -12,8 +13,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from extract.options import FITS
-from pipeline.errors import require
+from vqa_twostage.extract.options import FITS
+from vqa_twostage.pipeline.errors import require
 
 Geometry = tuple[int, str, str, tuple[int, int, int]]
 
@@ -22,9 +23,10 @@ Geometry = tuple[int, str, str, tuple[int, int, int]]
 class Preprocessing:
     """How pixels reach a network: resized (antialiased, to 8 bits), made square, normalised.
 
-    ``fit`` says how a frame becomes ``size`` x ``size``: ``crop`` brings its shorter side to ``size`` and takes the
-    centre, ``pad`` its longer side and fills up with the mean, ``stretch`` both. ``mean`` and ``std`` are on the scale
-    0 to 1. ``str()`` of it is a part of the cache identity.
+    ``fit`` says how a frame becomes ``size`` x ``size``: ``crop`` brings its shorter side to
+    ``size`` and takes the centre, ``pad`` its longer side and fills up with the mean, ``stretch``
+    both. ``mean`` and ``std`` are on the scale 0 to 1. ``str()`` of it is a part of the cache
+    identity.
     """
 
     size: int
@@ -37,8 +39,13 @@ class Preprocessing:
         require(self.fit in FITS, f"unknown fit {self.fit!r}; choose from {', '.join(FITS)}")
 
     def __str__(self) -> str:
-        mean, std = (",".join(f"{value:.6g}" for value in values) for values in (self.mean, self.std))
-        return f"{self.fit} to {self.size}, {self.interpolation} antialiased 8 bit, mean {mean}, std {std}"
+        mean, std = (
+            ",".join(f"{value:.6g}" for value in values) for values in (self.mean, self.std)
+        )
+        return (
+            f"{self.fit} to {self.size}, {self.interpolation} antialiased 8 bit, mean {mean}, "
+            f"std {std}"
+        )
 
     @property
     def geometry(self) -> Geometry:
@@ -47,7 +54,8 @@ class Preprocessing:
         return self.size, self.interpolation, self.fit, (red, green, blue)
 
     def resize(self, pixels: UInt8[Tensor, "T H W 3"]) -> UInt8[Tensor, "T 3 S S"]:
-        """Always on the CPU, whatever the device of the network: the same pixels everywhere, and fewer to copy.
+        """Always on the CPU, whatever the device of the network: the same pixels everywhere, and
+        fewer to copy.
 
         The result may share memory with ``pixels``.
         """
@@ -57,24 +65,34 @@ class Preprocessing:
             "pad": [self.size / max(height, width)] * 2,
             "stretch": [self.size / height, self.size / width],
         }[self.fit]
-        target = [max(1, round(side * scale)) for side, scale in zip((height, width), scales, strict=True)]
-        # channels last, as decoded; in 8 bits this is what Pillow does, on whose output the networks were trained
+        target = [
+            max(1, round(side * scale)) for side, scale in zip((height, width), scales, strict=True)
+        ]
+        # channels last, as decoded; in 8 bits this is what Pillow does, on whose output the
+        # networks were trained
         frames = pixels.permute(0, 3, 1, 2)
         if target != [height, width]:
-            frames = F.interpolate(frames, target, mode=self.interpolation, antialias=True, align_corners=False)
+            frames = F.interpolate(
+                frames, target, mode=self.interpolation, antialias=True, align_corners=False
+            )
         top, left = (max(0, side - self.size) // 2 for side in target)
         frames = frames[..., top : top + self.size, left : left + self.size]
         height, width = frames.shape[-2:]
         if (height, width) == (self.size, self.size):
             return frames
-        filled = torch.tensor(self.geometry[3], dtype=torch.uint8).expand(len(frames), self.size, self.size, 3)
+        filled = torch.tensor(self.geometry[3], dtype=torch.uint8).expand(
+            len(frames), self.size, self.size, 3
+        )
         filled = filled.contiguous().permute(0, 3, 1, 2)
         top, left = (self.size - height) // 2, (self.size - width) // 2
         filled[..., top : top + height, left : left + width] = frames
         return filled
 
     def normalise(self, frames: UInt8[Tensor, "T 3 S S"]) -> Float[Tensor, "T 3 S S"]:
-        mean, std = (torch.tensor(values, device=frames.device).view(3, 1, 1) for values in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(values, device=frames.device).view(3, 1, 1)
+            for values in (self.mean, self.std)
+        )
         return (frames / 255 - mean) / std
 
     def __call__(self, pixels: UInt8[Tensor, "T H W 3"]) -> Float[Tensor, "T 3 S S"]:

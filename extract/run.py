@@ -1,4 +1,6 @@
-"""`extract_dataset`, the one loop of stage one: what the cache lacks is extracted, each video published whole."""
+"""`extract_dataset`, the one loop of stage one: what the cache lacks is extracted, each video
+published whole.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +14,19 @@ from typing import Any, TypedDict
 
 import torch
 
-from extract.containers import MISSING
-from extract.decode import decoder_identity, decoder_name
-from extract.lanes import Lane, Seconds, timed
-from extract.local import Failed, Todo, extract_locally
-from extract.options import BATCH_FRAMES, ExtractOptions, View
-from extract.reader import Order, Source
-from extract.runtime import Runtime, check_view
-from extract.stages import Extractor
-from pipeline import cache as cached
-from pipeline import records, spec
-from pipeline.datasets import Manifest
-from pipeline.errors import VideoError, require
-from pipeline.raw import RawFormat
+from vqa_twostage.extract.decoding.containers import MISSING
+from vqa_twostage.extract.decoding.video import decoder_identity, decoder_name
+from vqa_twostage.extract.decoding.workers import Order, Source
+from vqa_twostage.extract.extractor import Extractor
+from vqa_twostage.extract.inference.batching import Lane, Seconds, timed
+from vqa_twostage.extract.inference.engine import Failed, Todo, extract_locally
+from vqa_twostage.extract.inference.runtime import Runtime, check_view
+from vqa_twostage.extract.options import BATCH_FRAMES, ExtractOptions, View
+from vqa_twostage.pipeline import records, spec
+from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.datasets.loading import Manifest
+from vqa_twostage.pipeline.errors import VideoError, require
+from vqa_twostage.pipeline.raw_format import RawFormat
 
 RECORD = "extraction.json"
 
@@ -81,9 +83,14 @@ class TrackPlan:
 
 
 def plan_tracks(
-    dataset: str, cache: Path, options: ExtractOptions, runtime: Runtime, raw: RawFormat | None = None
+    dataset: str,
+    cache: Path,
+    options: ExtractOptions,
+    runtime: Runtime,
+    raw: RawFormat | None = None,
 ) -> list[TrackPlan]:
-    """Resolves every spec and loads the weights (their digest is a part of the identity); UsageError on wrong use.
+    """Resolves every spec and loads the weights (their digest is a part of the identity);
+    UsageError on wrong use.
 
     A track that is asked for twice is planned once. ``raw`` is the manifest's.
     """
@@ -91,12 +98,16 @@ def plan_tracks(
     choose = sampler.build()
     clip_frames = getattr(choose, "clip_frames", 1)
     plans: dict[Path, TrackPlan] = {}
-    for kind, text in [("spatial", options.spatial), *(("temporal", text) for text in options.temporal)]:
+    for kind, text in [
+        ("spatial", options.spatial),
+        *(("temporal", text) for text in options.temporal),
+    ]:
         plugin = spec.resolve(f"extract.{kind}", text)
         extractor = plugin.build()
         require(
             not extractor.of_clips or clip_frames == extractor.unit_frames,
-            f"{text} looks at clips of {extractor.unit_frames} frames, and the sampler {options.sampler} gives "
+            f"{text} looks at clips of {extractor.unit_frames} frames, and the sampler "
+            f"{options.sampler} gives "
             f"{f'clips of {clip_frames}' if clip_frames > 1 else 'single frames'}; "
             f"choose --sampler clips:frames={extractor.unit_frames}",
         )
@@ -105,7 +116,8 @@ def plan_tracks(
             check_view(extractor, view)
         identity = {
             "kind": kind,
-            # where weights lie is not what they are: without the option, and of other paths the last part
+            # where weights lie is not what they are: without the option, and of other paths the
+            # last part
             "extractor": plugin.full_spec.without("weights").filename,
             "extractor_version": plugin.version,
             "weights": extractor.weights_digest,
@@ -115,13 +127,21 @@ def plan_tracks(
             "decoder": decoder_identity(decoder_name(options.decoder)),
             "precision": runtime.identity,
         }
-        if digest := getattr(choose, "digest", ""):  # of a file that decides which frames are chosen
+        if digest := getattr(
+            choose, "digest", ""
+        ):  # of a file that decides which frames are chosen
             identity["sampler_digest"] = digest
         if raw is not None:  # the same bytes read otherwise are other frames
             identity["raw"] = str(raw)
         # likewise in the file's name, but that random weights are told
-        name = plugin.short_spec if plugin.options.get("weights") == "none" else plugin.short_spec.without("weights")
-        path = cached.track_path(cache, dataset, sampler.full_spec.filename, name.filename, identity)
+        name = (
+            plugin.short_spec
+            if plugin.options.get("weights") == "none"
+            else plugin.short_spec.without("weights")
+        )
+        path = cached.track_path(
+            cache, dataset, sampler.full_spec.filename, name.filename, identity
+        )
         plans[path] = TrackPlan(extractor, view, identity, path)
     return list(plans.values())
 
@@ -132,23 +152,25 @@ def extract_dataset(
     options: ExtractOptions,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Extraction:
-    """Extracts every track of ``options`` for every video that ``cache`` does not hold yet; `vqa-extract` is this.
+    """Extracts every track of ``options`` for every video that ``cache`` does not hold yet;
+    `vqa-extract` is this.
 
-    A video that cannot be used is listed under ``failed`` with its reason, and the others go on. What is done is kept
-    whatever ends the run. Videos are decoded in processes of their own, which import the program that calls this: a
-    script needs ``if __name__ == "__main__":``.
+    A video that cannot be used is listed under ``failed`` with its reason, and the others go on.
+    What is done is kept whatever ends the run. Videos are decoded in processes of their own, which
+    import the program that calls this: a script needs ``if __name__ == "__main__":``.
 
     Args:
-        manifest: The videos and their labels, from `pipeline.datasets.load_manifest`.
-        cache: The folder that features go to, as ``<cache>/<dataset>/<sampler>/<extractor>-<digest>.h5``.
-        options: Which networks, on which frames, with what.
-        on_progress: Called with the number of videos that are done, and of all.
+        manifest: The videos and their labels, from `pipeline.datasets.loading.load_manifest`.
+        cache: The folder that features go to, as
+        ``<cache>/<dataset>/<sampler>/<extractor>-<digest>.h5``. options: Which networks, on which
+        frames, with what. on_progress: Called with the number of videos that are done, and of all.
 
     Returns:
         What was done, what failed, and where the features are.
 
     Raises:
-        UsageError: A spec names nothing, weights cannot be had, or the cache holds other videos; nothing was extracted.
+        UsageError: A spec names nothing, weights cannot be had, or the cache holds other videos;
+        nothing was extracted.
     """
     start, seconds = time.perf_counter(), defaultdict[str, float](float)
     runtime = Runtime.of(options.runtime, options.device, options.precision, len(manifest))
@@ -181,9 +203,13 @@ def extract_videos(
     seconds: Seconds,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Videos:
-    """The loop of `extract_dataset`, for tracks that are planned; the part of its document that the videos decide."""
+    """The loop of `extract_dataset`, for tracks that are planned; the part of its document that the
+    videos decide.
+    """
     assert manifest.root is not None
-    torch.backends.cudnn.allow_tf32 = False  # on by default; "fp32" in an identity is to mean float32 on a GPU as well
+    torch.backends.cudnn.allow_tf32 = (
+        False  # on by default; "fp32" in an identity is to mean float32 on a GPU as well
+    )
     rows, about = manifest.rows.iloc[options.rows], records.about(manifest)
     paths = {str(name): str(path) for name, path in zip(rows["id"], rows["path"], strict=True)}
     files = {name: manifest.root / path for name, path in paths.items()}
@@ -191,9 +217,16 @@ def extract_videos(
     failed: list[Failure] = []
     damaged: list[Damage] = []
     with ExitStack() as stack:
-        tracks = [stack.enter_context(cached.write_track(plan.path, plan.identity, about)) for plan in plans]
+        tracks = [
+            stack.enter_context(cached.write_track(plan.path, plan.identity, about))
+            for plan in plans
+        ]
         lacking = [
-            Todo(name, path, [number for number, there in enumerate(_held(tracks, name, path)) if not there])
+            Todo(
+                name,
+                path,
+                [number for number, there in enumerate(_held(tracks, name, path)) if not there],
+            )
             for name, path in files.items()
         ]
         todo = [video for video in lacking if video.tracks]
@@ -209,7 +242,9 @@ def extract_videos(
             sampler_digest=plans[0].identity.get("sampler_digest", ""),
             raw=manifest.raw,
         )
-        results = stack.enter_context(closing(extract_locally(todo, lanes, order, options.workers, seconds)))
+        results = stack.enter_context(
+            closing(extract_locally(todo, lanes, order, options.workers, seconds))
+        )
         for result in results:
             try:
                 if isinstance(result, Failed):
@@ -243,7 +278,7 @@ def lane_of(plan: TrackPlan, runtime: Runtime, options: ExtractOptions) -> Lane:
 
 
 def _held(tracks: list[cached.Track], name: str, path: Path) -> list[bool]:
-    """Which tracks hold this very file: by size and time, or, where those changed, by its content."""
+    """Which tracks hold this very file: by size and time, else by its content."""
     known = [track.attributes(name) if name in track else None for track in tracks]
     try:
         status = path.stat()
@@ -254,6 +289,7 @@ def _held(tracks: list[cached.Track], name: str, path: Path) -> list[bool]:
         # the video is gone or out of reach, its features are here: that is what a cache is for
         return [one is not None for one in known]
     return [
-        one is not None and ((one["source_size"], one["source_mtime_ns"]) == now or one["source_digest"] == digest)
+        one is not None
+        and ((one["source_size"], one["source_mtime_ns"]) == now or one["source_digest"] == digest)
         for one in known
     ]

@@ -1,4 +1,6 @@
-"""Every combination of fusions, poolings and temporal encoders, and baselines, on the same splits: one table."""
+"""Every combination of fusions, poolings and temporal encoders, and baselines, on the same splits:
+one table.
+"""
 
 from __future__ import annotations
 
@@ -13,45 +15,61 @@ from typing import Any
 
 import pandas as pd
 
-from fuse import markdown, plots
-from fuse.compare import compare_runs, name_of
-from fuse.data import Dataset
-from fuse.model import Head
-from fuse.options import TrainOptions
-from fuse.streams import AVERAGES
-from fuse.train import Plan, fit_all, save_run
-from pipeline import records, spec
-from pipeline.errors import UsageError
+from vqa_twostage.fuse.compare import compare_runs, name_of
+from vqa_twostage.fuse.data import Dataset
+from vqa_twostage.fuse.learning.model import Head
+from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.reporting import markdown, plots
+from vqa_twostage.fuse.streams import AVERAGES
+from vqa_twostage.fuse.train import Plan, fit_all, save_run
+from vqa_twostage.pipeline import records, spec
+from vqa_twostage.pipeline.errors import UsageError
 
 METRICS = ("srcc", "plcc", "krcc", "rmse")
 
 
 def variants(
-    options: TrainOptions, fusions: list[str], poolings: list[str], encoders: list[str], baselines: list[str]
+    options: TrainOptions,
+    fusions: list[str],
+    poolings: list[str],
+    encoders: list[str],
+    baselines: list[str],
 ) -> list[TrainOptions]:
-    """The cross product of what is named, ``all`` meaning every plug-in there is, and then the baselines."""
+    """The cross product of what is named, ``all`` meaning every plug-in there is, and then the
+    baselines.
+    """
     kinds = (fusions, "fuse.fusion"), (poolings, "fuse.pooling"), (encoders, "fuse.temporal")
     heads = [
         replace(options, fusion=fusion, pooling=pooling, temporal_encoder=encoder)
-        for fusion, pooling, encoder in product(*(expand(names, package) for names, package in kinds))
+        for fusion, pooling, encoder in product(
+            *(expand(names, package) for names, package in kinds)
+        )
     ]
     return heads + [replace(options, baseline=name) for name in expand(baselines, "fuse.baselines")]
 
 
 def listed(text: str) -> list[str]:
-    """Specs of a list, separated by spaces or commas: ``concat,dynamic:experts=2,hidden=32`` are two."""
+    """Specs of a list, separated by spaces or commas: ``concat,dynamic:experts=2,hidden=32`` are
+    two.
+    """
     return [name for name in re.split(r"\s+|,(?![a-z0-9_]+=)", text) if name]
 
 
 def expand(names: list[str], package: str) -> list[str]:
-    found = [chosen for name in names for chosen in (spec.available(package) if name == "all" else [name])]
+    found = [
+        chosen
+        for name in names
+        for chosen in (spec.available(package) if name == "all" else [name])
+    ]
     return list(dict.fromkeys(found))
 
 
 def reads(chosen: list[TrainOptions]) -> tuple[set[str], set[str]]:
     """Which statistics of the two tracks the variants read, all together."""
     heads = [Head.of(options) for options in chosen if options.baseline is None]
-    spatial, temporal = ({*AVERAGES, *(name for head in heads for name in head.reads[side])} for side in (0, 1))
+    spatial, temporal = (
+        {*AVERAGES, *(name for head in heads for name in head.reads[side])} for side in (0, 1)
+    )
     return spatial, temporal
 
 
@@ -63,12 +81,14 @@ def ablate(
     workers: int = 1,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Runs every variant that the cache can feed; ``ablation.csv``, ``.json``, ``.md`` and ``.png`` go into ``folder``.
+    """Runs every variant that the cache can feed; ``ablation.csv``, ``.json``, ``.md`` and ``.png``
+    go into ``folder``.
 
-    Each variant is a run of its own in ``folder``. One that is finished there is not run again, so an interrupted
-    ablation goes on. ``reference``: the row that differences are against, by name; by default the first baseline, else
-    `concat`, else the first variant. Variants that the tracks cannot feed are in ``impossible``, with the reason.
-    Returns the document of ``vqa-fuse ablate --json``.
+    Each variant is a run of its own in ``folder``. One that is finished there is not run again, so
+    an interrupted ablation goes on. ``reference``: the row that differences are against, by name;
+    by default the first baseline, else `concat`, else the first variant. Variants that the tracks
+    cannot feed are in ``impossible``, with the reason. Returns the document of ``vqa-fuse ablate
+    --json``.
     """
     plans: dict[Path, Plan] = {}
     impossible = {}
@@ -82,13 +102,18 @@ def ablate(
         else:
             plans[folder / plan.name] = plan
     if not plans:
-        raise UsageError("no variant can be run:\n" + "\n".join(f"  {name}: {why}" for name, why in impossible.items()))
+        raise UsageError(
+            "no variant can be run:\n"
+            + "\n".join(f"  {name}: {why}" for name, why in impossible.items())
+        )
     compared_with = _reference(plans, reference)
     waiting = {run: plan for run, plan in plans.items() if not _finished(run, plan)}
     total = sum(len(plan.splits) for plan in plans.values())
     done = total - sum(len(plan.splits) for plan in waiting.values())
     on_progress(done, total)
-    results = fit_all([(data, split, plan.options) for plan in waiting.values() for split in plan.splits], workers)
+    results = fit_all(
+        [(data, split, plan.options) for plan in waiting.values() for split in plan.splits], workers
+    )
     for run, plan in waiting.items():
         start, fitted = time.perf_counter(), []
         for _ in plan.splits:
@@ -96,12 +121,19 @@ def ablate(
             done += 1
             on_progress(done, total)
         save_run(run, data, plan, fitted, None, time.perf_counter() - start)
-    document = {**compare_runs(list(plans), compared_with), "impossible": impossible, "folder": str(folder)}
+    document = {
+        **compare_runs(list(plans), compared_with),
+        "impossible": impossible,
+        "folder": str(folder),
+    }
     document["not_finite"] = data.not_finite
     document["rows"] = [
-        {**row, "seconds": records.read_json(Path(row["run"]) / "run.json")["seconds"]} for row in document["rows"]
+        {**row, "seconds": records.read_json(Path(row["run"]) / "run.json")["seconds"]}
+        for row in document["rows"]
     ]
-    records.write_text(folder / "ablation.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
+    records.write_text(
+        folder / "ablation.json", json.dumps(document, indent=2, allow_nan=False) + "\n"
+    )
     records.write_text(folder / "ablation.csv", as_table(document).to_csv(index=False))
     records.write_text(folder / "ablation.md", markdown.of_ablation(document))
     plots.ablation(document, folder / "ablation.png")
@@ -129,9 +161,13 @@ def _reference(plans: dict[Path, Plan], wanted: str | None) -> Path:
     names = {name_of(plan.specs): run for run, plan in plans.items()}
     if wanted is None:
         baselines = [run for run, plan in plans.items() if plan.options.baseline is not None]
-        return (baselines or [names[name] for name in ("concat",) if name in names] or list(plans))[0]
+        return (baselines or [names[name] for name in ("concat",) if name in names] or list(plans))[
+            0
+        ]
     if wanted not in names:
-        raise UsageError(f"no variant is called {wanted!r}; choose --reference from {', '.join(names)}")
+        raise UsageError(
+            f"no variant is called {wanted!r}; choose --reference from {', '.join(names)}"
+        )
     return names[wanted]
 
 
@@ -139,7 +175,9 @@ def _finished(run: Path, plan: Plan) -> bool:
     if not (run / "run.json").is_file():
         return False
     # the identity went through JSON there, and tuples and numbers must be compared as it keeps them
-    same: bool = records.read_json(run / "run.json")["identity"] == json.loads(json.dumps(plan.identity))
+    same: bool = records.read_json(run / "run.json")["identity"] == json.loads(
+        json.dumps(plan.identity)
+    )
     return same
 
 

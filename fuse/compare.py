@@ -8,24 +8,31 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from fuse.evaluate import evaluate
-from pipeline import records
-from pipeline.errors import UsageError
+from vqa_twostage.fuse.evaluate import evaluate
+from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.errors import UsageError
 
 # of the bootstrap over splits
 RESAMPLES = 10_000
 LEVEL = 0.95
-NOTHING: dict[str, Any] = {"difference": None, "interval": None, "p_value": None, "wins": None, "pairs": None}
+NOTHING: dict[str, Any] = {
+    "difference": None,
+    "interval": None,
+    "p_value": None,
+    "wins": None,
+    "pairs": None,
+}
 
 
 def compare_runs(runs: list[Path], reference: Path | None = None) -> dict[str, Any]:
     """The document of ``vqa-fuse compare --json``: a row a run, sorted by median SRCC, best first.
 
-    ``difference`` is the median over splits of SRCC minus that of the reference (the first run, unless another is
-    named) on the same split, ``interval`` its 95 % bootstrap interval, ``p_value`` Wilcoxon's signed-rank test,
-    two-sided, ``wins`` in how many splits the run is better, of ``pairs`` in which both have an SRCC; null for the
-    reference itself. ``undefined``: splits in which a run has no SRCC, its scores being constant. Splits of one
-    dataset overlap, so the interval and the p-value are optimistic: read them as a guide.
+    ``difference`` is the median over splits of SRCC minus that of the reference (the first run,
+    unless another is named) on the same split, ``interval`` its 95 % bootstrap interval,
+    ``p_value`` Wilcoxon's signed-rank test, two-sided, ``wins`` in how many splits the run is
+    better, of ``pairs`` in which both have an SRCC; null for the reference itself. ``undefined``:
+    splits in which a run has no SRCC, its scores being constant. Splits of one dataset overlap, so
+    the interval and the p-value are optimistic: read them as a guide.
 
     UsageError where the splits differ: such figures must not be compared.
     """
@@ -35,7 +42,8 @@ def compare_runs(runs: list[Path], reference: Path | None = None) -> dict[str, A
     for run, record in kept.items():
         if record["identity"]["manifest"] != first["identity"]["manifest"]:
             raise UsageError(
-                f"{reference} ({first['dataset']}) and {run} ({record['dataset']}) have other labels; "
+                f"{reference} ({first['dataset']}) and {run} ({record['dataset']}) have other "
+                "labels; "
                 "train both on the same dataset"
             )
         if record["split_digests"] != first["split_digests"]:
@@ -46,7 +54,10 @@ def compare_runs(runs: list[Path], reference: Path | None = None) -> dict[str, A
                 "train both with the same dataset, protocol and seed"
             )
     documents = {run: evaluate(run) for run in kept}
-    scores = {run: np.array([split["srcc"] for split in doc["splits"]], float) for run, doc in documents.items()}
+    scores = {
+        run: np.array([split["srcc"] for split in doc["splits"]], float)
+        for run, doc in documents.items()
+    }
     rows = []
     for run in runs:
         document, specs = documents[run], kept[run]["specs"]
@@ -62,16 +73,25 @@ def compare_runs(runs: list[Path], reference: Path | None = None) -> dict[str, A
                 "run": document["run"],
             }
         )
-    rows.sort(key=lambda row: -1.0 if row["median"]["srcc"] is None else row["median"]["srcc"], reverse=True)
+    rows.sort(
+        key=lambda row: -1.0 if row["median"]["srcc"] is None else row["median"]["srcc"],
+        reverse=True,
+    )
     about = {
-        key: documents[reference][key] for key in ("dataset", "label", "protocol", "n_videos", "n_dataset", "missing")
+        key: documents[reference][key]
+        for key in ("dataset", "label", "protocol", "n_videos", "n_dataset", "missing")
     }
-    about |= {"n_splits": len(documents[reference]["splits"]), "notes": documents[reference]["notes"]}
+    about |= {
+        "n_splits": len(documents[reference]["splits"]),
+        "notes": documents[reference]["notes"],
+    }
     return {**about, "baseline": str(reference), "reference": name_of(first["specs"]), "rows": rows}
 
 
 def name_of(specs: dict[str, str]) -> str:
-    """A variant in a table: its fusion, and of pooling and temporal encoder what is not the default."""
+    """A variant in a table: its fusion, and of pooling and temporal encoder what is not the
+    default.
+    """
     parts = [specs["fusion"]]
     if specs["pooling"] not in ("", "avg"):
         parts.append(specs["pooling"])
@@ -83,7 +103,7 @@ def name_of(specs: dict[str, str]) -> str:
 
 
 def paired(differences: np.ndarray) -> dict[str, Any]:
-    """Median, bootstrap interval, Wilcoxon's p-value and wins of differences over the same splits."""
+    """Median, bootstrap interval, Wilcoxon p-value and wins of differences over the same splits."""
     differences = differences[np.isfinite(differences)]  # splits where both SRCC are defined
     if not len(differences):
         return NOTHING

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from fuse.streams import AVERAGES
-from pipeline import cache as cached
-from pipeline import records
-from pipeline.datasets import Manifest
-from pipeline.errors import UsageError
+from vqa_twostage.fuse.streams import AVERAGES
+from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.datasets.loading import Manifest
+from vqa_twostage.pipeline.errors import UsageError
 
 # what networks are pooled to; a head reads some of them, and the others stay in the file
 STATISTICS = {"cls", "grid", "max", "mean", "std"}
@@ -28,9 +28,11 @@ STATISTICS = {"cls", "grid", "max", "mean", "std"}
 
 @dataclass(frozen=True)
 class Features:
-    """One track. ``arrays``: name -> [N, T, C], of maps [N, T, C, H, W], as stored; 0 where there is no frame.
+    """One track. ``arrays``: name -> [N, T, C], of maps [N, T, C, H, W], as stored; 0 where there
+    is no frame.
 
-    ``mask`` [N, T] is true where there is a frame; ``timestamp`` [N, T] is when it is shown, in seconds.
+    ``mask`` [N, T] is true where there is a frame; ``timestamp`` [N, T] is when it is shown, in
+    seconds.
     """
 
     path: Path
@@ -41,27 +43,37 @@ class Features:
 
     def only(self, statistics: Collection[str]) -> Features:
         """The same track without the arrays of other statistics."""
-        arrays = {name: array for name, array in self.arrays.items() if name.rpartition("/")[2] in statistics}
+        arrays = {
+            name: array
+            for name, array in self.arrays.items()
+            if name.rpartition("/")[2] in statistics
+        }
         return replace(self, arrays=arrays)
 
     def not_finite(self) -> dict[str, int]:
-        """Columns that hold values that are no numbers: ``{"videval/mean[20]": 2}``, and in how many videos."""
+        """Columns that hold values that are no numbers: ``{"videval/mean[20]": 2}``, and in how
+        many videos.
+        """
         found: dict[str, int] = {}
         for name, array in self.arrays.items():
             bad = ~np.isfinite(array)
             if bad.any():
                 videos = bad.any(axis=(1, *range(3, array.ndim)))
-                found |= {f"{name}[{column}]": int(videos[:, column].sum()) for column in np.flatnonzero(videos.any(0))}
+                found |= {
+                    f"{name}[{column}]": int(videos[:, column].sum())
+                    for column in np.flatnonzero(videos.any(0))
+                }
         return found
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a head is trained on. ``manifest`` has only the N videos that every track holds, in its own order.
+    """What a head is trained on. ``manifest`` has only the N videos that every track holds, in its
+    own order.
 
-    ``everything`` are all rows of the manifest, by which published protocols divide.
-    ``missing`` are the ids without features: named in every output, never dropped silently. Where there is no temporal
-    track, ``temporal`` is the spatial one again.
+    ``everything`` are all rows of the manifest, by which published protocols divide. ``missing``
+    are the ids without features: named in every output, never dropped silently. Where there is no
+    temporal track, ``temporal`` is the spatial one again.
     """
 
     manifest: Manifest
@@ -84,7 +96,8 @@ def load_dataset(
     temporal: str | None,
     reads: tuple[Collection[str], Collection[str]] = (AVERAGES, AVERAGES),
 ) -> Dataset:
-    """Reads a dataset's manifest and two of its tracks; UsageError lists the choices where they are not clear.
+    """Reads a dataset's manifest and two of its tracks; UsageError lists the choices where they are
+    not clear.
 
     ``reads``: which statistics of the spatial and of the temporal track.
     """
@@ -98,19 +111,29 @@ def load_dataset(
             one, other = (track.identity.get(key) for track in tracks)
             if one != other:
                 raise UsageError(
-                    f"{paths[0]} and {paths[1]} were sampled differently ({key}: {one} and {other}); "
+                    f"{paths[0]} and {paths[1]} were sampled differently ({key}: {one} and "
+                    f"{other}); "
                     "choose two tracks of one sampler"
                 )
         present = manifest.rows["id"].isin(in_both)
         if not present.any():
-            raise UsageError(f"no video of {name} is in both {paths[0]} and {paths[1]}; run vqa-extract first")
+            raise UsageError(
+                f"no video of {name} is in both {paths[0]} and {paths[1]}; run vqa-extract first"
+            )
         ids = list(manifest.rows["id"][present])
         spatial_features, temporal_features = (
             read_features(track, ids, wanted) for track, wanted in zip(tracks, reads, strict=True)
         )
     kept = replace(manifest, rows=manifest.rows[present].reset_index(drop=True))
     mos = kept.rows["mos"].to_numpy(np.float64)
-    return Dataset(kept, spatial_features, temporal_features, mos, manifest.rows, list(manifest.rows["id"][~present]))
+    return Dataset(
+        kept,
+        spatial_features,
+        temporal_features,
+        mos,
+        manifest.rows,
+        list(manifest.rows["id"][~present]),
+    )
 
 
 def choose_dataset(cache: Path, wanted: str | None) -> str:
@@ -120,15 +143,21 @@ def choose_dataset(cache: Path, wanted: str | None) -> str:
     if wanted is None and len(known) == 1:
         return known[0]
     if wanted is None:
-        raise UsageError(f"{cache} holds several datasets; choose one with --dataset: {', '.join(known)}")
+        raise UsageError(
+            f"{cache} holds several datasets; choose one with --dataset: {', '.join(known)}"
+        )
     name = Path(wanted).stem if wanted.endswith((".csv", ".toml")) else wanted
     if name not in known:
         raise UsageError(f"{cache} holds no dataset {name!r}; it holds {', '.join(known)}")
     return name
 
 
-def choose_tracks(cache: Path, dataset: str, spatial: str | None, temporal: str | None) -> tuple[Path, Path]:
-    """The two tracks of a head; the spatial one twice where the dataset has no temporal track and none is asked for."""
+def choose_tracks(
+    cache: Path, dataset: str, spatial: str | None, temporal: str | None
+) -> tuple[Path, Path]:
+    """The two tracks of a head; the spatial one twice where the dataset has no temporal track and
+    none is asked for.
+    """
     found: dict[str, list[Path]] = {"spatial": [], "temporal": []}
     for path in cached.tracks(cache, dataset):
         with cached.open_track(path) as track:
@@ -140,16 +169,31 @@ def choose_tracks(cache: Path, dataset: str, spatial: str | None, temporal: str 
     return first, choose_track(cache, dataset, "temporal", temporal, found["temporal"])
 
 
-def choose_track(cache: Path, dataset: str, kind: str, wanted: str | None, tracks: list[Path]) -> Path:
-    """Of ``tracks`` the one called ``<wanted>-<digest>.h5`` (or that stem in full); the only one for None."""
-    choices = [path for path in tracks if wanted in (None, path.stem, re.sub(r"-[0-9a-f]{10}$", "", path.stem))]
+def choose_track(
+    cache: Path, dataset: str, kind: str, wanted: str | None, tracks: list[Path]
+) -> Path:
+    """Of ``tracks`` the one called ``<wanted>-<digest>.h5`` (or that stem in full); the only one
+    for None.
+    """
+    choices = [
+        path
+        for path in tracks
+        if wanted in (None, path.stem, re.sub(r"-[0-9a-f]{10}$", "", path.stem))
+    ]
     if len(choices) == 1:
         return choices[0]
-    listed = "\n".join(f"  --{kind} {path.stem}   (sampler {path.parent.name})" for path in choices or tracks)
+    listed = "\n".join(
+        f"  --{kind} {path.stem}   (sampler {path.parent.name})" for path in choices or tracks
+    )
     if not tracks:
-        raise UsageError(f"{cache / dataset} holds no {kind} track; run vqa-extract with --{kind}, or vqa-cache import")
+        raise UsageError(
+            f"{cache / dataset} holds no {kind} track; run vqa-extract with --{kind}, or vqa-cache "
+            "import"
+        )
     if not choices:
-        raise UsageError(f"no {kind} track of {dataset} is called {wanted!r}; choose from\n{listed}")
+        raise UsageError(
+            f"no {kind} track of {dataset} is called {wanted!r}; choose from\n{listed}"
+        )
     raise UsageError(f"several {kind} tracks of {dataset}; choose one:\n{listed}")
 
 

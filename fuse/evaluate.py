@@ -1,4 +1,6 @@
-"""Saved predictions to metrics: every figure comes from ``RUN/predictions.csv``, never from a model in memory."""
+"""Saved predictions to metrics: every figure comes from ``RUN/predictions.csv``, never from a model
+in memory.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ from typing import TypedDict
 import numpy as np
 import pandas as pd
 
-from fuse import metrics
-from pipeline import records
-from pipeline.errors import UsageError
+from vqa_twostage.fuse import metrics
+from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.errors import UsageError
 
 COLUMNS = {"split": int, "part": str, "id": str, "group": str, "mos": float, "predicted": float}
 NAMES = ["srcc", "plcc", "krcc", "rmse"]
@@ -93,16 +95,18 @@ def load_predictions(run: Path) -> pd.DataFrame:
     path = run / "predictions.csv"
     if not path.is_file():
         raise UsageError(f"{run} is no run: {path} does not exist; vqa-fuse train makes runs")
-    # read as text: ids keep their zeros, and Python's own float() is exact where pandas' fast parser may not be
+    # read as text: ids keep their zeros, and Python's own float() is exact where pandas' fast
+    # parser may not be
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     return pd.DataFrame({name: table[name].map(convert) for name, convert in COLUMNS.items()})
 
 
 def evaluate(run: Path) -> Evaluation:
-    """Metrics of each split's test part, their median and spread, from the predictions that a run saved.
+    """Metrics of each split's test part, their median and spread, from the predictions that a run
+    saved.
 
-    Source of the metrics: `fuse.metrics`, after the Video Quality Experts Group's evaluation. UsageError where ``run``
-    is no run. Another dataset: `fuse.crossdata.evaluate_on`.
+    Source of the metrics: `fuse.metrics`, after the Video Quality Experts Group's evaluation.
+    UsageError where ``run`` is no run. Another dataset: `fuse.cross_dataset.evaluate_on`.
     """
     predictions = load_predictions(run)
     record = records.read_json(run / "run.json")
@@ -147,7 +151,10 @@ def _on_few(splits: list[SplitFigures]) -> list[str]:
     smallest = min(split["n_test"] for split in splits)
     if smallest >= FEW:
         return []
-    return [f"a test part has {smallest} videos: correlations of fewer than {FEW} are chance, whatever their median"]
+    return [
+        f"a test part has {smallest} videos: correlations of fewer than {FEW} are chance, whatever "
+        "their median"
+    ]
 
 
 def _oracle(scores: list[float] | None) -> Oracle | None:
@@ -162,5 +169,7 @@ def _oracle(scores: list[float] | None) -> Oracle | None:
 
 def _figures(row: Mapping[str, float] | pd.Series) -> Figures:
     # JSON has no NaN: an undefined metric is null
-    srcc, plcc, krcc, rmse, plcc_raw = (None if np.isnan(row[name]) else float(row[name]) for name in NAMES_AND_RAW)
+    srcc, plcc, krcc, rmse, plcc_raw = (
+        None if np.isnan(row[name]) else float(row[name]) for name in NAMES_AND_RAW
+    )
     return {"srcc": srcc, "plcc": plcc, "krcc": krcc, "rmse": rmse, "plcc_raw": plcc_raw}

@@ -1,8 +1,10 @@
-"""A run as a model to hand on: weights, what they need to be used, and a card that says what they are worth.
+"""A run as a model to hand on: weights, what they need to be used, and a card that says what they
+are worth.
 
-The folder is one that the Hugging Face hub takes, and that `fuse.score.load` reads: ``model.safetensors`` holds all
-that scoring needs, ``config.json`` says the same for people and other programs, ``README.md`` is the model card, and
-``head.onnx``, where asked for, scores features in runtimes without torch.
+The folder is one that the Hugging Face hub takes, and that `fuse.score.load` reads:
+``model.safetensors`` holds all that scoring needs, ``config.json`` says the same for people and
+other programs, ``README.md`` is the model card, and ``head.onnx``, where asked for, scores features
+in runtimes without torch.
 """
 
 from __future__ import annotations
@@ -13,33 +15,45 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fuse import onnx_check, saved
-from fuse.evaluate import Evaluation, evaluate
-from fuse.onnx_graph import FILE as ONNX_FILE
-from fuse.saved import Scorer
-from fuse.tables import said_n
-from pipeline import __version__, records
-from pipeline.errors import require
+from vqa_twostage import __version__
+from vqa_twostage.fuse.delivery import onnx_check
+from vqa_twostage.fuse.delivery.onnx_graph import FILE as ONNX_FILE
+from vqa_twostage.fuse.evaluate import Evaluation, evaluate
+from vqa_twostage.fuse.learning import scorer_file as saved
+from vqa_twostage.fuse.learning.scorer_file import Scorer
+from vqa_twostage.fuse.reporting.terminal import said_n
+from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.errors import require
 
-CARD = Path(__file__).parent / "page" / "card.md"
+CARD = Path(__file__).parent / "reporting" / "page" / "card.md"
 LIBRARY = "vqa-twostage"
-METRICS = {"srcc": "SRCC", "plcc": "PLCC", "krcc": "KRCC", "rmse": "RMSE", "plcc_raw": "PLCC before the logistic"}
+METRICS = {
+    "srcc": "SRCC",
+    "plcc": "PLCC",
+    "krcc": "KRCC",
+    "rmse": "RMSE",
+    "plcc_raw": "PLCC before the logistic",
+}
 
 
 def export_run(run: Path, output: Path, onnx: bool = False) -> dict[str, Any]:
     """Writes the folder ``output``; the document of ``vqa-fuse export --json``.
 
-    ``onnx``: also the model as a graph, whose scores are compared with this program's. UsageError where ``run`` has
-    no model, ``output`` is there and is no export of ours, or the graph is not to be had; nothing is written then.
+    ``onnx``: also the model as a graph, whose scores are compared with this program's. UsageError
+    where ``run`` has no model, ``output`` is there and is no export of ours, or the graph is not to
+    be had; nothing is written then.
     """
     if onnx:
         onnx_check.require_packages()
     scorer, figures = saved.load(run), evaluate(run)
     require(scorer.training is not None, f"{run} was trained by an earlier version; train it again")
     require(
-        not output.exists() or not output.samefile(run), f"--output {output} is the run itself; give another folder"
+        not output.exists() or not output.samefile(run),
+        f"--output {output} is the run itself; give another folder",
     )
-    require(_is_ours(output), f"--output {output} is there, and no exported model; give another folder")
+    require(
+        _is_ours(output), f"--output {output} is there, and no exported model; give another folder"
+    )
     graph = onnx_check.make_graph(scorer) if onnx else None
     config = config_of(scorer) | ({"onnx": graph.about} if graph else {})
     output.mkdir(parents=True, exist_ok=True)
@@ -73,8 +87,16 @@ def config_of(scorer: Scorer) -> dict[str, Any]:
         "version": __version__,
         "format_version": saved.FORMAT_VERSION,
         "head": asdict(scorer.options),
-        "trained_on": {"dataset": training.dataset, "title": training.title, "videos": training.videos},
-        "output": {"label": training.label, "scale": list(training.scale), "better": training.better},
+        "trained_on": {
+            "dataset": training.dataset,
+            "title": training.title,
+            "videos": training.videos,
+        },
+        "output": {
+            "label": training.label,
+            "scale": list(training.scale),
+            "better": training.better,
+        },
         # sampler, networks, digest of their weights and preprocessing, as in the cache
         "features": training.tracks,
         "calibration": {
@@ -89,12 +111,19 @@ def card(config: dict[str, Any], figures: Evaluation) -> str:
     """The model card, in the Markdown of the Hugging Face hub."""
     from jinja2 import Environment, StrictUndefined
 
-    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(CARD.read_text("utf-8"))
+    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(
+        CARD.read_text("utf-8")
+    )
     apart = {json.dumps(track, sort_keys=True): track for track in config["features"]}
     unknown = dict.fromkeys(("preprocessing", "weights"), "imported")
     tracks = [{**unknown, **track} for track in apart.values()]
     return template.render(
-        {"onnx": None, **config}, tracks=tracks, figures=figures, n=said_n(figures), metrics=METRICS, number=_number
+        {"onnx": None, **config},
+        tracks=tracks,
+        figures=figures,
+        n=said_n(figures),
+        metrics=METRICS,
+        number=_number,
     )
 
 

@@ -1,4 +1,6 @@
-"""Exported models on the Hugging Face hub: ``VideoScorer.from_pretrained("name/model")``, or a folder."""
+"""Exported models on the Hugging Face hub: ``VideoScorer.from_pretrained("name/model")``, or a
+folder.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,10 @@ from typing import Any
 
 from huggingface_hub import ModelHubMixin, hf_hub_download
 
-from fuse import saved, score
-from fuse.export import config_of
-from pipeline import records
+from vqa_twostage.fuse import score
+from vqa_twostage.fuse.export import config_of
+from vqa_twostage.fuse.learning import scorer_file as saved
+from vqa_twostage.pipeline import records
 
 OPTIONS = ("revision", "cache_dir", "force_download", "local_files_only", "token")
 
@@ -18,7 +21,8 @@ OPTIONS = ("revision", "cache_dir", "force_download", "local_files_only", "token
 class VideoScorer(ModelHubMixin):
     """A model of `fuse.export`: ``model.score([Path("clip.mp4")])`` is `fuse.score.score` with it.
 
-    ``folder`` has its ``model.safetensors``. `from_pretrained`, `save_pretrained` and `push_to_hub` are the hub's.
+    ``folder`` has its ``model.safetensors``. `from_pretrained`, `save_pretrained` and `push_to_hub`
+    are the hub's.
     """
 
     def __init__(self, folder: Path) -> None:

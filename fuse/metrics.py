@@ -1,8 +1,8 @@
 """SRCC, KRCC, PLCC and RMSE of predictions against labels, as the field computes them.
 
-Rank correlations are of the raw scores. PLCC and RMSE are taken after a monotonic four-parameter logistic, fitted on
-the very predictions it is applied to (VQEG FR-TV Phase II, 2003); ``plcc_raw`` is without it. A correlation with
-constant scores is undefined and given as NaN, never as 0.
+Rank correlations are of the raw scores. PLCC and RMSE are taken after a monotonic four-parameter
+logistic, fitted on the very predictions it is applied to (VQEG FR-TV Phase II, 2003); ``plcc_raw``
+is without it. A correlation with constant scores is undefined and given as NaN, never as 0.
 
 Letters: N videos.
 """
@@ -17,8 +17,9 @@ from scipy import optimize, special, stats
 
 Scores = Float[np.ndarray, " N"]
 
-# The curve is sought in standard deviations of the predictions and ranges of the labels. Without bounds a relation that
-# bends one way only has no best logistic: its curve runs on to an infinite height.
+# The curve is sought in standard deviations of the predictions and ranges of the labels. Without
+# bounds a relation that bends one way only has no best logistic: its curve runs on to an infinite
+# height.
 MIDDLE, LOG_WIDTH, RISE = 20.0, 5.0, 20.0
 # the coarse search looks at no more points than these, means of neighbours
 POINTS = 2000
@@ -48,8 +49,8 @@ def evaluate(predicted: Scores, mos: Scores) -> Metrics:
     return Metrics(
         n=len(mos),
         srcc=srcc(predicted, mos),
-        # where nothing increasing fits better than a constant, a correlation with that constant would be undefined, and
-        # a median over splits would count the lucky ones alone
+        # where nothing increasing fits better than a constant, a correlation with that constant
+        # would be undefined, and a median over splits would count the lucky ones alone
         plcc=plcc(fitted if np.ptp(fitted) > 0 else predicted, mos),
         krcc=krcc(predicted, mos),
         rmse=float(np.sqrt(np.mean((fitted - mos) ** 2))) if len(mos) else float("nan"),
@@ -59,21 +60,33 @@ def evaluate(predicted: Scores, mos: Scores) -> Metrics:
 
 def srcc(predicted: Scores, mos: Scores) -> float:
     """Spearman's rank correlation, ties at their mean rank."""
-    return float(stats.spearmanr(predicted, mos).statistic) if _varied(predicted, mos) else float("nan")
+    return (
+        float(stats.spearmanr(predicted, mos).statistic)
+        if _varied(predicted, mos)
+        else float("nan")
+    )
 
 
 def krcc(predicted: Scores, mos: Scores) -> float:
     """Kendall's tau-b."""
-    return float(stats.kendalltau(predicted, mos).statistic) if _varied(predicted, mos) else float("nan")
+    return (
+        float(stats.kendalltau(predicted, mos).statistic)
+        if _varied(predicted, mos)
+        else float("nan")
+    )
 
 
 def plcc(predicted: Scores, mos: Scores) -> float:
     """Pearson's linear correlation of the values as they are."""
-    return float(stats.pearsonr(predicted, mos).statistic) if _varied(predicted, mos) else float("nan")
+    return (
+        float(stats.pearsonr(predicted, mos).statistic) if _varied(predicted, mos) else float("nan")
+    )
 
 
 def apply_logistic(parameters: Float[np.ndarray, " 4"] | None, predicted: Scores) -> Scores:
-    """``b2 + (b1 - b2) / (1 + exp(-(x - b3) / b4))`` with b4 > 0; ``None`` leaves the scores as they are."""
+    """``b2 + (b1 - b2) / (1 + exp(-(x - b3) / b4))`` with b4 > 0; ``None`` leaves the scores as
+    they are.
+    """
     if parameters is None:
         return predicted.astype(float)
     high, low, middle, width = parameters
@@ -81,14 +94,17 @@ def apply_logistic(parameters: Float[np.ndarray, " 4"] | None, predicted: Scores
 
 
 def fit_logistic(predicted: Scores, mos: Scores) -> Float[np.ndarray, " 4"] | None:
-    """Least-squares parameters of `apply_logistic`, monotonically increasing; ``None`` where there is nothing to fit.
+    """Least-squares parameters of `apply_logistic`, monotonically increasing; ``None`` where there
+    is nothing to fit.
 
-    There is nothing to fit with fewer videos than parameters, or with constant predictions or labels. Where no
-    increasing curve is better than a constant, the curve is that constant, the mean of the labels.
+    There is nothing to fit with fewer videos than parameters, or with constant predictions or
+    labels. Where no increasing curve is better than a constant, the curve is that constant, the
+    mean of the labels.
 
-    It is the best of all curves within the bounds, not the nearest to some start: weak relations and few videos have a
-    valley between any two videos. For a given place (middle, logarithm of the width) the heights have a closed form, so
-    only two parameters are sought (variable projection; Golub & Pereyra, 1973): a coarse search, then L-BFGS-B.
+    It is the best of all curves within the bounds, not the nearest to some start: weak relations
+    and few videos have a valley between any two videos. For a given place (middle, logarithm of the
+    width) the heights have a closed form, so only two parameters are sought (variable projection;
+    Golub & Pereyra, 1973): a coarse search, then L-BFGS-B.
     """
     if len(mos) < 4 or not _varied(predicted, mos):
         return None
@@ -110,26 +126,41 @@ def fit_logistic(predicted: Scores, mos: Scores) -> Float[np.ndarray, " 4"] | No
             options={"ftol": 1e-15, "gtol": 1e-11, "maxiter": iterations},
         )
 
-    begun = sorted((refined(place, 10) for place in _coarse_places(x, y)), key=lambda fit: float(fit.fun))
+    begun = sorted(
+        (refined(place, 10) for place in _coarse_places(x, y)), key=lambda fit: float(fit.fun)
+    )
     best = min((refined(fit.x, 300) for fit in begun[:FINALISTS]), key=lambda fit: float(fit.fun))
     if best.fun >= len(y) * y.var() * (1 - 1e-9):
         return np.array([mos.mean(), mos.mean(), center, spread])
     middle, width = best.x[0], np.exp(best.x[1])
     bottom, rise = _heights(special.expit((x - middle) / width), y)
     scale = high - low
-    return np.array([low + scale * (bottom + rise), low + scale * bottom, center + spread * middle, spread * width])
+    return np.array(
+        [
+            low + scale * (bottom + rise),
+            low + scale * bottom,
+            center + spread * middle,
+            spread * width,
+        ]
+    )
 
 
 def _heights(curve: Scores, y: Scores) -> tuple[float, float]:
-    """The best bottom and rise of ``bottom + rise * curve``, the rise neither negative nor above `RISE`."""
+    """The best bottom and rise of ``bottom + rise * curve``, the rise neither negative nor above
+    `RISE`.
+    """
     tilt = curve - curve.mean()
     power = float(tilt @ tilt)
     rise = min(max(float(tilt @ y) / power, 0.0), RISE) if power > 0 else 0.0
     return float(y.mean()) - rise * float(curve.mean()), rise
 
 
-def _squared_error(place: Float[np.ndarray, " 2"], x: Scores, y: Scores) -> tuple[float, Float[np.ndarray, " 2"]]:
-    """Of the best heights at ``place``, and its gradient, in which the heights count as constants: they are optimal."""
+def _squared_error(
+    place: Float[np.ndarray, " 2"], x: Scores, y: Scores
+) -> tuple[float, Float[np.ndarray, " 2"]]:
+    """Of the best heights at ``place``, and its gradient, in which the heights count as constants:
+    they are optimal.
+    """
     middle, width = place[0], np.exp(place[1])
     z = (x - middle) / width
     curve = special.expit(z)

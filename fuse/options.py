@@ -1,4 +1,6 @@
-"""What `vqa-fuse train` can be told, each default once; the command line and the API share it. No torch here."""
+"""What `vqa-fuse train` can be told, each default once; the command line and the API share it. No
+torch here.
+"""
 
 from __future__ import annotations
 

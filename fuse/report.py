@@ -1,7 +1,9 @@
-"""Runs as one HTML page that needs nothing else: figures, plots, worst misses, gates, curves, identity.
+"""Runs as one HTML page that needs nothing else: figures, plots, worst misses, gates, curves,
+identity.
 
-All text of the page is escaped by its template (fuse/page/template.html), all data for its program are JSON without a
-character that HTML knows, and its content security policy lets nothing be fetched and no other program run.
+All text of the page is escaped by its template (fuse/reporting/page/template.html), all data for
+its program are JSON without a character that HTML knows, and its content security policy lets
+nothing be fetched and no other program run.
 """
 
 from __future__ import annotations
@@ -16,31 +18,41 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from fuse import charts
-from fuse.compare import compare_runs, name_of
-from fuse.sections import LIKELY, MISSES, Found, Run, section
-from fuse.tables import METRIC_TITLES, METRICS
-from fuse.thumbnails import strips
-from pipeline import records
-from pipeline.errors import UsageError, require
+from vqa_twostage.fuse.compare import compare_runs, name_of
+from vqa_twostage.fuse.reporting import charts
+from vqa_twostage.fuse.reporting.sections import LIKELY, MISSES, Found, Run, section
+from vqa_twostage.fuse.reporting.terminal import METRIC_TITLES, METRICS
+from vqa_twostage.fuse.reporting.thumbnails import strips
+from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.errors import UsageError, require
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parent / "reporting" / "page"
 PICTURED = 80  # videos with frames, of all runs together
-FRAMES_BYTES, RUN_BYTES = 3_500_000, 17_000  # frames have the room that the text of the runs leaves them
+FRAMES_BYTES, RUN_BYTES = (
+    3_500_000,
+    17_000,
+)  # frames have the room that the text of the runs leaves them
 
 
 def write_report(runs: Sequence[Path], output: Path, root: Path | None = None) -> dict[str, Any]:
     """Writes a page about ``runs`` (or an ablation's folder) to ``output``, and says what is in it.
 
-    ``root``: where the videos lie, for pictures of their sampled frames. Videos that cannot be opened are in
-    ``unreadable`` with the reason; ``frames`` says why there are none at all. Returns the document of
-    ``vqa-fuse report --json``; UsageError on wrong use.
+    ``root``: where the videos lie, for pictures of their sampled frames. Videos that cannot be
+    opened are in ``unreadable`` with the reason; ``frames`` says why there are none at all. Returns
+    the document of ``vqa-fuse report --json``; UsageError on wrong use.
     """
-    require(not output.is_dir(), f"{output} is a folder; give --output a file in it, as {output / 'report.html'}")
     require(
-        output.suffix.lower() in (".html", ".htm"), f"--output {output}: the report is a page; end its name in .html"
+        not output.is_dir(),
+        f"{output} is a folder; give --output a file in it, as {output / 'report.html'}",
     )
-    require(root is None or root.is_dir(), f"--root {root} is no folder; give the one below which the videos lie")
+    require(
+        output.suffix.lower() in (".html", ".htm"),
+        f"--output {output}: the report is a page; end its name in .html",
+    )
+    require(
+        root is None or root.is_dir(),
+        f"--root {root} is no folder; give the one below which the videos lie",
+    )
     paths, reference = expanded(runs)
     read = [Run.read(path) for path in paths]
     rows, compared, why_not = compared_rows(read, reference)
@@ -54,12 +66,23 @@ def write_report(runs: Sequence[Path], output: Path, root: Path | None = None) -
     number = {name: place for place, name in enumerate(ids)}
     embedded = {
         "ids": ids,
-        "runs": [{**run, "points": [[number[point[0]], *point[1:]] for point in run["points"]]} for run in data],
-        "frames": {keys[which]: {**vars(strip), "images": strip.images} for which, strip in found.items()},
+        "runs": [
+            {**run, "points": [[number[point[0]], *point[1:]] for point in run["points"]]}
+            for run in data
+        ],
+        "frames": {
+            keys[which]: {**vars(strip), "images": strip.images} for which, strip in found.items()
+        },
     }
-    style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
+    style, script = (
+        (PAGE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")
+    )
     environment = Environment(
-        loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(PAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     text = environment.get_template("template.html").render(
         title=", ".join(dict.fromkeys(run.record["dataset"] for run in read))
@@ -80,8 +103,18 @@ def write_report(runs: Sequence[Path], output: Path, root: Path | None = None) -
         version=records.versions()["vqa-twostage"],
     )
     records.write_text(output, text)
-    about = {"report": str(output), "bytes": output.stat().st_size, "runs": [str(run.path) for run in read]}
-    return {**about, "why_not_compared": why_not, "pictured": len(found), "frames": no_frames, "unreadable": unreadable}
+    about = {
+        "report": str(output),
+        "bytes": output.stat().st_size,
+        "runs": [str(run.path) for run in read],
+    }
+    return {
+        **about,
+        "why_not_compared": why_not,
+        "pictured": len(found),
+        "frames": no_frames,
+        "unreadable": unreadable,
+    }
 
 
 def expanded(runs: Sequence[Path]) -> tuple[list[Path], Path | None]:
@@ -91,7 +124,9 @@ def expanded(runs: Sequence[Path]) -> tuple[list[Path], Path | None]:
     for path in runs:
         if (path / "ablation.json").is_file():
             document = records.read_json(path / "ablation.json")
-            found += [path / Path(row["run"]).name for row in document["rows"]]  # wherever it was moved since
+            found += [
+                path / Path(row["run"]).name for row in document["rows"]
+            ]  # wherever it was moved since
             reference = reference or path / Path(document["baseline"]).name
         else:
             found.append(path)
@@ -99,9 +134,16 @@ def expanded(runs: Sequence[Path]) -> tuple[list[Path], Path | None]:
     return list(dict.fromkeys(found)), reference
 
 
-def compared_rows(runs: list[Run], reference: Path | None) -> tuple[list[dict[str, Any]], dict[str, Any] | None, str]:
-    """A row a run, with paired differences where they may be compared (the document of that), or why they may not."""
-    plain = [{**run.document, "name": name_of(run.record["specs"]), "difference": None, "plot": ""} for run in runs]
+def compared_rows(
+    runs: list[Run], reference: Path | None
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None, str]:
+    """A row a run, with paired differences where they may be compared (the document of that), or
+    why they may not.
+    """
+    plain = [
+        {**run.document, "name": name_of(run.record["specs"]), "difference": None, "plot": ""}
+        for run in runs
+    ]
     if len(runs) < 2:
         return plain, None, ""
     try:
@@ -120,7 +162,9 @@ def compared_rows(runs: list[Run], reference: Path | None) -> tuple[list[dict[st
 
 
 def frames_of(runs: list[Run], root: Path | None) -> tuple[Found, dict[str, str], str, int]:
-    """Frames by track and id: of all misses, and of the first run's likely videos; why not; how many were too many."""
+    """Frames by track and id: of all misses, and of the first run's likely videos; why not; how
+    many were too many.
+    """
     if root is None:
         return {}, {}, "give --root DIR, the folder below which the videos lie", 0
     misses = [(run.track, str(name)) for run in runs for name in run.videos["id"][:MISSES]]
@@ -131,7 +175,9 @@ def frames_of(runs: list[Run], root: Path | None) -> tuple[Found, dict[str, str]
     size = 0
     for track in dict.fromkeys(track for track, _ in wanted):
         try:
-            made, reasons = strips(track, [name for of, name in wanted[:PICTURED] if of == track], root)
+            made, reasons = strips(
+                track, [name for of, name in wanted[:PICTURED] if of == track], root
+            )
         except UsageError as error:
             problems[track] = str(error)
             continue
@@ -140,7 +186,10 @@ def frames_of(runs: list[Run], root: Path | None) -> tuple[Found, dict[str, str]
             if size + strip.size <= FRAMES_BYTES - RUN_BYTES * len(runs):
                 found[track, name] = strip
                 size += strip.size
-    left_out = sum(which not in found and which[1] not in unreadable and which[0] not in problems for which in wanted)
+    left_out = sum(
+        which not in found and which[1] not in unreadable and which[0] not in problems
+        for which in wanted
+    )
     return found, unreadable, "; ".join(dict.fromkeys(problems.values())), left_out
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from fuse.data import load_dataset
-from fuse.evaluate import load_predictions
-from fuse.model import Head
-from fuse.options import TrainOptions
-from fuse.streams import AVERAGES
-from fuse.train import Plan, fit_all, predictions_table
-from pipeline import records
-from pipeline.errors import UsageError
+from vqa_twostage.fuse.data import load_dataset
+from vqa_twostage.fuse.evaluate import load_predictions
+from vqa_twostage.fuse.learning.model import Head
+from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.streams import AVERAGES
+from vqa_twostage.fuse.train import Plan, fit_all, predictions_table
+from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.errors import UsageError
 
 # of videos and of keys, so many are named
 SHOWN = 10
@@ -29,9 +29,10 @@ def reproduce_run(
 ) -> dict[str, Any]:
     """Retrains ``run`` on the cache it names (or ``cache``), writes nothing, and says what differs.
 
-    ``equal`` is true where every prediction is equal to the last bit. Otherwise ``predictions`` counts those that
-    differ, ``largest`` is the largest difference in units of the labels, ``videos`` names the first of them, and
-    ``changed`` lists what is not as it was: libraries, this program's recipe, the features, the labels.
+    ``equal`` is true where every prediction is equal to the last bit. Otherwise ``predictions``
+    counts those that differ, ``largest`` is the largest difference in units of the labels,
+    ``videos`` names the first of them, and ``changed`` lists what is not as it was: libraries, this
+    program's recipe, the features, the labels.
     """
     record, old = records.read_json(run / "run.json"), load_predictions(run)
     options = TrainOptions(**record["options"])
@@ -39,14 +40,17 @@ def reproduce_run(
     where = cache or paths[0].parents[2]
     reads = (AVERAGES, AVERAGES) if options.baseline else Head.of(options).reads
     stems = [path.stem for path in paths]
-    data = load_dataset(where, record["dataset"], stems[0], None if stems[0] == stems[1] else stems[1], reads)
+    data = load_dataset(
+        where, record["dataset"], stems[0], None if stems[0] == stems[1] else stems[1], reads
+    )
     plan = Plan(data, options)
     changed = differences(record["identity"], plan.identity)
     changed += differences(record["versions"], records.versions())
     if plan.split_digests != record["split_digests"]:
         raise UsageError(
             f"{run} cannot be reproduced: its splits are of other videos than the cache now holds "
-            f"(N = {len(data.mos)}, then {old['id'].nunique()})" + "".join(f"\n  {line}" for line in changed)
+            f"(N = {len(data.mos)}, then {old['id'].nunique()})"
+            + "".join(f"\n  {line}" for line in changed)
         )
     fitted = []
     on_progress(0, len(plan.splits))

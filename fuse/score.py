@@ -1,4 +1,5 @@
-"""Raw video in, score out: the one place where both stages meet. Sampler, networks and weights are those of the model.
+"""Raw video in, score out: the one place where both stages meet. Sampler, networks and weights are
+those of the model.
 
 Letters: T frames (or clips) of a video.
 """
@@ -17,21 +18,22 @@ from typing import Any, TypedDict
 import numpy as np
 import pandas as pd
 
-from extract.options import ExtractOptions
-from extract.reader import Source
-from fuse import saved
-from fuse.data import Features, read_features
-from fuse.familiar import percentile_of
-from fuse.saved import Scorer, Training
-from pipeline import cache as cached
-from pipeline.datasets import COLUMNS, Manifest
-from pipeline.errors import VideoError, require
+from vqa_twostage.extract.decoding.workers import Source
+from vqa_twostage.extract.options import ExtractOptions
+from vqa_twostage.fuse.data import Features, read_features
+from vqa_twostage.fuse.learning import scorer_file as saved
+from vqa_twostage.fuse.learning.novelty import percentile_of
+from vqa_twostage.fuse.learning.scorer_file import Scorer, Training
+from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.datasets.loading import COLUMNS, Manifest
+from vqa_twostage.pipeline.errors import VideoError, require
 
-SHIPPED = Path(__file__).parent / "heads" / "demo.safetensors"
+SHIPPED = Path(__file__).parent / "delivery" / "heads" / "demo.safetensors"
 # the name of scored videos in a cache, among datasets
 SCORED = "scored"
-# what may differ between the features of a model and those it scores: libraries that decode give the same pixels
-# (docs/decisions/0003), and `raw` only says that the training videos had no container
+# what may differ between the features of a model and those it scores: libraries that decode give
+# the same pixels (docs/decisions/0003), and `raw` only says that the training videos had no
+# container
 LENIENT = ("decoder", "raw")
 # a training video in a hundred lies farther than this percentile of them
 FAR = 99.0
@@ -73,12 +75,14 @@ class Score:
 def load(model: Path | None = None) -> Scorer:
     """The model of a run or an exported folder, by default the one that ships with this package.
 
-    UsageError where there is none, or one of an early version, which does not know what features it reads.
+    UsageError where there is none, or one of an early version, which does not know what features it
+    reads.
     """
     scorer = saved.load_file(SHIPPED) if model is None else saved.load(model)
     require(
         scorer.training is not None,
-        f"{model} was trained by an earlier version, which did not keep what is needed to score a video; train again",
+        f"{model} was trained by an earlier version, which did not keep what is needed to score a "
+        "video; train again",
     )
     return scorer
 
@@ -91,21 +95,24 @@ def score(
     workers: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Score]:
-    """Scores video files with a model, each by itself: its score depends on no other; `vqa-fuse score` is this.
+    """Scores video files with a model, each by itself: its score depends on no other; `vqa-fuse
+    score` is this.
 
-    A video that cannot be used has an ``error``, and the others go on. Videos are decoded in processes of their own,
-    which import the program that calls this: a script needs ``if __name__ == "__main__":``.
+    A video that cannot be used has an ``error``, and the others go on. Videos are decoded in
+    processes of their own, which import the program that calls this: a script needs ``if __name__
+    == "__main__":``.
 
     Args:
-        videos: Files; `pipeline.videos.find_videos` finds them in folders and patterns.
-        model: A run, an exported folder, a model that is loaded, or None for the one that ships with this package.
-        cache: Where features are kept, so that a second call is instant; None keeps nothing.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        workers: Decoding processes; 0 is one per two cores.
-        on_progress: Called with the number of videos that are done, and of all.
+        videos: Files; `pipeline.datasets.videos.find_videos` finds them in folders and patterns.
+        model: A run, an exported folder, a model that is loaded, or None for the one that ships
+        with this package. cache: Where features are kept, so that a second call is instant; None
+        keeps nothing. device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. workers: Decoding
+        processes; 0 is one per two cores. on_progress: Called with the number of videos that are
+        done, and of all.
 
     Returns:
-        A score a video, in their order, on the scale of the model's training labels (``load(model).training.scale``).
+        A score a video, in their order, on the scale of the model's training labels
+        (``load(model).training.scale``).
 
     Raises:
         UsageError: There is no model, or its features cannot be made here.
@@ -113,25 +120,39 @@ def score(
     scorer = model if isinstance(model, Scorer) else load(model)
     training = scorer.training
     assert training is not None
-    folder = nullcontext(cache) if cache is not None else tempfile.TemporaryDirectory(prefix="vqa-score-")
+    folder = (
+        nullcontext(cache)
+        if cache is not None
+        else tempfile.TemporaryDirectory(prefix="vqa-score-")
+    )
     with folder as where:
         manifest, digests, errors = _as_manifest(videos)
         if not len(manifest):  # nothing to make features of
             return [Score(str(video), error=errors[str(video)]) for video in videos]
         paths, reasons = _features(
-            manifest, training, Path(where), ExtractOptions(device=device, workers=workers), on_progress
+            manifest,
+            training,
+            Path(where),
+            ExtractOptions(device=device, workers=workers),
+            on_progress,
         )
         with ExitStack() as stack:
             tracks = [stack.enter_context(cached.open_track(path)) for path in paths]
             found = []
             for video, digest in zip(videos, digests, strict=True):
                 error = errors.get(str(video)) or reasons.get(digest, "")
-                found.append(Score(str(video), error=error) if error else _scored(str(video), digest, scorer, tracks))
+                found.append(
+                    Score(str(video), error=error)
+                    if error
+                    else _scored(str(video), digest, scorer, tracks)
+                )
     return found
 
 
 def _as_manifest(videos: Sequence[Path]) -> tuple[Manifest, list[str], dict[str, str]]:
-    """Each content once, named by its digest; the digests of all ``videos``, and why some cannot be read."""
+    """Each content once, named by its digest; the digests of all ``videos``, and why some cannot be
+    read.
+    """
     digests: list[str] = []
     errors: dict[str, str] = {}
     files: dict[str, str] = {}
@@ -142,7 +163,10 @@ def _as_manifest(videos: Sequence[Path]) -> tuple[Manifest, list[str], dict[str,
         except VideoError as error:
             digest, errors[str(video)] = "", str(error)
         digests.append(digest)
-    rows = pd.DataFrame([(name, path, math.nan, math.nan, name, "") for name, path in files.items()], columns=COLUMNS)
+    rows = pd.DataFrame(
+        [(name, path, math.nan, math.nan, name, "") for name, path in files.items()],
+        columns=COLUMNS,
+    )
     return Manifest(SCORED, SCORED, "", (0.0, 1.0), rows, Path("/")), digests, errors
 
 
@@ -153,23 +177,32 @@ def _features(
     options: ExtractOptions,
     on_progress: Callable[[int, int], None],
 ) -> tuple[list[Path], dict[str, str]]:
-    """The spatial and the temporal track with the features of ``manifest``; why some videos have none, by id."""
+    """The spatial and the temporal track with the features of ``manifest``; why some videos have
+    none, by id.
+    """
     wanted = training.tracks if training.tracks[0] != training.tracks[1] else training.tracks[:1]
     imported = any(track.get("imported") for track in wanted)
-    require(not imported, f"the features of {training.title} were imported: no program here makes them of a video")
+    require(
+        not imported,
+        f"the features of {training.title} were imported: no program here makes them of a video",
+    )
     told = " ".join(f"{track['extractor']} {track['sampler']}" for track in wanted)
     require(
         "importance=" not in told,
-        f"the model of {training.title} samples frames by what a run has learnt of each video: of a new one nothing is "
+        f"the model of {training.title} samples frames by what a run has learnt of each video: of "
+        "a new one nothing is "
         "known; train with another sampler to score videos",
     )
-    require("/" not in told and "weights=" not in told, f"this model names files to read ({told}); it is refused")
+    require(
+        "/" not in told and "weights=" not in told,
+        f"this model names files to read ({told}); it is refused",
+    )
     ids, reasons = set(manifest.rows["id"]), {}
     kept = [_kept(cache, track, ids) for track in wanted]
     if not all(ids == held for _, held in kept):
         # heavy, and not needed where everything is kept
-        from extract.run import extract_videos, plan_tracks
-        from extract.runtime import Runtime
+        from vqa_twostage.extract.inference.runtime import Runtime
+        from vqa_twostage.extract.run import extract_videos, plan_tracks
 
         options = _options(wanted, options)
         runtime = Runtime.of(options.runtime, options.device, options.precision, len(manifest))
@@ -186,7 +219,9 @@ def _features(
 
 
 def _kept(cache: Path, wanted: dict[str, Any], ids: set[str]) -> tuple[Path | None, set[str]]:
-    """Of the tracks made as ``wanted`` the one with most of ``ids``, and which: before any network is loaded."""
+    """Of the tracks made as ``wanted`` the one with most of ``ids``, and which: before any network
+    is loaded.
+    """
     found: list[tuple[Path | None, set[str]]] = [(None, set())]
     for path in cached.tracks(cache, SCORED) if cache.is_dir() else []:
         with cached.open_track(path) as track:
@@ -197,10 +232,14 @@ def _kept(cache: Path, wanted: dict[str, Any], ids: set[str]) -> tuple[Path | No
 
 
 def _whole(path: Path, ids: set[str]) -> set[str]:
-    """Those of ``ids`` whose features are of that very content: a file may change between a look at it and decoding."""
+    """Those of ``ids`` whose features are of that very content: a file may change between a look at
+    it and decoding.
+    """
     with cached.open_track(path) as track:
         there = ids & set(track.ids)
-        return {name for name in there if str(track.attributes(name)["source_digest"]).startswith(name)}
+        return {
+            name for name in there if str(track.attributes(name)["source_digest"]).startswith(name)
+        }
 
 
 def _options(tracks: list[dict[str, Any]], options: ExtractOptions) -> ExtractOptions:
@@ -214,7 +253,9 @@ def _options(tracks: list[dict[str, Any]], options: ExtractOptions) -> ExtractOp
         "sampler": first["sampler"],
         "decoder": "auto",
         "precision": precision,
-        "runtime": runtime or "torch",  # whatever the number of videos: figures of OpenVINO differ in their last digits
+        "runtime": runtime
+        # whatever the number of videos: figures of OpenVINO differ in their last digits
+        or "torch",
     }
     return ExtractOptions(**given)
 
@@ -226,11 +267,15 @@ def _differing(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
 
 def _check_same(training: Training, wanted: dict[str, Any], planned: dict[str, Any]) -> None:
     different = _differing(planned, wanted)
-    told = "".join(f"\n  {key}: {wanted.get(key)} then, {planned.get(key)} now" for key in different)
+    told = "".join(
+        f"\n  {key}: {wanted.get(key)} then, {planned.get(key)} now" for key in different
+    )
     require(
         not different,
-        f"the model was trained on {wanted['kind']} features of {training.title} that cannot be made here:{told}\n"
-        "Extract and train again with what is installed now, or install what was used then. Weights that came from a "
+        f"the model was trained on {wanted['kind']} features of {training.title} that cannot be "
+        f"made here:{told}\n"
+        "Extract and train again with what is installed now, or install what was used then. "
+        "Weights that came from a "
         "file, and random ones, are not kept with a model: such a model scores no video",
     )
 
@@ -239,7 +284,8 @@ def _scored(video: str, digest: str, scorer: Scorer, tracks: list[cached.Track])
     training = scorer.training
     assert training is not None
     spatial, temporal = (
-        read_features(track, [digest], reads) for track, reads in zip(tracks, scorer.reads, strict=True)
+        read_features(track, [digest], reads)
+        for track, reads in zip(tracks, scorer.reads, strict=True)
     )
     scores, answer, distances = scorer.looked(spatial, temporal)
     value, distance = float(scores[0]), float(distances[0])
@@ -247,7 +293,10 @@ def _scored(video: str, digest: str, scorer: Scorer, tracks: list[cached.Track])
     if answer.temporal_weights.shape == answer.spatial_weights.shape:
         weights = (weights + answer.temporal_weights[0].double().numpy()) / 2
     if not (math.isfinite(value) and math.isfinite(distance)):
-        return Score(video, error="the model gives no number: it is damaged, or was not trained on such features")
+        return Score(
+            video,
+            error="the model gives no number: it is damaged, or was not trained on such features",
+        )
     curve = _each_frame(scorer, spatial, temporal)
     return Score(
         video,
@@ -274,7 +323,9 @@ def _scored(video: str, digest: str, scorer: Scorer, tracks: list[cached.Track])
 
 
 def _each_frame(scorer: Scorer, spatial: Features, temporal: Features) -> np.ndarray:
-    """The score of each frame as if it were the whole video; NaN where the two tracks have other frames."""
+    """The score of each frame as if it were the whole video; NaN where the two tracks have other
+    frames.
+    """
     count = spatial.mask.shape[1]
     if not np.array_equal(spatial.timestamp, temporal.timestamp):
         return np.full(count, np.nan)

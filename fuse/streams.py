@@ -1,20 +1,25 @@
-"""What passes between the learnable parts: pooling -> temporal encoder -> fusion. Their one contract.
+"""What passes between the learnable parts: pooling -> temporal encoder -> fusion. Their one
+contract.
 
-A *pooling* has ``READS`` (the statistics it reads, such as ``("mean", "std")``), ``build(shapes, *, options)`` with
-``shapes``: array name -> its shape per frame, ``(C,)`` or ``(C, H, W)``, a property ``level_channels`` and
-``forward(arrays) -> list of [B, T, C_level]``, a tensor a level, shallow levels first.
+A *pooling* has ``READS`` (the statistics it reads, such as ``("mean", "std")``), ``build(shapes, *,
+options)`` with ``shapes``: array name -> its shape per frame, ``(C,)`` or ``(C, H, W)``, a property
+``level_channels`` and ``forward(arrays) -> list of [B, T, C_level]``, a tensor a level, shallow
+levels first.
 
-A *temporal encoder* has ``build(channels, *, options)``, a property ``out_channels`` and ``forward(tokens [B, T, C],
-mask [B, T]) -> (tokens [B, T, D], weights [B, T])``. Weights add up to one over the frames of a video and are 0 where
-there is none; tokens of no frame may hold anything finite and never influence another.
+A *temporal encoder* has ``build(channels, *, options)``, a property ``out_channels`` and
+``forward(tokens [B, T, C], mask [B, T]) -> (tokens [B, T, D], weights [B, T])``. Weights add up to
+one over the frames of a video and are 0 where there is none; tokens of no frame may hold anything
+finite and never influence another.
 
-A *fusion* has ``build(spatial: Channels, temporal: Channels, *, options)``, a property ``out_channels`` and
-``forward(spatial: Stream, temporal: Stream) -> Fused``.
+A *fusion* has ``build(spatial: Channels, temporal: Channels, *, options)``, a property
+``out_channels`` and ``forward(spatial: Stream, temporal: Stream) -> Fused``.
 
-Masks are true from the first frame to the last, and every video has a frame. Members of an ensemble are trained at once
-(`torch.func.vmap`), so no part may branch on the values of its tensors, or use operators that vmap refuses (`nn.GRU`).
+Masks are true from the first frame to the last, and every video has a frame. Members of an ensemble
+are trained at once (`torch.func.vmap`), so no part may branch on the values of its tensors, or use
+operators that vmap refuses (`nn.GRU`).
 
-Letters: B videos, T frames of the stream (the two streams may differ), D channels of a token, F of the fused vector.
+Letters: B videos, T frames of the stream (the two streams may differ), D channels of a token, F of
+the fused vector.
 """
 
 from __future__ import annotations
@@ -25,21 +30,25 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pipeline.errors import require
+from vqa_twostage.pipeline.errors import require
 
 # the statistics that every network's pooled arrays have, and most heads read
 AVERAGES = ("cls", "mean", "std")
 
 
 class Channels(NamedTuple):
-    """Of a stream: ``tokens`` of its encoded tokens, ``levels`` of its pooled levels, shallow first."""
+    """Of a stream: ``tokens`` of its encoded tokens, ``levels`` of its pooled levels, shallow
+    first.
+    """
 
     tokens: int
     levels: tuple[int, ...]
 
 
 class Stream(NamedTuple):
-    """One track on its way: pooled ``levels`` (before the temporal encoder), encoded ``tokens`` and their weights."""
+    """One track on its way: pooled ``levels`` (before the temporal encoder), encoded ``tokens`` and
+    their weights.
+    """
 
     levels: list[Float[Tensor, "B T _"]]
     tokens: Float[Tensor, "B T D"]
@@ -58,7 +67,9 @@ class Stream(NamedTuple):
 
 
 class Fused(NamedTuple):
-    """``gates``: name -> [B, G], what the fusion weighed by, saved with a run; ``penalty`` is added to the loss."""
+    """``gates``: name -> [B, G], what the fusion weighed by, saved with a run; ``penalty`` is added
+    to the loss.
+    """
 
     vector: Float[Tensor, "B F"]
     gates: dict[str, Float[Tensor, "B _"]]
@@ -74,8 +85,12 @@ def fused(
     return Fused(vector, gates or {}, vector.new_zeros(()) if penalty is None else penalty)
 
 
-def by_level(shapes: dict[str, tuple[int, ...]], statistics: tuple[str, ...]) -> dict[str, list[str]]:
-    """Array names with one of the ``statistics``, by level, shallow first: ``{"c1": ["c1/mean", "c1/std"], …}``."""
+def by_level(
+    shapes: dict[str, tuple[int, ...]], statistics: tuple[str, ...]
+) -> dict[str, list[str]]:
+    """Array names with one of the ``statistics``, by level, shallow first: ``{"c1": ["c1/mean",
+    "c1/std"], …}``.
+    """
     grouped: dict[str, list[str]] = {}
     for name in sorted(shapes):
         level, _, statistic = name.rpartition("/")
@@ -85,15 +100,18 @@ def by_level(shapes: dict[str, tuple[int, ...]], statistics: tuple[str, ...]) ->
 
 
 def grid_or_averages(shapes: dict[str, tuple[int, ...]], pooling: str) -> dict[str, list[str]]:
-    """What a pooling over space reads, by level: its grid alone where it has one, else its averages as in avg.
+    """What a pooling over space reads, by level: its grid alone where it has one, else its averages
+    as in avg.
 
     UsageError, said in the name of ``pooling``, where no level has a grid.
     """
     levels, grids = by_level(shapes, AVERAGES), by_level(shapes, ("grid",))
     require(
         bool(grids),
-        f"{pooling} needs stored maps, and the track has {', '.join(shapes)}; extract with `grid=2`, as in "
-        "vqa-extract --spatial resnet:grid=2, or choose avg or adaptive (where the temporal track alone has no maps: "
+        f"{pooling} needs stored maps, and the track has {', '.join(shapes)}; extract with "
+        "`grid=2`, as in "
+        "vqa-extract --spatial resnet:grid=2, or choose avg or adaptive (where the temporal track "
+        "alone has no maps: "
         "--temporal-pooling avg)",
     )
     return dict(sorted({**levels, **grids}.items()))

@@ -1,4 +1,6 @@
-"""A run: a head on every split of a protocol, its predictions and record, and a model refitted for scoring."""
+"""A run: a head on every split of a protocol, its predictions and record, and a model refitted for
+scoring.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +17,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fuse import markdown, saved, tensorboard
-from fuse.baselines import fit_baseline
-from fuse.data import Dataset, load_dataset
-from fuse.evaluate import Evaluation, evaluate, save_predictions
-from fuse.fit import RECIPE, Fitted, fit_split
-from fuse.losses import parse_loss
-from fuse.model import Head
-from fuse.options import TrainOptions
-from fuse.plots import scatter
-from fuse.protocols import CONTENT_DISJOINT, Split, notes, splits
-from fuse.weighed import attention_table, gates_table
-from pipeline import records, spec
-from pipeline.errors import require
+from vqa_twostage.fuse.baselines import fit_baseline
+from vqa_twostage.fuse.data import Dataset, load_dataset
+from vqa_twostage.fuse.evaluate import Evaluation, evaluate, save_predictions
+from vqa_twostage.fuse.learning import scorer_file as saved
+from vqa_twostage.fuse.learning.attention import attention_table, gates_table
+from vqa_twostage.fuse.learning.fit import RECIPE, Fitted, fit_split
+from vqa_twostage.fuse.learning.losses import parse_loss
+from vqa_twostage.fuse.learning.model import Head
+from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.reporting import markdown, tensorboard
+from vqa_twostage.fuse.reporting.plots import scatter
+from vqa_twostage.fuse.splits import CONTENT_DISJOINT, Split, notes, splits
+from vqa_twostage.pipeline import records, spec
+from vqa_twostage.pipeline.errors import require
 
 OnProgress = Callable[[int, int], None]
 # files that one run has and the next, in the same folder, may not
@@ -42,22 +45,23 @@ def train(
     workers: int = 1,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Evaluation:
-    """Trains and tests a head on the features in ``cache``, and writes a run; `vqa-fuse train` is this function.
+    """Trains and tests a head on the features in ``cache``, and writes a run; `vqa-fuse train` is
+    this function.
 
     Args:
-        cache: The folder that `extract.run.extract_dataset` filled.
-        options: Which head, which splits, which recipe.
-        dataset: A dataset in the cache; None where there is only one.
-        run: The folder to write; None is ``runs/<dataset>-<fusion>-<digest of all that decides the figures>``.
-        workers: Processes that fit splits side by side; changes no figure.
-        on_progress: Called with the number of splits that are done, and of all.
+        cache: The folder that `extract.run.extract_dataset` filled. options: Which head, which
+        splits, which recipe. dataset: A dataset in the cache; None where there is only one. run:
+        The folder to write; None is ``runs/<dataset>-<fusion>-<digest of all that decides the
+        figures>``. workers: Processes that fit splits side by side; changes no figure. on_progress:
+        Called with the number of splits that are done, and of all.
 
     Returns:
-        The figures, and under ``run`` the folder, which also holds predictions, record, plots and the model.
+        The figures, and under ``run`` the folder, which also holds predictions, record, plots and
+        the model.
 
     Raises:
-        UsageError: A spec, a dataset or a track is not there, or does not fit, or ``run`` holds a run with other
-            options; nothing was trained.
+        UsageError: A spec, a dataset or a track is not there, or does not fit, or ``run`` holds a
+            run with other options; nothing was trained.
     """
     data = load_dataset(cache, dataset, options.spatial, options.temporal, Head.of(options).reads)
     if run is not None and (run / "run.json").is_file():
@@ -75,11 +79,16 @@ def train_run(
     on_progress: OnProgress = lambda done, total: None,
     workers: int = 1,
 ) -> Evaluation:
-    """`train` on features that are loaded: every split of the protocol, then a model refitted on all videos."""
+    """`train` on features that are loaded: every split of the protocol, then a model refitted on
+    all videos.
+    """
     start = time.perf_counter()
     plan = Plan(data, options)
     run = run or Path("runs") / plan.name
-    require(not run.exists() or run.is_dir(), f"{run} is a file, and a run is a folder; give another --run")
+    require(
+        not run.exists() or run.is_dir(),
+        f"{run} is a file, and a run is a folder; give another --run",
+    )
     fitted = []
     on_progress(0, len(plan.splits))
     for result in fit_all([(data, split, options) for split in plan.splits], workers):
@@ -105,16 +114,21 @@ def fit_all(jobs: list[tuple[Dataset, Split, TrainOptions]], workers: int) -> It
 
     # a worker whose memory has grown is replaced, and loses nothing: no news for users
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
-    yield from Parallel(n_jobs=min(workers, len(jobs)), return_as="generator")(delayed(fit_one)(*job) for job in jobs)
+    yield from Parallel(n_jobs=min(workers, len(jobs)), return_as="generator")(
+        delayed(fit_one)(*job) for job in jobs
+    )
 
 
 class Plan:
-    """What a run will do, checked before anything is trained: specs, splits, and the digest that names it."""
+    """What a run will do, checked before anything is trained: specs, splits, and the digest that
+    names it.
+    """
 
     def __init__(self, data: Dataset, options: TrainOptions) -> None:
         require(options.members >= 1, f"members must be at least 1, not {options.members}")
         self.options = options
-        # random divisions are of the videos that are there; in a published one a missing video moves no other
+        # random divisions are of the videos that are there; in a published one a missing video
+        # moves no other
         published = spec.parse(options.protocol).name not in CONTENT_DISJOINT
         rows = data.everything if published else data.manifest.rows
         self.protocol, made = splits(options.protocol, rows, options.seed)
@@ -123,7 +137,12 @@ class Plan:
         self.split_digests = [split.digest(data.manifest.rows["id"]) for split in self.splits]
         if options.baseline is not None:
             plugins = [spec.resolve("fuse.baselines", options.baseline)]
-            names = {"fusion": str(plugins[0].short_spec), "pooling": "", "temporal_encoder": "", "loss": ""}
+            names = {
+                "fusion": str(plugins[0].short_spec),
+                "pooling": "",
+                "temporal_encoder": "",
+                "loss": "",
+            }
             recipe: dict[str, Any] = {}
         else:
             head = Head.of(options)
@@ -159,20 +178,32 @@ class Plan:
 
 
 def with_features(split: Split, data: Dataset) -> Split:
-    """A split of the whole manifest, restricted to the N videos that have features; their row numbers."""
+    """A split of the whole manifest, restricted to the N videos that have features; their row
+    numbers.
+    """
     row_of = pd.Series(np.arange(len(data.mos)), index=data.manifest.rows["id"])
     parts = {}
     for name in ("train", "val", "test"):
         ids = data.everything["id"].iloc[getattr(split, name)]
         parts[name] = np.array(row_of[ids[ids.isin(row_of.index)]])
-        require(len(parts[name]) > 0, f"split {split.seed}: no video of its {name} part has features; extract more")
+        require(
+            len(parts[name]) > 0,
+            f"split {split.seed}: no video of its {name} part has features; extract more",
+        )
     return Split(split.seed, **parts)
 
 
 def save_run(
-    run: Path, data: Dataset, plan: Plan, fitted: list[Fitted], scorer: saved.Scorer | None, seconds: float
+    run: Path,
+    data: Dataset,
+    plan: Plan,
+    fitted: list[Fitted],
+    scorer: saved.Scorer | None,
+    seconds: float,
 ) -> Evaluation:
-    """Predictions, record, plot, weights and gates, and the refitted model; the document of the run."""
+    """Predictions, record, plot, weights and gates, and the refitted model; the document of the
+    run.
+    """
     record = {
         "dataset": data.manifest.name,
         "label": data.manifest.label,
@@ -187,7 +218,9 @@ def save_run(
         "notes": plan.notes,
         "split_digests": plan.split_digests,
         "chosen_epochs": [result.epoch for result in fitted],
-        "oracle_srcc": [result.oracle_srcc for result in fitted] if plan.options.oracle_epoch else None,
+        "oracle_srcc": [result.oracle_srcc for result in fitted]
+        if plan.options.oracle_epoch
+        else None,
         "versions": records.versions(),
         "seconds": round(seconds, 3),
     }
@@ -213,19 +246,29 @@ def save_run(
 
 
 def predictions_table(data: Dataset, divided: list[Split], fitted: list[Fitted]) -> pd.DataFrame:
-    """A row a video and split: ``split, part, id, group, mos, predicted``; without videos that are in no part."""
+    """A row a video and split: ``split, part, id, group, mos, predicted``; without videos that are
+    in no part.
+    """
     rows, tables = data.manifest.rows, []
     for split, result in zip(divided, fitted, strict=True):
         part = np.full(len(rows), "", object)
         for name, members in (("train", split.train), ("val", split.val), ("test", split.test)):
             part[members] = name
-        columns = {"split": split.seed, "part": part, "id": rows["id"], "group": rows["group"], "mos": rows["mos"]}
+        columns = {
+            "split": split.seed,
+            "part": part,
+            "id": rows["id"],
+            "group": rows["group"],
+            "mos": rows["mos"],
+        }
         tables.append(pd.DataFrame({**columns, "predicted": result.predicted})[part != ""])
     return pd.concat(tables, ignore_index=True)
 
 
 def learning_table(divided: list[Split], fitted: list[Fitted]) -> pd.DataFrame | None:
-    """The validation SRCC while epochs were chosen: ``split, epoch, srcc``; None of a baseline, which has no epochs."""
+    """The validation SRCC while epochs were chosen: ``split, epoch, srcc``; None of a baseline,
+    which has no epochs.
+    """
     rows = [
         (split.seed, epoch, score)
         for split, result in zip(divided, fitted, strict=True)

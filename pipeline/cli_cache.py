@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from pipeline import console
-from pipeline.console import as_json_option, version_option
-from pipeline.errors import DONE, SOME_FAILED, UsageError
+from vqa_twostage.pipeline import console
+from vqa_twostage.pipeline.console import as_json_option, version_option
+from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
 
 @click.group("vqa-cache", context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,13 +34,18 @@ def info(cache: Path, as_json: bool) -> int:
     Example
       vqa-cache info cache --json
     """
-    from pipeline import cache as cached
+    from vqa_twostage.pipeline.cache import track as cached
 
     found: list[dict[str, Any]] = []
     for path in track_files(cache):
         with cached.open_track(path) as track:
             found.append(
-                {"path": str(path), "videos": len(track), "bytes": path.stat().st_size, "identity": track.identity}
+                {
+                    "path": str(path),
+                    "videos": len(track),
+                    "bytes": path.stat().st_size,
+                    "identity": track.identity,
+                }
             )
     if as_json:
         click.echo(json.dumps({"cache": str(cache), "tracks": found}, indent=2))
@@ -61,7 +66,7 @@ def verify(cache: Path) -> int:
     Example
       vqa-cache verify cache
     """
-    from pipeline import cache as cached
+    from vqa_twostage.pipeline.cache import track as cached
 
     faults = {path: cached.verify(path) for path in track_files(cache)}
     for path, found in faults.items():
@@ -72,19 +77,28 @@ def verify(cache: Path) -> int:
 
 
 @cache_command.command()
-@click.argument("sources", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="CACHE…")
-@click.option("--cache", type=click.Path(path_type=Path), required=True, help="The cache that all of it goes into.")
+@click.argument(
+    "sources", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="CACHE…"
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The cache that all of it goes into.",
+)
 @as_json_option
 def merge(sources: tuple[Path, ...], cache: Path, as_json: bool) -> int:
-    """Join caches that several machines made of parts of one dataset; exit code 3 where two contradict each other.
+    """Join caches that several machines made of parts of one dataset; exit code 3 where two
+    contradict each other.
 
-    Each machine extracts its part with vqa-extract --shard I/N into a cache of its own. What is in --cache stays.
+    Each machine extracts its part with vqa-extract --shard I/N into a cache of its own. What is in
+    --cache stays.
 
     \b
     Example
       vqa-cache merge part-1 part-2 part-3 --cache cache
     """
-    from pipeline.merging import merge_caches
+    from vqa_twostage.pipeline.cache.merging import merge_caches
 
     with console.progress("merge") as on_progress:
         document = merge_caches(sources, cache, on_progress)
@@ -92,7 +106,10 @@ def merge(sources: tuple[Path, ...], cache: Path, as_json: bool) -> int:
         click.echo(json.dumps(document, indent=2))
     else:
         for track in document["tracks"]:
-            counts = f"{track['videos']} of {track['of']} videos, {track['added']} added, {track['there']} were there"
+            counts = (
+                f"{track['videos']} of {track['of']} videos, {track['added']} added, "
+                f"{track['there']} were there"
+            )
             click.echo(f"{track['path']}: {counts}")
     for conflict in document["conflicts"]:
         click.echo(f"  {conflict['id']} of {conflict['track']}: {conflict['reason']}", err=True)
@@ -101,12 +118,23 @@ def merge(sources: tuple[Path, ...], cache: Path, as_json: bool) -> int:
 
 @cache_command.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--dataset", required=True, metavar="NAME|TOML|CSV", help="Whose features they are, with its labels.")
-@click.option("--kind", required=True, type=click.Choice(["spatial", "temporal"]), help="What they describe.")
-@click.option("--name", required=True, help="What the track is to be called: small letters, digits and _.")
+@click.option(
+    "--dataset",
+    required=True,
+    metavar="NAME|TOML|CSV",
+    help="Whose features they are, with its labels.",
+)
+@click.option(
+    "--kind", required=True, type=click.Choice(["spatial", "temporal"]), help="What they describe."
+)
+@click.option(
+    "--name", required=True, help="What the track is to be called: small letters, digits and _."
+)
 @click.option("--key", help="Which array of FILE; may be left out where only one can be meant.")
 @click.option(
-    "--columns", metavar="A:B[,C:D…]", help="Columns from 0, ends not included, as 30:35,51:54 [default: all]."
+    "--columns",
+    metavar="A:B[,C:D…]",
+    help="Columns from 0, ends not included, as 30:35,51:54 [default: all].",
 )
 @click.option(
     "--ids",
@@ -115,32 +143,45 @@ def merge(sources: tuple[Path, ...], cache: Path, as_json: bool) -> int:
     help="The videos of FILE's rows: an id a line, or a CSV with a header and the ids first "
     "[default: the dataset's videos in their order].",
 )
-@click.option("--root", type=click.Path(path_type=Path), help="Where the labels are; else $VQA_DATA/<dataset>.")
 @click.option(
-    "--cache", type=click.Path(path_type=Path), default=Path("cache"), show_default=True, help="Where features go."
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Where the labels are; else $VQA_DATA/<dataset>.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    default=Path("cache"),
+    show_default=True,
+    help="Where features go.",
 )
 @as_json_option
 def import_track(file: Path, dataset: str, root: Path | None, as_json: bool, **given: Any) -> int:
-    """Put features that others computed, in FILE, into the cache; exit code 3 where some videos have none.
+    """Put features that others computed, in FILE, into the cache; exit code 3 where some videos
+    have none.
 
-    FILE is .mat (v5 or v7.3), .npy, .npz, .csv or .h5, with a row of numbers for each video; or videos x frames x
-    columns; or an .h5 with an array for each video, named by its id. Videos themselves are not needed. Numbers that
-    are not finite are kept and listed. Importing the same again changes nothing.
+    FILE is .mat (v5 or v7.3), .npy, .npz, .csv or .h5, with a row of numbers for each video; or
+    videos x frames x columns; or an .h5 with an array for each video, named by its id. Videos
+    themselves are not needed. Numbers that are not finite are kept and listed. Importing the same
+    again changes nothing.
 
     \b
     Example
       vqa-cache import feats.mat --dataset konvid --root labels --kind temporal \\
                 --name tlvqm --columns 30:35,51:54 --ids metadata.csv
     """
-    from pipeline.datasets import load_manifest
-    from pipeline.importing import import_features, summary
+    from vqa_twostage.pipeline.cache.importing import import_features, summary
+    from vqa_twostage.pipeline.datasets.loading import load_manifest
 
     document = import_features(load_manifest(dataset, root), file=file, **given)
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
         click.echo("\n".join(summary(document)))
-    for what, ids in (("no features", document["missing"]), ("in the file, but no video", document["unknown"])):
+    for what, ids in (
+        ("no features", document["missing"]),
+        ("in the file, but no video", document["unknown"]),
+    ):
         for video_id in ids[:10]:
             click.echo(f"  {what}: {video_id}", err=True)
         if len(ids) > 10:

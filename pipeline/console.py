@@ -1,4 +1,6 @@
-"""What all commands share on a terminal: exit codes, errors in one message, progress. No torch, no pandas here."""
+"""What all commands share on a terminal: exit codes, errors in one message, progress. No torch, no
+pandas here.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,14 @@ from typing import Any
 
 import click
 
-from pipeline import __version__
-from pipeline.errors import INTERRUPTED, WRONG_USE, UsageError
+from vqa_twostage import __version__
+from vqa_twostage.pipeline.errors import INTERRUPTED, WRONG_USE, UsageError
 
 as_json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, everything else on stderr."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON document on stdout, everything else on stderr.",
 )
 
 version_option = click.version_option(__version__, message="vqa-twostage %(version)s")
@@ -31,7 +36,9 @@ def _plain(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def run(command: click.Command) -> None:
-    """Runs a command to its exit code: its own, 2 on wrong use, 130 on Ctrl-C; a bug keeps its traceback and 1."""
+    """Runs a command to its exit code: its own, 2 on wrong use, 130 on Ctrl-C; a bug keeps its
+    traceback and 1.
+    """
     warnings.showwarning = _plain
     try:
         code = command.main(standalone_mode=False)
@@ -47,10 +54,14 @@ def run(command: click.Command) -> None:
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
             raise
-        click.echo(f"Error: {error.filename or 'writing'}: {error.strerror}; give another path", err=True)
+        click.echo(
+            f"Error: {error.filename or 'writing'}: {error.strerror}; give another path", err=True
+        )
         code = WRONG_USE
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted: what was finished is kept; the same command goes on from there.", err=True)
+        click.echo(
+            "Interrupted: what was finished is kept; the same command goes on from there.", err=True
+        )
         code = INTERRUPTED
     sys.exit(code)
 
@@ -65,7 +76,8 @@ def show(document: Any, as_json: bool, print_text: Callable[[Any], None]) -> Non
 
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Gives a function to call with (done, total): a bar with the time left on a terminal, plain lines elsewhere.
+    """Gives a function to call with (done, total): a bar with the time left on a terminal, plain
+    lines elsewhere.
 
     All of it goes to stderr: stdout is for results.
     """
@@ -80,7 +92,13 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
             TimeRemainingColumn,
         )
 
-        columns = TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+        columns = (
+            TextColumn(label),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(label, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -27,7 +27,9 @@ def require(condition: bool, message: str) -> None:
 def require_installed(option: str, packages: Sequence[str]) -> None:
     """UsageError unless the packages of an extra, which ``option`` needs, are there."""
     missing = [name for name in packages if find_spec(name) is None]
-    require(not missing, f"{option} needs {', '.join(missing)}; run: pip install {' '.join(missing)}")
+    require(
+        not missing, f"{option} needs {', '.join(missing)}; run: pip install {' '.join(missing)}"
+    )
 
 
 class VideoError(Exception):

@@ -1,4 +1,6 @@
-"""Run records: what a command was asked, on what, with what, and what came of it, in one JSON beside its output."""
+"""Run records: what a command was asked, on what, with what, and what came of it, in one JSON
+beside its output.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline.datasets import Manifest
-from pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.datasets.loading import Manifest
+from vqa_twostage.pipeline.errors import UsageError, require
 
 # whose version can change a number
 LIBRARIES = [
@@ -32,15 +34,22 @@ LIBRARIES += ["opencv-python-headless"]
 
 
 def versions() -> dict[str, str]:
-    """Versions of this program, Python and the libraries that compute; those not installed are left out."""
+    """Versions of this program, Python and the libraries that compute; those not installed are left
+    out.
+    """
     found = {"vqa-twostage": _version("vqa-twostage"), "python": platform.python_version()}
     found |= {name: _version(name) for name in LIBRARIES}
     return {name: version for name, version in found.items() if version}
 
 
 def about(manifest: Manifest) -> dict[str, str]:
-    """What a track records beside its identity when it is created: labels and versions, which change no feature."""
-    return {"manifest": manifest.digest, **{f"version {name}": version for name, version in versions().items()}}
+    """What a track records beside its identity when it is created: labels and versions, which
+    change no feature.
+    """
+    return {
+        "manifest": manifest.digest,
+        **{f"version {name}": version for name, version in versions().items()},
+    }
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -71,7 +80,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def save_manifest(cache: Path, manifest: Manifest) -> None:
     """Keeps the manifest beside its features, so that stage two needs nothing but the cache.
 
-    UsageError when the cache holds another dataset of that name: one that gives a known id to another video.
+    UsageError when the cache holds another dataset of that name: one that gives a known id to
+    another video.
     """
     path = cache / manifest.name / "manifest.json"
     if path.exists():
@@ -93,7 +103,9 @@ def load_cached_manifest(cache: Path, dataset: str) -> Manifest:
         return Manifest.from_json(path.read_text(encoding="utf-8"))
     except (ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise UsageError(f"{path} is damaged ({reason}); remove it and run vqa-extract again, features stay") from None
+        raise UsageError(
+            f"{path} is damaged ({reason}); remove it and run vqa-extract again, features stay"
+        ) from None
 
 
 def _version(name: str) -> str:

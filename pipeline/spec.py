@@ -1,14 +1,17 @@
 """Spec strings, the one notation for every choice, and the only registry of plug-ins.
 
-A spec is ``name:key=value,key=value``: the value of a CLI option, a part of a cache's identity, a field of a run
-record and a row of a table are all the same string. The name is a file: ``dynamic`` given to ``--fusion`` is
-``fuse/fusion/dynamic.py``. A plug-in is a module with
+A spec is ``name:key=value,key=value``: the value of a CLI option, a part of a cache's identity, a
+field of a run record and a row of a table are all the same string. The name is a file: ``dynamic``
+given to ``--fusion`` is ``fuse/fusion/dynamic.py``. A plug-in is a module with
 
-* a docstring whose first line describes it (shown by ``--list``, read without importing the module),
+* a docstring whose first line describes it (shown by ``--list``, read without importing the
+  module),
 * ``VERSION``: an integer, raised whenever the same options give other results,
-* ``build(**options)``: its keyword-only parameters *are* the options, their types and their defaults.
+* ``build(**options)``: its keyword-only parameters *are* the options, their types and their
+  defaults.
 
-Options that all plug-ins of a package have are the keyword-only parameters of a function `shared` in its ``__init__``.
+Options that all plug-ins of a package have are the keyword-only parameters of a function `shared`
+in its ``__init__``.
 """
 
 from __future__ import annotations
@@ -24,8 +27,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError
 
+PACKAGE = __name__.partition(".")[0]
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 # no separators of the notation, nothing a shell or a file system would take for its own
 VALUE = re.compile(r"[A-Za-z0-9_.+/@-]+")
@@ -45,14 +49,21 @@ class Spec:
     @property
     def filename(self) -> str:
         """The canonical spec as one path component; of a value that is a path its last part."""
-        return str(Spec(self.name, {key: value.rstrip("/").rpartition("/")[2] for key, value in self.options.items()}))
+        return str(
+            Spec(
+                self.name,
+                {key: value.rstrip("/").rpartition("/")[2] for key, value in self.options.items()},
+            )
+        )
 
     def without(self, key: str) -> Spec:
         return Spec(self.name, {name: value for name, value in self.options.items() if name != key})
 
 
 def parse(text: str) -> Spec:
-    """``"uniform:frames=8"`` -> ``Spec("uniform", {"frames": "8"})``; UsageError where it is no spec."""
+    """``"uniform:frames=8"`` -> ``Spec("uniform", {"frames": "8"})``; UsageError where it is no
+    spec.
+    """
     how = "a spec is NAME or NAME:KEY=VALUE,KEY=VALUE, for example uniform:frames=8"
     name, colon, rest = text.strip().partition(":")
     if not NAME.fullmatch(name):
@@ -70,9 +81,11 @@ def parse(text: str) -> Spec:
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plug-in chosen by a spec: its module, and the options it will be built with (defaults filled in).
+    """A plug-in chosen by a spec: its module, and the options it will be built with (defaults
+    filled in).
 
-    ``makers``: what takes the options, the module's ``build`` and the package's ``shared`` where there is one.
+    ``makers``: what takes the options, the module's ``build`` and the package's ``shared`` where
+    there is one.
     """
 
     kind: str
@@ -87,19 +100,26 @@ class Plugin:
 
     @property
     def full_spec(self) -> Spec:
-        """The spec with every option written out, so that a changed default is a changed identity."""
+        """The spec with every option written out: a changed default is a changed identity."""
         return Spec(self.spec.name, {key: _written(value) for key, value in self.options.items()})
 
     @property
     def short_spec(self) -> Spec:
-        """The spec with only those options that differ from their defaults: a name for people and files."""
-        defaults = {key: option.default for maker in self.makers for key, option in _keywords(maker).items()}
+        """The spec with only those options that differ from their defaults: a name for people and
+        files.
+        """
+        defaults = {
+            key: option.default for maker in self.makers for key, option in _keywords(maker).items()
+        }
         return Spec(
-            self.spec.name, {key: _written(value) for key, value in self.options.items() if value != defaults[key]}
+            self.spec.name,
+            {key: _written(value) for key, value in self.options.items() if value != defaults[key]},
         )
 
     def build(self, *given: Any) -> Any:
-        """What the module's ``build`` makes; ``given`` is what its contract passes beside the options."""
+        """What the module's ``build`` makes; ``given`` is what its contract passes beside the
+        options.
+        """
         return self._call(self.makers[0], *given)
 
     def shared(self) -> Any:
@@ -111,8 +131,10 @@ class Plugin:
 
 
 def available(kind: str) -> dict[str, str]:
-    """Plug-ins of a package such as ``"extract.spatial"``: name -> first line of its docstring. Imports none."""
-    package = importlib.util.find_spec(kind)
+    """Plug-ins of a package such as ``"extract.spatial"``: name -> first line of its docstring.
+    Imports none.
+    """
+    package = importlib.util.find_spec(f"{PACKAGE}.{kind}")
     if package is None or not package.submodule_search_locations:
         raise LookupError(f"{kind} is not a package of plug-ins")
     found = {}
@@ -124,7 +146,9 @@ def available(kind: str) -> dict[str, str]:
 
 
 def resolve(kind: str, text: str) -> Plugin:
-    """The plug-in that ``text`` names in package ``kind``, its options checked and typed; UsageError otherwise."""
+    """The plug-in that ``text`` names in package ``kind``, its options checked and typed;
+    UsageError otherwise.
+    """
     spec = parse(text)
     choices = available(kind)
     if spec.name not in choices:
@@ -138,16 +162,25 @@ def defaults(kind: str, name: str) -> dict[str, str]:
     """The options of a plug-in and what they are where a spec does not say; ``…`` where it must."""
     keywords = [item for maker in _makers(kind, name)[1] for item in _keywords(maker).items()]
     empty = inspect.Parameter.empty
-    return {key: "…" if option.default is empty else _written(option.default) for key, option in keywords}
+    return {
+        key: "…" if option.default is empty else _written(option.default)
+        for key, option in keywords
+    }
 
 
 def options_of(spec: Spec, *makers: Callable[..., Any]) -> dict[str, Any]:
-    """The keyword-only options of ``makers`` with the spec's values converted to the types of their annotations."""
-    parameters = {name: parameter for maker in makers for name, parameter in _keywords(maker).items()}
+    """The keyword-only options of ``makers`` with the spec's values converted to the types of their
+    annotations.
+    """
+    parameters = {
+        name: parameter for maker in makers for name, parameter in _keywords(maker).items()
+    }
     unknown = sorted(set(spec.options) - set(parameters))
     if unknown:
         allowed = ", ".join(parameters) or "none"
-        raise UsageError(f"{str(spec)!r}: unknown option {', '.join(unknown)}; options of {spec.name}: {allowed}")
+        raise UsageError(
+            f"{str(spec)!r}: unknown option {', '.join(unknown)}; options of {spec.name}: {allowed}"
+        )
     options = {}
     for name, parameter in parameters.items():
         if name in spec.options:
@@ -160,16 +193,22 @@ def options_of(spec: Spec, *makers: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _makers(kind: str, name: str) -> tuple[ModuleType, tuple[Callable[..., Any], ...]]:
-    module = importlib.import_module(f"{kind}.{name}")
-    shared = getattr(importlib.import_module(kind), "shared", None)
+    module = importlib.import_module(f"{PACKAGE}.{kind}.{name}")
+    shared = getattr(importlib.import_module(f"{PACKAGE}.{kind}"), "shared", None)
     makers = (module.build, shared) if shared else (module.build,)
-    assert not shared or not _keywords(module.build).keys() & _keywords(shared).keys(), f"{name}: shared options"
+    assert not shared or not _keywords(module.build).keys() & _keywords(shared).keys(), (
+        f"{name}: shared options"
+    )
     return module, makers
 
 
 def _keywords(maker: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     parameters = inspect.signature(maker, eval_str=True).parameters.items()
-    return {name: parameter for name, parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
+    return {
+        name: parameter
+        for name, parameter in parameters
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
 
 
 def _typed(spec: Spec, name: str, text: str, wanted: Any) -> Any:
@@ -182,7 +221,9 @@ def _typed(spec: Spec, name: str, text: str, wanted: Any) -> Any:
         except ValueError:
             pass
     else:
-        raise TypeError(f"{spec.name}: option {name} is annotated {wanted!r}; use int, float, bool or str")
+        raise TypeError(
+            f"{spec.name}: option {name} is annotated {wanted!r}; use int, float, bool or str"
+        )
     kind = {int: "a whole number", float: "a number", bool: "true or false"}[wanted]
     raise UsageError(f"{str(spec)!r}: {name} must be {kind}, not {text!r}")
 

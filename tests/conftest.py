@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from places import REAL
 
 if TYPE_CHECKING:
-    from fuse.data import Dataset
-
-REPOSITORY = Path(__file__).parent.parent
-REAL = REPOSITORY.parent / "shared" / "real"
+    from vqa_twostage.fuse.data import Dataset
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _interrupts_work() -> Iterator[None]:
-    """A shell without job control starts background jobs with Ctrl-C ignored, and their children inherit that."""
+    """A shell without job control starts background jobs with Ctrl-C ignored, and their children
+    inherit that.
+    """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -47,13 +47,32 @@ def real() -> Path:
 
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of six one-second videos of different pictures, and ``mos.csv`` with their invented labels."""
-    ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="test videos are made with imageio-ffmpeg").get_ffmpeg_exe()
+    """A folder of six one-second videos of different pictures, and ``mos.csv`` with their invented
+    labels.
+    """
+    ffmpeg = pytest.importorskip(
+        "imageio_ffmpeg", reason="test videos are made with imageio-ffmpeg"
+    ).get_ffmpeg_exe()
     folder = tmp_path_factory.mktemp("clips")
     lines = ["id,path,mos,group"]
-    for number, picture in enumerate(["testsrc2", "mandelbrot", "smptebars", "rgbtestsrc", "yuvtestsrc", "testsrc"]):
-        command = [ffmpeg, "-v", "error", "-f", "lavfi", "-i", f"{picture}=size=128x96:rate=12", "-t", "1"]
-        subprocess.run([*command, "-pix_fmt", "yuv420p", "-threads", "1", folder / f"{picture}.mp4"], check=True)
+    for number, picture in enumerate(
+        ["testsrc2", "mandelbrot", "smptebars", "rgbtestsrc", "yuvtestsrc", "testsrc"]
+    ):
+        command = [
+            ffmpeg,
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            f"{picture}=size=128x96:rate=12",
+            "-t",
+            "1",
+        ]
+        subprocess.run(
+            [*command, "-pix_fmt", "yuv420p", "-threads", "1", folder / f"{picture}.mp4"],
+            check=True,
+        )
         lines.append(f"00{number},{picture}.mp4,{1 + number / 2},{picture}")
     (folder / "mos.csv").write_text("\n".join(lines) + "\n")
     return folder
@@ -68,7 +87,7 @@ def own_clips(clips: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def toy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cache of `toy.make_cache`, to read; who writes to it takes a copy."""
-    from toy import make_cache
+    from toy_cache import make_cache
 
     return make_cache(tmp_path_factory.mktemp("toy"))
 
@@ -76,6 +95,6 @@ def toy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def toy_data(toy_cache: Path) -> Dataset:
     """What is in it, to read as well."""
-    from fuse.data import load_dataset
+    from vqa_twostage.fuse.data import load_dataset
 
     return load_dataset(toy_cache, None, None, None)

@@ -1,4 +1,5 @@
-"""The blocks of TEA (Li et al., CVPR 2020): motion excitation, and multiple temporal aggregation in a Res2Net block.
+"""The blocks of TEA (Li et al., CVPR 2020): motion excitation, and multiple temporal aggregation in
+a Res2Net block.
 
 Modules carry the names of the authors' code, so that its state dicts load as they are.
 
@@ -18,8 +19,9 @@ Map = Float[Tensor, "F C h w"]
 class MotionExcitation(nn.Module):
     """Scales each channel of a frame by what changes until the next one.
 
-    The change is the next frame's reduced map, filtered, minus this frame's; pooled over space and expanded, it gives a
-    factor between 0.5 and 1.5. The last frame of a unit has no next one: its change is zero.
+    The change is the next frame's reduced map, filtered, minus this frame's; pooled over space and
+    expanded, it gives a factor between 0.5 and 1.5. The last frame of a unit has no next one: its
+    change is zero.
     """
 
     def __init__(self, channels: int, n_segment: int, reduction: int = 16) -> None:
@@ -42,10 +44,11 @@ class MotionExcitation(nn.Module):
 
 
 class TemporalConvolution(nn.Module):
-    """A convolution over three successive frames, each channel on its own; zeros before the first and after the last.
+    """A convolution over three successive frames, each channel on its own; zeros before the first
+    and after the last.
 
-    It starts as the identity, or, with ``shift``, as a shift in time: the first half of the channels from the next
-    frame, the second half from the previous one.
+    It starts as the identity, or, with ``shift``, as a shift in time: the first half of the
+    channels from the next frame, the second half from the previous one.
     """
 
     def __init__(self, channels: int, n_segment: int, *, shift: bool) -> None:
@@ -60,7 +63,8 @@ class TemporalConvolution(nn.Module):
             taps[:, 0, 1] = 1
 
     def forward(self, maps: Map) -> Map:
-        # three products of whole maps: Conv1d would want time as the last axis, and every map copied twice
+        # three products of whole maps: Conv1d would want time as the last axis, and every map
+        # copied twice
         before, now, after = self.conv.weight[:, 0, :, None, None].unbind(1)
         units = maps.unflatten(0, (-1, self.n_segment))
         nothing = torch.zeros_like(units[:, :1])
@@ -70,10 +74,12 @@ class TemporalConvolution(nn.Module):
 
 
 class TeaBlock(nn.Module):
-    """A Res2Net block of timm with motion excitation after its first convolution and a temporal one before each split.
+    """A Res2Net block of timm with motion excitation after its first convolution and a temporal one
+    before each split.
 
-    In the first block of a stage the splits are not added to one another and the last is pooled; in the others each
-    takes the previous one's output. The layers of ``block`` are taken over under their names.
+    In the first block of a stage the splits are not added to one another and the last is pooled; in
+    the others each takes the previous one's output. The layers of ``block`` are taken over under
+    their names.
     """
 
     def __init__(self, block: Bottle2neck, n_segment: int) -> None:
@@ -85,13 +91,16 @@ class TeaBlock(nn.Module):
         self.width, self.is_first = block.width, block.is_first
         self.me = MotionExcitation(block.width * block.scale, n_segment)
         self.shifts = nn.ModuleList(
-            TemporalConvolution(block.width, n_segment, shift=split == block.scale - 1) for split in range(block.scale)
+            TemporalConvolution(block.width, n_segment, shift=split == block.scale - 1)
+            for split in range(block.scale)
         )
 
     def forward(self, maps: Float[Tensor, "F C h w"]) -> Float[Tensor, "F D i j"]:
         *splits, last = self.me(self.relu(self.bn1(self.conv1(maps)))).split(self.width, dim=1)
         outputs: list[Tensor] = []
-        for number, (split, conv, norm) in enumerate(zip(splits, self.convs, self.bns, strict=True)):
+        for number, (split, conv, norm) in enumerate(
+            zip(splits, self.convs, self.bns, strict=True)
+        ):
             given = split if number == 0 or self.is_first else split + outputs[-1]
             outputs.append(self.relu(norm(conv(self.shifts[number](given)))))
         last = self.shifts[-1](last)
@@ -101,7 +110,8 @@ class TeaBlock(nn.Module):
 
 
 def into_tea(network: nn.Module, n_segment: int) -> None:
-    """Makes the blocks of a timm Res2Net blocks of TEA, with the published initialisation from seed 0.
+    """Makes the blocks of a timm Res2Net blocks of TEA, with the published initialisation from seed
+    0.
 
     Frozen, in eval mode and channels last, as the network came.
     """

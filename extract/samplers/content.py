@@ -1,10 +1,11 @@
 """Frames that together show most of what is in the video (facility location).
 
-Greedy cover: each next frame is the one that adds most to how well all frames are stood for, F(S) = the sum over frames
-v of the largest similarity(v, s in S). Greedy reaches at least 1 - 1/e of the best F (Nemhauser et al., 1978; for
-summaries of videos: Gygli et al., CVPR 2015). The other usual cover, k-centres, goes for outliers: a single black frame
-would always be chosen. With ``importance=RUN`` the gain of a frame is multiplied by the attention that a run of stage
-two has learnt.
+Greedy cover: each next frame is the one that adds most to how well all frames are stood for, F(S) =
+the sum over frames v of the largest similarity(v, s in S). Greedy reaches at least 1 - 1/e of the
+best F (Nemhauser et al., 1978; for summaries of videos: Gygli et al., CVPR 2015). The other usual
+cover, k-centres, goes for outliers: a single black frame would always be chosen. With
+``importance=RUN`` the gain of a frame is multiplied by the attention that a run of stage two has
+learnt.
 
 Letters: N frames in the video, M candidates, D numbers that describe a candidate.
 """
@@ -18,20 +19,22 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from extract.decode import Video
-from extract.scan import describe, scan, window_centres
-from pipeline.errors import UsageError, VideoError, require
+from vqa_twostage.extract.decoding.scan import describe, scan, window_centres
+from vqa_twostage.extract.decoding.video import Video
+from vqa_twostage.pipeline.errors import UsageError, VideoError, require
 
 VERSION = 1
 CANDIDATES = 512  # of a longer video only every second, third, … frame is one
 SIDE = 64  # pixels of a candidate's shorter side
-SPREAD = 0.05  # of similarity, lost from the video's start to its end: what looks alike is covered evenly in time
+# of similarity, lost from the video's start to its end: what looks alike is covered evenly in time
+SPREAD = 0.05
 
 Curve = tuple[Float64[np.ndarray, " frames"], Float64[np.ndarray, " frames"]]  # seconds, importance
 
 
 def build(*, frames: int = 8, importance: str = "none") -> "Content":
-    """``importance``: ``none``, or the folder of a run that was trained with ``--temporal-encoder attention``.
+    """``importance``: ``none``, or the folder of a run that was trained with ``--temporal-encoder
+    attention``.
 
     UsageError where that folder has no usable attention.csv.
     """
@@ -41,7 +44,9 @@ def build(*, frames: int = 8, importance: str = "none") -> "Content":
 
 
 class Content:
-    """``digest``, only with importance: of the file it is read from, 16 hexadecimal digits of the SHA-256."""
+    """``digest``, only with importance: of the file it is read from, 16 hexadecimal digits of the
+    SHA-256.
+    """
 
     def __init__(self, frames: int, run: str) -> None:
         self.frames, self.run = frames, run
@@ -52,10 +57,11 @@ class Content:
             self.curves = _curves(data, run)
 
     def __call__(self, video: Video) -> Int64[np.ndarray, " frames"]:
-        """In temporal order. A video of no more frames than asked for gives those of ``uniform``, which are all.
+        """In temporal order. A video of no more frames than asked for gives those of ``uniform``,
+        which are all.
 
-        All frames are decoded once; at most `CANDIDATES` descriptions are kept. VideoError where the run does not know
-        ``video.id``.
+        All frames are decoded once; at most `CANDIDATES` descriptions are kept. VideoError where
+        the run does not know ``video.id``.
         """
         length = len(video)
         weight = self.importance(video)
@@ -81,15 +87,22 @@ class Content:
 
 
 def cover(
-    described: Float64[np.ndarray, "M D"], time: Float64[np.ndarray, " M"], weight: Float64[np.ndarray, " M"], most: int
+    described: Float64[np.ndarray, "M D"],
+    time: Float64[np.ndarray, " M"],
+    weight: Float64[np.ndarray, " M"],
+    most: int,
 ) -> Int64[np.ndarray, " _"]:
-    """Places of at most ``most`` candidates, the greatest gain first, of equals the earliest; ``time`` is 0 to 1."""
+    """Places of at most ``most`` candidates, the greatest gain first, of equals the earliest;
+    ``time`` is 0 to 1.
+    """
     similarity = described @ described.T - SPREAD * abs(time[:, None] - time)
     covered = np.zeros(len(time))
     chosen: list[int] = []
     for _ in range(min(most, len(time))):
         # rounded: sums may differ in their last digits between machines
-        gain = (np.maximum(similarity - covered, 0).sum(axis=1) * weight / (weight.max() or 1.0)).round(9)
+        gain = (
+            np.maximum(similarity - covered, 0).sum(axis=1) * weight / (weight.max() or 1.0)
+        ).round(9)
         gain[chosen] = -1.0
         chosen.append(int(gain.argmax()))
         covered = np.maximum(covered, similarity[chosen[-1]])
@@ -101,7 +114,9 @@ def _attention(run: str) -> bytes:
         return (Path(run) / "attention.csv").read_bytes()
     except OSError:
         how = "give a run of vqa-fuse train --temporal-encoder attention"
-        raise UsageError(f"content: importance={run}: {run} is no folder with an attention.csv; {how}") from None
+        raise UsageError(
+            f"content: importance={run}: {run} is no folder with an attention.csv; {how}"
+        ) from None
 
 
 @lru_cache(maxsize=1)
@@ -109,7 +124,9 @@ def _curves(data: bytes, run: str) -> dict[str, Curve]:
     found: dict[str, list[tuple[float, float]]] = {}
     try:
         for row in csv.DictReader(StringIO(data.decode())):
-            found.setdefault(row["id"], []).append((float(row["timestamp"]), float(row["importance"])))
+            found.setdefault(row["id"], []).append(
+                (float(row["timestamp"]), float(row["importance"]))
+            )
         curves = {name: np.array(sorted(points)).T for name, points in found.items()}
         usable = all(np.isfinite(curve).all() and curve[1].min() >= 0 for curve in curves.values())
     except (ValueError, KeyError, TypeError):

@@ -1,8 +1,8 @@
 """From each of equal windows the frame with the strongest motion (optical flow).
 
-Motion is the mean length of the dense flow from the frame before (DIS, Kroeger et al., ECCV 2016) at low resolution. A
-cut counts as strong motion, and so does the jump at a keyframe of a coarsely compressed video. One that stands still
-gives the frames of ``uniform``.
+Motion is the mean length of the dense flow from the frame before (DIS, Kroeger et al., ECCV 2016)
+at low resolution. A cut counts as strong motion, and so does the jump at a keyframe of a coarsely
+compressed video. One that stands still gives the frames of ``uniform``.
 
 Letters: N frames in the video, T frames asked for, h x w pixels of a small frame.
 """
@@ -12,18 +12,21 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
-from extract.decode import Video
-from extract.scan import MOST, scan, window_centres
-from pipeline.errors import require
+from vqa_twostage.extract.decoding.scan import MOST, scan, window_centres
+from vqa_twostage.extract.decoding.video import Video
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 SIDE = 96  # pixels of the shorter side: the flow of most videos stays within what DIS follows there
-# pixels at that size; flow is rounded to them: less is noise of compression, and may differ between machines
+# pixels at that size; flow is rounded to them: less is noise of compression, and may differ between
+# machines
 STEP = 1 / 32
 
 
 def build(*, frames: int = 8) -> "Motion":
-    require(1 <= frames <= MOST, f"motion: frames must be at least 1 and at most {MOST}, not {frames}")
+    require(
+        1 <= frames <= MOST, f"motion: frames must be at least 1 and at most {MOST}, not {frames}"
+    )
     return Motion(frames)
 
 
@@ -32,12 +35,16 @@ class Motion:
         self.frames = frames
 
     def __call__(self, video: Video) -> Int64[np.ndarray, " frames"]:
-        """All frames are decoded once; one number and the last small frame are kept. Ties: nearest to the centre."""
+        """All frames are decoded once; one number and the last small frame are kept. Ties: nearest
+        to the centre.
+        """
         return strongest(motion(video), self.frames)
 
 
 def motion(video: Video) -> Float64[np.ndarray, " N"]:
-    """Mean length of the flow into each frame, in pixels of a small frame; 0 for the first, -1 where none decodes."""
+    """Mean length of the flow into each frame, in pixels of a small frame; 0 for the first, -1
+    where none decodes.
+    """
     import cv2
 
     cv2.setNumThreads(1)  # workers are processes, and threads would make them wait for each other
@@ -51,16 +58,19 @@ def motion(video: Video) -> Float64[np.ndarray, " N"]:
             found[number] = 0.0
         else:
             vectors = flow.calc(before, grey, None)
-            found[number] = round(float(np.hypot(vectors[..., 0], vectors[..., 1]).mean()) / STEP) * STEP
+            found[number] = (
+                round(float(np.hypot(vectors[..., 0], vectors[..., 1]).mean()) / STEP) * STEP
+            )
         before = grey
     return found
 
 
 def strongest(strength: Float64[np.ndarray, " N"], frames: int) -> Int64[np.ndarray, " T"]:
-    """Of each window the number of the largest value; of equal ones that nearest to the centre, then the first.
+    """Of each window the number of the largest value; of equal ones that nearest to the centre,
+    then the first.
 
-    A frame belongs to the window that its middle lies in. A window without one, as in a video of fewer frames than
-    asked for, gives the frame at its centre.
+    A frame belongs to the window that its middle lies in. A window without one, as in a video of
+    fewer frames than asked for, gives the frame at its centre.
     """
     length = len(strength)
     edges = -((frames - 2 * length * np.arange(frames + 1)) // (2 * frames))

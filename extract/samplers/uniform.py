@@ -5,19 +5,21 @@ from collections.abc import Sized
 import numpy as np
 from jaxtyping import Int
 
-from extract.scan import MOST, window_centres
-from pipeline.errors import require
+from vqa_twostage.extract.decoding.scan import MOST, window_centres
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 
 
 def build(*, frames: int = 8) -> "Uniform":
-    require(1 <= frames <= MOST, f"uniform: frames must be at least 1 and at most {MOST}, not {frames}")
+    require(
+        1 <= frames <= MOST, f"uniform: frames must be at least 1 and at most {MOST}, not {frames}"
+    )
     return Uniform(frames)
 
 
 class Uniform:
-    """A sampler is called with an open video and gives the indices of the frames to read, in order."""
+    """Called with an open video, gives the indices of the frames to read, in order."""
 
     def __init__(self, frames: int) -> None:
         self.frames = frames

@@ -1,11 +1,12 @@
-"""ConvNeXt tiny to large (Liu et al., CVPR 2022), default base, ImageNet weights from the timm hub."""
+"""ConvNeXt tiny to large (Liu et al., CVPR 2022), default base, ImageNet weights from the hub."""
 
-from extract.stages import Extractor, timm_stages
-from pipeline.errors import require
+from vqa_twostage.extract.extractor import Extractor, timm_stages
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 
-# the authors' weights, trained on ImageNet-22k first: the best of theirs for each size; tested at 288 pixels
+# the authors' weights, trained on ImageNet-22k first: the best of theirs for each size; tested at
+# 288 pixels
 MODELS = {
     "tiny": "convnext_tiny.fb_in22k_ft_in1k",
     "small": "convnext_small.fb_in22k_ft_in1k",
@@ -15,6 +16,10 @@ MODELS = {
 
 
 def build(*, variant: str = "base", weights: str = "auto") -> Extractor:
-    """Levels c2 to c5; with ``base`` of 128, 256, 512 and 1024 channels. UsageError for another ``variant``."""
-    require(variant in MODELS, f"convnext has no variant {variant!r}; choose from {', '.join(MODELS)}")
+    """Levels c2 to c5; with ``base`` of 128, 256, 512 and 1024 channels. UsageError for another
+    ``variant``.
+    """
+    require(
+        variant in MODELS, f"convnext has no variant {variant!r}; choose from {', '.join(MODELS)}"
+    )
     return timm_stages(MODELS[variant], weights=weights)

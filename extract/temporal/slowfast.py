@@ -1,11 +1,12 @@
 """SlowFast-R50 8x8 (Feichtenhofer et al., ICCV 2019) on clips of 32 frames, Kinetics-400 weights.
 
-The weights are PyTorchVideo's ``SLOWFAST_8x8_R50.pyth``: from torch's hub folder, else fetched into it, or
-``weights=FILE``; ``none`` is random, seeded, for tests. A clip gives one row: the mean over time and space of the slow
-pathway's last 2048 channels, then of the fast one's 256, as SimpleVQA (2022) uses them; and their standard deviation.
+The weights are PyTorchVideo's ``SLOWFAST_8x8_R50.pyth``: from torch's hub folder, else fetched into
+it, or ``weights=FILE``; ``none`` is random, seeded, for tests. A clip gives one row: the mean over
+time and space of the slow pathway's last 2048 channels, then of the fast one's 256, as SimpleVQA
+(2022) uses them; and their standard deviation.
 
-At 224 pixels the mean is what PyTorchVideo's classifier sees. At other sizes that averages windows of 7 x 7, this
-averages everything.
+At 224 pixels the mean is what PyTorchVideo's classifier sees. At other sizes that averages windows
+of 7 x 7, this averages everything.
 """
 
 import sys
@@ -17,11 +18,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from extract.networks.slowfast import SlowFast
-from extract.preprocess import Preprocessing
-from extract.stages import Extractor, Maps, Units
-from extract.weights import digest, load_state, read_state
-from pipeline.errors import UsageError
+from vqa_twostage.extract.extractor import Extractor, Maps, Units
+from vqa_twostage.extract.networks.slowfast import SlowFast
+from vqa_twostage.extract.networks.weights import digest, load_state, read_state
+from vqa_twostage.extract.preprocess import Preprocessing
+from vqa_twostage.pipeline.errors import UsageError
 
 VERSION = 1
 
@@ -31,16 +32,25 @@ FRAMES = 32
 
 
 def build(*, weights: str = "auto") -> Extractor:
-    """``last/mean`` and ``last/std``, [B, 1, 2304]. UsageError when the weights cannot be had or do not fit."""
+    """``last/mean`` and ``last/std``, [B, 1, 2304]. UsageError when the weights cannot be had or do
+    not fit.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # for weights=none: the same random network everywhere
         network = SlowFast()
     if weights == "none":
-        warnings.warn("slowfast has random weights (weights=none): its features mean nothing", stacklevel=2)
+        warnings.warn(
+            "slowfast has random weights (weights=none): its features mean nothing", stacklevel=2
+        )
     else:
         path = _hub_file() if weights in ("auto", "hub") else Path(weights)
-        # counts of training steps, which files from before PyTorch 0.4.1 lack and nothing here reads
-        counts = {name: count for name, count in network.state_dict().items() if name.endswith("num_batches_tracked")}
+        # counts of training steps, which files from before PyTorch 0.4.1 lack and nothing here
+        # reads
+        counts = {
+            name: count
+            for name, count in network.state_dict().items()
+            if name.endswith("num_batches_tracked")
+        }
         load_state(network, {**counts, **read_state(path)}, str(path))
     # channels last, as frames come: 1.2 times the clips a second of the default on CPU
     network.eval().requires_grad_(False).to(memory_format=torch.channels_last_3d)
@@ -56,7 +66,9 @@ def build(*, weights: str = "auto") -> Extractor:
 
 
 def pooled(network: nn.Module, units: Units) -> Maps:
-    """Mean and standard deviation of both pathways' last maps over time and space, slow before fast."""
+    """Mean and standard deviation of both pathways' last maps over time and space, slow before
+    fast.
+    """
     maps: tuple[Float[Tensor, "B C t h w"], ...] = network(units.transpose(1, 2))
     # statistics in float32 also where the network runs in half precision
     rows = [pathway.float().flatten(2) for pathway in maps]

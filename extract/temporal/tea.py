@@ -1,9 +1,11 @@
-"""TEA (Li et al., CVPR 2020): a Res2Net-50 with motion excitation and multiple temporal aggregation.
+"""TEA (Li et al., CVPR 2020): a Res2Net-50 with motion excitation and multiple temporal
+aggregation.
 
-Its authors published code and no checkpoint. So it starts as their training does: ImageNet weights from the timm hub,
-temporal convolutions that are the identity or a shift, and motion excitation drawn at random, here from seed 0 so that
-it is the same everywhere. An excitation that was never trained scales each channel by up to a half either way, without
-meaning. ``weights=FILE`` takes a checkpoint trained with the authors' code, or ImageNet weights under timm's names.
+Its authors published code and no checkpoint. So it starts as their training does: ImageNet weights
+from the timm hub, temporal convolutions that are the identity or a shift, and motion excitation
+drawn at random, here from seed 0 so that it is the same everywhere. An excitation that was never
+trained scales each channel by up to a half either way, without meaning. ``weights=FILE`` takes a
+checkpoint trained with the authors' code, or ImageNet weights under timm's names.
 
 Same as the authors' code but for ``n_segment``, any number here, 8 or 16 there.
 """
@@ -11,10 +13,16 @@ Same as the authors' code but for ``n_segment``, any number here, 8 or 16 there.
 import warnings
 from pathlib import Path
 
-from extract.networks.tea import into_tea
-from extract.stages import Extractor, each_frame, stage_maps
-from extract.weights import SOURCES, digest, load_state, read_state, timm_network
-from pipeline.errors import require
+from vqa_twostage.extract.extractor import Extractor, each_frame, stage_maps
+from vqa_twostage.extract.networks.tea import into_tea
+from vqa_twostage.extract.networks.weights import (
+    SOURCES,
+    digest,
+    load_state,
+    read_state,
+    timm_network,
+)
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 
@@ -22,7 +30,8 @@ NETWORK = "res2net50_26w_4s"
 
 
 def build(*, n_segment: int = 8, weights: str = "auto") -> Extractor:
-    """``n_segment``: frames of a unit. Levels c1 to c5, and ``last``, the c5 that the classifier pools.
+    """``n_segment``: frames of a unit. Levels c1 to c5, and ``last``, the c5 that the classifier
+    pools.
 
     UsageError when the weights cannot be had or do not fit.
     """

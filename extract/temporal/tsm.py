@@ -1,10 +1,12 @@
-"""Temporal Shift Module (Lin et al., ICCV 2019) inside a 2D network: neighbouring frames exchange channels.
+"""Temporal Shift Module (Lin et al., ICCV 2019) inside a 2D network: neighbouring frames exchange
+channels.
 
-The shift stands in the residual branch, before its first convolution: in every block of a ResNet (every second one from
-ResNet-101 on, as published), and in each inverted residual that has a skip, as in the published MobileNetV2. Without a
-video-trained checkpoint the 2D network's ImageNet weights are kept. ``weights=FILE`` also takes the authors'
-checkpoints (MIT-HAN-Lab/temporal-shift-module) for ``network=resnet50.a1_in1k`` and ``mobilenetv2_100``, with their
-preprocessing, 224 pixels bilinear; those with non-local blocks do not fit.
+The shift stands in the residual branch, before its first convolution: in every block of a ResNet
+(every second one from ResNet-101 on, as published), and in each inverted residual that has a skip,
+as in the published MobileNetV2. Without a video-trained checkpoint the 2D network's ImageNet
+weights are kept. ``weights=FILE`` also takes the authors' checkpoints
+(MIT-HAN-Lab/temporal-shift-module) for ``network=resnet50.a1_in1k`` and ``mobilenetv2_100``, with
+their preprocessing, 224 pixels bilinear; those with non-local blocks do not fit.
 
 Letters: F frames, F = B units of N frames, C channels, h and w of a map.
 """
@@ -16,40 +18,60 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from extract.preprocess import Preprocessing
-from extract.stages import Extractor, each_frame, stage_maps
-from extract.weights import SOURCES, StateDict, digest, load_state, read_state, timm_network
-from pipeline.errors import require
+from vqa_twostage.extract.extractor import Extractor, each_frame, stage_maps
+from vqa_twostage.extract.networks.weights import (
+    SOURCES,
+    StateDict,
+    digest,
+    load_state,
+    read_state,
+    timm_network,
+)
+from vqa_twostage.extract.preprocess import Preprocessing
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 2
 
 
 def build(
-    *, network: str = "tf_efficientnet_lite0", n_segment: int = 8, n_div: int = 8, weights: str = "auto"
+    *,
+    network: str = "tf_efficientnet_lite0",
+    n_segment: int = 8,
+    n_div: int = 8,
+    weights: str = "auto",
 ) -> Extractor:
-    """``n_segment``: frames of a unit; 2/``n_div`` of the channels move. Levels as of the timm network.
+    """``n_segment``: frames of a unit; 2/``n_div`` of the channels move. Levels as of the timm
+    network.
 
-    UsageError when the network has no block to shift in, or the weights cannot be had or do not fit.
+    UsageError when the network has no block to shift in, or the weights cannot be had or do not
+    fit.
     """
     require(n_segment >= 1, f"tsm: n_segment must be at least 1, not {n_segment}")
-    require(n_div >= 2, f"tsm: n_div must be at least 2, not {n_div}: two parts of 1/n_div of the channels move")
+    require(
+        n_div >= 2,
+        f"tsm: n_div must be at least 2, not {n_div}: two parts of 1/n_div of the channels move",
+    )
     state = {} if weights in SOURCES else read_state(Path(weights))
     official = any(name.startswith("base_model.") for name in state)
     with warnings.catch_warnings():
         if official:
             warnings.simplefilter("ignore")  # that weights are random: they are replaced below
-        model, preprocessing, weights_digest = timm_network(network, "none" if official else weights)
+        model, preprocessing, weights_digest = timm_network(
+            network, "none" if official else weights
+        )
     shifted = insert_shift(model, n_segment, n_div)
     require(
         len(shifted) > 0,
-        f"tsm: {network} has neither residual blocks as in ResNets nor inverted residuals with a skip; "
+        f"tsm: {network} has neither residual blocks as in ResNets nor inverted residuals with a "
+        "skip; "
         "choose tf_efficientnet_lite0, mobilenetv2_100, resnet50.a1_in1k or alike",
     )
     if official:
         named, marked = _timm_names(model, state)
         require(
             marked == shifted,
-            f"weights: {weights} was trained with shifts before {len(marked)} layers, which are not the {len(shifted)} "
+            f"weights: {weights} was trained with shifts before {len(marked)} layers, which are "
+            f"not the {len(shifted)} "
             f"residual branches of {network}: another network, or another place than 'blockres'",
         )
         load_state(model, named, weights)
@@ -60,22 +82,36 @@ def build(
 
 
 def insert_shift(network: nn.Module, n_segment: int, n_div: int) -> set[str]:
-    """Puts the shift before the first convolution of every residual branch; the names of those convolutions."""
-    stages = {name: list(getattr(network, name, [])) for name in ("layer1", "layer2", "layer3", "layer4")}
+    """Puts the shift before the first convolution of every residual branch; the names of those
+    convolutions.
+    """
+    stages = {
+        name: list(getattr(network, name, [])) for name in ("layer1", "layer2", "layer3", "layer4")
+    }
     branches = set()
-    if all(blocks and all(hasattr(block, "conv1") for block in blocks) for blocks in stages.values()):
+    if all(
+        blocks and all(hasattr(block, "conv1") for block in blocks) for blocks in stages.values()
+    ):
         step = 2 if len(stages["layer3"]) >= 23 else 1
-        branches |= {f"{name}.{k}.conv1" for name, blocks in stages.items() for k in range(0, len(blocks), step)}
+        branches |= {
+            f"{name}.{k}.conv1"
+            for name, blocks in stages.items()
+            for k in range(0, len(blocks), step)
+        }
     for name, block in network.named_modules():
         if hasattr(block, "conv_pwl") and getattr(block, "has_skip", False):
             branches.add(f"{name}.conv_pw" if hasattr(block, "conv_pw") else f"{name}.conv_exp")
     for name in branches:
-        network.get_submodule(name).register_forward_pre_hook(lambda _, inputs: (shift(inputs[0], n_segment, n_div),))
+        network.get_submodule(name).register_forward_pre_hook(
+            lambda _, inputs: (shift(inputs[0], n_segment, n_div),)
+        )
     return branches
 
 
 def shift(maps: Float[Tensor, "F C h w"], n_segment: int, n_div: int) -> Float[Tensor, "F C h w"]:
-    """The first 1/n_div of the channels from the next frame, the second from the previous one, zeros at the ends."""
+    """The first 1/n_div of the channels from the next frame, the second from the previous one,
+    zeros at the ends.
+    """
     units = maps.unflatten(0, (-1, n_segment))
     fold = maps.shape[1] // n_div
     nothing = torch.zeros_like(units[:, :1])
@@ -85,9 +121,11 @@ def shift(maps: Float[Tensor, "F C h w"], n_segment: int, n_div: int) -> Float[T
 
 
 def _timm_names(network: nn.Module, state: StateDict) -> tuple[StateDict, set[str]]:
-    """The authors' state dict under timm's names, and the layers that it wraps in a shift (``<layer>.net``).
+    """The authors' state dict under timm's names, and the layers that it wraps in a shift
+    (``<layer>.net``).
 
-    ResNets have the same names in both; a MobileNetV2 is there one list of ``features`` and ``conv``s.
+    ResNets have the same names in both; a MobileNetV2 is there one list of ``features`` and
+    ``conv``s.
     """
     layers: dict[str, str] = {}
     blocks = [
@@ -98,8 +136,13 @@ def _timm_names(network: nn.Module, state: StateDict) -> tuple[StateDict, set[st
     for number, (name, block) in enumerate(blocks, start=1):
         own = [child for child, module in block.named_children() if list(module.parameters())]
         # every third of theirs is an activation
-        layers |= {f"features.{number}.conv.{k + k // 2}": f"{name}.{child}" for k, child in enumerate(own)}
-    for number, (conv, norm) in ((0, ("conv_stem", "bn1")), (len(blocks) + 1, ("conv_head", "bn2"))):
+        layers |= {
+            f"features.{number}.conv.{k + k // 2}": f"{name}.{child}" for k, child in enumerate(own)
+        }
+    for number, (conv, norm) in (
+        (0, ("conv_stem", "bn1")),
+        (len(blocks) + 1, ("conv_head", "bn2")),
+    ):
         layers |= {f"features.{number}.0": conv, f"features.{number}.1": norm}
     named: StateDict = {}
     shifted = set()

@@ -1,10 +1,11 @@
 """Baselines without a network: a vector a video in, a score out. What a head must beat.
 
-The ``build()`` of a baseline gives ``candidates(columns)``: scikit-learn regressors, of which the one with the lowest
-validation RMSE is taken.
+The ``build()`` of a baseline gives ``candidates(columns)``: scikit-learn regressors, of which the
+one with the lowest validation RMSE is taken.
 
-Columns are the stored averages of both tracks, averaged over frames, what is not finite imputed with the mean of the
-training part, and scaled to 0 to 1 over it (VIDEVAL's protocol: Tu et al., IEEE TIP 2021).
+Columns are the stored averages of both tracks, averaged over frames, what is not finite imputed
+with the mean of the training part, and scaled to 0 to 1 over it (VIDEVAL's protocol: Tu et al.,
+IEEE TIP 2021).
 """
 
 from __future__ import annotations
@@ -14,19 +15,25 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from fuse.data import Dataset, Features
-from fuse.fit import Fitted, one_thread
-from fuse.protocols import Split
-from fuse.streams import AVERAGES
-from pipeline import spec
+from vqa_twostage.fuse.data import Dataset, Features
+from vqa_twostage.fuse.learning.fit import Fitted, one_thread
+from vqa_twostage.fuse.splits import Split
+from vqa_twostage.fuse.streams import AVERAGES
+from vqa_twostage.pipeline import spec
 
 Vectors = Float[np.ndarray, "N C"]
 
 
 def fit_baseline(data: Dataset, split: Split, baseline: spec.Plugin) -> Fitted:
-    """Options chosen on validation, then fitted on training and validation; validation itself is scored unseen."""
+    """Options chosen on validation, then fitted on training and validation; validation itself is
+    scored unseen.
+    """
     with one_thread():
-        tracks = [data.spatial] if data.temporal.path == data.spatial.path else [data.spatial, data.temporal]
+        tracks = (
+            [data.spatial]
+            if data.temporal.path == data.spatial.path
+            else [data.spatial, data.temporal]
+        )
         raw = np.concatenate([vectors(track) for track in tracks], axis=1)
         scaled = min_max(raw, split.train)
         mos, mos_val = data.mos[split.train], data.mos[split.val]
@@ -41,7 +48,11 @@ def fit_baseline(data: Dataset, split: Split, baseline: spec.Plugin) -> Fitted:
         scaled = min_max(raw, both)
         predicted = regressor.fit(scaled[both], data.mos[both]).predict(scaled)
     predicted[split.val] = unseen
-    return Fitted(predicted, 0, *(track.mask / track.mask.sum(1)[:, None] for track in (data.spatial, data.temporal)))
+    return Fitted(
+        predicted,
+        0,
+        *(track.mask / track.mask.sum(1)[:, None] for track in (data.spatial, data.temporal)),
+    )
 
 
 def vectors(track: Features) -> Vectors:
@@ -52,7 +63,9 @@ def vectors(track: Features) -> Vectors:
 
 
 def min_max(columns: Vectors, rows: Int[np.ndarray, " rows"]) -> Vectors:
-    """Columns imputed and scaled with the means and ranges of ``rows`` alone; 0 where a column is constant there."""
+    """Columns imputed and scaled with the means and ranges of ``rows`` alone; 0 where a column is
+    constant there.
+    """
     columns = np.where(np.isfinite(columns), columns, np.nan)
     known = columns[rows][:, ~np.isnan(columns[rows]).all(axis=0)]
     columns = columns[:, ~np.isnan(columns[rows]).all(axis=0)]

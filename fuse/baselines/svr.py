@@ -1,4 +1,6 @@
-"""Support-vector regression, RBF kernel, C and gamma by grid search: VIDEVAL's (Tu et al., IEEE TIP 2021)."""
+"""Support-vector regression, RBF kernel, C and gamma by grid search: VIDEVAL's (Tu et al., IEEE TIP
+2021).
+"""
 
 from collections.abc import Callable, Iterator
 from itertools import product

@@ -3,13 +3,15 @@
 import torch
 from torch import nn
 
-from fuse.streams import Channels, Fused, Stream, fused
-from pipeline.errors import require
+from vqa_twostage.fuse.streams import Channels, Fused, Stream, fused
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 2
 
 
-def build(spatial: Channels, temporal: Channels, *, hidden: int = 64, dropout: float = 0.3) -> "Concat":
+def build(
+    spatial: Channels, temporal: Channels, *, hidden: int = 64, dropout: float = 0.3
+) -> "Concat":
     """A fusion says with ``out_channels`` how long its vector is."""
     require(hidden >= 1, f"concat: hidden must be at least 1, not {hidden}")
     require(0 <= dropout < 1, f"concat: dropout must be at least 0 and below 1, not {dropout}")

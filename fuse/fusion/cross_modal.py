@@ -1,8 +1,10 @@
-"""Cross-modal attention over time: each stream's frames attend to the other stream's frames, then both are joined.
+"""Cross-modal attention over time: each stream's frames attend to the other stream's frames, then
+both are joined.
 
-Multi-head attention (Vaswani et al., NeurIPS 2017) between modalities as in Tsai et al., "Multimodal transformer for
-unaligned multimodal language sequences", ACL 2019. It runs over frames, never over one pooled token, for which softmax
-would always be 1; the streams may have different numbers of frames, at different times.
+Multi-head attention (Vaswani et al., NeurIPS 2017) between modalities as in Tsai et al.,
+"Multimodal transformer for unaligned multimodal language sequences", ACL 2019. It runs over frames,
+never over one pooled token, for which softmax would always be 1; the streams may have different
+numbers of frames, at different times.
 
 Letters: B videos, T frames of the stream that asks, U of the other one, E channels of an embedding.
 """
@@ -11,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from fuse.streams import Channels, Fused, Stream, fused
-from pipeline.errors import require
+from vqa_twostage.fuse.streams import Channels, Fused, Stream, fused
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 
@@ -20,7 +22,9 @@ VERSION = 1
 def build(
     spatial: Channels, temporal: Channels, *, heads: int = 4, hidden: int = 64, dropout: float = 0.3
 ) -> "CrossModal":
-    """``hidden``: length of the fused vector and of the tokens that attend, a multiple of ``heads``."""
+    """``hidden``: length of the fused vector and of the tokens that attend, a multiple of
+    ``heads``.
+    """
     require(heads >= 1, f"cross_modal: heads must be at least 1, not {heads}")
     require(
         hidden >= heads and hidden % heads == 0,
@@ -52,19 +56,25 @@ class CrossModal(nn.Module):
 
 
 class Attend(nn.Module):
-    """What each token finds in the tokens of the other stream, and how much it took from each of its frames."""
+    """What each token finds in the tokens of the other stream, and how much it took from each of
+    its frames.
+    """
 
     def __init__(self, heads: int, hidden: int) -> None:
         super().__init__()
         self.heads = heads
         self.query = nn.Linear(hidden, hidden)
-        # no biases: softmax would not see that of the keys, and that of the values is the same as the output's
+        # no biases: softmax would not see that of the keys, and that of the values is the same as
+        # the output's
         self.key = nn.Linear(hidden, hidden, bias=False)
         self.value = nn.Linear(hidden, hidden, bias=False)
         self.out = nn.Linear(hidden, hidden)
 
     def forward(
-        self, tokens: Float[Tensor, "B T E"], others: Float[Tensor, "B U E"], mask: Bool[Tensor, "B U"]
+        self,
+        tokens: Float[Tensor, "B T E"],
+        others: Float[Tensor, "B U E"],
+        mask: Bool[Tensor, "B U"],
     ) -> tuple[Float[Tensor, "B T E"], Float[Tensor, "B T U"]]:
         query, key, value = (
             layer(given).unflatten(-1, (self.heads, -1)).transpose(1, 2)

@@ -1,8 +1,10 @@
-"""Mixture of experts (Jacobs et al., 1991): a learned gate weighs, for each video, what the experts make of it.
+"""Mixture of experts (Jacobs et al., 1991): a learned gate weighs, for each video, what the experts
+make of it.
 
-With ``top_k`` only the k experts with the largest weights answer, and their weights are scaled to one in all (Shazeer
-et al., "Outrageously large neural networks: the sparsely-gated mixture-of-experts layer", ICLR 2017). ``balance`` is
-from there too: what the loss pays, in training, for experts that count more than others over the videos of a batch.
+With ``top_k`` only the k experts with the largest weights answer, and their weights are scaled to
+one in all (Shazeer et al., "Outrageously large neural networks: the sparsely-gated
+mixture-of-experts layer", ICLR 2017). ``balance`` is from there too: what the loss pays, in
+training, for experts that count more than others over the videos of a batch.
 
 Letters: B videos, E experts, F channels of the fused vector.
 """
@@ -11,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fuse.streams import Channels, Fused, Stream, fused
-from pipeline.errors import require
+from vqa_twostage.fuse.streams import Channels, Fused, Stream, fused
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 4
 
@@ -27,7 +29,9 @@ def build(
     hidden: int = 64,
     dropout: float = 0.3,
 ) -> "Dynamic":
-    """``top_k``: how many experts answer for a video, 0 for all; ``balance``: what uneven use of them costs."""
+    """``top_k``: how many experts answer for a video, 0 for all; ``balance``: what uneven use of
+    them costs.
+    """
     require(experts >= 1, f"dynamic: experts must be at least 1, not {experts}")
     require(
         # the weight of a single expert is always 1: the gate would never learn
@@ -37,17 +41,23 @@ def build(
     require(0 <= balance < float("inf"), f"dynamic: balance must be 0 or more, not {balance}")
     require(hidden >= 1, f"dynamic: hidden must be at least 1, not {hidden}")
     require(0 <= dropout < 1, f"dynamic: dropout must be at least 0 and below 1, not {dropout}")
-    return Dynamic(spatial.tokens + temporal.tokens, experts, top_k or experts, balance, hidden, dropout)
+    return Dynamic(
+        spatial.tokens + temporal.tokens, experts, top_k or experts, balance, hidden, dropout
+    )
 
 
 class Dynamic(nn.Module):
-    def __init__(self, channels: int, experts: int, top_k: int, balance: float, hidden: int, dropout: float) -> None:
+    def __init__(
+        self, channels: int, experts: int, top_k: int, balance: float, hidden: int, dropout: float
+    ) -> None:
         super().__init__()
         self.out_channels = hidden
         self.top_k, self.balance = top_k, balance
         # shared: experts that each saw all columns fitted the training part better and others worse
         self.stem = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Dropout(dropout))
-        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(hidden, hidden), nn.GELU()) for _ in range(experts))
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(hidden, hidden), nn.GELU()) for _ in range(experts)
+        )
         self.gate = nn.Linear(hidden, experts)
         self.dropout = nn.Dropout(dropout)
 
@@ -58,7 +68,11 @@ class Dynamic(nn.Module):
         weights = largest(soft, self.top_k)
         # of the weights before the choice: those of experts that nobody chose still get a gradient
         penalty = self.balance * imbalance(soft) if self.training else None
-        return fused(self.dropout(torch.einsum("be,bef->bf", weights, answers)), {"experts": weights}, penalty)
+        return fused(
+            self.dropout(torch.einsum("be,bef->bf", weights, answers)),
+            {"experts": weights},
+            penalty,
+        )
 
 
 def largest(weights: Float[Tensor, "B E"], k: int) -> Float[Tensor, "B E"]:
@@ -70,6 +84,8 @@ def largest(weights: Float[Tensor, "B E"], k: int) -> Float[Tensor, "B E"]:
 
 
 def imbalance(weights: Float[Tensor, "B E"]) -> Float[Tensor, ""]:
-    """Squared coefficient of variation, over the experts, of how much each counts in a batch; 0 if all the same."""
+    """Squared coefficient of variation, over the experts, of how much each counts in a batch; 0 if
+    all the same.
+    """
     importance = weights.mean(dim=0)
     return importance.var(correction=0) / importance.mean().square()

@@ -1,19 +1,21 @@
 """Gated multimodal unit: for each channel of the fused vector, how much comes from either stream.
 
-Arevalo et al., "Gated multimodal units for information fusion", ICLR workshop 2017: z · tanh(W spatial) + (1 - z) ·
-tanh(V temporal), with z a sigmoid of both.
+Arevalo et al., "Gated multimodal units for information fusion", ICLR workshop 2017: z · tanh(W
+spatial) + (1 - z) · tanh(V temporal), with z a sigmoid of both.
 """
 
 import torch
 from torch import nn
 
-from fuse.streams import Channels, Fused, Stream, fused
-from pipeline.errors import require
+from vqa_twostage.fuse.streams import Channels, Fused, Stream, fused
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 
 
-def build(spatial: Channels, temporal: Channels, *, hidden: int = 64, dropout: float = 0.3) -> "Gated":
+def build(
+    spatial: Channels, temporal: Channels, *, hidden: int = 64, dropout: float = 0.3
+) -> "Gated":
     """``hidden``: length of the fused vector."""
     require(hidden >= 1, f"gated: hidden must be at least 1, not {hidden}")
     require(0 <= dropout < 1, f"gated: dropout must be at least 0 and below 1, not {dropout}")
@@ -34,4 +36,6 @@ class Gated(nn.Module):
         z = self.gate(torch.cat(vectors, dim=1))
         mixed = torch.lerp(self.temporal(vectors[1]), self.spatial(vectors[0]), z)
         of_spatial = z.mean(dim=1)
-        return fused(self.dropout(mixed), {"modality": torch.stack([of_spatial, 1 - of_spatial], dim=1)})
+        return fused(
+            self.dropout(mixed), {"modality": torch.stack([of_spatial, 1 - of_spatial], dim=1)}
+        )

@@ -1,7 +1,9 @@
-"""Each stream weighs by how reliable it is for a video, told from its vector and from how much its frames vary.
+"""Each stream weighs by how reliable it is for a video, told from its vector and from how much its
+frames vary.
 
-After fusion that weighs experts by the quality of their signals (Poh and Kittler, "A unified framework for biometric
-expert fusion incorporating quality measures", TPAMI 2012); here the measure of quality is learnt with the rest.
+After fusion that weighs experts by the quality of their signals (Poh and Kittler, "A unified
+framework for biometric expert fusion incorporating quality measures", TPAMI 2012); here the measure
+of quality is learnt with the rest.
 
 Letters: B videos, D channels of a token.
 """
@@ -10,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fuse.streams import Channels, Fused, Stream, fused
-from pipeline.errors import require
+from vqa_twostage.fuse.streams import Channels, Fused, Stream, fused
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 
@@ -19,10 +21,14 @@ VERSION = 1
 JUDGE = 16
 
 
-def build(spatial: Channels, temporal: Channels, *, hidden: int = 64, dropout: float = 0.3) -> "QualityAware":
+def build(
+    spatial: Channels, temporal: Channels, *, hidden: int = 64, dropout: float = 0.3
+) -> "QualityAware":
     """``hidden``: length of the fused vector."""
     require(hidden >= 1, f"quality_aware: hidden must be at least 1, not {hidden}")
-    require(0 <= dropout < 1, f"quality_aware: dropout must be at least 0 and below 1, not {dropout}")
+    require(
+        0 <= dropout < 1, f"quality_aware: dropout must be at least 0 and below 1, not {dropout}"
+    )
     return QualityAware((spatial.tokens, temporal.tokens), hidden, dropout)
 
 
@@ -31,7 +37,8 @@ class QualityAware(nn.Module):
         super().__init__()
         self.out_channels = hidden
         self.judges = nn.ModuleList(
-            nn.Sequential(nn.Linear(2 * size, JUDGE), nn.Tanh(), nn.Linear(JUDGE, 1)) for size in channels
+            nn.Sequential(nn.Linear(2 * size, JUDGE), nn.Tanh(), nn.Linear(JUDGE, 1))
+            for size in channels
         )
         self.body = nn.Sequential(nn.Linear(sum(channels), hidden), nn.GELU(), nn.Dropout(dropout))
 

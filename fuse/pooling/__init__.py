@@ -9,21 +9,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pipeline.errors import require
+from vqa_twostage.pipeline.errors import require
 
 
-def shared(*, width: int = 64, level_dropout: float = 0.5) -> Callable[[tuple[int, ...]], LevelProjection]:
+def shared(
+    *, width: int = 64, level_dropout: float = 0.5
+) -> Callable[[tuple[int, ...]], LevelProjection]:
     """Options of every pooling: what follows it, see `LevelProjection`."""
     require(width >= 1, f"pooling: width must be at least 1, not {width}")
-    require(0 <= level_dropout < 1, f"pooling: level_dropout must be at least 0 and below 1, not {level_dropout}")
+    require(
+        0 <= level_dropout < 1,
+        f"pooling: level_dropout must be at least 0 and below 1, not {level_dropout}",
+    )
     return partial(LevelProjection, width=width, level_dropout=level_dropout)
 
 
 class LevelProjection(nn.Module):
-    """Each level projected on its own to ``width`` channels: every level of the backbone gets an equal say.
+    """Each level projected on its own to ``width`` channels: every level of the backbone gets an
+    equal say.
 
-    The deep levels have up to eighty times as many columns as the shallow ones, which know more about distortions; an
-    equal width, and whole levels dropped in training, keep the deep ones from drowning them.
+    The deep levels have up to eighty times as many columns as the shallow ones, which know more
+    about distortions; an equal width, and whole levels dropped in training, keep the deep ones from
+    drowning them.
 
     Letters: B videos, T frames, C channels of one level, W the width.
     """
@@ -32,14 +39,22 @@ class LevelProjection(nn.Module):
         super().__init__()
         self.level_dropout = level_dropout
         self.level_channels = (width,) * len(channels)
-        # inputs are divided by the root of their number, so that a level's size does not decide how fast it is learnt
-        self.weights = nn.ParameterList(torch.empty(width, size).uniform_(-(3**0.5), 3**0.5) for size in channels)
+        # inputs are divided by the root of their number, so that a level's size does not decide how
+        # fast it is learnt
+        self.weights = nn.ParameterList(
+            torch.empty(width, size).uniform_(-(3**0.5), 3**0.5) for size in channels
+        )
 
     def forward(self, levels: list[Float[Tensor, "B T _"]]) -> list[Float[Tensor, "B T W"]]:
-        tokens = [level @ weight.T / level.shape[-1] ** 0.5 for level, weight in zip(levels, self.weights, strict=True)]
+        tokens = [
+            level @ weight.T / level.shape[-1] ** 0.5
+            for level, weight in zip(levels, self.weights, strict=True)
+        ]
         if self.training and self.level_dropout and len(tokens) > 1:
             drawn = torch.rand(len(tokens))
             # at least one level is kept; the others are scaled up, so that the sum keeps its size
             kept = ((drawn >= self.level_dropout) | (drawn == drawn.amax())).float()
-            tokens = [token * scale for token, scale in zip(tokens, kept / kept.mean(), strict=True)]
+            tokens = [
+                token * scale for token, scale in zip(tokens, kept / kept.mean(), strict=True)
+            ]
         return tokens

@@ -1,8 +1,10 @@
-"""A learned mix of average and maximum, a weight for each channel; deviations and class tokens as they are.
+"""A learned mix of average and maximum, a weight for each channel; deviations and class tokens as
+they are.
 
-Lee et al., "Generalizing pooling functions in convolutional neural networks: mixed, gated, and tree", AISTATS 2016:
-w · mean + (1 - w) · max, where w of each channel is the sigmoid of a parameter, one half at first. A local distortion
-shows in the maximum, a global one in the average. Levels without a maximum are pooled as in avg.
+Lee et al., "Generalizing pooling functions in convolutional neural networks: mixed, gated, and
+tree", AISTATS 2016: w · mean + (1 - w) · max, where w of each channel is the sigmoid of a
+parameter, one half at first. A local distortion shows in the maximum, a global one in the average.
+Levels without a maximum are pooled as in avg.
 
 Letters: B videos, T frames, C channels of one level.
 """
@@ -11,14 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fuse.streams import AVERAGES, by_level
-from pipeline.errors import require
+from vqa_twostage.fuse.streams import AVERAGES, by_level
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 READS = (*AVERAGES, "max")
 
-# Adam moves a parameter by about the learning rate a step, whatever its gradient: in a few hundred steps of 0.002 a
-# sigmoid of the bare parameter would hardly leave one half
+# Adam moves a parameter by about the learning rate a step, whatever its gradient: in a few hundred
+# steps of 0.002 a sigmoid of the bare parameter would hardly leave one half
 GAIN = 10.0
 
 
@@ -29,7 +31,8 @@ def build(shapes: dict[str, tuple[int, ...]]) -> "Adaptive":
     ]
     require(
         any({"mean", "max"} <= level.keys() for level in levels),
-        f"adaptive mixes the mean and the max of a level, and no level of the track has both: {', '.join(shapes)}; "
+        "adaptive mixes the mean and the max of a level, and no level of the track has both: "
+        f"{', '.join(shapes)}; "
         "choose another pooling, for example avg",
     )
     return Adaptive(levels, shapes)
@@ -42,11 +45,17 @@ class Adaptive(nn.Module):
         self.mixed = [{"mean", "max"} <= level.keys() for level in levels]
         # of a mixed level, mean and max together are as long as one of them
         self.level_channels = tuple(
-            sum(shapes[name][0] for statistic, name in level.items() if not (mixed and statistic == "max"))
+            sum(
+                shapes[name][0]
+                for statistic, name in level.items()
+                if not (mixed and statistic == "max")
+            )
             for level, mixed in zip(levels, self.mixed, strict=True)
         )
         self.weights = nn.ParameterList(
-            torch.zeros(shapes[level["mean"]]) for level, mixed in zip(levels, self.mixed, strict=True) if mixed
+            torch.zeros(shapes[level["mean"]])
+            for level, mixed in zip(levels, self.mixed, strict=True)
+            if mixed
         )
 
     def forward(self, arrays: dict[str, Float[Tensor, "B T ..."]]) -> list[Float[Tensor, "B T _"]]:
@@ -54,6 +63,8 @@ class Adaptive(nn.Module):
         for level, mixed in zip(self.levels, self.mixed, strict=True):
             parts = {statistic: arrays[name] for statistic, name in level.items()}
             if mixed:
-                parts["mean"] = torch.lerp(parts.pop("max"), parts["mean"], torch.sigmoid(GAIN * next(weights)))
+                parts["mean"] = torch.lerp(
+                    parts.pop("max"), parts["mean"], torch.sigmoid(GAIN * next(weights))
+                )
             tokens.append(torch.cat(list(parts.values()), dim=-1))
         return tokens

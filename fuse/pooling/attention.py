@@ -1,8 +1,9 @@
-"""Attention over the positions of stored maps: a learned query for each level says which positions count.
+"""Attention over the positions of stored maps: a learned query for each level says which positions
+count.
 
-Ilse et al., "Attention-based deep multiple instance learning", ICML 2018, in its shortest form, the one seed of a set
-transformer's pooling (Lee et al., ICML 2019): softmax over the positions of query · feature. Levels without a map are
-pooled as in avg.
+Ilse et al., "Attention-based deep multiple instance learning", ICML 2018, in its shortest form, the
+one seed of a set transformer's pooling (Lee et al., ICML 2019): softmax over the positions of query
+· feature. Levels without a map are pooled as in avg.
 
 Letters: B videos, T frames, C channels of one level, H and W of its map, P = H · W positions.
 """
@@ -11,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fuse.streams import AVERAGES, grid_or_averages
+from vqa_twostage.fuse.streams import AVERAGES, grid_or_averages
 
 VERSION = 1
 READS = (*AVERAGES, "grid")
@@ -26,13 +27,20 @@ class Attention(nn.Module):
         super().__init__()
         self.levels = levels
         self.level_channels = tuple(sum(shapes[name][0] for name in names) for names in levels)
-        # zeros: at first every position counts the same. A map of one position has nothing to choose from
-        self.asked = [len(shapes[names[0]]) == 3 and shapes[names[0]][1:] != (1, 1) for names in levels]
+        # zeros: at first every position counts the same. A map of one position has nothing to
+        # choose from
+        self.asked = [
+            len(shapes[names[0]]) == 3 and shapes[names[0]][1:] != (1, 1) for names in levels
+        ]
         self.queries = nn.ParameterList(
-            torch.zeros(shapes[names[0]][0]) for names, asked in zip(levels, self.asked, strict=True) if asked
+            torch.zeros(shapes[names[0]][0])
+            for names, asked in zip(levels, self.asked, strict=True)
+            if asked
         )
 
-    def weights(self, grid: Float[Tensor, "B T C H W"], query: Float[Tensor, " C"]) -> Float[Tensor, "B T P"]:
+    def weights(
+        self, grid: Float[Tensor, "B T C H W"], query: Float[Tensor, " C"]
+    ) -> Float[Tensor, "B T P"]:
         """How much each position counts; sums to one over the positions."""
         # written as a product for each frame, which is three times as fast as one vector for all
         alike = query.expand(*grid.shape[:2], 1, -1) @ grid.flatten(-2)

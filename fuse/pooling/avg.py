@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fuse.streams import AVERAGES, by_level
-from pipeline.errors import require
+from vqa_twostage.fuse.streams import AVERAGES, by_level
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 2
 READS = AVERAGES
@@ -16,8 +16,14 @@ READS = AVERAGES
 
 def build(shapes: dict[str, tuple[int, ...]]) -> "Average":
     names = by_level(shapes, READS)
-    require(bool(names), f"avg needs pooled arrays ({', '.join(READS)}); the track has {', '.join(shapes)}")
-    return Average(list(names.values()), tuple(sum(shapes[name][0] for name in level) for level in names.values()))
+    require(
+        bool(names),
+        f"avg needs pooled arrays ({', '.join(READS)}); the track has {', '.join(shapes)}",
+    )
+    return Average(
+        list(names.values()),
+        tuple(sum(shapes[name][0] for name in level) for level in names.values()),
+    )
 
 
 class Average(nn.Module):

@@ -1,9 +1,11 @@
-"""Feature pyramid: from the deepest stored map down, each level adds what the deeper ones know of a place.
+"""Feature pyramid: from the deepest stored map down, each level adds what the deeper ones know of a
+place.
 
-Lin et al., "Feature pyramid networks for object detection", CVPR 2017: lateral 1x1 convolutions to a common width,
-nearest upsampling, addition, and where asked a 3x3 convolution that smooths; then the mean over the positions. Unlike
-there, a GELU comes before that mean: without one it would all be linear, and linear maps commute with a mean, so that
-the pyramid would know no more than the averages do. Levels without a map are pooled as in avg.
+Lin et al., "Feature pyramid networks for object detection", CVPR 2017: lateral 1x1 convolutions to
+a common width, nearest upsampling, addition, and where asked a 3x3 convolution that smooths; then
+the mean over the positions. Unlike there, a GELU comes before that mean: without one it would all
+be linear, and linear maps commute with a mean, so that the pyramid would know no more than the
+averages do. Levels without a map are pooled as in avg.
 
 Letters: B videos, T frames, C channels of one level.
 """
@@ -13,22 +15,28 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fuse.streams import AVERAGES, grid_or_averages
-from pipeline.errors import require
+from vqa_twostage.fuse.streams import AVERAGES, grid_or_averages
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 READS = (*AVERAGES, "grid")
 
 
-def build(shapes: dict[str, tuple[int, ...]], *, channels: int = 32, smooth: bool = False) -> "Pyramid":
-    """``channels`` of the pyramid; ``smooth``: with 3x3 convolutions, which cost most of the time."""
+def build(
+    shapes: dict[str, tuple[int, ...]], *, channels: int = 32, smooth: bool = False
+) -> "Pyramid":
+    """``channels`` of the pyramid; ``smooth``: 3x3 convolutions, which cost most of the time."""
     require(channels >= 1, f"fpn: channels must be at least 1, not {channels}")
     return Pyramid(list(grid_or_averages(shapes, "fpn").values()), shapes, channels, smooth)
 
 
 class Pyramid(nn.Module):
     def __init__(
-        self, levels: list[list[str]], shapes: dict[str, tuple[int, ...]], channels: int, smooth: bool
+        self,
+        levels: list[list[str]],
+        shapes: dict[str, tuple[int, ...]],
+        channels: int,
+        smooth: bool,
     ) -> None:
         super().__init__()
         self.levels = levels

@@ -1,8 +1,9 @@
-"""A map of attention, made by a small convolution, multiplies each stored map; then mean and deviation over positions.
+"""A map of attention, made by a small convolution, multiplies each stored map; then mean and
+deviation over positions.
 
-The spatial half of CBAM (Woo et al., ECCV 2018): average and maximum over the channels, a convolution, a sigmoid. Its
-kernel of 7 is for maps of 56 positions to a side; stored ones have 1 to 16, so that 3 is the default. Levels without a
-map are pooled as in avg.
+The spatial half of CBAM (Woo et al., ECCV 2018): average and maximum over the channels, a
+convolution, a sigmoid. Its kernel of 7 is for maps of 56 positions to a side; stored ones have 1 to
+16, so that 3 is the default. Levels without a map are pooled as in avg.
 
 Letters: B videos, T frames, C channels of one level, H and W of its map, P = H · W positions.
 """
@@ -11,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fuse.streams import AVERAGES, grid_or_averages
-from pipeline.errors import require
+from vqa_twostage.fuse.streams import AVERAGES, grid_or_averages
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 READS = (*AVERAGES, "grid")
@@ -20,12 +21,19 @@ READS = (*AVERAGES, "grid")
 
 def build(shapes: dict[str, tuple[int, ...]], *, kernel: int = 3) -> "SpatialAttention":
     """``kernel``: side of the convolution, in positions."""
-    require(kernel >= 1 and kernel % 2 == 1, f"spatial_attention: kernel must be odd, 1 or more, not {kernel}")
-    return SpatialAttention(list(grid_or_averages(shapes, "spatial_attention").values()), shapes, kernel)
+    require(
+        kernel >= 1 and kernel % 2 == 1,
+        f"spatial_attention: kernel must be odd, 1 or more, not {kernel}",
+    )
+    return SpatialAttention(
+        list(grid_or_averages(shapes, "spatial_attention").values()), shapes, kernel
+    )
 
 
 class SpatialAttention(nn.Module):
-    def __init__(self, levels: list[list[str]], shapes: dict[str, tuple[int, ...]], kernel: int) -> None:
+    def __init__(
+        self, levels: list[list[str]], shapes: dict[str, tuple[int, ...]], kernel: int
+    ) -> None:
         super().__init__()
         self.levels = levels
         # a map of one position has no deviation over positions
@@ -36,12 +44,19 @@ class SpatialAttention(nn.Module):
             for names in levels
         )
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(2, 1, kernel, padding=kernel // 2) for names in levels if len(shapes[names[0]]) == 3
+            nn.Conv2d(2, 1, kernel, padding=kernel // 2)
+            for names in levels
+            if len(shapes[names[0]]) == 3
         )
 
-    def map(self, grid: Float[Tensor, "B T C H W"], convolution: nn.Module) -> Float[Tensor, "B T P"]:
-        """What each position is multiplied by, between 0 and 2: a convolution that answers 0 changes nothing."""
-        # of magnitudes: CBAM sees maps after a ReLU, and the sign of a principal direction means nothing
+    def map(
+        self, grid: Float[Tensor, "B T C H W"], convolution: nn.Module
+    ) -> Float[Tensor, "B T P"]:
+        """What each position is multiplied by, between 0 and 2: a convolution that answers 0
+        changes nothing.
+        """
+        # of magnitudes: CBAM sees maps after a ReLU, and the sign of a principal direction means
+        # nothing
         size = grid.abs()
         over_channels = torch.stack([size.mean(dim=2), size.amax(dim=2)], dim=2)
         attention: Tensor = convolution(over_channels.flatten(0, 1))
@@ -56,7 +71,8 @@ class SpatialAttention(nn.Module):
                 continue
             attention = self.map(values, next(convolutions))[..., None]
             maps, positions = values.flatten(-2), values[0, 0, 0].numel()
-            # moments as products of matrices, three times as fast as those of maps that are multiplied first
+            # moments as products of matrices, three times as fast as those of maps that are
+            # multiplied first
             mean = (maps @ attention).squeeze(-1) / positions
             if positions == 1:
                 tokens.append(mean)

@@ -1,14 +1,15 @@
 """Attention over the frames: a small network weighs each frame, and the weights add up to one.
 
-Ilse et al., "Attention-based deep multiple instance learning", ICML 2018: softmax over t of v · tanh(U token_t). Not
-gated. What it attends to is saved with a run (attention.csv), and the sampler ``content`` can be told to use it.
+Ilse et al., "Attention-based deep multiple instance learning", ICML 2018: softmax over t of v ·
+tanh(U token_t). Not gated. What it attends to is saved with a run (attention.csv), and the sampler
+``content`` can be told to use it.
 """
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pipeline.errors import require
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 
@@ -24,7 +25,9 @@ class Attention(nn.Module):
         super().__init__()
         self.out_channels = channels
         # no bias at the end: softmax would not see it
-        self.score = nn.Sequential(nn.Linear(channels, hidden), nn.Tanh(), nn.Linear(hidden, 1, bias=False))
+        self.score = nn.Sequential(
+            nn.Linear(channels, hidden), nn.Tanh(), nn.Linear(hidden, 1, bias=False)
+        )
 
     def forward(
         self, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]

@@ -1,15 +1,17 @@
-"""Temporal excitation: a gate for each channel, computed from a frame and its neighbours; then the mean over frames.
+"""Temporal excitation: a gate for each channel, computed from a frame and its neighbours; then the
+mean over frames.
 
-A light form of TEA (Li et al., "TEA: temporal excitation and aggregation for action recognition", CVPR 2020): a
-depthwise convolution over three frames, a bottleneck, a sigmoid, and tokens + tokens · (gate - 0.5) as there. The gate
-comes from pooled features alone and multiplies channels; averaging over space commutes with a factor per channel, so
-that on pooled averages this is the same as inside the network, where TEA pools for its gate as well.
+A light form of TEA (Li et al., "TEA: temporal excitation and aggregation for action recognition",
+CVPR 2020): a depthwise convolution over three frames, a bottleneck, a sigmoid, and tokens + tokens
+· (gate - 0.5) as there. The gate comes from pooled features alone and multiplies channels;
+averaging over space commutes with a factor per channel, so that on pooled averages this is the same
+as inside the network, where TEA pools for its gate as well.
 """
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pipeline.errors import require
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 
@@ -28,9 +30,13 @@ class Excitation(nn.Module):
         super().__init__()
         self.out_channels = channels
         self.over_time = nn.Conv1d(channels, channels, 3, padding=1, groups=channels, bias=False)
-        self.gate = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid())
+        self.gate = nn.Sequential(
+            nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid()
+        )
 
-    def factor(self, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T C"]:
+    def factor(
+        self, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B T C"]:
         """What each channel of each frame is multiplied by: 0.5 to 1.5."""
         # the last frame's neighbour is no frame, and counts as zeros like the first one's
         framed = tokens.masked_fill(~mask[..., None], 0.0)

@@ -1,15 +1,16 @@
 """A recurrent network over the frames, as in VSFA; then the mean over its states.
 
-Li, Jiang and Jiang, "Quality assessment of in-the-wild videos", ACM MM 2019: one layer of 32 gated recurrent units.
-VSFA makes a score of each state and pools scores with a memory of the worst recent ones (hysteresis); here the states
-themselves are averaged, because a fusion wants vectors, not scores.
+Li, Jiang and Jiang, "Quality assessment of in-the-wild videos", ACM MM 2019: one layer of 32 gated
+recurrent units. VSFA makes a score of each state and pools scores with a memory of the worst recent
+ones (hysteresis); here the states themselves are averaged, because a fusion wants vectors, not
+scores.
 """
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pipeline.errors import require
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 
@@ -21,24 +22,28 @@ def build(channels: int, *, hidden: int = 32) -> "Gru":
 
 
 class Gru(nn.Module):
-    """The equations of `torch.nn.GRU`, which cannot be trained as one of several members at once."""
+    """The equations of `torch.nn.GRU`, which vmap refuses, so several members cannot share it."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
         self.out_channels = hidden
         # reset, update and candidate, side by side
-        self.of_token, self.of_state = nn.Linear(channels, 3 * hidden), nn.Linear(hidden, 3 * hidden)
+        self.of_token, self.of_state = (
+            nn.Linear(channels, 3 * hidden),
+            nn.Linear(hidden, 3 * hidden),
+        )
 
     def forward(
         self, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B T"]]:
-        # it runs forward alone and padding comes last, so that no frame's state can know what is beyond the end
+        # it runs forward alone and padding comes last, so that no frame's state can know what is
+        # beyond the end
         seen = self.of_token(tokens.masked_fill(~mask[..., None], 0.0))
         state, states = torch.zeros_like(seen[:, 0, : self.out_channels]), []
         share = mask / mask.sum(dim=1, keepdim=True)
         if (
             torch.compiler.is_compiling()
-        ):  # as a graph (fuse/onnx_graph.py): a loop would run as often as in its example
+        ):  # as a graph (fuse/delivery/onnx_graph.py): a loop would run as often as in its example
             from torch._higher_order_ops import scan
 
             def kept(state: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,9 @@ VERSION = 1
 
 
 def build(channels: int) -> "Mean":
-    """``channels`` of a token; a temporal encoder says with ``out_channels`` how many its tokens have."""
+    """``channels`` of a token; a temporal encoder says with ``out_channels`` how many its tokens
+    have.
+    """
     return Mean(channels)
 
 

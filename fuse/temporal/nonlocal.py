@@ -1,7 +1,8 @@
 """Non-local block: each frame adds what it finds in all other frames; then the mean over frames.
 
-Wang et al., "Non-local neural networks", CVPR 2018, the embedded Gaussian form over time: softmax over the frames of
-theta(token) · phi(other token), which weighs g(other token); an output projection, and the token itself added.
+Wang et al., "Non-local neural networks", CVPR 2018, the embedded Gaussian form over time: softmax
+over the frames of theta(token) · phi(other token), which weighs g(other token); an output
+projection, and the token itself added.
 
 Letters: B videos, T frames, C channels of a token, E of an embedding.
 """
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pipeline.errors import require
+from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 
@@ -19,7 +20,9 @@ LEAST_EMBEDDING = 8
 
 
 def build(channels: int, *, reduction: int = 16) -> "NonLocal":
-    """``channels`` of a token; ``reduction``: by how much the embeddings are narrower (2 in the paper)."""
+    """``channels`` of a token; ``reduction``: by how much the embeddings are narrower (2 in the
+    paper).
+    """
     require(reduction >= 1, f"nonlocal: reduction must be at least 1, not {reduction}")
     return NonLocal(channels, max(LEAST_EMBEDDING, channels // reduction))
 
@@ -34,13 +37,19 @@ class NonLocal(nn.Module):
         self.g = nn.Linear(channels, embedding, bias=False)
         self.out = nn.Linear(embedding, channels)
         with torch.no_grad():
-            # nearly the identity at first, as in the paper; not quite zero, or the other three would get no gradient
+            # nearly the identity at first, as in the paper; not quite zero, or the other three
+            # would get no gradient
             self.out.weight.mul_(0.1)
             self.out.bias.zero_()
 
-    def weights(self, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T T"]:
-        """How much each frame (second to last) takes from each other frame (last); sums to one over the last."""
-        # divided by the root of the length, which the paper does not do: few videos, so no sharp attention at first
+    def weights(
+        self, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B T T"]:
+        """How much each frame (second to last) takes from each other frame (last); sums to one over
+        the last.
+        """
+        # divided by the root of the length, which the paper does not do: few videos, so no sharp
+        # attention at first
         alike = self.theta(tokens) @ self.phi(tokens).transpose(1, 2) / self.theta.out_features**0.5
         return alike.masked_fill(~mask[:, None], -torch.inf).softmax(dim=-1)
 

@@ -1,9 +1,10 @@
-"""The demo dataset: real material out of installable packages, distorted, with pseudo-MOS (VMAF) labels.
+"""The demo dataset: real material out of installable packages, distorted, with pseudo-MOS (VMAF)
+labels.
 
-The labels are not opinions: they are VMAF against the undistorted content, mapped to the scale 1 to 5.
-docs/decisions/0004-demo-dataset.md says why.
+The labels are not opinions: they are VMAF against the undistorted content, mapped to the scale 1 to
+5. docs/decisions/0004-demo-dataset.md says why.
 """
 
-from pipeline.demo.build import build_demo
+from vqa_twostage.pipeline.demo.build import build_demo
 
 __all__ = ["build_demo"]

@@ -1,4 +1,5 @@
-"""Builds the demo dataset: every content in every version, with its pseudo-MOS (VMAF), complete or absent.
+"""Builds the demo dataset: every content in every version, with its pseudo-MOS (VMAF), complete or
+absent.
 
 * ``recipe.json``: what the rest was made with; another recipe there means that all is built anew
 * ``videos/<content>/<version>``: the videos
@@ -25,9 +26,9 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from pipeline.demo.contents import CONTENTS, FRAMES, INSTALL, Content, locate, source
-from pipeline.demo.versions import LADDER, Version, encoding, file_name, filters
-from pipeline.errors import UsageError
+from vqa_twostage.pipeline.demo.contents import CONTENTS, FRAMES, INSTALL, Content, locate, source
+from vqa_twostage.pipeline.demo.distortions import LADDER, Version, encoding, file_name, filters
+from vqa_twostage.pipeline.errors import UsageError
 
 RECIPE = 1  # raised when the same tables would give other files
 LABEL = "pseudo-MOS (VMAF)"
@@ -73,11 +74,14 @@ def build_demo(
 
     pool = ThreadPoolExecutor(max_workers=max(1, workers))
     try:
-        futures = [pool.submit(build_content, root, content, ffmpeg, stop, report) for content in todo]
+        futures = [
+            pool.submit(build_content, root, content, ffmpeg, stop, report) for content in todo
+        ]
         finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
         for future in finished:
             future.result()
-    finally:  # after a failure or Ctrl-C: what is finished stays, what runs is killed, the rest is not begun
+    # after a failure or Ctrl-C: what is finished stays, what runs is killed, the rest is not begun
+    finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
         shutil.rmtree(root / "work", ignore_errors=True)
@@ -90,15 +94,29 @@ def build_demo(
     return publish(root / "labels.csv", text.getvalue())
 
 
-def build_content(root: Path, content: Content, ffmpeg: str, stop: threading.Event, report: Callable[[], None]) -> None:
+def build_content(
+    root: Path, content: Content, ffmpeg: str, stop: threading.Event, report: Callable[[], None]
+) -> None:
     """All versions of one content, then its part."""
     work, videos = root / "work" / content.name, root / "videos" / content.name
     work.mkdir(parents=True, exist_ok=True)
     videos.mkdir(parents=True, exist_ok=True)
     arguments, stdin = source(content)
     # y4m: lossless, and nothing to decode
-    run([ffmpeg, *arguments, "-pix_fmt", "yuv420p", "-sws_flags", "accurate_rnd+full_chroma_int", "reference.y4m"],
-        work, stop, stdin)  # fmt: skip
+    run(
+        [
+            ffmpeg,
+            *arguments,
+            "-pix_fmt",
+            "yuv420p",
+            "-sws_flags",
+            "accurate_rnd+full_chroma_int",
+            "reference.y4m",
+        ],
+        work,
+        stop,
+        stdin,
+    )
     width = reference_width(work / "reference.y4m")
     rows = []
     for version in LADDER:
@@ -119,11 +137,29 @@ def build_content(root: Path, content: Content, ffmpeg: str, stop: threading.Eve
     shutil.rmtree(work)
 
 
-def build_version(work: Path, version: Version, width: int, ffmpeg: str, stop: threading.Event) -> float:
-    """Encode one version into `work` and measure its VMAF, 0 to 100, against the reference beside it."""
+def build_version(
+    work: Path, version: Version, width: int, ffmpeg: str, stop: threading.Event
+) -> float:
+    """Encode one version into `work` and measure its VMAF, 0 to 100, against the reference beside
+    it.
+    """
     file = file_name(version)
     chain = filters(version, width)
-    run([ffmpeg, "-i", "reference.y4m", "-filter_threads", "1", "-vf", chain, *encoding(version), file], work, stop)
+    run(
+        [
+            ffmpeg,
+            "-i",
+            "reference.y4m",
+            "-filter_threads",
+            "1",
+            "-vf",
+            chain,
+            *encoding(version),
+            file,
+        ],
+        work,
+        stop,
+    )
     # relative names, run inside `work`: no path has to survive the filter's quoting
     measure = "libvmaf=n_threads=1:log_fmt=json:log_path=vmaf.json:shortest=1"
     inputs = ["-threads", "1", "-i", file, "-threads", "1", "-i", "reference.y4m"]
@@ -139,7 +175,8 @@ def run(command: list[str], cwd: Path, stop: threading.Event, stdin: bytes | Non
     if stop.is_set():
         raise _Stopped
     program, *arguments = command
-    # a file and no pipe: what `communicate` has not sent when its timeout ends, it never sends (Python 3.11)
+    # a file and no pipe: what `communicate` has not sent when its timeout ends, it never sends
+    # (Python 3.11)
     with tempfile.TemporaryFile() as feed:
         feed.write(stdin or b"")
         feed.seek(0)
@@ -162,7 +199,9 @@ def run(command: list[str], cwd: Path, stop: threading.Event, stdin: bytes | Non
                 raise _Stopped from None
     if process.returncode != 0:
         last = (stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
-        raise RuntimeError(f"ffmpeg failed on {arguments[-1]} of {cwd.name} (exit {process.returncode}): {last}")
+        raise RuntimeError(
+            f"ffmpeg failed on {arguments[-1]} of {cwd.name} (exit {process.returncode}): {last}"
+        )
 
 
 def find_ffmpeg() -> str:
@@ -171,14 +210,19 @@ def find_ffmpeg() -> str:
         importlib.import_module("PIL")
         ffmpeg = str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
     except ImportError as error:
-        raise UsageError(f"the demo dataset needs {error.name}, which is not installed: {INSTALL}") from None
+        raise UsageError(
+            f"the demo dataset needs {error.name}, which is not installed: {INSTALL}"
+        ) from None
     except RuntimeError as error:  # a wheel for a machine that imageio-ffmpeg has no ffmpeg for
         raise UsageError(f"the demo dataset needs an ffmpeg with libvmaf: {error}") from None
     for question, names in NEEDED.items():
-        answer = subprocess.run([ffmpeg, "-hide_banner", question], capture_output=True, text=True).stdout
+        answer = subprocess.run(
+            [ffmpeg, "-hide_banner", question], capture_output=True, text=True
+        ).stdout
         if missing := [name for name in names if name not in answer]:
             raise UsageError(
-                f"{ffmpeg} has no {', '.join(missing)}, which the demo dataset needs. The ffmpeg of imageio-ffmpeg's "
+                f"{ffmpeg} has no {', '.join(missing)}, which the demo dataset needs. The ffmpeg "
+                "of imageio-ffmpeg's "
                 f"wheel has it: {INSTALL}, and leave IMAGEIO_FFMPEG_EXE unset"
             )
     return ffmpeg
@@ -188,7 +232,9 @@ def recipe(ffmpeg: str) -> dict[str, Any]:
     """Everything that decides what the files are, and its digest."""
     import PIL
 
-    version = subprocess.run([ffmpeg, "-version"], capture_output=True, text=True).stdout.split("\n")[0]
+    version = subprocess.run([ffmpeg, "-version"], capture_output=True, text=True).stdout.split(
+        "\n"
+    )[0]
     made = {
         "recipe": RECIPE,
         "label": LABEL,
@@ -213,8 +259,12 @@ def prepare(root: Path, made: dict[str, Any]) -> None:
             (root / "labels.csv").unlink(missing_ok=True)
             shutil.rmtree(root / "parts", ignore_errors=True)
             shutil.rmtree(root / "videos", ignore_errors=True)
-    elif root.exists() and not (root.is_dir() and all(file.name == "recipe.json.part" for file in root.iterdir())):
-        raise UsageError(f"{root} holds something else than a demo dataset: name an empty or a new folder")
+    elif root.exists() and not (
+        root.is_dir() and all(file.name == "recipe.json.part" for file in root.iterdir())
+    ):
+        raise UsageError(
+            f"{root} holds something else than a demo dataset: name an empty or a new folder"
+        )
     shutil.rmtree(root / "work", ignore_errors=True)
     root.mkdir(parents=True, exist_ok=True)
     publish(path, json.dumps(made, indent=1, ensure_ascii=False))

@@ -1,0 +1,1 @@
+"""From a video file to frames, in processes of their own. Never imports torch."""

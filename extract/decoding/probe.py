@@ -1,0 +1,64 @@
+"""Which files of a dataset cannot be used, before anything is extracted: each is opened, and its
+first frame decoded.
+
+No more is read than that, so that terabytes take minutes; damage further on shows itself when
+frames are extracted. As there (extract/decoding/workers.py), it happens in processes of its own,
+which never import torch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from multiprocessing import get_context
+from pathlib import Path
+
+from pebble import ProcessPool
+
+from vqa_twostage.extract.decoding.containers import check_video
+from vqa_twostage.extract.decoding.workers import TASKS_A_WORKER, TIMEOUT_S, default_workers, why
+from vqa_twostage.pipeline.raw_format import RawFormat
+
+AHEAD = 4  # files a worker: none waits for its next one
+
+
+def probe_all(
+    videos: Sequence[tuple[str, Path]],
+    raw: RawFormat | None,
+    workers: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, str]:
+    """Why a file cannot be used, by id, in the order of ``videos`` (id, path); sound ones are left
+    out.
+
+    ``raw`` is the manifest's: what files without a container are. ``workers``: processes, 0 for one
+    per two cores. ``on_progress`` is told how many files are done, of how many. A file that hangs
+    or crashes its decoder costs itself alone, after ``TIMEOUT_S`` at most: how long a first frame
+    takes does not grow with the file.
+    """
+    workers = min(workers or default_workers(), len(videos))
+    if not workers:
+        return {}
+    reasons: dict[str, str] = {}
+    todo, under_way, done = deque(videos), dict[Future[None], str](), 0
+    # spawned, not forked: the parent may have torch's threads
+    with ProcessPool(
+        max_workers=workers, max_tasks=TASKS_A_WORKER, context=get_context("spawn")
+    ) as pool:
+        try:
+            while todo or under_way:
+                while todo and len(under_way) < AHEAD * workers:
+                    name, path = todo.popleft()
+                    under_way[pool.schedule(check_video, (path, raw), timeout=TIMEOUT_S)] = name
+                # whichever is first: one that hangs holds up its own worker only
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    name, error = under_way.pop(future), future.exception()
+                    if error is not None:
+                        reasons[name] = why(error, TIMEOUT_S)
+                    done += 1
+                    on_progress(done, len(videos))
+        except BaseException:
+            pool.stop()
+            raise
+    return {name: reasons[name] for name, _ in videos if name in reasons}

@@ -1,0 +1,367 @@
+"""The only module that opens a video.
+
+Letters: N frames in the video, T frames asked for, H x W pixels after rotation. Times are in
+seconds.
+
+Which frames exist, and when they are shown, is always read with PyAV
+(extract/decoding/containers.py). Their pixels come from decord or PyAV, and are those of the ffmpeg
+program; docs/decisions/0003-decoders.md says who decodes what, and why.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64, UInt8
+
+from vqa_twostage.extract.decoding.containers import (
+    Index,
+    Kind,
+    container_kind,
+    decoded,
+    jump,
+    open_container,
+    packets,
+    read_index,
+)
+from vqa_twostage.extract.decoding.pixels import RGB, display_matrix, upright_size
+from vqa_twostage.extract.options import DECODERS
+from vqa_twostage.pipeline.errors import UsageError, VideoError
+from vqa_twostage.pipeline.raw_format import RawFormat
+
+DISTRIBUTIONS = {
+    "decord": ("decord", "av"),
+    "pyav": ("av",),
+}  # decord decodes, PyAV says which frames exist
+SEEKABLE = ("mov", "matroska", "mpegts")  # a time found before a jump names the same frame after it
+STATEFUL = ("vp8",)  # after damaged data a keyframe does not make it start afresh
+SKIPPABLE = (
+    "h264",
+    "hevc",
+    "mpeg4",
+    "mpeg2video",
+    "mpeg1video",
+)  # have frames that no other frame leans on
+
+# What decord 0.6.0 was found to decode exactly when read from front to back, which is how it is
+# used
+DECORD_KINDS = ("mov", "matroska")
+DECORD_CODECS = ("h264", "hevc", "vp9", "mpeg4")
+DECORD_FORMATS = ("yuv420p", "yuvj420p")
+DECORD_FRAMES = 1500  # without jumps, a longer video would be decoded for nothing
+
+
+Images = Iterator[
+    tuple[int, UInt8[np.ndarray, "height width 3"]]
+]  # row in what was asked for, pixels
+
+
+@dataclass(frozen=True)
+class Frames:
+    """T decoded frames.
+
+    pixels: uint8 [T, H, W, 3], RGB, upright. index: int64 [T], their numbers in the video.
+    timestamp: float64 [T], presentation times in seconds, counted from the video's first frame.
+    """
+
+    pixels: UInt8[np.ndarray, "frames height width 3"]
+    index: Int64[np.ndarray, " frames"]
+    timestamp: Float64[np.ndarray, " frames"]
+
+
+def _missing(name: str) -> list[str]:
+    def absent(distribution: str) -> bool:
+        try:
+            metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            return True
+        return False
+
+    return [distribution for distribution in DISTRIBUTIONS[name] if absent(distribution)]
+
+
+def decoder_name(choice: str) -> str:
+    """The decoder that `choice` ("auto", "decord" or "pyav") stands for here: "decord" where it
+    installs, else "pyav".
+
+    Raises UsageError for any other word, and for a decoder that is not installed.
+    """
+    if choice not in DECODERS:
+        raise UsageError(f"unknown decoder {choice!r}; choose one of {', '.join(DECODERS)}")
+    name = choice if choice != "auto" else "pyav" if _missing("decord") else "decord"
+    if missing := _missing(name):
+        other = (
+            "; decord exists for x86-64 only, elsewhere choose pyav" if "decord" in missing else ""
+        )
+        raise UsageError(
+            f"decoder {name!r} is not installed; run: pip install {' '.join(missing)}{other}"
+        )
+    return name
+
+
+def decoder_identity(name: str) -> str:
+    """What a cache's identity says of a decoder: "pyav-18.1.0", or "decord-0.6.0+pyav-18.1.0".
+
+    Both in the second case, since PyAV takes the files that decord cannot. Imports neither. Raises
+    UsageError as `decoder_name` does.
+    """
+    return "+".join(
+        f"{'pyav' if distribution == 'av' else distribution}-{metadata.version(distribution)}"
+        for distribution in DISTRIBUTIONS[decoder_name(name)]
+    )
+
+
+class Video(ABC):
+    """An open video of N frames.
+
+    path: the file. id: what the dataset calls it. decoder: who gives its pixels, "decord" or
+    "pyav". width, height: pixels, after rotation. timestamps: float64 [N], seconds, real
+    presentation times in display order, the first 0. fps: frames a second, averaged over them.
+    damage: "" or what is wrong with the file, e.g. that it breaks off; N counts what is left.
+    alive: called now and then by what takes long, such as looking at every frame.
+    """
+
+    decoder: str
+    id = ""
+    alive: Callable[[], None] = staticmethod(lambda: None)
+
+    def __init__(self, path: Path, kind: Kind, index: Index) -> None:
+        self.path, self._kind, self._index = path, kind, index
+        self.timestamps: Float64[np.ndarray, " n"] = index.timestamps
+        self.fps, self.damage = index.fps, index.damage
+        self._matrix = display_matrix(index.first)
+        self.height, self.width = upright_size(index.first.height, index.first.width, self._matrix)
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+    def read(self, index: Sequence[int] | np.ndarray) -> Frames:
+        """Frames `index` (T numbers in 0..N-1, any order, repeats allowed), in that order; each is
+        decoded once.
+
+        Raises IndexError for a number outside the video, VideoError for a frame that cannot be
+        decoded.
+        """
+        asked = np.asarray(index, dtype=np.int64).reshape(-1)
+        distinct, place = np.unique(asked, return_inverse=True)
+        pixels = np.empty((len(distinct), self.height, self.width, 3), np.uint8)
+        for row, image in self.stream(distinct):
+            pixels[row] = image
+        # the usual case, ascending and without repeats, needs no second copy of the pixels
+        return Frames(
+            pixels if np.array_equal(asked, distinct) else pixels[place],
+            asked,
+            self.timestamps[asked],
+        )
+
+    def stream(
+        self, index: Int64[np.ndarray, " frames"]
+    ) -> Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]]:
+        """Each of the frames `index` (distinct, ascending) once, with its row in `index`, as they
+        are decoded.
+
+        That is in ascending order, except after damage. An image is valid until the next is asked
+        for. Raises as `read` does, VideoError after those frames that could be decoded.
+        """
+        if len(index) and not (index[0] >= 0 and index[-1] < len(self)):
+            raise IndexError(f"frame numbers must lie in 0..{len(self) - 1}")
+        if len(index):
+            yield from self._decode(index)
+
+    @abstractmethod
+    def _decode(self, index: Int64[np.ndarray, " frames"]) -> Images:
+        """What `stream` promises, of an `index` that is within the video and not empty."""
+
+
+class PyAVVideo(Video):
+    """Decoded by FFmpeg through PyAV, each frame recognised by its time. Holds no file open between
+    reads.
+    """
+
+    decoder = "pyav"
+
+    def _decode(self, index: Int64[np.ndarray, " frames"]) -> Images:
+        pts = self._index.pts
+        todo = {int(i if pts is None else pts[i]): row for row, i in enumerate(index)}
+        sound = self._kind in SEEKABLE and self._index.codec not in STATEFUL and not self.damage
+        if pts is not None and (sound or self._index.frame_bytes):
+            yield from self._decode_by_jumps(todo)
+        if todo:
+            yield from self._decode_in_order(todo)
+        if todo:
+            raise VideoError(
+                f"could not be decoded: {len(todo)} of the {len(index)} frames asked for"
+            )
+
+    def _decode_in_order(self, todo: dict[int, int]) -> Images:
+        """Take out of `todo` (frame's name -> row) what is found from the start on."""
+        with open_container(self.path, self._kind) as (container, stream):
+            rgb = RGB(self.height, self.width, self._matrix)
+            for place, frame in enumerate(decoded(container, stream)):
+                name = place if self._index.pts is None else frame.pts
+                if name in todo:
+                    yield todo.pop(name), rgb(frame)
+                if not todo:
+                    return
+
+    def _decode_by_jumps(self, todo: dict[int, int]) -> Images:
+        """The same past all frames that nobody asked for and no other leans on.
+
+        What it cannot vouch for stays in `todo`, and so does everything after any fault: what a
+        decoder makes of damaged data depends on all it saw before.
+        """
+        from av.error import InvalidDataError
+
+        keys = self._index.keys
+        groups: dict[
+            int, list[int]
+        ] = {}  # place of the keyframe to start from -> pts wanted after it
+        for pts in sorted(todo):
+            groups.setdefault(max(int(np.searchsorted(keys, pts, side="right")) - 1, 0), []).append(
+                pts
+            )
+        with open_container(self.path, self._kind) as (container, stream):
+            codec = stream.codec_context
+            codec.options = {"err_detect": "explode"}
+            rgb = RGB(self.height, self.width, self._matrix)
+            try:
+                for key, wanted in groups.items():
+                    if key > 0:
+                        jump(container, stream, self._index, key)
+                    entered: int | None = (
+                        None  # pts of the keyframe that decoding really starts from
+                    )
+                    for packet in chain(
+                        packets(container, stream), [None]
+                    ):  # None empties the decoder
+                        if packet is not None and entered is None and packet.is_keyframe:
+                            entered = packet.pts
+                        if entered is None:
+                            continue
+                        if packet is not None and codec.name in SKIPPABLE:
+                            codec.skip_frame = "DEFAULT" if packet.pts in todo else "NONREF"
+                        shown = [
+                            (frame.pts, frame)
+                            for frame in stream.decode(packet)
+                            if frame.pts is not None
+                        ]
+                        for pts, frame in shown:
+                            if pts in todo and pts >= entered:
+                                yield todo.pop(pts), rgb(frame)
+                        if shown and shown[-1][0] >= wanted[-1]:
+                            break
+            except (
+                InvalidDataError,
+                PermissionError,
+            ):  # the latter: FFmpeg's word for a jump it cannot do
+                return
+
+
+class DecordVideo(PyAVVideo):
+    """Decoded by decord from front to back: its own jumps return other frames than those asked for,
+    without saying so.
+
+    Only for files that `open` lets through. One that it gives up on midway goes to PyAV, and
+    `decoder` then says so.
+    """
+
+    decoder = "decord"
+
+    def __init__(self, path: Path, kind: Kind, index: Index, reader: Any) -> None:
+        super().__init__(path, kind, index)
+        self._reader = reader  # stands at the first frame; used once
+
+    @staticmethod
+    def open(path: Path, kind: Kind, index: Index) -> DecordVideo | None:
+        """The video, or None unless decord is known to decode such a file exactly and agrees on the
+        frames in it.
+        """
+        first = index.first
+        if not (
+            kind in DECORD_KINDS
+            and index.codec in DECORD_CODECS
+            and first.format.name in DECORD_FORMATS
+            and first.height % 2
+            == 0  # else its FFmpeg of 2018 places colour otherwise than today's
+            and display_matrix(first)
+            is None  # it overlooks the rotation of Matroska files, and all mirroring
+            and index.plain
+            and len(index.timestamps) <= DECORD_FRAMES
+        ):
+            return None
+        reader = _decord_reader(path)
+        if reader is None or len(reader) != len(index.timestamps):
+            return None
+        shown = np.asarray(reader.get_frame_timestamp(range(len(reader))), np.float64)[:, 0]
+        agree = np.allclose(
+            shown - shown[0], index.timestamps, rtol=1e-5, atol=1e-3
+        )  # decord keeps 32-bit floats
+        return DecordVideo(path, kind, index, reader) if agree else None
+
+    def _decode(self, index: Int64[np.ndarray, " frames"]) -> Images:
+        import decord
+
+        reader, self._reader = self._reader or _decord_reader(self.path), None
+        row = 0
+        try:
+            if reader is None:
+                raise RuntimeError("decord opened the file before, and does not now")
+            keys = np.array(reader.get_key_indices(), np.int64)
+            place = 0
+            for i in index.tolist():
+                while place < i:
+                    # skipping across a keyframe would jump to it: stop one short, and decode that
+                    # frame
+                    key = np.searchsorted(keys, place, side="right")
+                    stop = min(i, int(keys[key]) - 1) if key < len(keys) else i
+                    if stop > place:
+                        reader.skip_frames(stop - place)
+                    else:
+                        reader.next()
+                    place = max(stop, place + 1)
+                image = reader.next().asnumpy()
+                place += 1
+                yield row, image
+                row += 1
+        except (decord.DECORDError, RuntimeError, StopIteration, ValueError):
+            self.decoder = "pyav"
+            for late, image in super()._decode(index[row:]):
+                yield row + late, image
+
+
+def _decord_reader(path: Path) -> Any:
+    """A fresh reader at the first frame, or None where decord cannot open the file."""
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+    try:
+        return decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+    except (decord.DECORDError, RuntimeError, AssertionError, ValueError):
+        return None
+
+
+@contextmanager
+def open_video(path: Path, decoder: str = "auto", raw: RawFormat | None = None) -> Iterator[Video]:
+    """Open a local video file for reading frames; `raw` says what those of its dataset without a
+    container are.
+
+    Raises VideoError with a short reason when the file cannot be used, UsageError when `decoder`
+    cannot.
+    """
+    name = decoder_name(decoder)
+    path = Path(
+        os.path.abspath(path)
+    )  # "concat:a.mp4" is a file here, and must be no protocol to decord
+    kind = container_kind(path, raw)
+    index = read_index(path, kind)
+    video = DecordVideo.open(path, kind, index) if name == "decord" else None
+    yield PyAVVideo(path, kind, index) if video is None else video

@@ -1,0 +1,1 @@
+"""From frames to features: batches, networks, and back to videos. Never imports av."""

@@ -1,0 +1,214 @@
+"""What executes a frozen network: torch on any device, or OpenVINO on a CPU. Not a choice of the
+plug-ins.
+
+Letters: B units of N frames, M rows of features a unit, S side of the input in pixels.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor, nn
+
+from vqa_twostage.extract.extractor import Arrays, Extractor, Pooled
+from vqa_twostage.extract.options import CONVERTED_FROM, PRECISIONS, RUNTIMES, View
+from vqa_twostage.extract.preprocess import Preprocessing
+from vqa_twostage.pipeline.errors import UsageError, require
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# [B, N, 3, S, S] pixels -> name -> [B, M, C] or, for a grid, [B, M, C, h, w]
+Forward = Callable[[UInt8[Tensor, "B N 3 S S"]], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """``name`` is ``torch`` or ``openvino``, ``asked_for`` or found best; ``precision`` is one of
+    `PRECISIONS`.
+    """
+
+    name: str
+    device: torch.device
+    precision: str
+    asked_for: bool = False
+
+    @staticmethod
+    def of(choice: str, device: str, precision: str, videos: int) -> Runtime:
+        """UsageError for what does not exist, is not installed or cannot go together.
+
+        ``auto`` is OpenVINO where it is installed and the dataset has so many ``videos`` that
+        converting networks pays. It does not ask how many are still to do: a run that goes on must
+        go on with the same runtime.
+        """
+        require(
+            precision in PRECISIONS,
+            f"unknown precision {precision!r}; choose from {', '.join(PRECISIONS)}",
+        )
+        require(
+            choice in RUNTIMES, f"unknown runtime {choice!r}; choose from {', '.join(RUNTIMES)}"
+        )
+        where = choose_device(device)
+        fits = where.type == "cpu" and precision != "fp16"
+        installed = importlib.util.find_spec("openvino") is not None
+        if choice == "openvino":
+            require(installed, "runtime 'openvino' is not installed; run: pip install openvino")
+            require(
+                fits,
+                f"runtime 'openvino' is for --device cpu with fp32 or bf16, not {where} with "
+                f"{precision}",
+            )
+        pays = choice == "openvino" or (choice == "auto" and videos >= CONVERTED_FROM)
+        name = "openvino" if pays and fits and installed else "torch"
+        return Runtime(name, where, precision, asked_for=choice != "auto")
+
+    @property
+    def identity(self) -> str:
+        """What the cache's identity says: in float32 the runtimes agree, in less they round
+        differently.
+        """
+        return self.precision if self.precision == "fp32" else f"{self.precision} {self.name}"
+
+    def load(
+        self, extractor: Extractor, preprocessing: Preprocessing, grid: int, batch: int
+    ) -> Forward:
+        """The network made ready for batches of this very shape; UsageError when it cannot take
+        frames of that size.
+        """
+        network = Network(extractor, preprocessing, grid).eval()
+        side = preprocessing.size
+        example = torch.zeros(batch, extractor.unit_frames, 3, side, side, dtype=torch.uint8)
+        if self.name == "openvino":
+            try:
+                return _openvino(network, example, self.precision)
+            except Exception as error:  # noqa: BLE001  of many kinds, for networks that it cannot convert
+                reason = (
+                    str(error).strip().splitlines()[0][:200]
+                    if str(error).strip()
+                    else type(error).__name__
+                )
+                if self.asked_for or self.precision != "fp32":
+                    raise UsageError(
+                        f"OpenVINO cannot run this network ({reason}); choose --runtime torch"
+                    ) from None
+                warnings.warn(f"torch runs a network that OpenVINO cannot ({reason})", stacklevel=2)
+        network.to(self.device)
+
+        def forward(units: UInt8[Tensor, "B N 3 S S"]) -> dict[str, np.ndarray]:
+            arrays = _torch(network, units, self.device, self.precision)
+            return {name: values.cpu().numpy() for name, values in arrays.items()}
+
+        return forward
+
+
+def check_view(extractor: Extractor, view: View) -> None:
+    """UsageError when the network cannot take frames of the sizes asked for, or gives no such maps,
+    or not alike.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for preprocessing in preprocessings(extractor, view):
+        side = preprocessing.size
+        example = torch.zeros(1, extractor.unit_frames, 3, side, side, dtype=torch.uint8)
+        try:
+            arrays = _torch(
+                Network(extractor, preprocessing, view.grid).eval(),
+                example,
+                torch.device("cpu"),
+                "fp32",
+            )
+        except (AssertionError, RuntimeError, ValueError, LookupError, TypeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UsageError(
+                f"resolutions: the network cannot take frames of {side} pixels ({reason}); "
+                f"its own size is {extractor.preprocessing.size}"
+            ) from None
+        found[str(side)] = {name: values.shape[1] for name, values in arrays.items()}
+    first, *others = found
+    for other in others:
+        require(
+            found[other] == found[first],
+            f"resolutions: the network gives other levels for frames of {other} pixels than for "
+            f"{first}; "
+            "choose multiples of 32",
+        )
+
+
+def preprocessings(extractor: Extractor, view: View) -> list[Preprocessing]:
+    """One for each resolution of the view."""
+    sizes = view.resolutions or (extractor.preprocessing.size,)
+    return [replace(extractor.preprocessing, size=size, fit=view.fit) for size in sizes]
+
+
+class Network(nn.Module):
+    """Pixels in, pooled features out: an extractor with its normalisation."""
+
+    def __init__(self, extractor: Extractor, preprocessing: Preprocessing, grid: int) -> None:
+        super().__init__()
+        self._normalise = preprocessing.normalise
+        self._pooled = Pooled(extractor, grid)
+
+    def forward(self, units: UInt8[Tensor, "B N 3 S S"]) -> Arrays:
+        return self._pooled(self._normalise(units.flatten(0, 1)).unflatten(0, units.shape[:2]))
+
+
+def choose_device(choice: str) -> torch.device:
+    """``auto`` is the first GPU where there is one; UsageError where ``choice`` is not a device of
+    this machine.
+    """
+    if choice == "auto":
+        choice = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        require(
+            choice.partition(":")[0] in ("cpu", "cuda"),
+            f"unknown device {choice!r}; choose auto, cpu, cuda or cuda:N",
+        )
+        return torch.zeros(1, device=choice).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"device {choice!r} cannot be used ({reason}); choose auto, cpu, cuda or cuda:N"
+        ) from None
+
+
+@torch.inference_mode()
+def _torch(
+    network: Network, units: UInt8[Tensor, "B N 3 S S"], device: torch.device, precision: str
+) -> Arrays:
+    half = DTYPES[precision] if precision != "fp32" else None
+    with torch.autocast(device.type, dtype=half, enabled=half is not None):
+        return network(units.to(device))
+
+
+def _openvino(network: Network, example: UInt8[Tensor, "B N 3 S S"], precision: str) -> Forward:
+    """By OpenVINO's frontend and not by its `convert_model`, which tells its makers of every
+    conversion.
+    """
+    import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
+
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it lists what is new in torch and was not asked for
+    try:
+        with torch.no_grad():
+            program = torch.export.export(network, (example,), strict=False)
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchFXPythonDecoder.from_exported_program(program)  # must outlive the conversion
+        model = frontend.convert(frontend.load(decoder))
+    finally:
+        logging.disable(level)
+    names = program.call_spec.out_spec.context
+    # said outright: on a CPU that has bfloat16, OpenVINO would use it without being asked
+    hints = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision]}
+    compiled = openvino.compile_model(model, "CPU", hints)
+
+    def forward(units: UInt8[Tensor, "B N 3 S S"]) -> dict[str, np.ndarray]:
+        found = compiled([np.ascontiguousarray(units.numpy())])
+        return {name: np.array(found[place]) for place, name in enumerate(names)}
+
+    return forward

@@ -1,0 +1,84 @@
+"""A run's model on another dataset: cross-dataset metrics, with and without a re-fitted scale."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vqa_twostage.fuse import metrics
+from vqa_twostage.fuse.data import choose_dataset, load_dataset
+from vqa_twostage.fuse.learning import scorer_file as saved
+from vqa_twostage.fuse.learning.model import Head
+from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.errors import UsageError
+
+# what names the source of features: another dataset's come from another file, or from raw video of
+# another size
+SOURCE = ("source", "key", "rows", "raw")
+
+
+def evaluate_on(run: Path, dataset: str, cache: Path | None = None) -> dict[str, Any]:
+    """The document of ``vqa-fuse evaluate RUN --dataset OTHER --json``.
+
+    ``refitted``: PLCC and RMSE after a logistic fitted on the other dataset's labels, as the field
+    reports them. ``as_is``: PLCC and RMSE of the scores as they come, on the scale of the run's own
+    dataset. SRCC and KRCC are the same for both. UsageError where the other dataset's features are
+    not of the same sampler and extractors.
+    """
+    record, scorer = records.read_json(run / "run.json"), saved.load(run)
+    where = cache or Path(record["tracks"][0]).parents[2]
+    name = choose_dataset(where, dataset)
+    identities = record["identity"]["tracks"]
+    tracks = [_same_track(where, name, kind, identities[kind]) for kind in ("spatial", "temporal")]
+    temporal = None if tracks[0] == tracks[1] else tracks[1].stem
+    data = load_dataset(where, name, tracks[0].stem, temporal, Head.of(scorer.options).reads)
+    scores = scorer.scores(data.spatial, data.temporal)
+    figures = asdict(metrics.evaluate(scores, data.mos))
+    rank = {key: _number(figures[key]) for key in ("srcc", "krcc")}
+    rmse = float(np.sqrt(np.mean((scores - data.mos) ** 2)))
+    return {
+        "run": str(run),
+        "trained_on": record["dataset"],
+        "scale": record["scale"],
+        "dataset": name,
+        "label": data.manifest.label,
+        "other_scale": list(data.manifest.scale),
+        "fusion": record["specs"]["fusion"],
+        "protocol": f"trained on all of {record['dataset']}, tested on all of {name}",
+        "n_videos": len(data.mos),
+        "n_dataset": len(data.everything),
+        "missing": data.missing,
+        "refitted": {**rank, "plcc": _number(figures["plcc"]), "rmse": _number(figures["rmse"])},
+        "as_is": {**rank, "plcc": _number(figures["plcc_raw"]), "rmse": rmse},
+        "predictions": [
+            {"id": video, "mos": float(mos), "predicted": float(score)}
+            for video, mos, score in zip(data.manifest.rows["id"], data.mos, scores, strict=True)
+        ],
+    }
+
+
+def _same_track(cache: Path, dataset: str, kind: str, wanted: dict[str, Any]) -> Path:
+    """The track of ``dataset`` that was made as the run's was."""
+    differing = {}
+    for path in cached.tracks(cache, dataset):
+        with cached.open_track(path) as track:
+            found = track.identity
+        keys = [key for key in sorted(set(found) | set(wanted)) if key not in SOURCE]
+        different = [key for key in keys if found.get(key) != wanted.get(key)]
+        if not different:
+            return path
+        if found["kind"] == wanted["kind"]:
+            differing[path.stem] = ", ".join(different)
+    listed = "".join(f"\n  {stem} differs in {keys}" for stem, keys in differing.items()) or " none"
+    raise UsageError(
+        f"{cache / dataset} has no {kind} track made as the run's; extract it with the same "
+        f"options. It has:{listed}"
+    )
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

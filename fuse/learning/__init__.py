@@ -1,0 +1,1 @@
+"""What learns: features prepared, a head fitted on one split, the model that a run ends with."""

@@ -1,0 +1,1 @@
+"""The feature cache: the only place that opens HDF5 files of this program."""

@@ -1,0 +1,343 @@
+"""Feature files of others: .mat, .npy, .npz, .csv, .h5 in, plain float32 arrays out; beside
+`cache.py` all of HDF5.
+
+They come from strangers: nothing pickled is loaded, no link is followed, only plain numbers are
+read. Letters: T frames, C columns of a file's array.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import scipy.io
+from jaxtyping import Float32
+
+from vqa_twostage.pipeline.datasets.matlab import NUMBERS as MATLAB_NUMBERS
+from vqa_twostage.pipeline.errors import UsageError, require
+
+# what stands for "no number" in tables, beside what Python itself reads as nan
+EMPTY = {"", "na", "n/a", "null", "none"}
+# of NumPy's kinds of numbers; complex ones of MATLAB v7.3 are records of two
+PROBLEMS = {"c": "complex", "O": "objects", "U": "text", "S": "text", "V": "complex or records"}
+LISTED = 10
+NO_OBJECTS = (
+    "Only plain real numbers are read: no objects, cells, structs, text, sparse or complex arrays"
+)
+SAFE = "a file that reaches out of itself is refused; write a copy that holds its own numbers"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Whose features the file is to hold: ``ids`` in the order of its rows; ``said`` is how many,
+    for people.
+    """
+
+    ids: list[str]
+    said: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """``videos``: id -> [T, C]. ``key`` names the array ("" where it has no name), or the group of
+    arrays.
+
+    ``by_row``: the file's rows are the videos; else each has an array by its id, and ``others`` are
+    of no video.
+    """
+
+    key: str
+    videos: dict[str, Float32[np.ndarray, "_ C"]]
+    by_row: bool
+    others: list[str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A named array before it is read; ``problem`` is empty, or what it holds instead of plain
+    numbers.
+    """
+
+    shape: tuple[int, ...]
+    problem: str
+
+
+def read_features(path: Path, key: str | None, wanted: Wanted) -> Found:
+    """Reads the features of one file; UsageError where it cannot be read, or does not say which
+    array is meant.
+    """
+    reader = READERS.get(path.suffix.lower())
+    require(
+        path.is_file(),
+        f"{path} {'is no file' if path.exists() else 'does not exist'}; give one of {SUFFIXES}",
+    )
+    try:
+        if reader is None:
+            raise UsageError(
+                f"{path} is no feature file that is known here; give one of {SUFFIXES}"
+            )
+        return reader(path, key, wanted)
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001  a damaged file can make its parser raise anything
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise UsageError(
+            f"{path} cannot be read as {path.suffix} ({reason}); it is damaged or of another kind, "
+            "write it again"
+        ) from None
+
+
+def _read_numpy(path: Path, key: str | None, wanted: Wanted) -> Found:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except ValueError as error:
+        require(
+            "pickle" not in str(error),
+            f"{path} holds Python objects or is no NumPy file. {NO_OBJECTS}",
+        )
+        raise
+    if isinstance(loaded, np.ndarray):
+        return _by_row(path, _nameless(path, key), loaded, wanted)
+    with loaded:
+        name = _choose(path, {name: _npz_entry(loaded, name) for name in loaded.files}, key, wanted)
+        return _by_row(path, name, loaded[name], wanted)
+
+
+def _npz_entry(loaded: Any, name: str) -> Entry:
+    try:
+        array = loaded[name]
+    except ValueError:  # it would have to be unpickled
+        return Entry((), "Python objects")
+    return Entry(array.shape, _problem(array.dtype))
+
+
+def _read_mat(path: Path, key: str | None, wanted: Wanted) -> Found:
+    if h5py.is_hdf5(path):
+        require(_of_matlab(path), f"{path} is HDF5, but not MATLAB's; call it .h5 and import that")
+        return _read_hdf5(path, key, wanted)
+    arrays = scipy.io.whosmat(path)
+    entries = {
+        name: Entry(shape, "" if kind in MATLAB_NUMBERS else kind) for name, shape, kind in arrays
+    }
+    name = _choose(path, entries, key, wanted)
+    return _by_row(path, name, scipy.io.loadmat(path, variable_names=[name])[name], wanted)
+
+
+def _read_hdf5(path: Path, key: str | None, wanted: Wanted) -> Found:
+    matlab = _of_matlab(path)
+    with h5py.File(path, "r") as file:
+        datasets = _datasets(path, file)
+        key = key.strip("/") if key else key
+        # an array a video, named by its id; with --key in a group of that name
+        group = "" if key is None else f"{key}/"
+        named = {
+            name.removeprefix(group): item
+            for name, item in datasets.items()
+            if name.startswith(group)
+        }
+        present = [video_id for video_id in wanted.ids if video_id in named]
+        if present and not matlab:
+            videos = {video_id: _of_video(path, video_id, named[video_id]) for video_id in present}
+            widths = {
+                array.shape[1]: f"{array.shape[1]} for {video_id}"
+                for video_id, array in videos.items()
+            }
+            require(
+                len(widths) == 1,
+                f"{path}: the numbers of columns differ, {', '.join(list(widths.values())[:5])}",
+            )
+            return Found(
+                group.rstrip("/"), videos, by_row=False, others=sorted(named.keys() - set(present))
+            )
+        entries = {
+            name: _hdf5_entry(item, matlab)
+            for name, item in datasets.items()
+            if not name.startswith("#")
+        }
+        name = _choose(
+            path, entries, key, wanted
+        )  # in groups called #… MATLAB keeps what its cells hold
+        array = datasets[name][()]
+        return _by_row(path, name, array.T if matlab else array, wanted)
+
+
+def _of_matlab(path: Path) -> bool:
+    """Whether an HDF5 file is MATLAB's (v7.3), which writes its arrays with the axes reversed."""
+    with path.open("rb") as file:
+        return file.read(6) == b"MATLAB"
+
+
+def _datasets(path: Path, file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Every array by its path in the file; UsageError where the file reaches out of itself, or
+    might.
+    """
+    links: dict[str, object] = {}
+    file.visititems_links(links.__setitem__)
+    for name, link in links.items():
+        require(isinstance(link, h5py.HardLink), f"{path}: {name} is a link; {SAFE}")
+    found = {name: item for name in links if isinstance(item := file[name], h5py.Dataset)}
+    for name, item in found.items():
+        require(
+            not item.is_virtual and not item.external,
+            f"{path}: the numbers of {name} are in another file; {SAFE}",
+        )
+    return found
+
+
+def _hdf5_entry(item: h5py.Dataset, matlab: bool) -> Entry:
+    kind = str(
+        np.asarray(item.attrs.get("MATLAB_class", b"double") if matlab else "double").astype(str)
+    )
+    problem = _problem(item.dtype) or ("" if kind in MATLAB_NUMBERS else kind)
+    shape = item.shape or ()  # none where it holds nothing at all
+    return Entry(shape[::-1] if matlab else shape, problem)
+
+
+def _of_video(path: Path, video_id: str, item: h5py.Dataset) -> Float32[np.ndarray, "_ C"]:
+    entry = _hdf5_entry(item, matlab=False)
+    fits = not entry.problem and len(entry.shape) in (1, 2) and min(entry.shape) > 0
+    require(
+        fits,
+        f"{path}: video {video_id} has {_said(entry)}; give frames, or frames x columns, of plain "
+        "numbers",
+    )
+    return _float32(item[()].reshape(len(item), -1))
+
+
+def _read_csv(path: Path, key: str | None, wanted: Wanted) -> Found:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+    require(
+        bool(lines), f"{path} is empty; give a row of numbers for each video, separated by commas"
+    )
+    first = lines[0][1]
+    names = first if first[0] else first[1:]
+    counted = names == [
+        str(number) for number in range(len(names))
+    ]  # what pandas writes for want of names
+    header = (counted and len(lines) == len(wanted.ids) + 1) or any(
+        _number(cell) is None for cell in first
+    )
+    body = lines[1:] if header else lines
+    table = np.empty((len(body), len(first)), np.float64)
+    for row, (line, cells) in enumerate(body):
+        require(
+            len(cells) == len(first),
+            f"{path}, line {line} has {len(cells)} columns, the first has {len(first)}",
+        )
+        numbers = [_number(cell) for cell in cells]
+        if None in numbers:
+            wrong = (
+                f"column {numbers.index(None)} (from 0): {cells[numbers.index(None)]!r} is "
+                "not a number"
+            )
+            raise UsageError(
+                f"{path}, line {line}, {wrong}; give numbers only under one header, ids with --ids "
+                "FILE"
+            )
+        table[row] = numbers
+    return _by_row(path, _nameless(path, key), table, wanted)
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return np.nan if cell.lower() in EMPTY else None
+
+
+def _nameless(path: Path, key: str | None) -> str:
+    require(key is None, f"--key {key}: {path} holds one array, which has no name; leave --key out")
+    return ""
+
+
+def _by_row(path: Path, key: str, array: np.ndarray, wanted: Wanted) -> Found:
+    # once more for a named array: that MATLAB's are complex shows in the numbers only
+    _check_fits(
+        f"{path}, array {key}" if key else str(path),
+        Entry(array.shape, _problem(array.dtype)),
+        wanted,
+    )
+    rows = _float32(array if array.ndim == 3 else array.reshape(len(array), 1, -1))
+    return Found(key, dict(zip(wanted.ids, rows, strict=True)), by_row=True, others=[])
+
+
+def _choose(path: Path, entries: Mapping[str, Entry], key: str | None, wanted: Wanted) -> str:
+    """The array that ``key`` names; without it the only one that can be features. UsageError lists
+    all otherwise.
+    """
+    lines = [f"  {name}: {_said(entry)}" for name, entry in list(entries.items())[:LISTED]]
+    lines += [f"  and {len(entries) - LISTED} more"] if len(entries) > LISTED else []
+    listed = "\n".join([f"{path} holds", *(lines or ["  no array"])])
+    if key is None and len(entries) == 1:
+        key = next(iter(entries))
+    if key is not None:
+        require(
+            key in entries, f"--key {key}: there is no such array; choose another --key\n{listed}"
+        )
+        _check_fits(f"{path}, array {key}", entries[key], wanted)
+        return key
+    plain = {
+        name: entry.shape
+        for name, entry in entries.items()
+        if not entry.problem and len(entry.shape) in (2, 3)
+    }
+    # one number a video may well be its label: never taken unasked
+    fitting = [
+        name for name, shape in plain.items() if shape[0] == len(wanted.ids) and shape[-1] > 1
+    ]
+    require(
+        len(fitting) < 2,
+        f"several arrays fit; choose one with --key: {', '.join(fitting)}\n{listed}",
+    )
+    looked_for = (
+        "a matrix with a row for each and more than one column, or (.h5) arrays named by video"
+    )
+    advice = "Name the array with --key, or say with --ids FILE which videos the rows are"
+    said = (
+        f"{path} has no array that can be the features: {wanted.said}, and {looked_for} is "
+        f"looked for. {advice}"
+    )
+    require(len(fitting) == 1, f"{said}\n{listed}")
+    return fitting[0]
+
+
+def _check_fits(what: str, entry: Entry, wanted: Wanted) -> None:
+    said, shape, count = f"{what} is {_said(entry)}", entry.shape, len(wanted.ids)
+    require(not entry.problem, f"{said}. {NO_OBJECTS}")
+    require(
+        len(shape) in (1, 2, 3) and min(shape) > 0,
+        f"{said}; give videos x columns or videos x frames x columns",
+    )
+    turned = f" (another axis has {count}: is it transposed?)" if count in shape[1:] else ""
+    advice = (
+        "Give a row for each video in the same order, or say with --ids FILE which videos "
+        "the rows are"
+    )
+    require(shape[0] == count, f"{said}: {shape[0]} rows, and {wanted.said}{turned}. {advice}")
+
+
+def _said(entry: Entry) -> str:
+    shape = " x ".join(map(str, entry.shape)) or "a single value"
+    return f"{shape} ({entry.problem}, not plain numbers)" if entry.problem else shape
+
+
+def _problem(dtype: np.dtype) -> str:
+    return "" if dtype.kind in "fiub" else PROBLEMS.get(dtype.kind, str(dtype))
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # becomes infinite, and import reports what is
+        return array.astype(np.float32)
+
+
+READERS: dict[str, Callable[[Path, str | None, Wanted], Found]]
+READERS = {".mat": _read_mat, ".npy": _read_numpy, ".npz": _read_numpy, ".csv": _read_csv}
+READERS |= {".h5": _read_hdf5, ".hdf5": _read_hdf5}
+SUFFIXES = ", ".join(READERS)

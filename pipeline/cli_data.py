@@ -1,0 +1,193 @@
+"""vqa-data: parses, nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from vqa_twostage.pipeline import console
+from vqa_twostage.pipeline.console import as_json_option, version_option
+from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
+
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+dataset_argument = click.argument("dataset", metavar="NAME|TOML|CSV")
+root_option = click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Where the videos and labels are; else $VQA_DATA/<dataset>.",
+)
+
+
+@click.group("vqa-data", context_settings=SETTINGS)
+@version_option
+def data_command() -> None:
+    """Datasets: what is known, whether it is complete, and the demo.
+
+    \b
+    Example
+      vqa-data check konvid --root /data/konvid
+    """
+
+
+@data_command.command("list")
+@as_json_option
+def list_datasets(as_json: bool) -> int:
+    """Every dataset that has a manifest: videos, range of its labels, official splits, and where it
+    is from.
+
+    \b
+    Example
+      vqa-data list
+    """
+    from vqa_twostage.pipeline.datasets.loading import described
+    from vqa_twostage.pipeline.datasets.schema import names
+
+    found = [described(name) for name in names()]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return DONE
+    click.echo(f"{'name':<15} {'videos':>6}  {'labels':<28} {'divided':<24} what and where from")
+    for item in found:
+        low, high = item["scale"]
+        range_of = f"{item['label']} {low:g} to {high:g}"
+        divided = ", ".join(item["splits"]) or ("by group" if item["grouped"] else "-")
+        click.echo(
+            f"{item['name']:<15} {item['videos']:>6}  {range_of:<28} {divided:<24} {item['title']}"
+        )
+        click.echo(f"{'':<77} {item['homepage']}")
+    return DONE
+
+
+@data_command.command()
+@dataset_argument
+@root_option
+@click.option(
+    "--missing",
+    "missing_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where all missing videos are listed, if any are [default: <dataset>-missing.csv].",
+)
+@as_json_option
+def check(dataset: str, root: Path | None, missing_file: Path | None, as_json: bool) -> int:
+    """Read the labels of DATASET, look for its videos and open each; exit code 3 where something is
+    wrong.
+
+    Told are: videos that are missing or cannot be opened, copies of each other, labels out of
+    range, and which known release this looks like. Damage beyond a video's first frame shows itself
+    when features are extracted.
+
+    \b
+    Example
+      vqa-data check konvid --root /data/konvid
+    """
+    from vqa_twostage.extract.decoding.probe import probe_all
+    from vqa_twostage.pipeline.datasets.check import (
+        check_dataset,
+        findings,
+        is_sound,
+        summary,
+        write_missing,
+    )
+    from vqa_twostage.pipeline.datasets.loading import load_manifest, releases_of
+
+    manifest = load_manifest(dataset, root)
+    with console.progress(f"check {manifest.name}") as on_progress:
+        document = check_dataset(
+            manifest,
+            releases_of(dataset),
+            lambda videos: probe_all(videos, manifest.raw, on_progress=on_progress),
+        )
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo("\n".join(summary(document, manifest)))
+        for line in findings(document):
+            click.echo(f"  {line}", err=True)
+    if document["missing"] and (missing_file or not as_json):
+        missing_file = missing_file or Path(f"{manifest.name}-missing.csv")
+        many, first = len(document["missing"]), document["missing"][0]
+        said = f"  missing: {first}" + (f" and {many - 1} others" if many > 1 else "")
+        try:
+            write_missing(missing_file, document)
+            click.echo(f"{said}; listed in {missing_file}", err=True)
+        except OSError as error:  # what was found out is told all the same
+            click.echo(
+                f"{said}; {missing_file} cannot be written ({error.strerror}): give --missing FILE",
+                err=True,
+            )
+    return DONE if is_sound(document) else SOME_FAILED
+
+
+@data_command.command()
+@dataset_argument
+@root_option
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The .csv that is written.",
+)
+def export(dataset: str, root: Path | None, output: Path) -> int:
+    """Write the manifest of DATASET to a .csv, which --dataset takes, to freeze exactly what a
+    study used.
+
+    Nothing is lost: ids, paths, labels, groups and splits, and the dataset's name and scale.
+
+    \b
+    Example
+      vqa-data export konvid --root /data/konvid --output konvid-frozen.csv
+    """
+    from vqa_twostage.pipeline.datasets.export import write_csv
+    from vqa_twostage.pipeline.datasets.loading import load_manifest
+
+    if output.suffix.lower() != ".csv":
+        raise UsageError(f"--output {output} is no .csv; call it {output.with_suffix('.csv')}")
+    manifest = load_manifest(dataset, root)
+    if output.exists() and Path(dataset).exists() and output.samefile(dataset):
+        raise UsageError(f"--output {output} is what is exported; give another name")
+    write_csv(manifest, output)
+    click.echo(f"{output}: {len(manifest)} rows, {manifest.digest}")
+    click.echo(f"next: vqa-extract --dataset {output} --root {manifest.root}")
+    return DONE
+
+
+@data_command.command()
+@click.argument("what", type=click.Choice(["demo"]))
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    help="Where it goes.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Encoders at a time.",
+)
+def make(what: str, root: Path, workers: int) -> int:
+    """Make the demo dataset: real footage and photographs, distorted in known ways.
+
+    Its labels are pseudo-MOS (VMAF), not opinions. What is already there is kept.
+
+    \b
+    Example
+      vqa-data make demo --root demo
+    """
+    from vqa_twostage.pipeline.demo import build_demo
+
+    with console.progress("make demo") as on_progress:
+        labels = build_demo(root, workers=workers, on_progress=on_progress)
+    with labels.open(encoding="utf-8") as file:
+        videos = sum(1 for _ in file) - 1
+    click.echo(f"{labels}: {videos} videos with pseudo-MOS (VMAF)")
+    click.echo(f"next: vqa-extract --dataset demo --root {root} --preset offline")
+    return DONE
+
+
+def main() -> None:
+    console.run(data_command)

@@ -1,0 +1,647 @@
+"""Which frames each sampler takes: of clocks that are even and uneven, and of small videos whose
+content is known.
+"""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from vqa_twostage.extract.decoding.scan import describe, scan
+from vqa_twostage.extract.decoding.video import Video, decoder_name, open_video
+from vqa_twostage.extract.samplers.content import CANDIDATES, cover
+from vqa_twostage.extract.samplers.motion import motion, strongest
+from vqa_twostage.pipeline import spec
+from vqa_twostage.pipeline.errors import UsageError, VideoError
+
+imageio_ffmpeg = pytest.importorskip(
+    "imageio_ffmpeg", reason="test videos are made with imageio-ffmpeg"
+)
+
+RATE = 25
+NAMES = sorted(spec.available("extract.samplers"))
+LOOKING = ("motion", "content")  # at the frames, and not only at the clock
+
+
+def sampler(text: str) -> Any:
+    return spec.resolve("extract.samplers", text).build()
+
+
+def clocked(timestamps: Any) -> Any:
+    """What a sampler sees of a video, of which there is only the clock."""
+    times = np.array(timestamps, np.float64)
+    return Clocked(times - times[0])
+
+
+class Clocked(SimpleNamespace):
+    def __init__(self, timestamps: np.ndarray) -> None:
+        super().__init__(timestamps=timestamps, id="")
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+
+def even(length: int, rate: float) -> Any:
+    return clocked(np.arange(length) / rate)
+
+
+Video.register(Clocked)  # the signatures ask for one, and are checked while tests run
+
+lengths = st.integers(1, 400)
+rates = st.sampled_from([0.2, 1.0, 2.0, 3.0, 7.5, 100.0]) | st.floats(0.1, 60)
+gaps = st.lists(st.floats(0.002, 2.0), max_size=60)  # seconds between frames of a variable rate
+clocks = st.one_of(
+    st.builds(lambda length, rate: np.arange(length) / rate, lengths, st.floats(5, 240)),
+    st.builds(lambda steps: np.cumsum([0.0, *steps]), gaps),
+)
+
+
+# --- what all of them promise ---
+
+
+def test_there_are_five_samplers() -> None:
+    assert {"uniform", "fps", "clips", "motion", "content"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sampler_gives_numbers_of_frames_in_order_and_the_same_ones_again(
+    name: str, made: Callable[[str], Path]
+) -> None:
+    for video_name in ("shots.mp4", "one.mp4", "three.mp4", "still.mp4"):
+        with open_video(made(video_name)) as video:
+            numbers = sampler(name)(video)
+            assert (
+                numbers.dtype == np.int64
+                and numbers.ndim == (2 if name == "clips" else 1)
+                and len(numbers)
+            )
+            assert numbers.min() >= 0 and numbers.max() < len(video)
+            assert (np.diff(numbers, axis=-1) >= 0).all() and (np.diff(numbers, axis=0) >= 0).all()
+            assert np.array_equal(numbers, sampler(name)(video))
+        with open_video(made(video_name)) as again:
+            assert np.array_equal(numbers, sampler(name)(again))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(f"{name}:frames=0" for name in ("uniform", "clips", "motion", "content")),
+        *(
+            f"{name}:rate={rate}"
+            for name in ("fps", "clips")
+            for rate in ("0", "-1", "nan", "inf", "1e9")
+        ),
+        "clips:stride=0",
+        f"content:frames={CANDIDATES}",
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_before_any_video(wrong: str) -> None:
+    with pytest.raises(UsageError, match=wrong.partition(":")[0] + ": "):
+        sampler(wrong)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sampler_needs_no_torch_and_is_listed_without_opencv(name: str) -> None:
+    code = (
+        f"import sys, extract.samplers.{name}; print({{'torch', 'cv2', 'av', 'decord'}} & "
+        "set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
+
+
+# --- by the count, and by the clock ---
+
+
+@settings(deadline=None)
+@given(lengths, st.integers(1, 64))
+def test_uniform_takes_the_centres_of_equal_windows(length: int, frames: int) -> None:
+    numbers = sampler(f"uniform:frames={frames}")(even(length, RATE))
+    assert len(numbers) == frames
+    for place, number in enumerate(numbers.tolist()):
+        centre = Fraction((2 * place + 1) * length, 2 * frames)
+        assert number <= centre < number + 1
+    # nothing is nearer to one end than to the other, to a frame
+    assert abs(numbers[0] - (length - 1 - numbers[-1])) <= 1
+    # a video shorter than that is taken in full
+    assert len(set(numbers.tolist())) == min(length, frames)
+
+
+@settings(deadline=None)
+@given(clocks, rates)
+def test_fps_takes_what_is_on_the_screen_at_every_moment(clock: np.ndarray, rate: float) -> None:
+    numbers = sampler(f"fps:rate={rate}")(clocked(clock))
+    times = np.arange(len(numbers)) / rate
+    assert len(numbers) >= 1 and numbers[0] == (clock <= 1e-3).sum() - 1
+    # it is there already, and no later one is; up to the millisecond that containers round to
+    assert (clock[numbers] <= times + 1.001e-3).all()
+    following = np.append(clock, np.inf)[numbers + 1]
+    assert (following > times + 0.999e-3).all()
+    # the last moment is the last that comes before the last frame goes on
+    assert times[-1] <= clock[-1] + 1.001e-3 < times[-1] + 1 / rate + 2e-3
+
+
+@pytest.mark.parametrize("rate", [24, 25, 30, 50, 60, 30000 / 1001, 24000 / 1001])
+def test_fps_counts_the_seconds_that_have_begun(rate: float) -> None:
+    numbers = sampler("fps")(even(int(8 * rate), rate))
+    assert len(numbers) == 8 and numbers[0] == 0
+    assert np.array_equal(
+        numbers, [np.flatnonzero(np.arange(600) / rate <= t + 1e-3)[-1] for t in range(8)]
+    )
+
+
+def test_fps_follows_the_clock_and_not_the_count() -> None:
+    # four frames in the first second, then one that stays for three, then many
+    video = clocked([0, 0.25, 0.5, 0.75, 1.0, *np.arange(4, 5.5, 0.1)])
+    assert sampler("fps")(video).tolist() == [0, 4, 4, 4, 5, 15]
+
+
+def test_times_rounded_to_milliseconds_give_the_same_frames() -> None:
+    exact = np.arange(300) / 30
+    for rate in (1, 2, 3, 6, 7.5, 15, 30):
+        choose = sampler(f"fps:rate={rate}")
+        for rounded in (
+            exact.round(3),
+            np.floor(exact * 1000) / 1000,
+            np.ceil(exact * 1000) / 1000,
+        ):
+            assert np.array_equal(choose(clocked(rounded)), choose(clocked(exact)))
+
+
+def test_a_broken_clock_is_told_and_not_obeyed() -> None:
+    with pytest.raises(VideoError, match="lower rate"):
+        sampler("fps")(clocked([0, 0.04, 2**33]))
+    with pytest.raises(VideoError, match="lower rate"):
+        sampler("clips:rate=1000")(clocked([0, 200]))
+
+
+def test_a_clip_of_32_successive_frames_starts_with_every_second() -> None:
+    clips = sampler("clips")(even(240, 30))
+    assert clips.shape == (8, 32)
+    assert np.array_equal(clips[:7], np.arange(7)[:, None] * 30 + np.arange(32))
+    # the last second has 30 frames, and the last of them stays
+    assert clips[7].tolist() == [*range(210, 240), 239, 239]
+
+
+@settings(deadline=None)
+@given(clocks, rates, st.integers(1, 40), st.integers(1, 8))
+def test_clips_start_where_fps_looks_and_then_count(
+    clock: np.ndarray, rate: float, frames: int, stride: int
+) -> None:
+    clips = sampler(f"clips:frames={frames},rate={rate},stride={stride}")(clocked(clock))
+    starts = sampler(f"fps:rate={rate}")(clocked(clock))
+    assert clips.shape == (len(starts), frames)
+    assert np.array_equal(clips[:, 0], starts)
+    for clip in clips:
+        assert clip.tolist() == [
+            min(clip[0] + step * stride, len(clock) - 1) for step in range(frames)
+        ]
+
+
+# --- by what is seen: the choice ---
+
+
+@settings(deadline=None)
+@given(lengths, st.integers(1, 64))
+def test_without_motion_the_windows_give_their_centres(length: int, frames: int) -> None:
+    expected = sampler(f"uniform:frames={frames}")(even(length, RATE))
+    assert np.array_equal(strongest(np.zeros(length), frames), expected)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=200), st.integers(1, 20))
+def test_each_window_gives_its_strongest_frame_nearest_to_its_centre(
+    values: list[int], frames: int
+) -> None:
+    strength = np.array(values, float)
+    chosen, length = strongest(strength, frames), len(values)
+    centres = sampler(f"uniform:frames={frames}")(even(length, RATE))
+    for place, (number, centre) in enumerate(zip(chosen, centres, strict=True)):
+        start, end = place * length / frames, (place + 1) * length / frames
+        window = [frame for frame in range(length) if start <= frame + 0.5 < end] or [centre]
+        best = max(strength[window])
+        assert number in window and strength[number] == best
+        assert abs(number - centre) == min(
+            abs(frame - centre) for frame in window if strength[frame] == best
+        )
+    assert (np.diff(chosen) >= 0).all()
+
+
+descriptions = st.integers(0, 10_000).map(np.random.default_rng)
+
+
+@settings(max_examples=50, deadline=None)
+@given(descriptions, st.integers(1, 30), st.integers(1, 8))
+def test_cover_takes_the_frame_of_greatest_gain(
+    generator: np.random.Generator, count: int, most: int
+) -> None:
+    described = np.sqrt(generator.dirichlet(np.ones(6), count))
+    time, weight = np.arange(count) / count, generator.uniform(0.1, 1, count)
+    chosen = cover(described, time, weight, most)
+    assert len(set(chosen.tolist())) == len(chosen) == min(count, most)
+    similar = described @ described.T - 0.05 * abs(time[:, None] - time)
+
+    def stood_for(some: list[int]) -> float:
+        return float(np.maximum(similar[some].max(axis=0), 0).sum()) if some else 0.0
+
+    for step in range(len(chosen)):
+        before = chosen[:step].tolist()
+        gains = [
+            (stood_for([*before, c]) - stood_for(before)) * weight[c]
+            for c in range(count)
+            if c not in before
+        ]
+        took = (stood_for([*before, int(chosen[step])]) - stood_for(before)) * weight[chosen[step]]
+        assert took >= max(gains) - 1e-6
+
+
+def test_cover_prefers_what_many_frames_look_like_to_an_outlier() -> None:
+    """Two scenes and one black frame: of two frames, k-centres would take the black one."""
+    scenes = np.eye(3)[[0] * 20 + [2] + [1] * 20]
+    chosen = cover(scenes, np.arange(41) / 41, np.ones(41), 2)
+    assert sorted(chosen // 21) == [0, 1] and 20 not in chosen
+
+
+@settings(max_examples=30, deadline=None)
+@given(descriptions, st.integers(4, 64), st.integers(4, 64))
+def test_a_frame_is_most_like_itself(
+    generator: np.random.Generator, height: int, width: int
+) -> None:
+    one, other = (generator.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(2))
+    assert describe(one) @ describe(one) == pytest.approx(1)
+    assert 0 <= describe(one) @ describe(other) < 1 - 1e-6
+
+
+# --- by what is seen: videos ---
+
+
+def ffmpeg(*arguments: str | Path) -> None:
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-nostdin",
+        "-v",
+        "error",
+        "-y",
+        *map(str, arguments),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def encoded(pixels: np.ndarray, path: Path, *options: str) -> Path:
+    """uint8 [N, H, W, 3] as a video."""
+    _, height, width, _ = pixels.shape
+    raw = [
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-s",
+        f"{width}x{height}",
+        "-r",
+        str(RATE),
+        "-i",
+        "-",
+    ]
+    chosen = options or ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p")
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *raw, *chosen, str(path)]
+    subprocess.run(command, check=True, input=pixels.tobytes())
+    return path
+
+
+def texture(seed: int, height: int = 120, width: int = 160) -> np.ndarray:
+    """A picture of soft blobs, which flow can follow."""
+    import cv2
+
+    noise = (
+        np.random.default_rng(seed).uniform(0, 255, (height // 8, width // 8, 3)).astype(np.float32)
+    )
+    return (
+        cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
+
+
+BURSTS = (4, 27, 33, 58)  # frames of a video of 60 that jump by 6 pixels from the frame before
+SHOTS = ("smptebars", "mandelbrot", "testsrc2", "rgbtestsrc")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A test video by its name, made when it is first asked for."""
+    folder = tmp_path_factory.mktemp("videos")
+    h264 = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p")
+
+    def of(name: str) -> Path:
+        path = folder / name
+        if path.exists():
+            return path
+        if name.startswith("bursts"):
+            picture, at, pixels = texture(0, 120, 260), 0, []
+            for number in range(60):
+                at += 6 if number in BURSTS else number % 2  # it never stands quite still
+                pixels.append(picture[:, at : at + 160])
+            encoded(np.stack(pixels), path)
+        elif name == "turned.mp4":
+            ffmpeg("-display_rotation", "90", "-i", of("bursts.mp4"), "-c", "copy", path)
+        elif name == "still.mp4":
+            ffmpeg(
+                "-f",
+                "lavfi",
+                "-i",
+                "mandelbrot=s=160x120:r=25,loop=-1:1",
+                "-frames:v",
+                "50",
+                *h264,
+                path,
+            )
+        elif name == "shots.mp4":  # of 5, 30, 5 and 40 frames
+            shots = [
+                f"{p}=s=160x120:r=25,trim=end_frame={n}"
+                for p, n in zip(SHOTS, (5, 30, 5, 40), strict=True)
+            ]
+            graph = ";".join(
+                f"{shot},setsar=1,format=yuv420p[s{number}]" for number, shot in enumerate(shots)
+            )
+            graph += ";[s0][s1][s2][s3]concat=n=4"
+            ffmpeg("-f", "lavfi", "-i", graph, *h264, path)
+        elif name in ("one.mp4", "three.mp4"):
+            count = "1" if name == "one.mp4" else "3"
+            ffmpeg("-f", "lavfi", "-i", "testsrc2=s=160x120", "-frames:v", count, *h264, path)
+        elif name == "counted.avi":  # stores no times: its frames are counted
+            ffmpeg("-i", of("bursts.mp4"), "-c:v", "mpeg4", "-bf", "2", "-q:v", "2", path)
+        elif name == "cut.mkv":
+            ffmpeg("-i", of("bursts.mp4"), "-c", "copy", folder / "whole.mkv")
+            data = (folder / "whole.mkv").read_bytes()
+            path.write_bytes(data[: len(data) * 3 // 4])
+        elif name == "noise.mp4":  # the data of frames 25 to 29 destroyed inside a sound container
+            ffmpeg("-i", of("bursts.mp4"), "-c:v", "libx264", "-g", "1", folder / "intra.mp4")
+            noise = r"noise=amount=gt(n\,24)*lt(n\,30)"
+            ffmpeg("-i", folder / "intra.mp4", "-c", "copy", "-bsf:v", noise, path)
+        elif name == "tiny.mp4":
+            ffmpeg("-f", "lavfi", "-i", "testsrc2=s=16x8:r=25", "-frames:v", "20", *h264, path)
+        elif name == "long.mp4":  # more frames than there may be candidates
+            ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25", "-frames:v", "1100", *h264, path)
+        return path
+
+    return of
+
+
+def test_a_burst_of_motion_is_found_in_every_window(made: Callable[[str], Path]) -> None:
+    with open_video(made("bursts.mp4")) as video:
+        assert sampler("motion:frames=4")(video).tolist() == list(BURSTS)
+        found = motion(video)
+    # in pixels of the small frame, which has 96 lines of the 120
+    assert found[list(BURSTS)] == pytest.approx([6 * 96 / 120] * 4, rel=0.2)
+    assert found[0] == 0 and found[6] < 1.5
+
+
+@pytest.mark.parametrize("name", ["turned.mp4", "counted.avi"])
+def test_motion_is_the_same_turned_or_in_a_container_without_times(
+    name: str, made: Callable[[str], Path]
+) -> None:
+    with open_video(made(name)) as video:
+        assert sampler("motion:frames=4")(video).tolist() == list(BURSTS)
+
+
+def test_a_still_video_gives_the_frames_of_uniform_to_motion(made: Callable[[str], Path]) -> None:
+    with open_video(made("still.mp4")) as video:
+        for frames in (1, 3, 8, 70):
+            expected = sampler(f"uniform:frames={frames}")(video)
+            assert np.array_equal(sampler(f"motion:frames={frames}")(video), expected)
+
+
+def test_a_still_video_is_covered_evenly_in_time_by_content(made: Callable[[str], Path]) -> None:
+    with open_video(made("still.mp4")) as video:
+        numbers = sampler("content:frames=4")(video)
+    assert len(set(numbers.tolist())) == 4
+    assert np.diff([0, *numbers, 49]).max() <= 25
+
+
+def test_content_takes_one_frame_of_each_of_four_shots(made: Callable[[str], Path]) -> None:
+    with open_video(made("shots.mp4")) as video:
+        assert len(video) == 80
+        numbers = sampler("content:frames=4")(video)
+        shots = np.searchsorted([5, 35, 40], numbers, side="right")
+        assert shots.tolist() == [0, 1, 2, 3]
+        # where uniform misses the short ones
+        uniform = sampler("uniform:frames=4")(video)
+        assert np.searchsorted([5, 35, 40], uniform, side="right").tolist() == [1, 1, 3, 3]
+
+
+@pytest.mark.parametrize("name", ["uniform", *LOOKING])
+def test_a_video_of_fewer_frames_than_asked_for_repeats_them(
+    name: str, made: Callable[[str], Path]
+) -> None:
+    with open_video(made("three.mp4")) as video:
+        assert sampler(f"{name}:frames=3")(video).tolist() == [0, 1, 2]
+        assert sampler(f"{name}:frames=6")(video).tolist() == [0, 0, 1, 1, 2, 2]
+        assert sampler(f"{name}:frames=1")(video).tolist() == [1]
+    with open_video(made("one.mp4")) as video:
+        assert sampler(f"{name}:frames=5")(video).tolist() == [0] * 5
+
+
+@pytest.mark.parametrize("name", LOOKING)
+def test_the_choice_does_not_depend_on_the_decoder(name: str, made: Callable[[str], Path]) -> None:
+    if decoder_name("auto") != "decord":
+        pytest.skip("decord is not installed")
+    chosen = []
+    for decoder in ("decord", "pyav"):
+        with open_video(made("shots.mp4"), decoder) as video:
+            assert video.decoder == decoder
+            chosen.append(sampler(f"{name}:frames=7")(video))
+            # and looking does not disturb reading
+            assert video.read(chosen[-1]).index.tolist() == chosen[-1].tolist()
+    assert np.array_equal(*chosen)
+
+
+@pytest.mark.parametrize("name", ["uniform", *LOOKING])
+def test_damage_that_is_seen_is_not_chosen(name: str, made: Callable[[str], Path]) -> None:
+    with open_video(made("cut.mkv")) as video:
+        assert 10 < len(video) < 60 and video.damage
+        numbers = sampler(f"{name}:frames=4")(video)
+        assert numbers.max() < len(video)
+    if name in LOOKING:
+        with open_video(made("noise.mp4")) as video:
+            assert len(video) == 60
+            numbers = sampler(f"{name}:frames=4")(video)
+            assert not set(range(25, 30)) & set(numbers.tolist())
+            assert len(video.read(numbers).index) == 4
+
+
+@pytest.mark.parametrize("name", LOOKING)
+def test_a_video_of_very_few_pixels_will_do(name: str, made: Callable[[str], Path]) -> None:
+    with open_video(made("tiny.mp4")) as video:
+        assert len(sampler(f"{name}:frames=4")(video)) == 4
+
+
+# --- looking at every frame ---
+
+
+@pytest.mark.parametrize("name", ["bursts.mp4", "turned.mp4", "counted.avi", "shots.mp4"])
+def test_scan_gives_every_frame_small_upright_and_by_its_number(
+    name: str, made: Callable[[str], Path]
+) -> None:
+    import cv2
+
+    with open_video(made(name)) as video:
+        whole = video.read(range(len(video))).pixels
+        small = dict(scan(video, 60))
+        assert list(small) == list(range(len(video)))
+        assert list(dict(scan(video, 60, every=7))) == list(range(0, len(video), 7))
+        height, width = (60, 80) if video.height < video.width else (80, 60)
+        for number, image in small.items():
+            assert image.shape == (height, width, 3) and image.dtype == np.uint8
+            expected = cv2.resize(whole[number], (width, height), interpolation=cv2.INTER_AREA)
+            assert abs(image.mean(axis=-1) - expected.mean(axis=-1)).mean() < 5, (
+                "alike but for the place of colours"
+            )
+        # a small video is not made larger
+        assert next(iter(scan(video, 500)))[1].shape == whole.shape[1:]
+
+
+def test_scan_keeps_nothing_and_stops_when_it_is_left(made: Callable[[str], Path]) -> None:
+    import tracemalloc
+
+    def most(name: str) -> int:
+        with open_video(made(name)) as video:
+            gc.collect()
+            tracemalloc.start()
+            try:
+                for number, _small in scan(video, 48):
+                    assert number >= 0
+                return tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    # 1100 frames of 64 x 48 are 10 MB
+    assert most("long.mp4") < 1_000_000
+
+    folder = Path("/proc/self/fd")
+    if folder.exists():
+        with open_video(made("long.mp4")) as video:
+            before = len(list(folder.iterdir()))
+            frames: Iterator[Any] = scan(video, 48)
+            next(frames)
+            assert len(list(folder.iterdir())) == before + 1
+            frames.close()  # type: ignore[attr-defined]
+            assert len(list(folder.iterdir())) == before
+
+
+def test_a_long_video_is_thinned_to_a_bounded_number_of_candidates(
+    made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vqa_twostage.extract.samplers import content
+
+    seen = 0
+
+    def counted(small: np.ndarray) -> np.ndarray:
+        nonlocal seen
+        seen += 1
+        return describe(small)
+
+    monkeypatch.setattr(content, "describe", counted)
+    with open_video(made("long.mp4")) as video:
+        numbers = sampler("content:frames=8")(video)
+    assert CANDIDATES // 2 < seen <= CANDIDATES
+    assert (numbers % 3 == 0).all() and len(set(numbers.tolist())) == 8
+
+
+# --- importance learnt by a run of stage two ---
+
+HEADER = "id,timestamp,spatial,temporal,importance\n"
+
+
+def run_of(folder: Path, rows: str) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "attention.csv").write_text(HEADER + rows)
+    return str(folder)
+
+
+def test_importance_draws_the_choice_towards_it(
+    made: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_of(
+        Path("runs/late"),
+        "clip 1,0.0,0,0,0.0\nclip 1,1.4,0,0,0.0\nclip 1,1.5,0,0,0.9\nclip 1,1.96,0,0,0.9\n",
+    )
+    run_of(Path("runs/even"), "clip 1,0.0,0,0,0.5\nclip 1,1.9,0,0,0.5\n")
+    with open_video(made("still.mp4")) as video:
+        video.id = "clip 1"
+        plain = sampler("content:frames=4")(video)
+        late, even_ = (
+            sampler("content:frames=4,importance=runs/late"),
+            sampler("content:frames=4,importance=runs/even"),
+        )
+        assert (video.timestamps[late(video)] > 1.4).all()
+        assert np.array_equal(even_(video), plain)
+        assert late.importance(video)[[0, 35, 36, 49]] == pytest.approx([0, 0, 0.36, 0.9])
+    assert not hasattr(sampler("content:frames=4"), "digest")
+    assert late.digest != even_.digest and len(late.digest) == 16
+    # the digest is of what is in the file, and not of where it lies
+    run_of(Path("runs/copy"), Path("runs/late/attention.csv").read_text()[len(HEADER) :])
+    assert sampler("content:importance=runs/copy").digest == late.digest
+
+
+def test_a_video_that_the_run_does_not_know_is_an_error_of_that_video(
+    made: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_of(Path("runs/one"), "007,0.0,1,1,1\n")
+    choose = sampler("content:importance=runs/one")
+    with open_video(made("still.mp4")) as video:
+        for unknown in ("7", ""):
+            video.id = unknown
+            with pytest.raises(VideoError, match=rf"runs/one.*'{unknown}'.*train"):
+                choose(video)
+        video.id = "007"
+        assert len(choose(video)) == 8
+
+
+def test_a_run_without_attention_is_refused_with_what_makes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs/concat").mkdir(parents=True)
+    for run in ("runs/concat", "runs/nowhere"):
+        with pytest.raises(UsageError, match=rf"importance={run}.*--temporal-encoder attention"):
+            sampler(f"content:importance={run}")
+
+
+@pytest.mark.parametrize(
+    "rows", ["a,soon,1,1,1\n", "a,0,1,1,nan\n", "a,0,1,1,-1\n", "a,0,1\n", "a\xff,0,1,1,\n"]
+)
+def test_an_attention_file_that_is_damaged_is_refused(
+    rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_of(Path("run"), rows)
+    with pytest.raises(UsageError, match=r"importance=run.*damaged"):
+        sampler("content:importance=run")
+    Path("run/attention.csv").write_bytes(b"id,time\n\xff,1\n")
+    with pytest.raises(UsageError, match=r"importance=run.*damaged"):
+        sampler("content:importance=run")
+
+
+@settings(deadline=None)
+@given(st.integers(1, 12))
+def test_importance_is_a_share_of_the_greatest(scale: int) -> None:
+    generator = np.random.default_rng(scale)
+    described, weight = np.sqrt(generator.dirichlet(np.ones(6), 20)), generator.uniform(size=20)
+    assume(weight.max() > 0)
+    time = np.arange(20) / 20
+    assert np.array_equal(
+        cover(described, time, weight, 5), cover(described, time, weight * 2.0**scale, 5)
+    )

@@ -1,0 +1,132 @@
+"""Which files cannot be used: told of each with its reason, whatever it does to its decoder, and
+without torch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vqa_twostage.extract.decoding import containers, probe
+from vqa_twostage.extract.decoding.containers import check_video
+from vqa_twostage.extract.decoding.probe import probe_all
+from vqa_twostage.pipeline.errors import VideoError
+from vqa_twostage.pipeline.raw_format import RawFormat
+
+
+@pytest.fixture
+def videos(clips: Path) -> list[tuple[str, Path]]:
+    return [(path.stem, path) for path in sorted(clips.glob("*.mp4"))]
+
+
+def test_files_that_cannot_be_used_are_told_in_the_order_given_and_sound_ones_left_out(
+    clips: Path, tmp_path: Path
+) -> None:
+    sound = clips / "testsrc.mp4"
+    data = sound.read_bytes()
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    (tmp_path / "text.mp4").write_text("Dear reader,\nthis is not a video.\n")
+    (tmp_path / "cut.mp4").write_bytes(data[:400])  # before its index, which stands at its end
+    (tmp_path / "whole.yuv").write_bytes(bytes(2 * 16 * 16 * 3 // 2))
+    (tmp_path / "short.yuv").write_bytes(bytes(100))
+    names = ["cut.mp4", "text.mp4", "short.yuv", "missing.mp4", "whole.yuv", "empty.mp4"]
+    progress: list[tuple[int, int]] = []
+    found = probe_all(
+        [("good", sound), *((name, tmp_path / name) for name in names)],
+        RawFormat(16, 16, "yuv420p", 30.0),
+        workers=2,
+        on_progress=lambda done, total: progress.append((done, total)),
+    )
+    assert list(found.items()) == [
+        ("cut.mp4", "could not be decoded: its header or index is damaged or cut off"),
+        ("text.mp4", "not a video: starts as text"),
+        ("short.yuv", "holds no frames"),
+        ("missing.mp4", "file is missing"),
+        ("empty.mp4", "file is empty"),
+    ]
+    assert progress == [(done, 7) for done in range(1, 8)]
+
+
+def test_of_no_videos_none_is_unusable() -> None:
+    assert probe_all([], None) == {}
+
+
+def test_only_the_beginning_of_a_file_is_decoded(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    packets = containers.packets
+
+    def counted(container: Any, stream: Any) -> Iterator[Any]:
+        for packet in packets(container, stream):
+            given.append(packet.size)
+            yield packet
+
+    monkeypatch.setattr(containers, "packets", counted)
+    check_video(clips / "testsrc.mp4")
+    assert 0 < len(given) < 6  # of twelve: those that the first frame shown waits for
+
+
+def misbehave(path: Path, raw: RawFormat | None) -> None:
+    """As `check_video`, but of some files the decoder hangs in native code, dies, or does what
+    nobody foresaw.
+    """
+    if path.stem == "mandelbrot":
+        ctypes.PyDLL(None).sleep(600)  # holds the interpreter's lock
+    if path.stem == "smptebars":
+        os._exit(7)
+    if path.stem == "testsrc2":
+        raise MemoryError("a frame of 10 terabytes")
+    check_video(path, raw)
+
+
+def test_a_decoder_that_hangs_or_crashes_costs_its_file_and_no_other(
+    videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "check_video", misbehave)
+    monkeypatch.setattr(probe, "TIMEOUT_S", 2.0)
+    assert probe_all(videos, None, workers=1) == {
+        "mandelbrot": "the decoder hung: stopped after 2 s",
+        "smptebars": "the decoder crashed (exit code 7)",
+        "testsrc2": "the decoder failed (MemoryError: a frame of 10 terabytes)",
+    }
+
+
+def test_ctrl_c_does_not_wait_for_a_decoder_that_hangs(
+    videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "check_video", misbehave)
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        probe_all(videos, None, workers=2, on_progress=interrupt)
+    assert time.monotonic() - start < 60  # a decoder has 120 s
+
+
+def tell_torch(path: Path, raw: RawFormat | None) -> None:
+    check_video(path, raw)
+    raise VideoError(f"torch is {'' if 'torch' in sys.modules else 'not '}here")
+
+
+def test_workers_do_not_import_torch(
+    videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "check_video", tell_torch)
+    assert probe_all(videos[:1], None) == {videos[0][0]: "torch is not here"}
+
+
+def test_importing_the_module_loads_neither_torch_nor_a_decoder() -> None:
+    code = "import sys, extract.decoding.probe; print({'torch', 'av', 'decord'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"

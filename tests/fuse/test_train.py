@@ -1,0 +1,476 @@
+"""The recipe on a small cache whose truth is known: what is learnt, what must not be, and what a
+run leaves behind.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from toy_cache import labels, make_dataset, relabelled, reworked
+
+from vqa_twostage.fuse import metrics
+from vqa_twostage.fuse.data import Dataset
+from vqa_twostage.fuse.evaluate import evaluate, load_predictions
+from vqa_twostage.fuse.learning.fit import fit_split
+from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.splits import Split, splits
+from vqa_twostage.fuse.train import Plan, train_run
+from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.errors import UsageError
+
+QUICK = TrainOptions(fusion="concat", epochs=20, members=2, protocol="random:n=4")
+# without dropout a head can learn its training labels by heart, whatever they are
+BY_HEART = replace(QUICK, fusion="dynamic:dropout=0", pooling="avg:level_dropout=0", members=1)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def data(toy_data: Dataset) -> Dataset:
+    return toy_data
+
+
+@pytest.fixture(scope="module")
+def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    return folder, train_run(data, QUICK, folder)
+
+
+@pytest.fixture(scope="module")
+def usual(data: Dataset) -> tuple[np.ndarray, int]:
+    """What the first split gives, for tests that change something and compare."""
+    return trained(data, first_split(data))
+
+
+def trained(data: Dataset, split: Split, options: TrainOptions = QUICK) -> tuple[np.ndarray, int]:
+    fitted = fit_split(data, split, options)
+    return fitted.predicted, fitted.epoch
+
+
+def first_split(data: Dataset) -> Split:
+    return splits("random:n=1", data.manifest.rows)[1][0]
+
+
+# --- what is learnt, and what is not ---
+
+
+@pytest.mark.parametrize("fusion", ["concat", "dynamic"])
+def test_features_that_tell_the_quality_order_unseen_contents(
+    data: Dataset, fusion: str, tmp_path: Path
+) -> None:
+    document = train_run(
+        data, replace(QUICK, fusion=fusion, epochs=40, members=1, protocol="random:n=2"), tmp_path
+    )
+    assert document["median"]["srcc"] > 0.8
+    assert document["median"]["plcc"] > 0.8
+    # far below the 0.6 that answering always the mean would cost
+    assert document["median"]["rmse"] < 0.4
+
+
+CONTENTS, VERSIONS, SHUFFLES = 24, 10, 2
+# Mean SRCC over splits that together test every video: with labels that mean nothing its standard
+# error is at least 1 / sqrt(videos - 1) for each shuffle, however much the splits have in common.
+# Three of them:
+NOTHING = 3 / math.sqrt(SHUFFLES * (CONTENTS * VERSIONS - 1))
+
+
+@pytest.fixture(scope="module")
+def shuffled() -> list[Dataset]:
+    """240 videos with their labels dealt out at random, twice."""
+    data = make_dataset("toy", CONTENTS, VERSIONS)
+    return [
+        relabelled(data, np.random.default_rng(seed).permutation(labels(data)))
+        for seed in range(SHUFFLES)
+    ]
+
+
+def test_shuffled_labels_give_an_srcc_near_zero(shuffled: list[Dataset], tmp_path: Path) -> None:
+    options = replace(BY_HEART, protocol="kfold:k=5")
+    found = []
+    for number, data in enumerate(shuffled):
+        document = train_run(data, options, tmp_path / str(number))
+        found += [split["srcc"] for split in document["splits"]]
+    assert len(found) == 5 * SHUFFLES
+    assert abs(np.mean(found)) < NOTHING < 0.15
+
+
+def test_shuffled_labels_would_give_a_high_srcc_if_the_test_part_leaked(
+    shuffled: list[Dataset],
+) -> None:
+    """The test above can fail: the same heads on the same data, told the labels of the test part in
+    two ways.
+    """
+    trained_on, chosen_by_too = [], []
+    for data in shuffled:
+        mos = labels(data)
+        for split in splits("random:n=1", data.manifest.rows)[1]:
+            both = np.concatenate([split.train, split.test])
+            for leaky, found in (
+                (Split(split.seed, both, split.val, split.test), trained_on),
+                (Split(split.seed, both, split.test, split.test), chosen_by_too),
+            ):
+                predicted, _ = trained(data, leaky, BY_HEART)
+                found.append(metrics.srcc(predicted[split.test], mos[split.test]))
+    assert np.mean(trained_on) > 2 * NOTHING
+    assert np.mean(chosen_by_too) > 0.8
+
+
+def test_the_labels_of_the_test_part_have_no_influence_at_all(
+    data: Dataset, usual: tuple[np.ndarray, int]
+) -> None:
+    split, mos = first_split(data), labels(data)
+    mos[split.test] = 100 - 20 * mos[split.test]
+    (predicted, epoch), (with_others, other_epoch) = usual, trained(relabelled(data, mos), split)
+    assert np.array_equal(predicted, with_others)
+    assert epoch == other_epoch
+
+
+def test_the_features_of_the_test_part_change_the_scores_of_no_other_video(
+    data: Dataset, usual: tuple[np.ndarray, int]
+) -> None:
+    split = first_split(data)
+
+    def scaled(rows: np.ndarray) -> Dataset:
+        def change(array: np.ndarray) -> np.ndarray:
+            array[rows] = 3 * array[rows] + 7
+            return array
+
+        return reworked(data, change)
+
+    others = np.concatenate([split.train, split.val])
+    (predicted, epoch), (moved, moved_epoch) = usual, trained(scaled(split.test), split)
+    assert np.array_equal(predicted[others], moved[others])
+    assert not np.array_equal(predicted[split.test], moved[split.test])
+    assert epoch == moved_epoch
+    # those of the training part do
+    assert not np.array_equal(predicted[others], trained(scaled(split.train[:5]), split)[0][others])
+
+
+def test_validation_decides_the_epoch_and_then_trains_the_model_that_is_tested(
+    data: Dataset, usual: tuple[np.ndarray, int]
+) -> None:
+    split, mos = first_split(data), labels(data)
+    first, *others = (relabelled(data, dealt(mos, split.val, seed)) for seed in range(6))
+    epoch = trained(first, split)[1]
+    assert any(trained(other, split)[1] != epoch for other in others)
+    # features of validation videos reach the tested model, which is fitted on both parts
+    moved = reworked(
+        data,
+        lambda array: np.where(np.isin(np.arange(len(array)), split.val)[:, None, None], 1, array),
+    )
+    assert not np.array_equal(usual[0][split.test], trained(moved, split)[0][split.test])
+
+
+def dealt(mos: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
+    mos = mos.copy()
+    mos[rows] = np.random.default_rng(seed).permutation(mos[rows])
+    return mos
+
+
+def test_validation_videos_are_predicted_by_models_that_did_not_see_them(data: Dataset) -> None:
+    split, mos = first_split(data), labels(data)
+    predicted, _ = trained(data, split, replace(BY_HEART, epochs=60))
+    # learnt by heart: the training part nearly exactly, the validation part not
+    errors = np.abs(predicted - mos)
+    assert errors[split.train].mean() < 0.5 * errors[split.val].mean()
+
+
+def test_the_epoch_is_the_one_that_validates_best(data: Dataset) -> None:
+    split, mos = first_split(data), labels(data)
+    options = replace(QUICK, epochs=60, members=1)
+    predicted, epoch = trained(data, split, options)
+    best = metrics.srcc(predicted[split.val], mos[split.val])
+    # with the labels of validation upside down, the model that is then chosen is no better on the
+    # true ones
+    mos_inverted = mos.copy()
+    mos_inverted[split.val] *= -1
+    worst, other_epoch = trained(relabelled(data, mos_inverted), split, options)
+    assert epoch != other_epoch
+    assert metrics.srcc(worst[split.val], mos[split.val]) < best
+
+
+def test_members_differ_in_their_seeds_and_are_averaged(data: Dataset) -> None:
+    split = first_split(data)
+    one, two = (
+        trained(data, split, replace(QUICK, members=members, epochs=1))[0] for members in (1, 2)
+    )
+    other = trained(
+        data,
+        Split(split.seed, split.train, split.val, split.test),
+        replace(QUICK, members=1, epochs=1),
+    )[0]
+    assert np.array_equal(one, other)
+    assert not np.array_equal(one, two)
+
+
+def test_choosing_the_epoch_on_the_test_part_claims_more_and_changes_nothing(
+    run: tuple[Path, dict[str, Any]], data: Dataset, tmp_path: Path
+) -> None:
+    _, honest = run
+    oracle = train_run(data, replace(QUICK, oracle_epoch=True), tmp_path / "oracle")
+    assert honest["oracle"] is None
+    assert oracle["splits"] == honest["splits"]
+    assert oracle["oracle"]["srcc"] >= honest["median"]["srcc"]
+    assert "no honest figure" in oracle["oracle"]["label"]
+    claimed = records.read_json(tmp_path / "oracle" / "run.json")["oracle_srcc"]
+    assert all(
+        best >= split["srcc"] - 1e-12 for best, split in zip(claimed, honest["splits"], strict=True)
+    )
+
+
+def test_more_videos_than_a_batch_are_learnt_in_several(
+    data: Dataset, usual: tuple[np.ndarray, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split, mos = first_split(data), labels(data)
+    monkeypatch.setattr("vqa_twostage.fuse.learning.fit.BATCH", 15)
+    (predicted, _), again = (trained(data, split) for _ in range(2))
+    assert np.array_equal(predicted, again[0])
+    assert metrics.srcc(predicted[split.test], mos[split.test]) > 0.7
+    assert not np.array_equal(predicted, usual[0])
+
+
+def test_splits_side_by_side_give_the_same_predictions_to_the_last_bit(
+    data: Dataset, tmp_path: Path
+) -> None:
+    short = replace(QUICK, epochs=4, protocol="random:n=2")
+    train_run(data, short, tmp_path / "one", workers=1)
+    train_run(data, short, tmp_path / "two", workers=2)
+    one, two = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_training_twice_gives_the_same_predictions_to_the_last_bit(
+    data: Dataset, tmp_path: Path
+) -> None:
+    options = replace(QUICK, fusion="dynamic", epochs=8, protocol="random:n=2")
+    torch.manual_seed(1)
+    first = train_run(data, options, tmp_path / "first")
+    torch.manual_seed(2)
+    second = train_run(data, options, tmp_path / "second")
+    tables = [(tmp_path / name / "predictions.csv").read_bytes() for name in ("first", "second")]
+    assert tables[0] == tables[1]
+    assert {**first, "run": ""} == {**second, "run": ""}
+
+
+def test_training_leaves_the_random_numbers_of_its_caller_alone(data: Dataset) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    trained(data, first_split(data), replace(QUICK, epochs=2))
+    Plan(data, QUICK)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_another_seed_is_another_experiment(
+    run: tuple[Path, dict[str, Any]], data: Dataset, tmp_path: Path
+) -> None:
+    (_, zero), one = run, train_run(data, replace(QUICK, seed=1), tmp_path)
+    assert [split["seed"] for split in zero["splits"]] == [0, 1, 2, 3]
+    assert [split["seed"] for split in one["splits"]] == [1, 2, 3, 4]
+    assert zero["splits"][1:] == one["splits"][:3]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 5])
+def test_any_number_of_epochs_will_do(data: Dataset, epochs: int) -> None:
+    predicted, epoch = trained(data, first_split(data), replace(QUICK, epochs=epochs))
+    assert np.isfinite(predicted).all()
+    assert 1 <= epoch <= epochs
+
+
+def test_scores_are_on_the_scale_of_the_labels(data: Dataset) -> None:
+    split, mos = first_split(data), labels(data)
+    options = replace(QUICK, loss="smooth_l1", epochs=40)
+    small, large = (
+        trained(data, split, options)[0],
+        trained(relabelled(data, 20 * mos), split, options)[0],
+    )
+    assert abs(small[split.train].mean() - mos[split.train].mean()) < 0.3
+    np.testing.assert_allclose(large, 20 * small, rtol=1e-3)
+
+
+def test_labels_that_are_constant_in_training_are_learnt_as_such(data: Dataset) -> None:
+    split, mos = first_split(data), labels(data)
+    mos[split.train] = mos[split.val] = 2.5
+    predicted, _ = trained(relabelled(data, mos), split)
+    np.testing.assert_allclose(predicted, 2.5, atol=1e-4)
+
+
+# --- what a run is ---
+
+KEYS = {"dataset", "fusion", "protocol", "n_videos", "splits", "median", "run"}
+METRICS = {"srcc", "plcc", "krcc", "rmse"}
+
+
+def test_the_document_of_a_run_has_the_documented_keys(run: tuple[Path, dict[str, Any]]) -> None:
+    folder, document = run
+    assert set(document) >= KEYS
+    assert (document["dataset"], document["fusion"], document["n_videos"]) == ("toy", "concat", 60)
+    assert document["run"] == str(folder)
+    assert document["protocol"].startswith("random:")
+    assert len(document["splits"]) == 4
+    for split in document["splits"]:
+        assert set(split) >= {"seed", "n_train", "n_val", "n_test"} | METRICS
+        assert split["n_train"] + split["n_val"] + split["n_test"] == 60
+    assert set(document["median"]) >= METRICS
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+
+def test_the_median_is_over_the_splits(run: tuple[Path, dict[str, Any]]) -> None:
+    _, document = run
+    for name in METRICS:
+        values = [split[name] for split in document["splits"]]
+        assert document["median"][name] == pytest.approx(np.median(values))
+        assert document["spread"][name] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_a_run_leaves_predictions_a_record_and_a_plot(
+    run: tuple[Path, dict[str, Any]], data: Dataset
+) -> None:
+    folder, _ = run
+    kept = {
+        "predictions.csv",
+        "run.json",
+        "scatter.png",
+        "model.safetensors",
+        "metrics.md",
+        "learning.csv",
+    }
+    assert {file.name for file in folder.iterdir()} == kept
+    assert (folder / "scatter.png").read_bytes().startswith(b"\x89PNG")
+    predictions, mos = load_predictions(folder), data.manifest.rows.set_index("id")["mos"]
+    _, expected = splits(QUICK.protocol, data.manifest.rows)
+    for split in expected:
+        rows = predictions[predictions["split"] == split.seed]
+        assert list(rows["id"]) == list(data.manifest.rows["id"])
+        assert np.array_equal(rows["mos"], mos[rows["id"]])
+        for part in ("train", "val", "test"):
+            assert np.array_equal(np.flatnonzero(rows["part"] == part), getattr(split, part))
+        assert np.array_equal(rows["predicted"], trained(data, split)[0])
+
+
+def test_the_record_says_what_decided_the_figures(
+    run: tuple[Path, dict[str, Any]], data: Dataset
+) -> None:
+    record = records.read_json(run[0] / "run.json")
+    assert record["specs"]["fusion"] == "concat"
+    assert record["options"]["epochs"] == 20
+    assert record["identity"]["manifest"] == data.manifest.digest
+    assert record["identity"]["tracks"]["temporal"] == data.temporal.identity
+    assert any(
+        spec.startswith("concat:") and "hidden=" in spec
+        for spec in record["identity"]["full_specs"]
+    )
+    assert len(record["split_digests"]) == len(record["chosen_epochs"]) == 4
+    assert record["versions"]["torch"]
+    assert record["missing"] == []
+
+
+def test_evaluating_a_saved_run_gives_what_training_returned(
+    run: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, document = run
+    assert evaluate(folder) == document
+
+
+def test_evaluation_reads_the_saved_predictions(
+    run: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    predictions = load_predictions(run[0])
+    inverted = predictions.assign(predicted=-predictions["predicted"])
+    (tmp_path / "predictions.csv").write_text(inverted.to_csv(index=False), encoding="utf-8")
+    (tmp_path / "run.json").write_bytes((run[0] / "run.json").read_bytes())
+    for split, before in zip(evaluate(tmp_path)["splits"], run[1]["splits"], strict=True):
+        assert split["srcc"] == pytest.approx(-before["srcc"])
+
+
+def test_figures_are_of_the_test_part_alone(run: tuple[Path, dict[str, Any]]) -> None:
+    folder, document = run
+    for seed, rows in load_predictions(folder).groupby("split"):
+        test = rows[rows["part"] == "test"]
+        (split,) = (split for split in document["splits"] if split["seed"] == seed)
+        assert split["n_test"] == len(test) < 60
+        expected = pd.Series(test["predicted"].to_numpy()).corr(
+            pd.Series(test["mos"].to_numpy()), method="spearman"
+        )
+        assert split["srcc"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_folder_that_is_no_run_is_refused_with_what_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"is no run.*vqa-fuse train"):
+        evaluate(tmp_path)
+
+
+def test_runs_are_named_by_all_that_decides_their_figures(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    short = replace(QUICK, epochs=2, protocol="random:n=1")
+    changes: list[dict[str, Any]] = [
+        {},
+        {"epochs": 3},
+        {"seed": 1},
+        {"loss": "smooth_l1"},
+        {"protocol": "random:n=2"},
+        {"fusion": "dynamic"},
+        {"fusion": "concat:hidden=32"},
+        {"pooling": "avg:width=8"},
+        {"members": 1},
+        {"temporal_pooling": "avg:width=8"},
+        {"oracle_epoch": True},
+        {"baseline": "ridge"},
+    ]
+    named = [Plan(data, replace(short, **change)).name for change in changes]
+    assert len(set(named)) == len(changes)
+    assert named[0].startswith("toy-concat-")
+    # what is written out in full is the same experiment
+    assert Plan(data, replace(short, fusion="concat:hidden=64")).name == named[0]
+    # other labels are not
+    assert Plan(relabelled(data, labels(data) + 1), short).name not in named
+    # and that is where a run goes
+    assert train_run(data, short)["run"] == str(Path("runs") / named[0])
+    assert (tmp_path / "runs" / named[0] / "run.json").is_file()
+
+
+def test_progress_goes_from_nothing_to_all(data: Dataset, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    train_run(
+        data, replace(QUICK, epochs=2), tmp_path, lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"fusion": "sum"},
+        {"pooling": "max"},
+        {"temporal_encoder": "rnn"},
+        {"loss": "l3"},
+        {"protocol": "loo"},
+    ],
+)
+def test_a_wrong_option_leaves_no_run_behind(
+    data: Dataset, wrong: dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="choose from"):
+        train_run(data, replace(QUICK, **wrong), tmp_path / "run")  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_would_replace_a_file_is_refused_before_training(
+    data: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(UsageError, match="notes is a file, and a run is a folder"):
+        train_run(
+            data, QUICK, tmp_path / "notes", lambda done, total: pytest.fail("training began")
+        )
+    assert (tmp_path / "notes").read_text() == "mine"

@@ -1,0 +1,608 @@
+"""`vqa-cache import`: features of others become a track, are told apart by content, and wrong use
+is told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.importing import format_columns, parse_columns
+from vqa_twostage.pipeline.cli_cache import cache_command
+from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
+
+IDS = ["007", "b", "dir/c.mp4", "ä", "e"]
+# of five videos; what float32 holds exactly
+FEATURES = (np.arange(15).reshape(5, 3) * 0.25 + 100).astype(np.float64)
+FRAMES = np.arange(30).reshape(5, 2, 3) * 0.5 + 100
+
+
+@pytest.fixture(autouse=True)
+def labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dataset of five videos, none of which is there."""
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{video_id},videos/{number}.mp4,{number}" for number, video_id in enumerate(IDS, 1)]
+    Path("own.csv").write_text("\n".join(["id,path,mos", *rows]) + "\n", encoding="utf-8")
+
+
+def command(file: str, *options: str) -> Result:
+    given = [
+        "import",
+        file,
+        "--dataset",
+        "own.csv",
+        "--kind",
+        "spatial",
+        "--name",
+        "theirs",
+        *options,
+    ]
+    return CliRunner().invoke(cache_command, given, standalone_mode=False)
+
+
+def imported(file: str, *options: str, code: int = DONE) -> dict[str, Any]:
+    result = command(file, "--json", *options)
+    if result.exception:
+        raise result.exception
+    assert result.return_value == code
+    return json.loads(result.stdout)
+
+
+def refused(file: str, *options: str) -> str:
+    """The message with which an import is refused; nothing is left in the cache then."""
+    with pytest.raises(UsageError) as told:
+        imported(file, *options)
+    assert not Path("cache").exists()
+    return str(told.value)
+
+
+def stored(document: dict[str, Any]) -> dict[str, np.ndarray]:
+    with cached.open_track(Path(document["track"])) as track:
+        return {video_id: track.read(video_id).arrays["theirs/mean"] for video_id in track.ids}
+
+
+def write_mat73(
+    path: str, arrays: dict[str, np.ndarray], classes: dict[str, str] | None = None
+) -> None:
+    """As MATLAB does it: axes reversed, and a header of 512 bytes before HDF5 begins."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, array in arrays.items():
+            file[name] = array.T
+            file[name].attrs["MATLAB_class"] = np.bytes_((classes or {}).get(name, "double"))
+    with open(path, "r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512))
+
+
+def write_h5(path: str, arrays: dict[str, np.ndarray]) -> None:
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+
+
+WRITERS: dict[str, Callable[[str, np.ndarray], None]] = {
+    "f.mat": lambda path, array: scipy.io.savemat(path, {"feats": array}),
+    "f73.mat": lambda path, array: write_mat73(path, {"feats": array}),
+    "f.npy": np.save,
+    "f.npz": lambda path, array: np.savez(path, feats=array),
+    "f.h5": lambda path, array: write_h5(path, {"feats": array}),
+    "f.hdf5": lambda path, array: write_h5(path, {"group/feats": array}),
+    "f.csv": lambda path, array: np.savetxt(path, array, delimiter=","),
+    "header.csv": lambda path, array: np.savetxt(
+        path, array, delimiter=",", header="a,b,c", comments=""
+    ),
+    "counted.csv": lambda path, array: np.savetxt(
+        path, array, delimiter=",", header="0,1,2", comments=""
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_gives_a_row_to_each_video(name: str) -> None:
+    WRITERS[name](name, FEATURES)
+    document = imported(name)
+    assert {video_id: array.tolist() for video_id, array in stored(document).items()} == {
+        video_id: [row.tolist()] for video_id, row in zip(IDS, FEATURES, strict=True)
+    }
+    assert document["videos"] == document["written"] == 5 and document["columns"] == 3
+    assert document["missing"] == document["not_finite"] == [] and document["frames"] == [1, 1]
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if not name.endswith(".csv")])
+def test_three_axes_are_videos_frames_columns(name: str) -> None:
+    WRITERS[name](name, FRAMES)
+    document = imported(name)
+    assert [array.tolist() for array in stored(document).values()] == [
+        FRAMES[IDS.index(i)].tolist() for i in sorted(IDS)
+    ]
+    with cached.open_track(Path(document["track"])) as track:
+        video = track.read("b")
+    assert video.frame_index.tolist() == [0, 1] and video.timestamp.tolist() == [0.0, 1.0]
+
+
+def test_a_track_says_what_it_is_and_where_it_came_from(tmp_path: Path) -> None:
+    np.savez("f.npz", feats=FEATURES)
+    Path("ids.txt").write_text("\n".join(IDS), encoding="utf-8")
+    document = imported(
+        str(tmp_path / "f.npz"), "--columns", "1:", "--ids", str(tmp_path / "ids.txt")
+    )
+    digest = hashlib.sha256(Path("f.npz").read_bytes()).hexdigest()
+    path = Path(document["track"])
+    assert path.parts[:-1] == ("cache", "own", "imported") and path.name.startswith("theirs-")
+    with cached.open_track(path) as track:
+        identity, video = track.identity, track.read("b")
+    assert identity.pop("rows") and identity == {
+        **{
+            "kind": "spatial",
+            "extractor": "theirs",
+            "imported": True,
+            "source": digest,
+            "key": "feats",
+        },
+        **{"columns": "1:3", "sampler": "imported", "sampler_version": 1},
+    }
+    assert video.attributes == {
+        "source_digest": digest,
+        "source_size": Path("f.npz").stat().st_size,
+    }
+    assert video.arrays["theirs/mean"].dtype == np.float32 and video.timestamp.tolist() == [0.0]
+    with h5py.File(path) as file:
+        about = dict(file.attrs)
+    assert (
+        about["format_version"] == 2
+        and about["source file"] == "f.npz"
+        and about["source ids_file"] == "ids.txt"
+    )
+    assert about["source columns"] == "1:3 of 3" and about["version vqa-twostage"]
+    assert str(tmp_path) not in str(about) + str(identity)
+    assert records.load_cached_manifest(Path("cache"), "own").rows["id"].tolist() == IDS
+
+
+def test_importing_again_changes_nothing() -> None:
+    np.savez("f.npz", feats=FEATURES)
+    document = imported("f.npz")
+    before = {path: path.read_bytes() for path in Path("cache").rglob("*.*")}
+    Path("f.npz").rename("renamed.npz")
+    again = command("renamed.npz", "--key", "feats", "--columns", "0,1:")
+    assert (
+        again.return_value == DONE
+        and "held all of that already, nothing is changed" in again.stdout
+    )
+    assert {path: path.read_bytes() for path in Path("cache").rglob("*.*")} == before
+    assert imported("renamed.npz")["track"] == document["track"]
+
+
+def test_other_content_under_the_same_name_is_another_track() -> None:
+    np.save("f.npy", FEATURES)
+    first = imported("f.npy")
+    np.save("f.npy", FEATURES + 1)
+    second = imported("f.npy")
+    columns, kind = imported("f.npy", "--columns", "0:2"), imported("f.npy", "--kind", "temporal")
+    assert len({document["track"] for document in (first, second, columns, kind)}) == 4
+    assert stored(first)["b"].tolist() == [FEATURES[1].tolist()]
+
+
+def test_what_an_interrupted_import_left_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save("f.npy", FEATURES)
+    write = cached.Track.write
+
+    def killed(self: cached.Track, video_id: str, features: cached.VideoFeatures) -> None:
+        if len(self) == 2:
+            raise KeyboardInterrupt
+        write(self, video_id, features)
+
+    monkeypatch.setattr(cached.Track, "write", killed)
+    with pytest.raises(click.Abort):  # what click makes of Ctrl-C
+        imported("f.npy")
+    monkeypatch.setattr(cached.Track, "write", write)
+    document = imported("f.npy")
+    assert document["written"] == 3 and len(stored(document)) == 5
+
+
+@pytest.mark.parametrize("name", ["ids.txt", "ids.csv", "header.csv"])
+def test_ids_say_which_videos_the_rows_are(name: str) -> None:
+    order = ["e", "ä", "007"]
+    lines = [f"{video_id},1" for video_id in order] if name.endswith(".csv") else order
+    Path(name).write_text(
+        "\n".join((["name,mos"] if name == "header.csv" else []) + lines) + "\n\n", encoding="utf-8"
+    )
+    np.save("f.npy", FEATURES[:3])
+    document = imported("f.npy", "--ids", name, code=SOME_FAILED)
+    assert {video_id: array.tolist() for video_id, array in stored(document).items()} == {
+        video_id: [row.tolist()] for video_id, row in zip(order, FEATURES[:3], strict=True)
+    }
+    assert document["missing"] == ["b", "dir/c.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "007\nb\nnone\nnobody\ne\n",
+            "2 of its 5 ids are of no video of own: none, nobody; ids of own look like 007, b",
+        ),
+        ("007\nb\nb\nä\ne\n", "names b more than once"),
+        ("007\n\nb\nä\ne\n", "line 2 is empty"),
+        ("\n", "names no video"),
+    ],
+)
+def test_wrong_ids_are_told(text: str, message: str) -> None:
+    np.save("f.npy", FEATURES)
+    Path("ids.txt").write_text(text, encoding="utf-8")
+    assert message in refused("f.npy", "--ids", "ids.txt")
+
+
+def test_ids_that_cannot_be_read_are_told() -> None:
+    np.save("f.npy", FEATURES)
+    for name in ("nowhere.txt", "f.npy"):
+        assert f"--ids {name} cannot be read" in refused("f.npy", "--ids", name)
+
+
+@pytest.mark.parametrize("group", ["", "niqe/"])
+def test_an_array_a_video_is_found_by_its_id(group: str) -> None:
+    arrays = {"007": np.arange(4.0), "dir/c.mp4": np.ones((2, 1)), "a stranger's": np.zeros(3)}
+    write_h5("f.h5", {group + name: array for name, array in arrays.items()})
+    options = ["--key", "niqe"] if group else []
+    document = imported("f.h5", *options, code=SOME_FAILED)
+    assert {name: array.tolist() for name, array in stored(document).items()} == {
+        "007": [[0], [1], [2], [3]],
+        "dir/c.mp4": [[1], [1]],
+    }
+    assert document["missing"] == ["b", "ä", "e"] and document["unknown"] == ["a stranger's"]
+    assert document["frames"] == [2, 4]
+    told = command("f.h5", *options).stderr
+    assert "no features: ä" in told and "in the file, but no video: a stranger's" in told
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.ones((2, 2)), "numbers of columns differ, 1 for 007, 2 for b"),
+        (np.ones((0,)), "video b has 0; give frames"),
+        (np.float32(1), "video b has a single value"),
+        (np.array([b"x"]), "video b has 1 (text, not plain numbers)"),
+    ],
+)
+def test_arrays_of_videos_that_do_not_fit_are_told(array: np.ndarray, message: str) -> None:
+    write_h5("f.h5", {"007": np.arange(4.0), "b": array})
+    assert message in refused("f.h5")
+
+
+def test_ids_beside_arrays_that_have_them_are_refused() -> None:
+    write_h5("f.h5", {"007": np.arange(4.0)})
+    assert "named by their videos already; leave --ids out" in refused("f.h5", "--ids", "own.csv")
+
+
+def test_what_is_not_finite_is_kept_and_told_by_column() -> None:
+    spoilt = FEATURES.copy()
+    spoilt[[0, 3], 1], spoilt[2, 2] = np.nan, 1e300  # which float32 does not hold
+    np.save("f.npy", spoilt)
+    document = imported("f.npy", "--columns", "1:")
+    assert document["not_finite"] == [{"column": 1, "videos": 2}, {"column": 2, "videos": 1}]
+    assert np.isnan(stored(document)["007"][0, 0]) and np.isinf(stored(document)["dir/c.mp4"][0, 1])
+    assert "column 1 of 2 videos" in command("f.npy", "--columns", "1:").stdout
+    verified = CliRunner().invoke(cache_command, ["verify", "cache"], standalone_mode=False)
+    assert verified.return_value == DONE and "sound" in verified.stdout
+
+
+def test_empty_cells_of_a_table_are_no_numbers() -> None:
+    Path("f.csv").write_text("x,y\n1.5,2\n,3\nNA,4\ninf,5\n2,6\n")
+    assert imported("f.csv")["not_finite"] == [{"column": 0, "videos": 3}]
+
+
+@given(st.data())
+def test_columns_are_read_as_written(data: st.DataObject) -> None:
+    width = data.draw(st.integers(1, 60))
+    chosen = data.draw(st.lists(st.integers(0, width - 1), min_size=1, unique=True))
+    assert parse_columns(format_columns(chosen), width) == chosen
+    assert parse_columns(", ".join(map(str, chosen)), width) == chosen
+    start, stop = min(chosen), max(chosen) + 1
+    assert parse_columns(f"{start}:", width) == list(range(start, width))
+    assert parse_columns(f":{stop}", width) == list(range(stop))
+
+
+@given(st.text("0123456789:,- x", max_size=12), st.integers(1, 70))
+def test_columns_are_some_of_those_there_are_or_an_error(text: str, width: int) -> None:
+    try:
+        chosen = parse_columns(text, width)
+    except UsageError:
+        pass
+    else:
+        assert chosen and len(set(chosen)) == len(chosen) and set(chosen) <= set(range(width))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("2:1", "2:1 is empty or the wrong way round"),
+        ("1:1", "1:1 is empty or the wrong way round"),
+        ("0:4", "0:4 goes beyond the 3 columns"),
+        ("3", "3 goes beyond the 3 columns"),
+        ("0:2,1", "column 1 twice"),
+        ("0,,1", "'' is no range"),
+        ("-1", "'-1' is no range"),
+        ("9" * 5000, "is no range"),
+        (
+            "a:b",
+            "'a:b' is no range; give ranges of columns 0 to 2, the end not included, such as 0:3 "
+            "or 2",
+        ),
+    ],
+)
+def test_wrong_columns_are_told(columns: str, message: str) -> None:
+    np.save("f.npy", FEATURES)
+    assert message in refused("f.npy", "--columns", columns)
+
+
+@pytest.mark.parametrize("name", ["Theirs", "1st", "a-b", "a/b", "../a", "", "a:b=1"])
+def test_a_name_that_is_no_spec_is_refused(name: str) -> None:
+    np.save("f.npy", FEATURES)
+    assert "small letters, digits and _" in refused("f.npy", "--name", name)
+
+
+@pytest.mark.parametrize("name", ["f.mat", "f73.mat", "f.npy", "f.npz", "f.csv", "f.h5"])
+def test_a_wrong_number_of_rows_gives_both_numbers(name: str) -> None:
+    WRITERS[name](name, FEATURES[:4])
+    assert "4 rows, and own has 5 videos" in (message := refused(name)) and "--ids FILE" in message
+
+
+def test_a_transposed_matrix_is_told() -> None:
+    np.save("f.npy", FEATURES.T)
+    assert "another axis has 5: is it transposed?" in refused("f.npy")
+
+
+NAMED: dict[str, Callable[[str, dict[str, np.ndarray]], None]] = {
+    "f.mat": scipy.io.savemat,
+    "f73.mat": write_mat73,
+    "f.npz": lambda path, arrays: np.savez(path, **arrays),
+    "f.h5": write_h5,
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_file_of_several_arrays_needs_a_key_where_more_than_one_fits(name: str) -> None:
+    arrays = {
+        "one": FEATURES,
+        "two": FEATURES + 1,
+        "scores": FEATURES[:, :1],
+        "more": np.ones((7, 2)),
+    }
+    NAMED[name](name, arrays)
+    message = refused(name)
+    assert "choose one with --key: one, two" in message and "more: 7 x 2" in message
+    assert "--key three: there is no such array" in refused(name, "--key", "three")
+    assert stored(imported(name, "--key", "two"))["b"].tolist() == [(FEATURES[1] + 1).tolist()]
+    assert stored(imported(name, "--key", "scores"))["b"].tolist() == [[FEATURES[1, 0]]]
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_only_matrix_that_fits_needs_no_key_and_a_label_is_never_taken(name: str) -> None:
+    labels = {"scores": FEATURES[:, :1], "more": np.ones((7, 2))}
+    NAMED[name](name, labels)
+    assert "no array that can be the features: own has 5 videos" in (message := refused(name))
+    assert "scores: 5 x 1" in message and "--key" in message
+    NAMED[name](name, {**labels, "feats": FEATURES})
+    assert imported(name)["source"]["key"] == "feats"
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (np.array([["a"]] * 5, dtype=object), "cell"),
+        ({"x": FEATURES}, "struct"),
+        (np.array(["text"] * 5), "char"),
+        (FEATURES + 1j, "complex"),
+        (scipy.sparse.csc_array(FEATURES), "sparse"),
+    ],
+)
+def test_matlab_values_that_are_no_numbers_are_refused(value: Any, problem: str) -> None:
+    scipy.io.savemat("f.mat", {"feats": value})
+    assert f"({problem}, not plain numbers). Only plain real numbers are read" in refused(
+        "f.mat", "--key", "feats"
+    )
+
+
+def test_matlab_7_3_values_that_are_no_numbers_are_refused() -> None:
+    pair = np.zeros((5, 3), [("real", "f8"), ("imag", "f8")])
+    for array, kind, problem in [
+        (FEATURES.astype(np.uint16), "char", "char"),
+        (pair, "double", "complex or records"),
+    ]:
+        write_mat73("f.mat", {"feats": array}, {"feats": kind})
+        assert f"({problem}, not plain numbers)" in refused("f.mat")
+
+
+def test_python_objects_are_never_opened() -> None:
+    objects = np.array([[print] * 3] * 5)
+    np.save("f.npy", objects, allow_pickle=True)
+    np.savez("f.npz", feats=objects)
+    np.save("text.npy", np.array([["a"]] * 5))
+    for name, problem in [
+        ("f.npy", "Python objects"),
+        ("f.npz", "Python objects"),
+        ("text.npy", "text"),
+    ]:
+        assert (
+            problem in (message := refused(name)) and "Only plain real numbers are read" in message
+        )
+
+
+@pytest.mark.parametrize("link", ["external", "soft", "virtual", "outside"])
+def test_a_file_that_reaches_out_of_itself_is_refused(link: str) -> None:
+    write_h5("secret.h5", {"x": FEATURES})
+    with h5py.File("f.h5", "w") as file:
+        if link == "external":
+            file["deep/feats"] = h5py.ExternalLink("secret.h5", "/x")
+        elif link == "soft":
+            file["x"], file["feats"] = FEATURES, h5py.SoftLink("/x")
+        elif link == "virtual":
+            layout = h5py.VirtualLayout((5, 3), "f8")
+            layout[...] = h5py.VirtualSource("secret.h5", "x", (5, 3))
+            file.create_virtual_dataset("feats", layout)
+        else:
+            file.create_dataset("feats", (5, 3), "f8", external=[("raw", 0, 120)])
+    assert "reaches out of itself is refused" in refused("f.h5")
+
+
+def test_a_group_that_holds_itself_is_no_trap() -> None:
+    with h5py.File("f.h5", "w") as file:
+        file["group/feats"] = FEATURES
+        file["group/again"] = file["group"]
+    assert imported("f.h5")["source"]["key"] == "group/feats"
+
+
+@pytest.mark.parametrize("name", ["f.mat", "f73.mat", "f.npy", "f.npz", "f.h5"])
+@pytest.mark.parametrize("left", [0, 10, 200, 0.5])
+def test_a_damaged_file_is_told(name: str, left: float) -> None:
+    WRITERS[name](name, FEATURES)
+    whole = Path(name).read_bytes()
+    Path(name).write_bytes(whole[: int(left * len(whole)) if left == 0.5 else int(left)])
+    assert name in refused(name)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from(["f.mat", "f73.mat", "f.npy", "f.npz", "f.h5", "f.csv"]), st.data())
+def test_spoilt_bytes_never_end_in_a_traceback(name: str, data: st.DataObject) -> None:
+    WRITERS[name](name, FEATURES)
+    whole = bytearray(Path(name).read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, min(len(whole), 600) - 1))] = data.draw(st.integers(0, 255))
+    Path(name).write_bytes(whole)
+    with suppress(UsageError):
+        imported(name)
+
+
+def test_wrong_files_are_told() -> None:
+    Path("f.txt").write_text("1 2 3")
+    Path("folder.mat").mkdir()
+    write_h5("h5py.mat", {"feats": FEATURES})
+    Path("empty.csv").write_text("")
+    Path("ragged.csv").write_text("1,2\n3,4\n5\n6,7\n8,9\n")
+    Path("words.csv").write_text("1,2\n3,4\n5,good\n6,7\n8,9\n")
+    for name, message in [
+        (
+            "f.txt",
+            "no feature file that is known here; give one of .mat, .npy, .npz, .csv, .h5, .hdf5",
+        ),
+        ("folder.mat", "is no file"),
+        ("nowhere.mat", "does not exist"),
+        ("h5py.mat", "HDF5, but not MATLAB's; call it .h5"),
+        ("empty.csv", "is empty"),
+        ("ragged.csv", "line 3 has 1 columns, the first has 2"),
+        ("words.csv", "line 3, column 1 (from 0): 'good' is not a number"),
+    ]:
+        assert message in refused(name)
+    np.save("f.npy", FEATURES)
+    assert "holds one array, which has no name; leave --key out" in refused("f.npy", "--key", "x")
+
+
+def test_a_column_of_ids_or_row_numbers_is_no_feature() -> None:
+    Path("pandas.csv").write_text(",0,1\n" + "".join(f"{row},{row * 0.3},5\n" for row in range(5)))
+    assert "column 0 of pandas.csv is the numbers of the rows" in refused("pandas.csv")
+    Path("own.csv").write_text(
+        "id,path,mos\n" + "".join(f"33{row}07,{row}.mp4,3\n" for row in (4, 2, 3))
+    )
+    np.save("f.npy", [[33407, 0.1], [33207, 0.2], [33307, 0.3]])
+    assert "the ids of the videos, not a feature; leave it out with --columns 1:" in refused(
+        "f.npy"
+    )
+    assert imported("f.npy", "--columns", "1:")["columns"] == 1
+
+
+def test_a_known_dataset_without_its_labels_gives_its_usual_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("VQA_DATA", raising=False)
+    np.save("f.npy", FEATURES)
+    assert "--root is not given" in refused("f.npy", "--dataset", "konvid")
+
+
+def test_the_next_step_is_a_command_that_fits() -> None:
+    np.save("f.npy", FEATURES)
+    assert "next: vqa-cache import FILE --dataset own --kind temporal" in command("f.npy").stdout
+    after = command("f.npy", "--kind", "temporal", "--name", "motion").stdout
+    (spatial,), (temporal,) = (
+        Path("cache/own/imported").glob("theirs*"),
+        Path("cache/own/imported").glob("motion*"),
+    )
+    assert (
+        f"next: vqa-fuse train --dataset own --spatial {spatial.stem} --temporal {temporal.stem}\n"
+        in after
+    )
+    assert "rows as own has its videos, from 007 to e" in after
+
+
+@pytest.mark.real
+def test_videvals_features_of_konvid(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, ids = (
+        real / "features" / "KONVID_1K_VIDEVAL_feats.mat",
+        real / "features" / "KONVID_1K_metadata.csv",
+    )
+    konvid = ["--dataset", "konvid", "--root", str(real / "labels"), "--ids", str(ids)]
+    motion = imported(
+        str(file), *konvid, "--kind", "temporal", "--key", "feats_mat", "--columns", "30:35,51:54"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(cached.Track, "write", lambda *_: None)  # once is enough
+        rest = imported(str(file), *konvid, "--columns", "0:30,35:51,54:60")
+    assert motion["videos"] == rest["videos"] == 1200 and (motion["columns"], rest["columns"]) == (
+        8,
+        52,
+    )
+    assert motion["not_finite"] == [] and rest["not_finite"] == [{"column": 20, "videos": 2}]
+    matrix = scipy.io.loadmat(file)["feats_mat"].astype(np.float32)
+    row = [line.partition(",")[0] for line in ids.read_text().splitlines()[1:]].index("10053703034")
+    with cached.open_track(Path(motion["track"])) as track:
+        assert track.read("10053703034").arrays["theirs/mean"].tolist() == [
+            [*matrix[row, 30:35], *matrix[row, 51:54]]
+        ]
+
+
+@pytest.mark.real
+def test_per_frame_niqe_of_konvid(real: Path) -> None:
+    file = real / "features" / "KONVID_1K_perframe_NIQE.h5"
+    document = imported(
+        str(file), "--dataset", "konvid", "--root", str(real / "labels"), code=SOME_FAILED
+    )
+    assert (
+        document["videos"] == 959 and len(document["missing"]) == 241 and document["unknown"] == []
+    )
+    assert document["frames"] == [181, 240] and document["columns"] == 1
+    with h5py.File(file) as source, cached.open_track(Path(document["track"])) as track:
+        assert (
+            track.read("10008004183").arrays["theirs/mean"][:, 0].tolist()
+            == source["10008004183"][()].tolist()
+        )
+
+
+@pytest.mark.real
+def test_features_of_cvd2014_and_the_file_that_has_none(real: Path) -> None:
+    with h5py.File(real / "features" / "CVD2014info.mat") as info:
+        names = ["".join(map(chr, info[name][:, 0])) for name in info["video_names"][0]]
+        rows = [f"{name},{mos}" for name, mos in zip(names, info["scores"][0], strict=True)]
+    Path("own.csv").write_text("\n".join(["path,mos", *rows]) + "\n")
+    message = refused(str(real / "features" / "CVD2014info.mat"))
+    assert (
+        "no array that can be the features: own has 234 videos" in message
+        and "scores: 234 x 1" in message
+    )
+    document = imported(str(real / "features" / "CVD2014_ResNet-50_feature.mat"))
+    assert (document["videos"], document["columns"], document["source"]["key"]) == (
+        234,
+        4096,
+        "features",
+    )

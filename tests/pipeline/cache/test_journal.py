@@ -1,0 +1,117 @@
+"""A journaled file is as at the last commit or at this one, wherever its writer is stopped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vqa_twostage.pipeline.cache.journal import JournaledFile, journal_of
+
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 40), st.binary(min_size=1, max_size=12)), min_size=1, max_size=8
+)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL between two system calls."""
+
+
+def apply(before: bytes, changes: list[tuple[int, bytes]]) -> bytes:
+    content = bytearray(before)
+    for offset, data in changes:
+        content.extend(bytes(max(0, offset + len(data) - len(content))))
+        content[offset : offset + len(data)] = data
+    return bytes(content)
+
+
+def write(path: Path, changes: list[tuple[int, bytes]]) -> None:
+    file = JournaledFile(path, writable=True)
+    for offset, data in changes:
+        file.seek(offset)
+        file.write(data)
+    assert content(file) == apply(
+        path.read_bytes(), changes
+    )  # one's own changes are seen before they take effect
+    file.commit()
+    file.close()
+
+
+def content(file: JournaledFile) -> bytes:
+    file.seek(0)
+    return bytes(file.read())
+
+
+def read(path: Path) -> bytes:
+    with JournaledFile(path, writable=False) as file:
+        return content(file)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(before=st.binary(max_size=30), changes=CHANGES, step=st.integers(0, 14))
+def test_a_writer_that_is_killed_leaves_all_of_its_changes_or_none(
+    before: bytes, changes: list[tuple[int, bytes]], step: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(before)
+    journal_of(path).unlink(missing_ok=True)
+    steps = iter(range(1000))
+
+    def until(call: Callable[..., object]) -> Callable[..., object]:
+        def stopped(*arguments: object) -> object:
+            if next(steps) >= step:
+                raise Killed
+            return call(*arguments)
+
+        return stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in ((os, "pwrite"), (os, "ftruncate"), (Path, "replace"), (Path, "unlink")):
+            patch.setattr(owner, name, until(getattr(owner, name)))
+        with suppress(Killed):
+            write(path, changes)
+    after = apply(before, changes)
+    assert read(path) in (
+        {after} if step else {before}
+    )  # from the first step on the journal has its name
+    with JournaledFile(path, writable=True) as file:  # who writes next carries it out
+        assert content(file) == (after if step else before)
+    assert path.read_bytes() == (after if step else before) and not journal_of(path).exists()
+
+
+def test_what_is_not_committed_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"before")
+    with JournaledFile(path, writable=True) as file:
+        file.write(b"after")
+    assert path.read_bytes() == b"before"
+
+
+def test_a_file_that_shrinks_does_so_at_the_commit(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    with JournaledFile(path, writable=True) as file:
+        file.seek(6)
+        file.write(b"ab")
+        file.truncate(7)
+        assert content(file) == b"012345a" and path.stat().st_size == 10
+        file.commit()
+    assert path.read_bytes() == b"012345a"
+
+
+def test_one_writer_a_file_and_no_reader_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    with JournaledFile(path, writable=True):
+        for writable in (True, False):
+            with pytest.raises(BlockingIOError):
+                JournaledFile(path, writable=writable)
+    with JournaledFile(path, writable=False), JournaledFile(path, writable=False):
+        pass

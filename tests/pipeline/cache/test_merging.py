@@ -1,0 +1,163 @@
+"""Parts of a dataset that several machines extracted are one cache in the end, equal to that of one
+machine.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import called, document
+from hypothesis import given
+from hypothesis import strategies as st
+from toy_cache import manifest_of, write_features
+
+from vqa_twostage.extract.options import ExtractOptions
+from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.merging import merge_caches
+from vqa_twostage.pipeline.errors import UsageError
+
+IDS = [f"content {number // 2:02d}/version {number % 2}" for number in range(8)]
+
+
+def make(cache: Path, ids: list[str], **more: str) -> Path:
+    """A cache with the features of ``ids`` alone."""
+    manifest = manifest_of("toy", 4, 2)
+    records.save_manifest(cache, manifest)
+    for kind in ("spatial", "temporal"):
+        write_features(cache, manifest, kind, without=tuple(set(IDS) - set(ids)), **more)
+    return cache
+
+
+def held(cache: Path) -> dict[str, dict[str, np.ndarray]]:
+    found = {}
+    for path in cached.tracks(cache, "toy"):
+        with cached.open_track(path) as track:
+            found |= {f"{path.name} {name}": track.read(name).arrays for name in track.ids}
+    return found
+
+
+@given(st.integers(1, 9), st.integers(1, 60), st.integers(1, 20) | st.none())
+def test_every_video_is_in_exactly_one_shard(parts: int, videos: int, limit: int | None) -> None:
+    rows = np.arange(videos)
+    shards = [rows[ExtractOptions(shard=f"{part}/{parts}").rows] for part in range(1, parts + 1)]
+    assert sorted(np.concatenate(shards)) == rows.tolist()
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+    few = rows[ExtractOptions(shard=f"1/{parts}", limit=limit).rows]
+    assert few.tolist() == shards[0][:limit].tolist()
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/", "a/b", "1/2/3", "-1/2", ""])
+def test_a_shard_that_cannot_be_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match="give I/N, as in 2/4"):
+        _ = ExtractOptions(shard=text).rows
+
+
+def test_merged_parts_are_what_one_machine_makes(tmp_path: Path) -> None:
+    whole = make(tmp_path / "whole", IDS)
+    parts = [make(tmp_path / f"part-{start}", IDS[start::3]) for start in range(3)]
+    merged = document(
+        called("vqa-cache", "merge", *parts, "--cache", "cache", "--json", cwd=tmp_path)
+    )
+    assert [(track["videos"], track["of"], track["added"]) for track in merged["tracks"]] == [
+        (8, 8, 8)
+    ] * 2
+    one, other = held(tmp_path / "cache"), held(whole)
+    assert one.keys() == other.keys() and len(one) == 16
+    assert all(
+        np.array_equal(one[name][key], array)
+        for name, arrays in other.items()
+        for key, array in arrays.items()
+    )
+    assert (
+        records.load_cached_manifest(tmp_path / "cache", "toy").digest
+        == manifest_of("toy", 4, 2).digest
+    )
+    again = called("vqa-cache", "merge", *parts, "--cache", "cache", cwd=tmp_path)
+    assert again.returncode == 0 and again.stdout.count("8 of 8 videos, 0 added, 8 were there") == 2
+
+
+def test_features_of_other_options_stay_apart(tmp_path: Path) -> None:
+    one, two = make(tmp_path / "one", IDS[:4]), make(tmp_path / "two", IDS[4:], precision="bf16")
+    merged = merge_caches([one, two], tmp_path / "cache")
+    assert sorted(track["videos"] for track in merged["tracks"]) == [4, 4, 4, 4]
+
+
+def test_of_two_files_under_one_id_the_first_is_kept_and_that_is_said(tmp_path: Path) -> None:
+    one, two = make(tmp_path / "one", IDS[:2]), make(tmp_path / "two", IDS[1:3])
+    (path, *_) = cached.tracks(two, "toy")
+    with cached.open_track(path) as track:
+        identity, features = track.identity, track.read(IDS[1])
+    with cached.write_track(path, identity, {}) as track:
+        attributes = {**features.attributes, "source_digest": "another"}
+        track.write(
+            IDS[1],
+            cached.VideoFeatures(
+                features.arrays, features.frame_index, features.timestamp, attributes
+            ),
+        )
+    before = held(one)
+    done = called("vqa-cache", "merge", one, two, "--cache", "cache", cwd=tmp_path)
+    assert (
+        done.returncode == 3
+        and f"{IDS[1]} of {path}: features of another file are there" in done.stderr
+    )
+    kept = held(tmp_path / "cache")
+    assert all(
+        np.array_equal(kept[name][key], array)
+        for name, arrays in before.items()
+        for key, array in arrays.items()
+    )
+
+
+def test_an_interrupted_merge_goes_on(tmp_path: Path) -> None:
+    parts = [make(tmp_path / f"part-{start}", IDS[start::2]) for start in range(2)]
+
+    def stop(done: int, total: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        merge_caches(parts, tmp_path / "cache", stop)
+    counts = merge_caches(parts, tmp_path / "cache")["tracks"]
+    assert sum(track["there"] for track in counts) == 5 and {
+        track["videos"] for track in counts
+    } == {8}
+
+
+def test_wrong_use_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+    one = make(tmp_path / "one", IDS[:4])
+    other = manifest_of("toy", 5, 2)
+    records.save_manifest(tmp_path / "other", other)
+    write_features(tmp_path / "other", other, "spatial")
+    (tmp_path / "empty").mkdir()
+    for sources, message in (
+        (["empty"], "empty holds no dataset"),
+        (["nowhere"], "nowhere holds no dataset"),
+        (["one", "other"], "is not of the same videos and labels"),
+    ):
+        done = called("vqa-cache", "merge", *sources, "--cache", "cache", cwd=tmp_path)
+        assert done.returncode == 2 and message in done.stderr and not (tmp_path / "cache").exists()
+    done = called("vqa-cache", "merge", one, "--cache", one, cwd=tmp_path)
+    assert done.returncode == 2 and "leave it out" in done.stderr
+    shutil.rmtree(tmp_path / "other")
+    assert called("vqa-cache", "merge", one, "--cache", "cache", cwd=tmp_path).returncode == 0
+
+
+def test_a_shard_is_what_is_extracted(clips: Path, tmp_path: Path) -> None:
+    words = [
+        "vqa-extract",
+        "--dataset",
+        clips / "mos.csv",
+        "--preset",
+        "offline",
+        "--dry-run",
+        "--json",
+    ]
+    plans = [
+        document(called(*words, "--shard", f"{part}/4", cwd=tmp_path)) for part in (1, 2, 3, 4)
+    ]
+    assert [plan["videos"] for plan in plans] == [2, 2, 1, 1]

@@ -1,0 +1,283 @@
+"""The cache: complete or absent, identified by everything that changes a feature, safe to open."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from places import TESTS
+
+from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.errors import UsageError, VideoError
+
+IDENTITY: dict[str, Any] = {
+    "kind": "spatial",
+    "extractor": "net:x=1",
+    "sampler": "uniform:frames=8",
+    "decoder": "d-1",
+}
+
+
+def features(value: float = 1.0, frames: int = 3) -> cached.VideoFeatures:
+    arrays = {
+        "c1/mean": np.full((frames, 4), value, np.float32),
+        "c1/std": np.zeros((frames, 4), np.float32),
+    }
+    return cached.VideoFeatures(
+        arrays, np.arange(frames), np.arange(frames) / 2, {"source_size": 7}
+    )
+
+
+def write(path: Path, **videos: cached.VideoFeatures) -> None:
+    with cached.write_track(path, IDENTITY, {}) as track:
+        for name, value in videos.items():
+            track.write(name, value)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    write(tmp_path / "t.h5", a=features(1.5))
+    with cached.open_track(tmp_path / "t.h5") as track:
+        read = track.read("a")
+        assert track.ids == ["a"] and track.identity == IDENTITY
+    assert read.arrays["c1/mean"].dtype == np.float16 and (read.arrays["c1/mean"] == 1.5).all()
+    assert list(read.frame_index) == [0, 1, 2] and list(read.timestamp) == [0, 0.5, 1]
+    assert read.attributes["source_size"] == 7
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20))
+def test_any_text_can_be_an_id(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    path = tmp_path_factory.mktemp("ids") / "t.h5"
+    with cached.write_track(path, IDENTITY, {}) as track:
+        track.write(name, features())
+    with cached.open_track(path) as track:
+        assert track.ids == [name] and name in track
+
+
+@pytest.mark.parametrize("key", sorted(IDENTITY))
+def test_a_cache_of_another_identity_is_refused_and_the_difference_printed(
+    key: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "t.h5", a=features())
+    other = {**IDENTITY, key: "another"}
+    message = f"(?s){key}: the file has '{IDENTITY[key]}', this run wants 'another'"
+    with pytest.raises(UsageError, match=message), cached.write_track(tmp_path / "t.h5", other, {}):
+        pass
+    assert cached.identity_digest(other) != cached.identity_digest(IDENTITY)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"), [(np.nan, "not finite"), (np.inf, "not finite"), (7e4, "does not fit")]
+)
+def test_a_value_that_cannot_be_stored_is_an_error_and_leaves_nothing(
+    value: float, reason: str, tmp_path: Path
+) -> None:
+    with cached.write_track(tmp_path / "t.h5", IDENTITY, {}) as track:
+        with pytest.raises(VideoError, match=f"c1/mean.*{reason}"):
+            track.write("a", features(value))
+        assert "a" not in track
+
+
+def test_a_video_written_again_is_replaced(tmp_path: Path) -> None:
+    write(tmp_path / "t.h5", a=features(1), b=features(2))
+    write(tmp_path / "t.h5", a=features(3, frames=5))
+    with cached.open_track(tmp_path / "t.h5") as track:
+        assert (
+            track.read("a").arrays["c1/mean"].shape == (5, 4)
+            and (track.read("b").arrays["c1/mean"] == 2).all()
+        )
+
+
+WRITER = """
+import sys, numpy as np
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_cache import IDENTITY, features
+from vqa_twostage.pipeline.cache import track as cached
+with cached.write_track(Path(sys.argv[1]), IDENTITY, {{}}) as track:
+    for number in range(100_000):
+        track.write(str(number), features(number % 100, frames=400))
+        print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("after", [1, 7, 30])
+def test_a_killed_writer_leaves_only_whole_videos(after: int, tmp_path: Path) -> None:
+    code = WRITER.format(tests=str(TESTS / "support"))
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "t.h5"], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    for _ in range(after):
+        assert writer.stdout.readline()
+    time.sleep(0.003 * after)
+    os.kill(writer.pid, signal.SIGKILL)
+    written = after + len(writer.stdout.read().split())
+    writer.wait()
+    assert cached.verify(tmp_path / "t.h5") == []
+    with cached.open_track(tmp_path / "t.h5") as track:
+        assert len(track) >= written
+        for name in track.ids:
+            assert (track.read(name).arrays["c1/mean"] == int(name) % 100).all()
+    # and it can be gone on with, over whatever the kill left half-written
+    write(tmp_path / "t.h5", **{str(len(track_ids(tmp_path / "t.h5"))): features(5)})
+
+
+def track_ids(path: Path) -> list[str]:
+    with cached.open_track(path) as track:
+        return track.ids
+
+
+@pytest.mark.parametrize("moment", ["flush", "move"])
+def test_ctrl_c_while_a_video_is_written_takes_effect_when_it_is_whole(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = getattr(h5py.File, moment)
+
+    def press(self: h5py.File, *arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        original(self, *arguments)
+
+    with cached.write_track(tmp_path / "t.h5", IDENTITY, {}) as track:
+        monkeypatch.setattr(h5py.File, moment, press)
+        with pytest.raises(KeyboardInterrupt):
+            track.write("a", features())
+        monkeypatch.undo()
+    assert track_ids(tmp_path / "t.h5") == ["a"] and cached.verify(tmp_path / "t.h5") == []
+
+
+def test_an_ignored_ctrl_c_stays_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = h5py.File.flush
+    monkeypatch.setattr(
+        h5py.File, "flush", lambda self: (os.kill(os.getpid(), signal.SIGINT), original(self))
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        write(tmp_path / "t.h5", a=features())
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert track_ids(tmp_path / "t.h5") == ["a"]
+
+
+def test_a_track_has_one_writer(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    with cached.write_track(path, IDENTITY, {}):
+        code = (
+            "from pathlib import Path\nfrom pipeline.cache.track import write_track\nimport "
+            "test_cache\n"
+        )
+        code += f"with write_track(Path({str(path)!r}), test_cache.IDENTITY, {{}}): 0"
+        second = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=TESTS
+        )
+    assert "in use by another process" in second.stderr
+
+
+def test_files_that_are_no_track_are_told(tmp_path: Path) -> None:
+    (tmp_path / "text.h5").write_text("no HDF5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = [1]
+    write(tmp_path / "new.h5", a=features())
+    with h5py.File(tmp_path / "new.h5", "r+") as file:
+        file.attrs["format_version"] = 99
+    for name, message in [
+        ("missing.h5", "vqa-extract makes it"),
+        ("text.h5", "no readable HDF5"),
+        ("other.h5", "no feature cache"),
+        ("new.h5", "format version 99.*update"),
+    ]:
+        with (
+            pytest.raises(UsageError, match=f"{name}.*{message}"),
+            cached.open_track(tmp_path / name),
+        ):
+            pass
+
+
+@pytest.mark.parametrize("where", ["videos", "videos/evil", "videos/evil/features/c1"])
+@pytest.mark.parametrize("link", ["external", "soft", "virtual", "outside", "objects"])
+def test_a_strangers_file_cannot_reach_out(link: str, where: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["x"] = np.ones((3, 4))
+    write(tmp_path / "t.h5", good=features(), evil=features())
+    with h5py.File(tmp_path / "t.h5", "r+") as file:
+        del file[where]
+        if link == "external":
+            file[where] = h5py.ExternalLink(str(secret), "/x")
+        elif link == "soft":
+            file[where] = h5py.SoftLink("/_pending")
+        else:
+            array = where if where.endswith("c1") else f"{where}/features/x"
+            if where == "videos":
+                array = "videos/evil/features/x"
+            if link == "virtual":
+                layout = h5py.VirtualLayout((3, 4), "f4")
+                layout[...] = h5py.VirtualSource(str(secret), "x", (3, 4))
+                file.create_virtual_dataset(array, layout)
+            elif link == "outside":
+                file.create_dataset(array, (3, 4), "f4", external=[(str(tmp_path / "raw"), 0, 96)])
+            else:
+                file.create_dataset(array, data=["text"], dtype=h5py.string_dtype())
+    with (
+        pytest.raises(UsageError, match=r"is a link|not a plain numeric array"),
+        cached.open_track(tmp_path / "t.h5") as track,
+    ):
+        track.read("evil")
+
+
+def test_a_track_of_version_1_still_reads_and_is_gone_on_with(tmp_path: Path) -> None:
+    old = Path(shutil.copy(TESTS / "data" / "track_v1.h5", tmp_path / "t.h5"))
+    with h5py.File(old) as file:
+        assert file.attrs["format_version"] == 1
+    with cached.open_track(old) as track:
+        identity = track.identity
+        assert track.ids == ["001", "dir/ä.mp4"] and identity["sampler"] == "uniform:frames=3"
+        read = track.read("dir/ä.mp4")
+    assert read.arrays["c1/mean"].dtype == np.float16 and read.arrays["c1/mean"].tolist() == [
+        [1, 1.25],
+        [1.5, 1.75],
+    ]
+    assert read.arrays["last/std"].tolist() == [[1.5] * 3] * 2
+    assert list(read.frame_index) == [0, 10] and list(read.timestamp) == [0, 0.4]
+    assert read.attributes["source_size"] == 1235 and read.attributes["fps"] == 25
+    with cached.write_track(old, identity, {}) as track:
+        track.write("new", features())
+    assert track_ids(old) == ["001", "dir/ä.mp4", "new"] and cached.verify(old) == []
+
+
+def test_an_imported_track_keeps_float32_and_what_is_not_finite(tmp_path: Path) -> None:
+    array = np.array([[np.nan, np.inf, 1e30, 0.1]], np.float32)
+    video = cached.VideoFeatures({"theirs/mean": array}, np.zeros(1, int), np.zeros(1), {})
+    with cached.write_track(tmp_path / "t.h5", {**IDENTITY, "imported": True}, {}) as track:
+        track.write("a", video)
+    with cached.open_track(tmp_path / "t.h5") as track:
+        stored = track.read("a").arrays["theirs/mean"]
+    assert stored.dtype == np.float32 and np.array_equal(stored, array, equal_nan=True)
+    assert cached.verify(tmp_path / "t.h5") == []
+
+
+def test_verify_finds_what_is_not_finite_in_an_extracted_track(tmp_path: Path) -> None:
+    write(tmp_path / "t.h5", a=features(), b=features())
+    with h5py.File(tmp_path / "t.h5", "r+") as file:
+        file["videos/b/features/c1/mean"][0, 0] = np.nan
+    assert cached.verify(tmp_path / "t.h5") == ["b: c1/mean holds values that are not finite"]
+
+
+def test_verify_names_what_is_wrong(tmp_path: Path) -> None:
+    write(tmp_path / "t.h5", a=features(), b=features())
+    with h5py.File(tmp_path / "t.h5", "r+") as file:
+        del file["videos/b/timestamp"]
+        file["videos/b/timestamp"] = [0.0]
+    assert [fault.split(":")[0] for fault in cached.verify(tmp_path / "t.h5")] == ["b"]

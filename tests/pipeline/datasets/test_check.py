@@ -1,0 +1,205 @@
+"""`vqa-data` as its users meet it: what is known, whether a copy is whole, and a manifest frozen
+for a study.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import called, document
+
+from vqa_twostage.pipeline.datasets.loading import load_manifest
+from vqa_twostage.pipeline.datasets.schema import names
+
+HEADER = "flickr_id,download_id,file_name,MOS,ti,si,colorfulness,contrast,blur,vniqe\n"
+
+
+@pytest.fixture
+def konvid(clips: Path, tmp_path: Path) -> Path:
+    """A copy of KoNViD-1k with something of everything: sound videos, two that are one, and some
+    that are none.
+    """
+    root = tmp_path / "konvid"
+    videos = root / "KoNViD_1k_videos"
+    videos.mkdir(parents=True)
+    for number, clip in enumerate(("testsrc2", "mandelbrot", "smptebars", "mandelbrot"), 1):
+        shutil.copy(clips / f"{clip}.mp4", videos / f"100{number}.mp4")
+    (videos / "1005.mp4").write_bytes(b"")
+    (videos / "1006.mp4").write_bytes((clips / "testsrc.mp4").read_bytes()[:300])
+    labels = {1001: 1.22, 1002: 3, 1003: 4.64, 1004: 3.5, 1005: 2, 1006: 2.5, 1007: 5.5, 1008: 4}
+    rows = "".join(
+        f"{name},{name},{name}_cut_centercrop_960x540_8s.mp4,{mos},1,1,1,1,1,1\n"
+        for name, mos in labels.items()
+    )
+    (root / "KoNViD_1k_attributes.csv").write_text(HEADER + rows)
+    return root
+
+
+def test_a_check_finds_what_is_missing_unreadable_twice_there_and_out_of_range(
+    konvid: Path, tmp_path: Path
+) -> None:
+    done = called("vqa-data", "check", "konvid", "--root", konvid, "--json", cwd=tmp_path)
+    assert done.returncode == 3
+    found = document(done)
+    expected = {
+        "dataset": "konvid",
+        "rows": 8,
+        "found": 6,
+        "mos_min": 1.22,
+        "mos_max": 5.5,
+        "scale": [1.0, 5.0],
+    }
+    assert {key: found[key] for key in expected} == expected
+    assert found["missing"] == ["KoNViD_1k_videos/1007.mp4", "KoNViD_1k_videos/1008.mp4"]
+    reasons = {item["id"]: item["reason"] for item in found["unreadable"]}
+    assert (
+        reasons["1005"] == "file is empty"
+        and "could not be decoded" in reasons["1006"]
+        and len(reasons) == 2
+    )
+    assert found["duplicates"] == [["1002", "1004"]]
+    assert found["out_of_range"] == [{"id": "1007", "mos": 5.5}]
+    assert found["release_of_labels"] == [
+        "8 videos, and known releases have 1200 (KoNViD-1k, agreed on by all papers)"
+    ]
+
+
+def test_a_check_tells_people_the_same_and_lists_all_that_is_missing_in_a_file(
+    konvid: Path, tmp_path: Path
+) -> None:
+    done = called("vqa-data", "check", "konvid", "--root", konvid, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "8 rows, 6 files found, 2 missing, 2 unreadable" in done.stdout
+    assert "MOS 1.22 to 5.5 on a scale of 1 to 5, higher is better" in done.stdout
+    for finding in (
+        "unreadable: 1005: file is empty",
+        "the same content: 1002, 1004",
+        "1007: 5.5 is not in 1 to 5",
+    ):
+        assert finding in done.stderr
+    assert "1007.mp4 and 1 others; listed in konvid-missing.csv" in done.stderr
+    with (tmp_path / "konvid-missing.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == ["1007", "1008"]
+    called(
+        "vqa-data", "check", "konvid", "--root", konvid, "--missing", "lists/gone.csv", cwd=tmp_path
+    )
+    assert (tmp_path / "lists" / "gone.csv").read_text() == (
+        tmp_path / "konvid-missing.csv"
+    ).read_text()
+
+
+def test_a_whole_copy_is_recognised_and_leaves_nothing_behind(clips: Path, tmp_path: Path) -> None:
+    toml = """
+        title = "Clips"
+        scale = [1, 5]
+        layouts = [{ name = "flat", videos = "{path}" }]
+        releases = [{ name = "the first", videos = 5 }, { name = "the second", videos = 6 }]
+        [[labels]]
+        file = "mos.csv"
+        columns = { id = "id", mos = "mos", group = "group", path = "path" }
+    """
+    (tmp_path / "own.toml").write_text(toml)
+    done = called("vqa-data", "check", tmp_path / "own.toml", "--root", clips, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "labels: 6 videos, as in the second" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own.toml"]
+
+
+def test_every_known_dataset_is_listed_with_its_range_its_splits_and_its_home(
+    tmp_path: Path,
+) -> None:
+    listed = json.loads(called("vqa-data", "list", "--json", cwd=tmp_path).stdout)
+    assert [item["name"] for item in listed] == names()
+    said = called("vqa-data", "list", cwd=tmp_path).stdout
+    for item in listed:
+        assert item["videos"] > 0 and item["citation"] and item["licence"] and item["layouts"]
+        assert item["name"] in said and item["homepage"] in said
+    (lsvq,) = [item for item in listed if item["name"] == "lsvq"]
+    assert (lsvq["splits"], lsvq["scale"]) == (["train", "test", "test_1080p"], [0, 100])
+
+
+def test_an_exported_manifest_stands_for_the_dataset_it_was_made_from(
+    konvid: Path, tmp_path: Path
+) -> None:
+    done = called(
+        "vqa-data", "export", "konvid", "--root", konvid, "--output", "out/frozen.csv", cwd=tmp_path
+    )
+    assert done.returncode == 0 and "out/frozen.csv: 8 rows" in done.stdout
+    frozen, made = (
+        load_manifest(str(tmp_path / "out" / "frozen.csv"), konvid),
+        load_manifest("konvid", konvid),
+    )
+    assert (frozen.name, frozen.title, frozen.scale, frozen.digest) == (
+        made.name,
+        made.title,
+        made.scale,
+        made.digest,
+    )
+    done = called(
+        "vqa-data", "export", "konvid", "--root", konvid, "--output", "frozen.json", cwd=tmp_path
+    )
+    assert done.returncode == 2 and "frozen.json is no .csv; call it frozen.csv" in done.stderr
+
+
+def test_features_imported_without_the_videos_stay_when_the_videos_come(
+    konvid: Path, tmp_path: Path
+) -> None:
+    """Where a file is expected and where it lies may differ, and it is the same dataset."""
+    from vqa_twostage.pipeline import records
+
+    for clip in (konvid / "KoNViD_1k_videos").iterdir():
+        clip.rename(clip.with_suffix(".away"))
+    records.save_manifest(tmp_path / "cache", load_manifest("konvid", konvid))
+    for clip in (konvid / "KoNViD_1k_videos").iterdir():
+        clip.rename(clip.with_suffix(".MOV"))
+    records.save_manifest(tmp_path / "cache", load_manifest("konvid", konvid))
+    kept = records.load_cached_manifest(tmp_path / "cache", "konvid")
+    assert kept.rows["path"][0] == "KoNViD_1k_videos/1001.MOV"
+
+
+@pytest.mark.slow
+def test_extraction_and_training_go_on_with_what_is_there_and_say_of_how_many(
+    konvid: Path, tmp_path: Path
+) -> None:
+    done = called(
+        *(
+            "vqa-extract",
+            "--dataset",
+            "konvid",
+            "--root",
+            konvid,
+            "--cache",
+            "cache",
+            "--sampler",
+            "uniform:frames=2",
+        ),
+        *("--preset", "offline", "--runtime", "torch", "--workers", "1"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 3
+    assert "8 videos: 4 done, 0 already there, 4 failed" in done.stdout
+    assert (
+        "missing: 2 of 8 videos, first 1007: file is missing: KoNViD_1k_videos/1007.mp4"
+        in done.stderr
+    )
+    done = called(
+        *(
+            "vqa-fuse",
+            "train",
+            "--cache",
+            "cache",
+            "--fusion",
+            "concat",
+            "--protocol",
+            "random:n=1",
+        ),
+        *("--epochs", "2", "--members", "1", "--run", "run"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0 and "1 splits of N = 4 of 8 videos" in done.stdout
+    assert document(called("vqa-fuse", "evaluate", "run", "--json", cwd=tmp_path))["n_dataset"] == 8

@@ -1,0 +1,446 @@
+"""Label files of every kind are read cell by cell; bad ones get one message with file, row and
+column.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import openpyxl
+import pytest
+import scipy.io
+import scipy.sparse
+from scipy.io.matlab import MatlabObject
+
+from vqa_twostage.pipeline.datasets.label_files import read_table
+from vqa_twostage.pipeline.datasets.rows import read_rows
+from vqa_twostage.pipeline.datasets.schema import LabelFile
+from vqa_twostage.pipeline.errors import UsageError
+
+COLUMNS = {"id": "name", "mos": "mos"}
+ROWS = [("007", 1.5), ("12345678901234567890", 4.0), ("café, crème", 2.25)]
+
+
+def read(path: Path, columns: dict[str, str] | None = None, **how: Any) -> list[tuple[str, float]]:
+    label = LabelFile((path.name,), columns or COLUMNS, **how)
+    rows, _ = read_rows(read_table(path, label, list(label.columns.values())), label)
+    return [(row.id, row.mos) for row in rows]
+
+
+def cells(*texts: str) -> np.ndarray:
+    column = np.empty((len(texts), 1), object)
+    column[:, 0] = texts
+    return column
+
+
+def write_sheet(path: Path, table: list[list[Any]], sheet: str = "MOS") -> None:
+    book = openpyxl.Workbook()
+    book.active.title = "about"
+    page = book.create_sheet(sheet)
+    for row in table:
+        page.append(row)
+    book.save(path)
+
+
+def write_matlab_73(path: Path, variables: dict[str, Any]) -> None:
+    """As MATLAB's ``save -v7.3`` writes them: axes reversed, texts as UTF-16 numbers, cells as
+    references.
+    """
+
+    def store(group: h5py.Group, name: str, value: Any) -> h5py.Dataset:
+        if isinstance(value, dict):
+            inner = group.create_group(name)
+            inner.attrs["MATLAB_class"] = np.bytes_("struct")
+            for key, item in value.items():
+                store(inner, key, item)
+            return inner
+        if isinstance(value, str):
+            item = group.create_dataset(
+                name, data=np.frombuffer(value.encode("utf-16-le"), np.uint16).reshape(-1, 1)
+            )
+            item.attrs["MATLAB_class"] = np.bytes_("char")
+        elif isinstance(value, list):
+            inside = [
+                store(file["#refs#"], f"{name}{i}", entry).ref for i, entry in enumerate(value)
+            ]
+            item = group.create_dataset(name, (1, len(value)), h5py.ref_dtype)
+            item[0, :] = inside
+            item.attrs["MATLAB_class"] = np.bytes_("cell")
+        else:
+            item = group.create_dataset(name, data=np.asarray(value).T)
+            item.attrs["MATLAB_class"] = np.bytes_("double")
+        return item
+
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file.create_group("#refs#")
+        for name, value in variables.items():
+            store(file, name, value)
+    with path.open("r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("mark", [".", ","])
+def test_any_separator_and_decimal_mark_is_understood(
+    separator: str, mark: str, tmp_path: Path
+) -> None:
+    rows = [f'"{name}"{separator}"{str(mos).replace(".", mark)}"' for name, mos in ROWS]
+    text = "\n".join([f"name{separator}mos", *rows]) + "\n"
+    (tmp_path / "labels.csv").write_text(text)
+    assert read(tmp_path / "labels.csv") == ROWS
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_what_programs_do_to_a_csv_does_not_matter(
+    encoding: str, ending: str, tmp_path: Path
+) -> None:
+    lines = [
+        "",
+        "name,other,mos,,",
+        "007, x ,1.5,,",
+        ",,,,",
+        '"12345678901234567890",,4',
+        '"café, crème","y",2.25',
+        "",
+    ]
+    (tmp_path / "labels.csv").write_bytes(ending.join(lines).encode(encoding))
+    assert read(tmp_path / "labels.csv") == ROWS
+
+
+def test_a_file_in_another_encoding_is_read_when_it_is_said(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes("name,mos\ncafé,3\n".encode("latin-1"))
+    assert read(tmp_path / "labels.csv", encoding="latin-1") == [("café", 3.0)]
+
+
+def test_text_without_a_header_is_read_by_the_names_given(tmp_path: Path) -> None:
+    """As FAST-VQA's and DOVER's labels.txt; -1 stands for a duration or rate that nobody wrote
+    down.
+    """
+    (tmp_path / "labels.txt").write_text(
+        "clips/A001.mp4, -1, -1, 80.232\nclips/A002.mp4, 10.0, 29.97, 6.2\n"
+    )
+    columns, header = {"id": "path", "mos": "mos"}, ("path", "duration", "fps", "mos")
+    assert read(tmp_path / "labels.txt", columns, header=header) == [
+        ("clips/A001", 80.232),
+        ("clips/A002", 6.2),
+    ]
+    with pytest.raises(
+        UsageError, match=r"labels\.txt, row 1 has 4 cells, and there are 3 columns"
+    ):
+        read(tmp_path / "labels.txt", columns, header=("path", "fps", "mos"))
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_text_without_a_header_may_have_decimal_commas(mark: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text(f"A001.mp4{mark}3,5\nA002.mp4{mark}4,5\n")
+    assert read(tmp_path / "labels.txt", header=("name", "mos")) == [("A001", 3.5), ("A002", 4.5)]
+
+
+def test_where_two_separators_are_possible_none_is_guessed(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("A001.mp4 3,5\nA002.mp4 4,5\n")
+    with pytest.raises(
+        UsageError, match=r"labels\.txt: the separator may be ',' or ' '; give it as separator"
+    ):
+        read(tmp_path / "labels.txt", header=("name", "mos"))
+    assert read(tmp_path / "labels.txt", header=("name", "mos"), separator=" ") == [
+        ("A001", 3.5),
+        ("A002", 4.5),
+    ]
+
+
+def test_what_excel_says_of_its_separator_is_believed(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("sep=;\nname;mos\nx;1,5\n")
+    assert read(tmp_path / "labels.csv") == [("x", 1.5)]
+
+
+def test_what_is_not_wanted_may_be_twice_there_or_long(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(f"name,x,x,mos\na,1,2,3\nb,{'y' * 200_000},2,3\n")
+    assert read(tmp_path / "labels.csv") == [("a", 3.0), ("b", 3.0)]
+
+
+def test_an_id_that_looks_like_a_rounded_number_is_one_only_without_an_extension(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "labels.csv").write_text("name,mos\n5e123456.mp4,1\n")
+    assert read(tmp_path / "labels.csv") == [("5e123456", 1.0)]
+
+
+def test_a_deviation_may_be_unknown_and_not_negative(tmp_path: Path) -> None:
+    how = LabelFile(("a.csv",), COLUMNS | {"mos_std": "std"})
+    (tmp_path / "a.csv").write_text("name,mos,std\nx,1,NaN\ny,2,0.5\nz,2,\n")
+    rows, _ = read_rows(read_table(tmp_path / "a.csv", how, ["name", "mos", "std"]), how)
+    assert [row.mos_std for row in rows[1:2]] == [0.5] and np.isnan(
+        [rows[0].mos_std, rows[2].mos_std]
+    ).all()
+    (tmp_path / "a.csv").write_text("name,mos,std\nx,1,-1\n")
+    with pytest.raises(UsageError, match="row 2, column std: '-1' is not a number"):
+        read_rows(read_table(tmp_path / "a.csv", how, ["name", "mos", "std"]), how)
+
+
+def test_a_sheet_keeps_its_ids_whatever_the_type_of_their_cells(tmp_path: Path) -> None:
+    table = [[None, None], ["name", "mos"], [8536919744, 4], ["007", 1.5], [None, None], [3.5, 2]]
+    write_sheet(tmp_path / "labels.xlsx", table)
+    assert read(tmp_path / "labels.xlsx", sheet="MOS") == [
+        ("8536919744", 4.0),
+        ("007", 1.5),
+        ("3.5", 2.0),
+    ]
+    with pytest.raises(
+        UsageError, match=r"labels\.xlsx: give sheet under labels .* the file has about, MOS"
+    ):
+        read(tmp_path / "labels.xlsx")
+
+
+@pytest.mark.parametrize("version", ["5", "7.3"])
+def test_matlab_files_of_both_versions_are_read(version: str, tmp_path: Path) -> None:
+    names, mos = [name for name, _ in ROWS], np.array([[mos] for _, mos in ROWS])
+    columns = {"id": "data.names", "mos": "scores"}
+    if version == "5":
+        scipy.io.savemat(
+            tmp_path / "labels.mat",
+            {"data": {"names": cells(*names)}, "scores": mos, "other": np.eye(3)},
+        )
+    else:
+        write_matlab_73(
+            tmp_path / "labels.mat", {"data": {"names": names}, "scores": mos, "other": np.eye(3)}
+        )
+    assert read(tmp_path / "labels.mat", columns) == ROWS
+    with pytest.raises(
+        UsageError, match=r"labels\.mat has no column data\.mos; it has (.*)data\.names.*other"
+    ):
+        read(tmp_path / "labels.mat", {"id": "data.names", "mos": "data.mos"})
+
+
+def test_structs_of_several_videos_are_read(tmp_path: Path) -> None:
+    info = np.array([("a", 1.0), ("b", 2.0)], dtype=[("name", object), ("mos", object)])
+    scipy.io.savemat(tmp_path / "labels.mat", {"info": info})
+    assert read(tmp_path / "labels.mat", {"id": "info.name", "mos": "info.mos"}) == [
+        ("a", 1.0),
+        ("b", 2.0),
+    ]
+
+
+def test_all_letters_of_a_newer_matlab_file_are_read(tmp_path: Path) -> None:
+    write_matlab_73(tmp_path / "labels.mat", {"name": ["x😀", "café"], "mos": [[1.0], [2.0]]})
+    assert read(tmp_path / "labels.mat") == [("x😀", 1.0), ("café", 2.0)]
+
+
+def test_texts_that_matlab_does_not_write_are_no_names_of_other_variables(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "labels.mat", "w") as file:
+        file["mos"] = [[1.0]]
+        file["name"] = np.array(["mos"], dtype=h5py.string_dtype())
+    with pytest.raises(UsageError, match="name holds texts as MATLAB writes none"):
+        read(tmp_path / "labels.mat")
+
+
+def test_cells_that_refer_to_each_other_without_end_are_refused_at_once(tmp_path: Path) -> None:
+    write_matlab_73(tmp_path / "labels.mat", {"mos": [[1.0]]})
+    with h5py.File(tmp_path / "labels.mat", "r+") as file:
+        cell = file["#refs#"].create_dataset("end", data=np.zeros((1, 1)))
+        for level in range(30):
+            above = file["#refs#"].create_dataset(f"level{level}", (1, 2), h5py.ref_dtype)
+            above[0, :] = [cell.ref, cell.ref]
+            above.attrs["MATLAB_class"] = np.bytes_("cell")
+            cell = above
+        file["name"] = cell
+    with pytest.raises(UsageError, match="is nested too deeply"):
+        read(tmp_path / "labels.mat")
+
+
+def test_an_info_file_as_vsfa_writes_it_is_read(tmp_path: Path) -> None:
+    index = np.array([[1, 3, 2], [2, 1, 3]])
+    info = {
+        "video_names": ["a/1.mp4", "b/2.mp4", "c/3.mp4"],
+        "scores": [[1.0], [2.0], [3.5]],
+        "ref_ids": [[1.0]] * 3,
+    }
+    write_matlab_73(tmp_path / "info.mat", {**info, "index": index})
+    columns = {"id": "video_names", "mos": "scores", "group": "ref_ids"}
+    assert read(tmp_path / "info.mat", columns) == [("a/1", 1.0), ("b/2", 2.0), ("c/3", 3.5)]
+    with pytest.raises(UsageError, match="video_names has 3 entries, index has 6 entries"):
+        read(tmp_path / "info.mat", {"id": "video_names", "mos": "index"})
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [{"name": name, "mos": mos, "frames": [1, 2]} for name, mos in ROWS],
+        {"annotations": [{"name": [name], "mos": mos} for name, mos in ROWS]},
+        {"name": [name for name, _ in ROWS], "mos": [mos for _, mos in ROWS]},
+    ],
+)
+def test_json_may_be_a_list_of_objects_or_an_object_of_lists(document: Any, tmp_path: Path) -> None:
+    (tmp_path / "labels.json").write_text(json.dumps(document))
+    assert read(tmp_path / "labels.json") == ROWS
+
+
+def test_json_may_name_its_videos_by_key_or_have_one_a_line(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(dict(ROWS)))
+    assert read(tmp_path / "a.json", {"id": "key", "mos": "value"}) == ROWS
+    (tmp_path / "b.json").write_text(json.dumps({name: {"mos": mos} for name, mos in ROWS}))
+    assert read(tmp_path / "b.json", {"id": "key", "mos": "mos"}) == ROWS
+    (tmp_path / "d.json").write_text(json.dumps({"a.mp4": {"mos": 3, "key": "other"}}))
+    assert read(tmp_path / "d.json", {"id": "key", "mos": "mos"}) == [("a", 3.0)]
+    lines = [
+        json.dumps({"name": name, "mos": mos, "note": "a\u2028b"}, ensure_ascii=False)
+        for name, mos in ROWS
+    ]
+    (tmp_path / "c.jsonl").write_text("\n\n".join(lines), encoding="utf-16")
+    assert read(tmp_path / "c.jsonl") == ROWS
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"", r"a\.csv is empty"),
+        ("a.csv", b"\n;;\n", r"a\.csv is empty"),
+        ("a.csv", b"name,mos\n", r"a\.csv has a header and no rows"),
+        ("a.csv", b"name;score\nx;1\n", r"a\.csv has no column mos; it has name, score"),
+        ("a.csv", b"name,mos,mos\nx,1,2\n", r"a\.csv has the column mos twice"),
+        (
+            "a.csv",
+            b"name,mos\nx,1\n\ny,good\nz,bad\n",
+            r"row 4, column mos: 'good' is not a number \(2 such rows\)",
+        ),
+        ("a.csv", b"name,mos\nx,nan\n", r"row 2, column mos: 'nan' is not a number"),
+        ("a.csv", b"name,mos\nx,\n", r"row 2, column mos: '' is not a number"),
+        ("a.csv", b"name,mos\nx,inf\n", r"row 2, column mos: 'inf' is not a number"),
+        (
+            "a.csv",
+            b"name;mos\nx;1,5\ny;2.5\n",
+            r"row 3, column mos: '2\.5' is not a number with a decimal comma",
+        ),
+        ("a.csv", b"name,mos\n,1\n", r"row 2, column name: it is empty"),
+        (
+            "a.csv",
+            b"name,mos\n8.53692E+09,1\n",
+            r"row 2, column name: '8\.53692E\+09' .* spreadsheet rounded",
+        ),
+        (
+            "a.csv",
+            b"name,mos\nx,1\nbad, name,2\n",
+            r"row 3 has 3 cells, and there are 2 columns \(name, mos\)",
+        ),
+        (
+            "a.csv",
+            b"name,mos\nx,1\ncaf\xe9,2\n",
+            r"row 3, column name: 'caf\\xe9' is not UTF-8; save the file in UTF-8",
+        ),
+        ("a.csv", b"PK\x03\x04\0\0\0", r"a\.csv is no text, and so no \.csv"),
+        ("a.xlsx", b"name,mos\nx,1\n", r"a\.xlsx cannot be read as \.xlsx"),
+        ("a.mat", b"name,mos\nx,1\n", r"a\.mat cannot be read as \.mat"),
+        ("a.json", b'{"name": ["x"], "mos": [1]', r"a\.json is not JSON: "),
+        (
+            "a.jsonl",
+            b'{"name": "x", "mos": 1}\n{"name": "y" "mos": 2}',
+            r"a\.jsonl, row 2 is not JSON: ",
+        ),
+        (
+            "a.json",
+            b'[{"name": 8.53692E+09, "mos": 1}]',
+            r"row 1, column name: '8\.53692E\+09' .* spreadsheet rounded",
+        ),
+        (
+            "a.json",
+            b'[{"name": "a\\ud800b", "mos": 1}]',
+            r"row 1, column name: .* holds what no name holds",
+        ),
+        ("a.json", b'{"x": 1, "x": 2}', r"a\.json: the key x stands twice"),
+        ("a.json", b'{"name": ["x"], "mos": [1, 2]}', r"name has 1 entries, mos has 2 entries"),
+        ("a.json", b'[{"name": "x", "mos": NaN}]', r"row 1, column mos: 'NaN' is not a number"),
+        ("a.json", b'[{"name": "x", "mos": 1}, 3]', r"a\.json, row 2: '3' is no object"),
+        ("a.json", b"3", r"a\.json holds no table"),
+        ("a.json", b"[]", r"a\.json has no column name, mos"),
+        ("a.pdf", b"%PDF", r"a\.pdf is no label file that is known here; give one of \.csv, \.txt"),
+    ],
+)
+def test_a_bad_file_is_told_by_its_name_row_and_column(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=message) as caught:
+        read(tmp_path / name)
+    assert name in str(caught.value)
+
+
+def test_a_cell_that_is_not_wanted_may_be_in_any_encoding(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"name,mos,city\nx,1,Malm\xf6\n")
+    assert read(tmp_path / "a.csv") == [("x", 1.0)]
+
+
+def test_a_sheet_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    write_sheet(tmp_path / "a.xlsx", [["name", "mos"], ["x", 1]], sheet="DMOS")
+    with pytest.raises(UsageError, match=r"a\.xlsx has no sheet MOS; the file has about, DMOS"):
+        read(tmp_path / "a.xlsx", sheet="MOS")
+
+
+def test_errors_of_a_sheet_are_told_by_its_row(tmp_path: Path) -> None:
+    write_sheet(tmp_path / "a.xlsx", [["name", "mos"], ["x", 1], ["y", "good"]])
+    with pytest.raises(UsageError, match=r"a\.xlsx, row 3, column mos: 'good' is not a number"):
+        read(tmp_path / "a.xlsx", sheet="MOS")
+
+
+@pytest.mark.parametrize("kind", ["object", "sparse", "complex", "nested cell"])
+def test_a_matlab_file_that_holds_objects_is_refused(kind: str, tmp_path: Path) -> None:
+    nested = np.empty((1, 1), object)
+    nested[0, 0] = cells("a", "b")
+    thing: Any = {
+        "object": MatlabObject(np.array([(np.eye(1),)], dtype=[("data", object)]), "table"),
+        "sparse": scipy.sparse.eye(2).tocsc(),
+        "complex": np.array([[1 + 2j], [3]]),
+        "nested cell": nested,
+    }[kind]
+    scipy.io.savemat(tmp_path / "a.mat", {"name": thing, "mos": np.array([[1.0], [2.0]])})
+    message = {
+        "object": "name holds objects",
+        "sparse": "name is sparse",
+        "complex": "values that are complex",
+    }
+    with pytest.raises(
+        UsageError, match=rf"a\.mat.*{message.get(kind, 'name, entry 1: several values stand')}"
+    ):
+        read(tmp_path / "a.mat")
+
+
+@pytest.mark.parametrize("kind", ["object", "function", "link", "elsewhere"])
+def test_a_newer_matlab_file_that_holds_objects_or_reaches_out_of_itself_is_refused(
+    kind: str, tmp_path: Path
+) -> None:
+    write_matlab_73(tmp_path / "a.mat", {"mos": [[1.0]]})
+    with h5py.File(tmp_path / "a.mat", "r+") as file:
+        if kind == "link":
+            file["name"] = h5py.ExternalLink("elsewhere.mat", "/name")
+        elif kind == "elsewhere":
+            file.create_dataset("name", (1,), "f8", external=[("other.bin", 0, 8)])
+        else:
+            file["name"] = np.zeros((1, 6), np.uint32)
+            file["name"].attrs["MATLAB_class"] = np.bytes_(
+                "table" if kind == "object" else "function_handle"
+            )
+            file["name"].attrs["MATLAB_object_decode"] = np.int32(3 if kind == "object" else 1)
+    told = {
+        "object": "holds objects",
+        "function": "holds a function",
+        "link": "is a link",
+        "elsewhere": "another file",
+    }
+    with pytest.raises(UsageError, match=rf"a\.mat: .*name.*{told[kind]}"):
+        read(tmp_path / "a.mat")
+
+
+def test_values_are_translated_and_an_unknown_one_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("name,mos,is_test\nx,1,False\ny,2,true\nz,3,perhaps\n")
+    how = LabelFile(
+        ("a.csv",),
+        COLUMNS | {"split": "is_test"},
+        values={"split": {"False": "train", "True": "test"}},
+    )
+    with pytest.raises(
+        UsageError, match=r"a\.csv, row 4, column is_test: 'perhaps' is none of False, True"
+    ):
+        read_rows(read_table(tmp_path / "a.csv", how, ["name", "mos", "is_test"]), how)

@@ -1,0 +1,74 @@
+"""Small datasets in the layouts of their authors, with real videos of a second each, for commands
+that want them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+
+
+def konvid(root: Path, videos: list[Path]) -> None:
+    rows = [f"100{row},100{row}_original.mp4,{1.2 + row / 2}" for row in range(len(videos))]
+    write(root / "KoNViD_1k_attributes.csv", ["flickr_id,file_name,MOS", *rows])
+    for row, video in enumerate(videos):
+        put(video, root / "KoNViD_1k_videos" / f"100{row}.mp4")
+
+
+def livevqc(root: Path, videos: list[Path]) -> None:
+    names = np.empty((len(videos), 1), object)
+    names[:, 0] = [f"A00{row}.mp4" for row in range(len(videos))]
+    root.mkdir(parents=True)
+    scipy.io.savemat(
+        root / "data.mat", {"video_list": names, "mos": np.linspace(20, 80, len(videos))[:, None]}
+    )
+    for row, video in enumerate(videos):
+        put(video, root / "Video" / f"A00{row}.mp4")
+
+
+def lsvq(root: Path, videos: list[Path]) -> None:
+    """Of the videos the last is the 1080p test, the two before it the test."""
+    header = "name,height,width,mos,frame_number,is_test,is_valid"
+    names = [f"yfcc-batch1/{row}" for row in range(len(videos))]
+    test = len(videos) - 3
+    rows = [
+        f"{name},96,128,{40 + 5 * row},12,{row >= test},True" for row, name in enumerate(names[:-1])
+    ]
+    write(root / "labels_train_test.csv", [header, *rows])
+    write(
+        root / "labels_test_1080p.csv",
+        [header.replace(",is_test", ""), f"{names[-1]},96,128,70,12,True"],
+    )
+    for name, video in zip(names, videos, strict=True):
+        put(video, root / f"{name}.mp4")
+
+
+def own(root: Path, videos: list[Path]) -> None:
+    rows = [f"{video.name},{1 + row / 2},{row}" for row, video in enumerate(videos)]
+    write(root / "mos.csv", ["path,mos,group", *rows])
+    for video in videos:
+        put(video, root / video.name)
+
+
+def videval(folder: Path, count: int) -> None:
+    """A table of labels and a file of features as VIDEVAL publishes them, 60 columns of noise."""
+    write(
+        folder / "konvid1k.csv", ["path,mos", *(f"{row}.mp4,{1 + row / 4}" for row in range(count))]
+    )
+    scipy.io.savemat(
+        folder / "VIDEVAL_feats.mat",
+        {"feats_mat": np.random.default_rng(0).normal(size=(count, 60))},
+    )
+
+
+def write(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def put(video: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(video, path)

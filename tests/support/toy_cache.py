@@ -1,0 +1,139 @@
+"""A small cache whose truth is known: which columns tell the quality, which the content. Shared by
+several tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vqa_twostage.fuse.data import Dataset, Features
+from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.datasets.loading import Manifest
+
+FRAMES = 4
+COLUMNS = 16
+LEVELS = ("c1", "c2", "last")
+# how many columns of each array tell the quality
+TELLING = 4
+
+
+def manifest_of(name: str, contents: int, versions: int) -> Manifest:
+    """``versions`` videos of each content, with qualities of their own, and labels that follow the
+    quality closely.
+    """
+    generator = np.random.default_rng(0)
+    count = contents * versions
+    mos = 3 + 0.6 * generator.normal(size=count)
+    ids = [
+        f"content {number // versions:02d}/version {number % versions}" for number in range(count)
+    ]
+    rows = pd.DataFrame(
+        {
+            "id": ids,
+            "path": [f"{video_id}.mp4" for video_id in ids],
+            "mos": mos,
+            "mos_std": np.nan,
+            "group": [f"content {number // versions:02d}" for number in range(count)],
+            "split": "",
+        }
+    )
+    return Manifest(name, name, "opinion", (1.0, 5.0), rows)
+
+
+def features_of(manifest: Manifest, extractor: str) -> Iterator[tuple[str, cached.VideoFeatures]]:
+    """Of each video: a few columns tell the quality, and all of them tell the content; some videos
+    are shorter.
+    """
+    generator = np.random.default_rng(len(extractor))
+    content, _ = pd.factorize(manifest.rows["group"])
+    looks = generator.normal(size=(content.max() + 1, COLUMNS))
+    for row, (video_id, mos) in enumerate(
+        zip(manifest.rows["id"], manifest.rows["mos"], strict=True)
+    ):
+        length = FRAMES - row % 5 // 4
+        own, quality = generator.normal(size=COLUMNS), np.zeros(COLUMNS)
+        quality[:TELLING] = 2 * (mos - 3) / 0.6 + 0.5 * generator.normal()
+        arrays = {
+            f"{level}/{name}": looks[content[row]]
+            + own
+            + quality
+            + generator.normal(size=(length, COLUMNS))
+            for level in LEVELS
+            for name in ("mean", "std")
+        }
+        index = np.arange(length)
+        yield video_id, cached.VideoFeatures(arrays, index, index / 2.0, {"source_digest": "none"})
+
+
+def write_features(
+    cache: Path,
+    manifest: Manifest,
+    kind: str,
+    extractor: str = "",
+    sampler: str = "uniform:frames=4",
+    without: tuple[str, ...] = (),
+    **more: str,
+) -> Path:
+    """A track of such features, with ``more`` in its identity."""
+    extractor = extractor or f"{kind}net"
+    identity = {"kind": kind, "extractor": extractor, "sampler": sampler, **more}
+    path = cached.track_path(cache, manifest.name, sampler, extractor, identity)
+    with cached.write_track(path, identity, {"manifest": manifest.digest}) as track:
+        for video_id, features in features_of(manifest, extractor):
+            if video_id not in without:
+                track.write(video_id, features)
+    return path
+
+
+def make_cache(cache: Path, name: str = "toy", contents: int = 12, versions: int = 5) -> Path:
+    manifest = manifest_of(name, contents, versions)
+    records.save_manifest(cache, manifest)
+    for kind in ("spatial", "temporal"):
+        write_features(cache, manifest, kind)
+    return cache
+
+
+def make_dataset(name: str, contents: int, versions: int) -> Dataset:
+    """What `make_cache` writes, but never written: a thousand arrays take their time on a disk."""
+    manifest = manifest_of(name, contents, versions)
+
+    def track(kind: str) -> Features:
+        videos = [features for _, features in features_of(manifest, f"{kind}net")]
+        mask = np.arange(FRAMES) < np.array([[len(video.frame_index)] for video in videos])
+        arrays = {key: np.zeros((*mask.shape, COLUMNS), np.float16) for key in videos[0].arrays}
+        timestamp = np.zeros(mask.shape)
+        for row, video in enumerate(videos):
+            timestamp[row, mask[row]] = video.timestamp
+            for key, array in video.arrays.items():
+                arrays[key][row, mask[row]] = array
+        return Features(Path(f"{kind}.h5"), {"kind": kind}, arrays, mask, timestamp)
+
+    mos = manifest.rows["mos"].to_numpy(np.float64)
+    return Dataset(manifest, track("spatial"), track("temporal"), mos, manifest.rows, [])
+
+
+def relabelled(data: Dataset, mos: np.ndarray) -> Dataset:
+    """The same videos and features with other labels."""
+    manifest = replace(data.manifest, rows=data.manifest.rows.assign(mos=mos))
+    return replace(data, manifest=manifest, mos=np.asarray(mos, float))
+
+
+def reworked(data: Dataset, change: Callable[[np.ndarray], np.ndarray]) -> Dataset:
+    """The same videos and labels, with ``change`` made to a copy of every array of both tracks."""
+
+    def of(features: Features) -> Features:
+        return replace(
+            features, arrays={name: change(array.copy()) for name, array in features.arrays.items()}
+        )
+
+    return replace(data, spatial=of(data.spatial), temporal=of(data.temporal))
+
+
+def labels(data: Dataset) -> np.ndarray:
+    return data.manifest.rows["mos"].to_numpy().copy()

@@ -1,0 +1,274 @@
+"""The commands as their users meet them: help, lists, errors, exit codes, JSON."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from commands import BIN, called, document, run
+
+COMMANDS = [
+    ["vqa-extract"],
+    ["vqa-fuse"],
+    *[
+        ["vqa-fuse", name]
+        for name in (
+            "train",
+            "ablate",
+            "evaluate",
+            "compare",
+            "reproduce",
+            "report",
+            "score",
+            "export",
+        )
+    ],
+    ["vqa-data"],
+    *[["vqa-data", name] for name in ("list", "check", "export", "make")],
+    ["vqa-cache"],
+    *[["vqa-cache", name] for name in ("info", "verify", "merge", "import")],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(command: list[str]) -> None:
+    done = run(*command, "--help")
+    assert done.returncode == 0 and "Example" in done.stdout and f"  {command[0]} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["vqa-extract", "--help"], ["vqa-extract", "--list"], ["vqa-fuse", "train", "--list"]],
+)
+def test_help_and_lists_do_not_import_torch(command: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from importlib.metadata import entry_points\n"
+        f"sys.argv = {command!r}\n"
+        f"main, = entry_points(group='console_scripts', name={command[0]!r})\n"
+        "try: main.load()()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        "heavy = {'torch', 'timm', 'transformers', 'pandas', 'matplotlib', 'h5py'} & "
+        "set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_list_names_every_plugin_with_a_line_about_it() -> None:
+    lines = run("vqa-extract", "--list").stdout.splitlines()
+    for name in ("efficientnet", "efficientnet_lite0", "tsm", "uniform", "offline"):
+        assert any(line.split()[:1] == [name] and len(line.split()) > 3 for line in lines), name
+
+
+def test_konvid_without_its_files_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
+    done = run("vqa-extract", "--dataset", "konvid", cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert (
+        "database.mmsp-kn.de" in done.stderr and "KoNViD_1k_videos/<flickr_id>.mp4" in done.stderr
+    )
+    assert "Traceback" not in done.stderr and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["vqa-extract"], "--dataset is missing"),
+        (
+            ["vqa-extract", "--dataset", "mos.csv", "--preset", "best"],
+            "choose from baseline, offline, optimized",
+        ),
+        (
+            ["vqa-extract", "--dataset", "mos.csv", "--spatial", "resnet51"],
+            "unknown spatial 'resnet51'; choose from",
+        ),
+        (
+            ["vqa-extract", "--dataset", "mos.csv", "--sampler", "uniform:frames=0"],
+            "uniform: frames must be at least 1",
+        ),
+        (["vqa-extract", "--dataset", "nowhere.csv"], "nowhere.csv does not exist"),
+        (["vqa-extract", "--dataset", "nowhere.toml"], "nowhere.toml does not exist"),
+        (["vqa-extract", "--frames", "8"], "No such option"),
+        (["vqa-fuse", "train", "--cache", "nowhere"], "nowhere holds no dataset; run vqa-extract"),
+        (["vqa-fuse", "evaluate", "nowhere"], "nowhere is no run"),
+        (["vqa-fuse", "compare", "one"], "two runs or more"),
+        (["vqa-fuse", "reproduce", "nowhere"], "nowhere/run.json does not exist"),
+        (["vqa-fuse", "ablate", "--cache", "nowhere"], "nowhere holds no dataset"),
+        (["vqa-fuse", "train", "--fusion", "sum"], "unknown fusion 'sum'; choose from concat"),
+        (
+            [
+                "vqa-cache",
+                "import",
+                "mos.csv",
+                "--dataset",
+                "mos.csv",
+                "--kind",
+                "spatial",
+                "--name",
+                "UP",
+            ],
+            "UP",
+        ),
+        (["vqa-cache", "info", "nowhere"], "nowhere holds no track"),
+        (["vqa-data", "check", "konvid"], "--root"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_wrong_use_is_said_in_one_message(words: list[str], message: str, clips: Path) -> None:
+    done = called(*words, cwd=clips)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
+
+
+def test_a_dry_run_prints_the_options_and_does_nothing(clips: Path, tmp_path: Path) -> None:
+    done = called(
+        "vqa-extract",
+        "--dataset",
+        clips / "mos.csv",
+        "--preset",
+        "offline",
+        "--dry-run",
+        cwd=tmp_path,
+    )
+    assert (
+        done.returncode == 0
+        and "spatial = efficientnet_lite0" in done.stdout
+        and "6 videos" in done.stdout
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_prints_what_a_preset_sets_for_both_stages(clips: Path, tmp_path: Path) -> None:
+    words = ["vqa-extract", "--dataset", clips / "mos.csv", "--preset", "baseline", "--dry-run"]
+    first, second = called(*words, cwd=tmp_path).stdout.split("vqa-fuse train")
+    assert "temporal = slowfast" in first and "sampler = clips:frames=32,rate=1" in first
+    assert "temporal = slowfast" in second and "fusion = concat" in second
+    plan = document(called(*words, "--json", cwd=tmp_path))
+    assert (
+        plan["extract"]["spatial"] == "resnet"
+        and plan["fuse"]["fusion"] == "concat"
+        and plan["videos"] == 6
+    )
+
+
+def test_data_check_counts_what_is_there(own_clips: Path) -> None:
+    (own_clips / "testsrc.mp4").unlink()
+    done = run("vqa-data", "check", own_clips / "mos.csv", "--json")
+    assert done.returncode == 3
+    expected = {
+        "dataset": "mos",
+        "rows": 6,
+        "found": 5,
+        "missing": ["testsrc.mp4"],
+        "mos_min": 1.0,
+        "mos_max": 3.5,
+    }
+    found = document(done)
+    assert {key: found[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["vqa-data", "make", "demo", "--root"], ["vqa-extract", "--dataset", "mos.csv", "--cache"]],
+)
+def test_a_path_that_cannot_be_written_to_is_told(words: list[str], own_clips: Path) -> None:
+    (own_clips / "taken").write_text("mine")
+    extra = ["--preset", "offline"] if words[0] == "vqa-extract" else []
+    done = called(*words, "taken", *extra, cwd=own_clips)
+    assert done.returncode == 2, done.stderr
+    assert "taken" in done.stderr and "Traceback" not in done.stderr
+    assert (own_clips / "taken").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_from_videos_to_figures_through_the_commands(own_clips: Path, tmp_path: Path) -> None:
+    """Own videos in a CSV: extract, again, train, evaluate, compare, look into the cache."""
+    (own_clips / "mandelbrot.mp4").write_bytes(b"")
+    words = ["vqa-extract", "--dataset", own_clips / "mos.csv", "--preset", "offline", "--json"]
+    first = run(*words, cwd=tmp_path)
+    assert first.returncode == 3, first.stderr
+    outcome = document(first)
+    assert (outcome["videos"], outcome["done"], outcome["skipped"]) == (6, 5, 0)
+    assert outcome["failed"] == [{"id": "001", "reason": "file is empty"}]
+    again = document(called(*words, cwd=tmp_path))
+    assert (again["done"], again["skipped"], len(again["failed"])) == (0, 5, 1)
+
+    train = [
+        "vqa-fuse",
+        "train",
+        "--epochs",
+        "4",
+        "--protocol",
+        "random:n=2",
+        "--workers",
+        "1",
+        "--json",
+    ]
+    trained = run(*train, "--fusion", "dynamic", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    figures = document(trained)
+    assert {"dataset", "fusion", "protocol", "n_videos", "splits", "median", "run"} <= set(figures)
+    assert (figures["dataset"], figures["fusion"], figures["n_videos"]) == ("mos", "dynamic", 5)
+    assert figures["missing"] == ["001"]
+    assert (
+        document(called("vqa-fuse", "evaluate", figures["run"], "--json", cwd=tmp_path)) == figures
+    )
+
+    assert (
+        called("vqa-fuse", "reproduce", figures["run"], "--workers", "1", cwd=tmp_path).returncode
+        == 0
+    )
+    crossed = document(
+        called("vqa-fuse", "evaluate", figures["run"], "--dataset", "mos", "--json", cwd=tmp_path)
+    )
+    assert (crossed["n_videos"], crossed["missing"]) == (5, ["001"])
+    ablate = ["vqa-fuse", "ablate", "--fusion", "concat,gated", "--baselines", "ridge", *train[2:]]
+    ablated = called(*ablate, "--members", "1", cwd=tmp_path)
+    assert ablated.returncode == 0 and "of 6" in ablated.stderr, ablated.stderr
+    variants = {row["name"]: row["run"] for row in document(ablated)["rows"]}
+    assert set(variants) == {"concat", "gated", "ridge"}
+
+    table = called("vqa-fuse", "compare", variants["concat"], figures["run"], cwd=tmp_path)
+    assert table.returncode == 0 and "concat" in table.stdout and "dynamic" in table.stdout
+    assert (
+        f"{figures['run']}/scatter.png" in table.stdout
+        and (tmp_path / figures["run"] / "scatter.png").is_file()
+    )
+
+    tracks = document(called("vqa-cache", "info", "--json", cwd=tmp_path))["tracks"]
+    assert [track["videos"] for track in tracks] == [5, 5]
+    assert called("vqa-cache", "verify", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_130_and_keeps_what_is_done(clips: Path, tmp_path: Path) -> None:
+    command = [
+        BIN / "vqa-extract",
+        "--dataset",
+        clips / "mos.csv",
+        "--preset",
+        "offline",
+        "--sampler",
+        "uniform:frames=24",
+    ]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while process.poll() is None and not any(
+        path.stat().st_size > 40_000 for path in tmp_path.glob("cache/mos/*/tsm*.h5")
+    ):
+        time.sleep(0.01)
+    os.killpg(
+        process.pid, signal.SIGINT
+    )  # a terminal sends it to the whole group, the decoders included
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "what was finished is kept" in said and "Traceback" not in said
+    assert called("vqa-cache", "verify", cwd=tmp_path).returncode == 0
