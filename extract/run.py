@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import torch
 
@@ -22,13 +22,25 @@ from vqa_twostage.extract.inference.batching import Lane, Seconds, timed
 from vqa_twostage.extract.inference.engine import Failed, Todo, extract_locally
 from vqa_twostage.extract.inference.runtime import Runtime, check_view
 from vqa_twostage.extract.options import BATCH_FRAMES, ExtractOptions, View
-from vqa_twostage.pipeline import records, spec
+from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.layout import (
+    TrackPath,
+    extraction_path,
+    provenance,
+    save_manifest,
+)
 from vqa_twostage.pipeline.datasets.loading import Manifest
 from vqa_twostage.pipeline.errors import VideoError, require
+from vqa_twostage.pipeline.files import write_json
+from vqa_twostage.pipeline.identity import (
+    Kind,
+    TrackIdentity,
+    name_of_extractor,
+    spec_of_extractor,
+)
 from vqa_twostage.pipeline.raw_format import RawFormat
-
-RECORD = "extraction.json"
+from vqa_twostage.pipeline.versions import library_versions
 
 
 class Failure(TypedDict):
@@ -78,8 +90,8 @@ class TrackPlan:
 
     extractor: Extractor
     view: View
-    identity: dict[str, Any]
-    path: Path
+    identity: TrackIdentity
+    path: TrackPath
 
 
 def plan_tracks(
@@ -97,11 +109,9 @@ def plan_tracks(
     sampler = spec.resolve("extract.samplers", options.sampler)
     choose = sampler.build()
     clip_frames = getattr(choose, "clip_frames", 1)
-    plans: dict[Path, TrackPlan] = {}
-    for kind, text in [
-        ("spatial", options.spatial),
-        *(("temporal", text) for text in options.temporal),
-    ]:
+    plans: dict[TrackPath, TrackPlan] = {}
+    asked: list[tuple[Kind, str]] = [("spatial", options.spatial)]
+    for kind, text in asked + [("temporal", text) for text in options.temporal]:
         plugin = spec.resolve(f"extract.{kind}", text)
         extractor = plugin.build()
         require(
@@ -114,34 +124,20 @@ def plan_tracks(
         view: View = plugin.shared()
         if view.grid or view.resolutions:
             check_view(extractor, view)
-        identity = {
-            "kind": kind,
-            # where weights lie is not what they are: without the option, and of other paths the
-            # last part
-            "extractor": plugin.full_spec.without("weights").filename,
-            "extractor_version": plugin.version,
-            "weights": extractor.weights_digest,
-            "preprocessing": str(replace(extractor.preprocessing, fit=view.fit)),
-            "sampler": sampler.full_spec.filename,
-            "sampler_version": sampler.version,
-            "decoder": decoder_identity(decoder_name(options.decoder)),
-            "precision": runtime.identity,
-        }
-        if digest := getattr(
-            choose, "digest", ""
-        ):  # of a file that decides which frames are chosen
-            identity["sampler_digest"] = digest
-        if raw is not None:  # the same bytes read otherwise are other frames
-            identity["raw"] = str(raw)
-        # likewise in the file's name, but that random weights are told
-        name = (
-            plugin.short_spec
-            if plugin.options.get("weights") == "none"
-            else plugin.short_spec.without("weights")
+        identity = TrackIdentity(
+            kind,
+            spec_of_extractor(plugin),
+            sampler.portable_spec,
+            plugin.version,
+            sampler.version,
+            weights=extractor.weights_digest,
+            preprocessing=str(replace(extractor.preprocessing, fit=view.fit)),
+            decoder=decoder_identity(decoder_name(options.decoder)),
+            precision=runtime.identity,
+            sampler_digest=getattr(choose, "digest", ""),  # of the file that decides on frames
+            raw=str(raw or ""),  # the same bytes read otherwise are other frames
         )
-        path = cached.track_path(
-            cache, dataset, sampler.full_spec.filename, name.filename, identity
-        )
+        path = TrackPath.of(cache, dataset, name_of_extractor(plugin), identity)
         plans[path] = TrackPlan(extractor, view, identity, path)
     return list(plans.values())
 
@@ -176,22 +172,22 @@ def extract_dataset(
     runtime = Runtime.of(options.runtime, options.device, options.precision, len(manifest))
     with timed(seconds, "load networks"):
         plans = plan_tracks(manifest.name, cache, options, runtime, manifest.raw)
-    records.save_manifest(cache, manifest)
+    save_manifest(cache, manifest)
     videos = extract_videos(manifest, plans, options, runtime, seconds, on_progress)
     outcome: Extraction = {
         **videos,
         "seconds": round(time.perf_counter() - start, 3),
-        "record": str(cache / manifest.name / RECORD),
+        "record": str(extraction_path(cache, manifest.name)),
         "phases": {phase: round(value, 3) for phase, value in seconds.items()},
     }
     record = {
         "options": asdict(options),
         "runtime": {"name": runtime.name, "device": str(runtime.device)},
-        "identities": [plan.identity for plan in plans],
-        "versions": records.versions(),
+        "identities": [plan.identity.to_json() for plan in plans],
+        "versions": library_versions(),
         "manifest": manifest.digest,
     }
-    records.write_json(Path(outcome["record"]), {**outcome, **record})
+    write_json(Path(outcome["record"]), {**outcome, **record})
     return outcome
 
 
@@ -210,7 +206,7 @@ def extract_videos(
     torch.backends.cudnn.allow_tf32 = (
         False  # on by default; "fp32" in an identity is to mean float32 on a GPU as well
     )
-    rows, about = manifest.rows.iloc[options.rows], records.about(manifest)
+    rows, about = manifest.rows.iloc[options.rows], provenance(manifest)
     paths = {str(name): str(path) for name, path in zip(rows["id"], rows["path"], strict=True)}
     files = {name: manifest.root / path for name, path in paths.items()}
     frames, done = 0, 0
@@ -239,7 +235,7 @@ def extract_videos(
             options.sampler,
             options.decoder,
             clips=any(lane.of_clips for lane in lanes.values()),
-            sampler_digest=plans[0].identity.get("sampler_digest", ""),
+            sampler_digest=plans[0].identity.sampler_digest,
             raw=manifest.raw,
         )
         results = stack.enter_context(
@@ -283,13 +279,13 @@ def _held(tracks: list[cached.Track], name: str, path: Path) -> list[bool]:
     try:
         status = path.stat()
         now = (status.st_size, status.st_mtime_ns)
-        touched = any(one and (one["source_size"], one["source_mtime_ns"]) != now for one in known)
+        touched = any(one and (one.source_size, one.source_mtime_ns) != now for one in known)
         digest = Source.of(path).digest if touched else ""
     except (OSError, ValueError, VideoError):
         # the video is gone or out of reach, its features are here: that is what a cache is for
         return [one is not None for one in known]
     return [
         one is not None
-        and ((one["source_size"], one["source_mtime_ns"]) == now or one["source_digest"] == digest)
+        and ((one.source_size, one.source_mtime_ns) == now or one.source_digest == digest)
         for one in known
     ]

@@ -14,11 +14,9 @@ from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.layout import TrackPath, tracks
 from vqa_twostage.pipeline.errors import UsageError
-
-# what names the source of features: another dataset's come from another file, or from raw video of
-# another size
-SOURCE = ("source", "key", "rows", "raw")
+from vqa_twostage.pipeline.identity import OF_ANOTHER_DATASET, TrackIdentity
 
 
 def evaluate_on(run: Path, dataset: str, cache: Path | None = None) -> dict[str, Any]:
@@ -30,12 +28,15 @@ def evaluate_on(run: Path, dataset: str, cache: Path | None = None) -> dict[str,
     not of the same sampler and extractors.
     """
     record, scorer = records.read_json(run / "run.json"), saved.load(run)
-    where = cache or Path(record["tracks"][0]).parents[2]
+    where = cache or TrackPath.parse(Path(record["tracks"][0])).cache
     name = choose_dataset(where, dataset)
     identities = record["identity"]["tracks"]
-    tracks = [_same_track(where, name, kind, identities[kind]) for kind in ("spatial", "temporal")]
-    temporal = None if tracks[0] == tracks[1] else tracks[1].stem
-    data = load_dataset(where, name, tracks[0].stem, temporal, Head.of(scorer.options).reads)
+    first, second = (
+        _same_track(where, name, TrackIdentity.from_json(identities[kind], str(run)))
+        for kind in ("spatial", "temporal")
+    )
+    temporal = None if first == second else second.stem
+    data = load_dataset(where, name, first.stem, temporal, Head.of(scorer.options).reads)
     scores = scorer.scores(data.spatial, data.temporal)
     figures = asdict(metrics.evaluate(scores, data.mos))
     rank = {key: _number(figures[key]) for key in ("srcc", "krcc")}
@@ -61,21 +62,20 @@ def evaluate_on(run: Path, dataset: str, cache: Path | None = None) -> dict[str,
     }
 
 
-def _same_track(cache: Path, dataset: str, kind: str, wanted: dict[str, Any]) -> Path:
+def _same_track(cache: Path, dataset: str, wanted: TrackIdentity) -> TrackPath:
     """The track of ``dataset`` that was made as the run's was."""
     differing = {}
-    for path in cached.tracks(cache, dataset):
+    for path in tracks(cache, dataset):
         with cached.open_track(path) as track:
-            found = track.identity
-        keys = [key for key in sorted(set(found) | set(wanted)) if key not in SOURCE]
-        different = [key for key in keys if found.get(key) != wanted.get(key)]
-        if not different:
+            differences = wanted.differences(track.identity, ignoring=OF_ANOTHER_DATASET)
+            same_kind = track.identity.kind == wanted.kind
+        if not differences:
             return path
-        if found["kind"] == wanted["kind"]:
-            differing[path.stem] = ", ".join(different)
+        if same_kind:
+            differing[path.stem] = ", ".join(difference.field for difference in differences)
     listed = "".join(f"\n  {stem} differs in {keys}" for stem, keys in differing.items()) or " none"
     raise UsageError(
-        f"{cache / dataset} has no {kind} track made as the run's; extract it with the same "
+        f"{cache / dataset} has no {wanted.kind} track made as the run's; extract it with the same "
         f"options. It has:{listed}"
     )
 

@@ -5,7 +5,6 @@ Letters: N videos, T frames (padded to the longest), C channels of one stored ar
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,14 +15,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from vqa_twostage.fuse.streams import AVERAGES
-from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, load_cached_manifest, tracks
 from vqa_twostage.pipeline.datasets.loading import Manifest
 from vqa_twostage.pipeline.errors import UsageError
-
-# what networks are pooled to; a head reads some of them, and the others stay in the file
-STATISTICS = {"cls", "grid", "max", "mean", "std"}
+from vqa_twostage.pipeline.features import AVERAGES, STATISTICS, ArrayName
+from vqa_twostage.pipeline.identity import SAMPLING, TrackIdentity
 
 
 @dataclass(frozen=True)
@@ -35,18 +33,16 @@ class Features:
     seconds.
     """
 
-    path: Path
-    identity: dict[str, object]
-    arrays: dict[str, Float[np.ndarray, "N T ..."]]
+    path: TrackPath
+    identity: TrackIdentity
+    arrays: dict[ArrayName, Float[np.ndarray, "N T ..."]]
     mask: Bool[np.ndarray, "N T"]
     timestamp: Float[np.ndarray, "N T"]
 
     def only(self, statistics: Collection[str]) -> Features:
         """The same track without the arrays of other statistics."""
         arrays = {
-            name: array
-            for name, array in self.arrays.items()
-            if name.rpartition("/")[2] in statistics
+            name: array for name, array in self.arrays.items() if name.statistic in statistics
         }
         return replace(self, arrays=arrays)
 
@@ -102,18 +98,16 @@ def load_dataset(
     ``reads``: which statistics of the spatial and of the temporal track.
     """
     name = choose_dataset(cache, dataset)
-    manifest = records.load_cached_manifest(cache, name)
+    manifest = load_cached_manifest(cache, name)
     paths = choose_tracks(cache, name, spatial, temporal)
     with ExitStack() as stack:
-        first, second = tracks = [stack.enter_context(cached.open_track(path)) for path in paths]
+        first, second = pair = [stack.enter_context(cached.open_track(path)) for path in paths]
         in_both = set(first.ids) & set(second.ids)
-        for key in ("sampler", "sampler_version", "sampler_digest"):
-            one, other = (track.identity.get(key) for track in tracks)
-            if one != other:
+        for field, one, other in first.identity.differences(second.identity):
+            if field in SAMPLING:
                 raise UsageError(
-                    f"{paths[0]} and {paths[1]} were sampled differently ({key}: {one} and "
-                    f"{other}); "
-                    "choose two tracks of one sampler"
+                    f"{paths[0]} and {paths[1]} were sampled differently ({field}: {one} and "
+                    f"{other}); choose two tracks of one sampler"
                 )
         present = manifest.rows["id"].isin(in_both)
         if not present.any():
@@ -122,7 +116,7 @@ def load_dataset(
             )
         ids = list(manifest.rows["id"][present])
         spatial_features, temporal_features = (
-            read_features(track, ids, wanted) for track, wanted in zip(tracks, reads, strict=True)
+            read_features(track, ids, wanted) for track, wanted in zip(pair, reads, strict=True)
         )
     kept = replace(manifest, rows=manifest.rows[present].reset_index(drop=True))
     mos = kept.rows["mos"].to_numpy(np.float64)
@@ -137,7 +131,7 @@ def load_dataset(
 
 
 def choose_dataset(cache: Path, wanted: str | None) -> str:
-    known = cached.datasets(cache)
+    known = datasets(cache)
     if not known:
         raise UsageError(f"{cache} holds no dataset; run vqa-extract --cache {cache} first")
     if wanted is None and len(known) == 1:
@@ -154,15 +148,15 @@ def choose_dataset(cache: Path, wanted: str | None) -> str:
 
 def choose_tracks(
     cache: Path, dataset: str, spatial: str | None, temporal: str | None
-) -> tuple[Path, Path]:
+) -> tuple[TrackPath, TrackPath]:
     """The two tracks of a head; the spatial one twice where the dataset has no temporal track and
     none is asked for.
     """
-    found: dict[str, list[Path]] = {"spatial": [], "temporal": []}
-    for path in cached.tracks(cache, dataset):
+    found: dict[str, list[TrackPath]] = {"spatial": [], "temporal": []}
+    for path in tracks(cache, dataset):
         with cached.open_track(path) as track:
             if len(track):
-                found[str(track.identity["kind"])].append(path)
+                found[track.identity.kind].append(path)
     first = choose_track(cache, dataset, "spatial", spatial, found["spatial"])
     if not found["temporal"] and temporal is None:
         return first, first
@@ -170,20 +164,18 @@ def choose_tracks(
 
 
 def choose_track(
-    cache: Path, dataset: str, kind: str, wanted: str | None, tracks: list[Path]
-) -> Path:
+    cache: Path, dataset: str, kind: str, wanted: str | None, tracks: list[TrackPath]
+) -> TrackPath:
     """Of ``tracks`` the one called ``<wanted>-<digest>.h5`` (or that stem in full); the only one
     for None.
     """
-    choices = [
-        path
-        for path in tracks
-        if wanted in (None, path.stem, re.sub(r"-[0-9a-f]{10}$", "", path.stem))
-    ]
+    # as files call it, or by the spec that it was extracted with
+    names = (None, "") if wanted is None else (wanted, _filename(wanted))
+    choices = [path for path in tracks if wanted is None or {path.stem, path.name} & {*names}]
     if len(choices) == 1:
         return choices[0]
     listed = "\n".join(
-        f"  --{kind} {path.stem}   (sampler {path.parent.name})" for path in choices or tracks
+        f"  --{kind} {path.stem}   (sampler {path.sampler})" for path in choices or tracks
     )
     if not tracks:
         raise UsageError(
@@ -195,6 +187,13 @@ def choose_track(
             f"no {kind} track of {dataset} is called {wanted!r}; choose from\n{listed}"
         )
     raise UsageError(f"several {kind} tracks of {dataset}; choose one:\n{listed}")
+
+
+def _filename(text: str) -> str:
+    try:
+        return spec.parse(text).filename
+    except UsageError:
+        return text
 
 
 def read_features(track: cached.Track, ids: list[str], wanted: Collection[str]) -> Features:
@@ -209,4 +208,4 @@ def read_features(track: cached.Track, ids: list[str], wanted: Collection[str]) 
         arrays[name] = padded
     timestamp = np.zeros(mask.shape)
     timestamp[mask] = np.concatenate([video.timestamp for video in stored])
-    return Features(track.path, track.identity, arrays, mask, timestamp)
+    return Features(TrackPath.parse(track.path), track.identity, arrays, mask, timestamp)

@@ -98,7 +98,7 @@ def config_of(scorer: Scorer) -> dict[str, Any]:
             "better": training.better,
         },
         # sampler, networks, digest of their weights and preprocessing, as in the cache
-        "features": training.tracks,
+        "features": [track.to_json() for track in training.tracks],
         "calibration": {
             "mean": scorer.mean,
             "std": scorer.std,

@@ -24,6 +24,7 @@ from vqa_twostage.fuse.reporting.sections import LIKELY, MISSES, Found, Run, sec
 from vqa_twostage.fuse.reporting.terminal import METRIC_TITLES, METRICS
 from vqa_twostage.fuse.reporting.thumbnails import strips
 from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import UsageError, require
 
 PAGE = Path(__file__).parent / "reporting" / "page"
@@ -171,7 +172,7 @@ def frames_of(runs: list[Run], root: Path | None) -> tuple[Found, dict[str, str]
     wanted = list(dict.fromkeys([*misses, *((runs[0].track, name) for name in runs[0].likely())]))
     found: Found = {}
     unreadable: dict[str, str] = {}
-    problems: dict[Path, str] = {}
+    problems: dict[TrackPath, str] = {}
     size = 0
     for track in dict.fromkeys(track for track, _ in wanted):
         try:

@@ -15,6 +15,7 @@ from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.streams import AVERAGES
 from vqa_twostage.fuse.train import Plan, fit_all, predictions_table
 from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import UsageError
 
 # of videos and of keys, so many are named
@@ -36,8 +37,8 @@ def reproduce_run(
     """
     record, old = records.read_json(run / "run.json"), load_predictions(run)
     options = TrainOptions(**record["options"])
-    paths = [Path(path) for path in record["tracks"]]
-    where = cache or paths[0].parents[2]
+    paths = [TrackPath.parse(Path(path)) for path in record["tracks"]]
+    where = cache or paths[0].cache
     reads = (AVERAGES, AVERAGES) if options.baseline else Head.of(options).reads
     stems = [path.stem for path in paths]
     data = load_dataset(

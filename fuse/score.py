@@ -25,16 +25,16 @@ from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.novelty import percentile_of
 from vqa_twostage.fuse.learning.scorer_file import Scorer, Training
 from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.layout import TrackPath
+from vqa_twostage.pipeline.cache.layout import tracks as tracks_of
 from vqa_twostage.pipeline.datasets.loading import COLUMNS, Manifest
 from vqa_twostage.pipeline.errors import VideoError, require
+from vqa_twostage.pipeline.identity import OF_A_SCORED_VIDEO, TrackIdentity
+from vqa_twostage.pipeline.spec import is_local_path
 
 SHIPPED = Path(__file__).parent / "delivery" / "heads" / "demo.safetensors"
 # the name of scored videos in a cache, among datasets
 SCORED = "scored"
-# what may differ between the features of a model and those it scores: libraries that decode give
-# the same pixels (docs/decisions/0003), and `raw` only says that the training videos had no
-# container
-LENIENT = ("decoder", "raw")
 # a training video in a hundred lies farther than this percentile of them
 FAR = 99.0
 
@@ -176,27 +176,28 @@ def _features(
     cache: Path,
     options: ExtractOptions,
     on_progress: Callable[[int, int], None],
-) -> tuple[list[Path], dict[str, str]]:
+) -> tuple[list[TrackPath], dict[str, str]]:
     """The spatial and the temporal track with the features of ``manifest``; why some videos have
     none, by id.
     """
     wanted = training.tracks if training.tracks[0] != training.tracks[1] else training.tracks[:1]
-    imported = any(track.get("imported") for track in wanted)
+    imported = any(track.imported for track in wanted)
     require(
         not imported,
         f"the features of {training.title} were imported: no program here makes them of a video",
     )
-    told = " ".join(f"{track['extractor']} {track['sampler']}" for track in wanted)
+    specs = [spec for track in wanted for spec in (track.extractor, track.sampler)]
     require(
-        "importance=" not in told,
+        not any(
+            "importance" in spec.options and spec.options["importance"] != "none" for spec in specs
+        ),
         f"the model of {training.title} samples frames by what a run has learnt of each video: of "
         "a new one nothing is "
         "known; train with another sampler to score videos",
     )
-    require(
-        "/" not in told and "weights=" not in told,
-        f"this model names files to read ({told}); it is refused",
-    )
+    for spec in specs:
+        named = [value for value in spec.options.values() if is_local_path(value)]
+        require(not named, f"this model names a file to read ({spec}); it is refused")
     ids, reasons = set(manifest.rows["id"]), {}
     kept = [_kept(cache, track, ids) for track in wanted]
     if not all(ids == held for _, held in kept):
@@ -218,39 +219,37 @@ def _features(
     return [paths[0], paths[-1]], reasons
 
 
-def _kept(cache: Path, wanted: dict[str, Any], ids: set[str]) -> tuple[Path | None, set[str]]:
+def _kept(cache: Path, wanted: TrackIdentity, ids: set[str]) -> tuple[TrackPath | None, set[str]]:
     """Of the tracks made as ``wanted`` the one with most of ``ids``, and which: before any network
     is loaded.
     """
-    found: list[tuple[Path | None, set[str]]] = [(None, set())]
-    for path in cached.tracks(cache, SCORED) if cache.is_dir() else []:
+    found: list[tuple[TrackPath | None, set[str]]] = [(None, set())]
+    for path in tracks_of(cache, SCORED) if cache.is_dir() else []:
         with cached.open_track(path) as track:
-            alike = not _differing(track.identity, wanted)
+            alike = not track.identity.differences(wanted, ignoring=OF_A_SCORED_VIDEO)
         if alike:
             found.append((path, _whole(path, ids)))
     return max(found, key=lambda item: (len(item[1]), item[0] is not None))
 
 
-def _whole(path: Path, ids: set[str]) -> set[str]:
+def _whole(path: TrackPath, ids: set[str]) -> set[str]:
     """Those of ``ids`` whose features are of that very content: a file may change between a look at
     it and decoding.
     """
     with cached.open_track(path) as track:
         there = ids & set(track.ids)
-        return {
-            name for name in there if str(track.attributes(name)["source_digest"]).startswith(name)
-        }
+        return {name for name in there if track.attributes(name).source_digest.startswith(name)}
 
 
-def _options(tracks: list[dict[str, Any]], options: ExtractOptions) -> ExtractOptions:
+def _options(tracks: list[TrackIdentity], options: ExtractOptions) -> ExtractOptions:
     """What `vqa-extract` would have to be told to make such tracks."""
     first = tracks[0]
-    precision, _, runtime = str(first["precision"]).partition(" ")
+    precision, _, runtime = first.precision.partition(" ")
     given = {
         **asdict(options),
-        "spatial": first["extractor"],
-        "temporal": tuple(track["extractor"] for track in tracks[1:]),
-        "sampler": first["sampler"],
+        "spatial": str(first.extractor),
+        "temporal": tuple(str(track.extractor) for track in tracks[1:]),
+        "sampler": str(first.sampler),
         "decoder": "auto",
         "precision": precision,
         "runtime": runtime
@@ -260,23 +259,15 @@ def _options(tracks: list[dict[str, Any]], options: ExtractOptions) -> ExtractOp
     return ExtractOptions(**given)
 
 
-def _differing(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    keys = sorted((found.keys() | wanted.keys()) - set(LENIENT))
-    return [key for key in keys if found.get(key) != wanted.get(key)]
-
-
-def _check_same(training: Training, wanted: dict[str, Any], planned: dict[str, Any]) -> None:
-    different = _differing(planned, wanted)
-    told = "".join(
-        f"\n  {key}: {wanted.get(key)} then, {planned.get(key)} now" for key in different
-    )
+def _check_same(training: Training, wanted: TrackIdentity, planned: TrackIdentity) -> None:
+    differences = wanted.differences(planned, ignoring=OF_A_SCORED_VIDEO)
+    lines = "".join(f"\n  {field}: {then} then, {now} now" for field, then, now in differences)
     require(
-        not different,
-        f"the model was trained on {wanted['kind']} features of {training.title} that cannot be "
-        f"made here:{told}\n"
+        not differences,
+        f"the model was trained on {wanted.kind} features of {training.title} that cannot be "
+        f"made here:{lines}\n"
         "Extract and train again with what is installed now, or install what was used then. "
-        "Weights that came from a "
-        "file, and random ones, are not kept with a model: such a model scores no video",
+        "Weights that came from a file are not kept with a model: such a model scores no video",
     )
 
 
@@ -301,7 +292,7 @@ def _scored(video: str, digest: str, scorer: Scorer, tracks: list[cached.Track])
     return Score(
         video,
         value,
-        damage=str(tracks[0].attributes(digest).get("damage", "")),
+        damage=tracks[0].attributes(digest).damage,
         percentile=percentile_of(value, training.mos),
         distance=distance,
         far=bool(distance > training.familiar.distances[round(FAR)]),

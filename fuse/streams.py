@@ -31,9 +31,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vqa_twostage.pipeline.errors import require
-
-# the statistics that every network's pooled arrays have, and most heads read
-AVERAGES = ("cls", "mean", "std")
+from vqa_twostage.pipeline.features import AVERAGES as AVERAGES
 
 
 class Channels(NamedTuple):

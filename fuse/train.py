@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from vqa_twostage.fuse.reporting.plots import scatter
 from vqa_twostage.fuse.splits import CONTENT_DISJOINT, Split, notes, splits
 from vqa_twostage.pipeline import records, spec
 from vqa_twostage.pipeline.errors import require
+from vqa_twostage.pipeline.features import ArrayName
 
 OnProgress = Callable[[int, int], None]
 # files that one run has and the next, in the same folder, may not
@@ -171,7 +172,10 @@ class Plan:
             "oracle_epoch": options.oracle_epoch,
             "manifest": data.manifest.digest,
             "splits": self.split_digests,
-            "tracks": {"spatial": data.spatial.identity, "temporal": data.temporal.identity},
+            "tracks": {
+                "spatial": data.spatial.identity.to_json(),
+                "temporal": data.temporal.identity.to_json(),
+            },
         }
         digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:10]
         self.name = f"{data.manifest.name}-{plugins[0].short_spec.filename}-{digest}"
@@ -277,5 +281,5 @@ def learning_table(divided: list[Split], fitted: list[Fitted]) -> pd.DataFrame |
     return pd.DataFrame(rows, columns=["split", "epoch", "srcc"]) if rows else None
 
 
-def _shapes(arrays: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+def _shapes(arrays: Mapping[ArrayName, np.ndarray]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(array.shape[2:]) for name, array in arrays.items()}

@@ -44,7 +44,7 @@ def info(cache: Path, as_json: bool) -> int:
                     "path": str(path),
                     "videos": len(track),
                     "bytes": path.stat().st_size,
-                    "identity": track.identity,
+                    "identity": track.identity.to_json(),
                 }
             )
     if as_json:
@@ -101,19 +101,16 @@ def merge(sources: tuple[Path, ...], cache: Path, as_json: bool) -> int:
     from vqa_twostage.pipeline.cache.merging import merge_caches
 
     with console.progress("merge") as on_progress:
-        document = merge_caches(sources, cache, on_progress)
+        result = merge_caches(sources, cache, on_progress)
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps(result.to_json(), indent=2))
     else:
-        for track in document["tracks"]:
-            counts = (
-                f"{track['videos']} of {track['of']} videos, {track['added']} added, "
-                f"{track['there']} were there"
-            )
-            click.echo(f"{track['path']}: {counts}")
-    for conflict in document["conflicts"]:
-        click.echo(f"  {conflict['id']} of {conflict['track']}: {conflict['reason']}", err=True)
-    return SOME_FAILED if document["conflicts"] else DONE
+        for track in result.tracks:
+            counts = f"{track.added} added, {track.there} were there"
+            click.echo(f"{track.path}: {track.videos} of {track.of} videos, {counts}")
+    for conflict in result.conflicts:
+        click.echo(f"  {conflict.id} of {conflict.track}: {conflict.reason}", err=True)
+    return SOME_FAILED if result.conflicts else DONE
 
 
 @cache_command.command("import")
@@ -156,7 +153,9 @@ def merge(sources: tuple[Path, ...], cache: Path, as_json: bool) -> int:
     help="Where features go.",
 )
 @as_json_option
-def import_track(file: Path, dataset: str, root: Path | None, as_json: bool, **given: Any) -> int:
+def import_track(
+    file: Path, dataset: str, root: Path | None, cache: Path, as_json: bool, **options: Any
+) -> int:
     """Put features that others computed, in FILE, into the cache; exit code 3 where some videos
     have none.
 
@@ -170,23 +169,26 @@ def import_track(file: Path, dataset: str, root: Path | None, as_json: bool, **g
       vqa-cache import feats.mat --dataset konvid --root labels --kind temporal \\
                 --name tlvqm --columns 30:35,51:54 --ids metadata.csv
     """
-    from vqa_twostage.pipeline.cache.importing import import_features, summary
+    from vqa_twostage.pipeline.cache.importing import Selection, import_features, summary
     from vqa_twostage.pipeline.datasets.loading import load_manifest
 
-    document = import_features(load_manifest(dataset, root), file=file, **given)
+    selection = Selection(options["key"], options["columns"], options["ids_file"])
+    manifest = load_manifest(dataset, root)
+    kind, name = options["kind"], options["name"]
+    result = import_features(manifest, cache, file, kind, name, selection)
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps(result.to_json(), indent=2))
     else:
-        click.echo("\n".join(summary(document)))
+        click.echo("\n".join(summary(result)))
     for what, ids in (
-        ("no features", document["missing"]),
-        ("in the file, but no video", document["unknown"]),
+        ("no features", result.missing),
+        ("in the file, but no video", result.unknown),
     ):
         for video_id in ids[:10]:
             click.echo(f"  {what}: {video_id}", err=True)
         if len(ids) > 10:
             click.echo(f"  {what}: and {len(ids) - 10} more; --json lists all", err=True)
-    return SOME_FAILED if document["missing"] else DONE
+    return SOME_FAILED if result.missing else DONE
 
 
 def track_files(cache: Path) -> list[Path]:

@@ -1,17 +1,23 @@
-"""Spec strings, the one notation for every choice, and the only registry of plug-ins.
+"""Spec strings, the one notation for every choice, and the registry of plug-ins.
 
 A spec is ``name:key=value,key=value``: the value of a CLI option, a part of a cache's identity, a
-field of a run record and a row of a table are all the same string. The name is a file: ``dynamic``
-given to ``--fusion`` is ``fuse/fusion/dynamic.py``. A plug-in is a module with
+field of a run record and a row of a table are all the same string. A value is written as it is;
+where it holds a comma, starts or ends with a blank, or begins with a quotation mark, it is written
+as a JSON string: ``tsm:weights="/data/a,b.pth"``.
+
+The name is a file: ``dynamic`` given to ``--fusion`` is ``fuse/fusion/dynamic.py``. A plug-in is a
+module with
 
 * a docstring whose first line describes it (shown by ``--list``, read without importing the
   module),
 * ``VERSION``: an integer, raised whenever the same options give other results,
-* ``build(**options)``: its keyword-only parameters *are* the options, their types and their
-  defaults.
+* ``build(**options)``: its keyword-only parameters *are* the options, their types (int, float,
+  bool, str or Path) and their defaults.
 
 Options that all plug-ins of a package have are the keyword-only parameters of a function `shared`
-in its ``__init__``.
+in its ``__init__``. Another distribution adds a plug-in by an entry point: its group is the
+package's full name, such as ``vqa_twostage.fuse.fusion``, its name is the word that people type,
+and its value is the module.
 """
 
 from __future__ import annotations
@@ -20,9 +26,11 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,8 +39,12 @@ from vqa_twostage.pipeline.errors import UsageError
 
 PACKAGE = __name__.partition(".")[0]
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-# no separators of the notation, nothing a shell or a file system would take for its own
-VALUE = re.compile(r"[A-Za-z0-9_.+/@-]+")
+# a value and the comma after it, or the end
+ITEM = re.compile(
+    r'(?P<key>[^=,]*)=(?P<value>"(?:[^"\\]|\\.)*"|[^",][^,]*)(?P<end>,(?=.)|$)', re.DOTALL
+)
+HOW = "a spec is NAME or NAME:KEY=VALUE,KEY=VALUE, for example uniform:frames=8"
+UNSAFE_IN_FILENAMES = re.compile(r"[^A-Za-z0-9._+@-]")
 
 
 @dataclass(frozen=True)
@@ -43,49 +55,79 @@ class Spec:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        options = ",".join(f"{key}={value}" for key, value in sorted(self.options.items()))
+        options = ",".join(f"{key}={_quoted(value)}" for key, value in sorted(self.options.items()))
         return f"{self.name}:{options}" if options else self.name
 
     @property
     def filename(self) -> str:
-        """The canonical spec as one path component; of a value that is a path its last part."""
-        return str(
-            Spec(
-                self.name,
-                {key: value.rstrip("/").rpartition("/")[2] for key, value in self.options.items()},
-            )
-        )
+        """The spec as one path component, without ``:`` and ``=``: ``dynamic-experts2``.
+
+        Of a local path the last part. Different specs may share a file name: what must be unique
+        adds a digest.
+        """
+        words = [self.name]
+        for key, value in sorted(self.options.items()):
+            text = Path(value).name if is_local_path(value) else value
+            words.append(f"{key}{text}" if re.fullmatch(r"[\d.+]+", text) else f"{key}-{text}")
+        return UNSAFE_IN_FILENAMES.sub("_", "-".join(words))
 
     def without(self, key: str) -> Spec:
         return Spec(self.name, {name: value for name, value in self.options.items() if name != key})
 
 
 def parse(text: str) -> Spec:
-    """``"uniform:frames=8"`` -> ``Spec("uniform", {"frames": "8"})``; UsageError where it is no
-    spec.
-    """
-    how = "a spec is NAME or NAME:KEY=VALUE,KEY=VALUE, for example uniform:frames=8"
+    """``"uniform:frames=8"`` -> ``Spec("uniform", {"frames": "8"})``; UsageError otherwise."""
     name, colon, rest = text.strip().partition(":")
     if not NAME.fullmatch(name):
-        raise UsageError(f"{text!r} is not a spec: {name!r} is no name; {how}")
+        raise UsageError(f"{text!r} is not a spec: {name!r} is not a name; {HOW}")
     options: dict[str, str] = {}
-    for item in rest.split(",") if colon else []:
-        key, equals, value = item.partition("=")
-        if not equals or not NAME.fullmatch(key) or not VALUE.fullmatch(value):
-            raise UsageError(f"{text!r} is not a spec: {item!r} is no KEY=VALUE; {how}")
+    position = 0
+    while colon and (position < len(rest) or not options):
+        match = ITEM.match(rest, position)
+        if match is None or not NAME.fullmatch(match["key"]):
+            raise UsageError(f"{text!r} is not a spec: {rest[position:]!r} is not KEY=VALUE; {HOW}")
+        key, value, position = match["key"], match["value"], match.end()
         if key in options:
             raise UsageError(f"{text!r} sets {key!r} twice; give it once")
-        options[key] = value
+        options[key] = _unquoted(value, text)
     return Spec(name, options)
+
+
+def parse_list(text: str) -> list[str]:
+    """Specs of a list, separated by blanks or commas.
+
+    ``concat,dynamic:experts=2,hidden=32`` are two: after a comma, ``KEY=`` continues a spec.
+    """
+    separator = re.compile(r"\s+|,(?![a-z][a-z0-9_]*=)")
+    specs, start, position = [], 0, 0
+    while position < len(text):
+        if quoted := re.compile(r'(?<==)"(?:[^"\\]|\\.)*"').match(text, position):
+            position = quoted.end()
+        elif found := separator.match(text, position):
+            specs.append(text[start:position])
+            start = position = found.end()
+        else:
+            position += 1
+    return [spec for spec in [*specs, text[start:]] if spec]
+
+
+def is_local_path(value: str) -> bool:
+    """Whether a value names a file or folder of this machine, and not a repository of a hub.
+
+    ``OWNER/NAME`` is a repository unless a folder of that name exists here.
+    """
+    if "/" not in value and "\\" not in value:
+        return False
+    return value.startswith(("/", ".", "~", "\\")) or value[1:2] == ":" or Path(value).exists()
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plug-in chosen by a spec: its module, and the options it will be built with (defaults
-    filled in).
+    """A plug-in chosen by a spec: its module, and the options to build it with (defaults filled
+    in).
 
-    ``makers``: what takes the options, the module's ``build`` and the package's ``shared`` where
-    there is one.
+    ``makers``: what takes the options: the module's ``build``, and the package's ``shared`` where
+    it has one.
     """
 
     kind: str
@@ -104,10 +146,23 @@ class Plugin:
         return Spec(self.spec.name, {key: _written(value) for key, value in self.options.items()})
 
     @property
-    def short_spec(self) -> Spec:
-        """The spec with only those options that differ from their defaults: a name for people and
-        files.
+    def portable_spec(self) -> Spec:
+        """`full_spec` for identities: of a local path its last part, since where a file lies is not
+        what it is. A digest of the content must stand beside it.
+
+        Names of repositories stay whole, so that the spec can be resolved again elsewhere.
         """
+        return Spec(
+            self.spec.name,
+            {
+                key: Path(value).name if is_local_path(value) else value
+                for key, value in self.full_spec.options.items()
+            },
+        )
+
+    @property
+    def short_spec(self) -> Spec:
+        """The spec with the options that are not the default: a name for people and files."""
         defaults = {
             key: option.default for maker in self.makers for key, option in _keywords(maker).items()
         }
@@ -116,50 +171,46 @@ class Plugin:
             {key: _written(value) for key, value in self.options.items() if value != defaults[key]},
         )
 
-    def build(self, *given: Any) -> Any:
-        """What the module's ``build`` makes; ``given`` is what its contract passes beside the
-        options.
-        """
-        return self._call(self.makers[0], *given)
+    def build(self, *arguments: Any) -> Any:
+        """What the module's ``build`` returns; ``arguments``: what its contract passes besides."""
+        return self._call(self.makers[0], *arguments)
 
     def shared(self) -> Any:
-        """What the package's ``shared`` makes of the options that are its own."""
+        """What the package's ``shared`` makes of the options that all its plug-ins have."""
+        if len(self.makers) < 2:
+            raise LookupError(f"plug-ins of {self.kind} share no options")
         return self._call(self.makers[1])
 
-    def _call(self, maker: Callable[..., Any], *given: Any) -> Any:
-        return maker(*given, **{key: self.options[key] for key in _keywords(maker)})
+    def _call(self, maker: Callable[..., Any], *arguments: Any) -> Any:
+        return maker(*arguments, **{key: self.options[key] for key in _keywords(maker)})
 
 
 def available(kind: str) -> dict[str, str]:
     """Plug-ins of a package such as ``"extract.spatial"``: name -> first line of its docstring.
-    Imports none.
+
+    First this program's own, then those of other distributions. None is imported.
     """
-    package = importlib.util.find_spec(f"{PACKAGE}.{kind}")
-    if package is None or not package.submodule_search_locations:
-        raise LookupError(f"{kind} is not a package of plug-ins")
-    found = {}
-    for folder in package.submodule_search_locations:
-        for path in sorted(Path(folder).glob("[a-z]*.py")):
-            docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-            found[path.stem] = docstring.partition("\n")[0]
-    return found
+    described = {}
+    for name, module in _modules(kind).items():
+        described[name] = _first_line(module)
+    return described
 
 
 def resolve(kind: str, text: str) -> Plugin:
-    """The plug-in that ``text`` names in package ``kind``, its options checked and typed;
-    UsageError otherwise.
+    """The plug-in that ``text`` names in package ``kind``, with typed options; UsageError
+    otherwise.
     """
     spec = parse(text)
-    choices = available(kind)
-    if spec.name not in choices:
+    modules = _modules(kind)
+    if spec.name not in modules:
         what = kind.rpartition(".")[2]
-        raise UsageError(f"unknown {what} {spec.name!r}; choose from {', '.join(choices)}")
+        raise UsageError(f"unknown {what} {spec.name!r}; choose from {', '.join(modules)}")
     module, makers = _makers(kind, spec.name)
     return Plugin(kind, spec, module, makers, options_of(spec, *makers))
 
 
 def defaults(kind: str, name: str) -> dict[str, str]:
-    """The options of a plug-in and what they are where a spec does not say; ``…`` where it must."""
+    """The options of a plug-in with their defaults; ``…`` for an option that must be given."""
     keywords = [item for maker in _makers(kind, name)[1] for item in _keywords(maker).items()]
     empty = inspect.Parameter.empty
     return {
@@ -169,9 +220,7 @@ def defaults(kind: str, name: str) -> dict[str, str]:
 
 
 def options_of(spec: Spec, *makers: Callable[..., Any]) -> dict[str, Any]:
-    """The keyword-only options of ``makers`` with the spec's values converted to the types of their
-    annotations.
-    """
+    """The keyword-only options of ``makers``, with the spec's values converted to their types."""
     parameters = {
         name: parameter for maker in makers for name, parameter in _keywords(maker).items()
     }
@@ -184,7 +233,7 @@ def options_of(spec: Spec, *makers: Callable[..., Any]) -> dict[str, Any]:
     options = {}
     for name, parameter in parameters.items():
         if name in spec.options:
-            options[name] = _typed(spec, name, spec.options[name], parameter.annotation)
+            options[name] = _typed(spec, name, parameter.annotation)
         elif parameter.default is inspect.Parameter.empty:
             raise UsageError(f"{str(spec)!r}: {name} must be given, as in {spec.name}:{name}=…")
         else:
@@ -192,14 +241,56 @@ def options_of(spec: Spec, *makers: Callable[..., Any]) -> dict[str, Any]:
     return options
 
 
+def _modules(kind: str) -> dict[str, str]:
+    """Name -> full name of the module, of every plug-in of a package."""
+    package = importlib.util.find_spec(f"{PACKAGE}.{kind}")
+    if package is None or not package.submodule_search_locations:
+        raise LookupError(f"{kind} is not a package of plug-ins")
+    modules = {
+        path.stem: f"{PACKAGE}.{kind}.{path.stem}"
+        for folder in package.submodule_search_locations
+        for path in sorted(Path(folder).glob("[a-z]*.py"))
+    }
+    for point in sorted(entry_points(group=f"{PACKAGE}.{kind}"), key=lambda point: point.name):
+        if modules.setdefault(point.name, point.module) != point.module:
+            raise UsageError(
+                f"two {kind.rpartition('.')[2]} plug-ins are called {point.name!r}: "
+                f"{modules[point.name]} and {point.module}; uninstall or rename one of them"
+            )
+    return modules
+
+
+def _first_line(module: str) -> str:
+    try:
+        found = importlib.util.find_spec(module)
+        if found is None or found.origin is None:
+            return f"(not importable: {module})"
+        docstring = ast.get_docstring(ast.parse(Path(found.origin).read_text(encoding="utf-8")))
+    except (ImportError, OSError, SyntaxError, ValueError) as error:
+        return f"(not importable: {module}: {error})"
+    return (docstring or "").partition("\n")[0]
+
+
 def _makers(kind: str, name: str) -> tuple[ModuleType, tuple[Callable[..., Any], ...]]:
-    module = importlib.import_module(f"{PACKAGE}.{kind}.{name}")
+    source = _modules(kind)[name]
+    try:
+        module = importlib.import_module(source)
+    except ImportError as error:
+        if source.startswith(f"{PACKAGE}."):
+            raise
+        raise UsageError(f"the plug-in {name!r} ({source}) cannot be imported: {error}") from None
+    for attribute in ("VERSION", "build"):
+        if not hasattr(module, attribute):
+            raise TypeError(f"the plug-in {source} has no {attribute}")
     shared = getattr(importlib.import_module(f"{PACKAGE}.{kind}"), "shared", None)
-    makers = (module.build, shared) if shared else (module.build,)
-    assert not shared or not _keywords(module.build).keys() & _keywords(shared).keys(), (
-        f"{name}: shared options"
-    )
-    return module, makers
+    if shared is None:
+        return module, (module.build,)
+    if clash := _keywords(module.build).keys() & _keywords(shared).keys():
+        raise TypeError(
+            f"the plug-in {source} has the option {', '.join(sorted(clash))}, "
+            f"which all plug-ins of {kind} share; rename it"
+        )
+    return module, (module.build, shared)
 
 
 def _keywords(maker: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -211,22 +302,41 @@ def _keywords(maker: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     }
 
 
-def _typed(spec: Spec, name: str, text: str, wanted: Any) -> Any:
+def _typed(spec: Spec, name: str, wanted: Any) -> Any:
+    text = spec.options[name]
+    kinds = {int: "a whole number", float: "a number", bool: "true or false"}
+    if wanted is str:
+        return text
+    if wanted is Path:
+        return Path(text).expanduser()
+    if wanted not in kinds:
+        raise TypeError(
+            f"{spec.name}: option {name} is annotated {wanted!r}; use int, float, bool, str or Path"
+        )
     if wanted is bool:
         if text in ("true", "false"):
             return text == "true"
-    elif wanted in (int, float, str):
+    else:
         try:
             return wanted(text)
         except ValueError:
             pass
-    else:
-        raise TypeError(
-            f"{spec.name}: option {name} is annotated {wanted!r}; use int, float, bool or str"
-        )
-    kind = {int: "a whole number", float: "a number", bool: "true or false"}[wanted]
-    raise UsageError(f"{str(spec)!r}: {name} must be {kind}, not {text!r}")
+    raise UsageError(f"{str(spec)!r}: {name} must be {kinds[wanted]}, not {text!r}")
 
 
 def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _quoted(value: str) -> str:
+    plain = value and value == value.strip() and "," not in value and value[0] != '"'
+    return value if plain and value.isprintable() else json.dumps(value)
+
+
+def _unquoted(value: str, text: str) -> str:
+    if not value.startswith('"'):
+        return value
+    try:
+        return str(json.loads(value))
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a spec: {value} is no JSON string ({error})") from None

@@ -25,7 +25,7 @@ from vqa_twostage.extract.extractor import Extractor
 from vqa_twostage.extract.inference.runtime import Runtime, preprocessings
 from vqa_twostage.extract.options import View
 from vqa_twostage.extract.preprocess import Geometry
-from vqa_twostage.pipeline.cache.track import VideoFeatures
+from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
 
 Part = dict[str, np.ndarray]  # a unit's features: name -> [M, C] or, for a grid, [M, C, h, w]
 Seconds = defaultdict[str, float]  # by phase
@@ -97,13 +97,14 @@ class Job:
     def complete(self) -> bool:
         return all(part is not None for parts in self._parts.values() for part in parts)
 
-    def features(self, lane: Lane, attributes: dict[str, object]) -> VideoFeatures:
+    def features(self, lane: Lane, attributes: VideoAttributes) -> VideoFeatures:
         """What a lane found of this video, once it is `complete`."""
         parts = [part for part in self._parts[lane] if part is not None]
         assert len(parts) == len(self._parts[lane]), "a video is asked for before it is complete"
         frames = lane.rows(self.opened, len(next(iter(parts[0].values()))))
         arrays = {
-            name: np.concatenate([part[name] for part in parts])[: len(frames)] for name in parts[0]
+            ArrayName(name): np.concatenate([part[name] for part in parts])[: len(frames)]
+            for name in parts[0]
         }
         timestamp = self.opened.timestamp[np.searchsorted(self.opened.distinct, frames)]
         return VideoFeatures(arrays, frames, timestamp, attributes)

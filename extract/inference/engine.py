@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vqa_twostage.extract.decoding.workers import (
@@ -20,8 +20,8 @@ from vqa_twostage.extract.decoding.workers import (
     read_all,
 )
 from vqa_twostage.extract.inference.batching import Job, Lane, Seconds, timed
-from vqa_twostage.pipeline.cache.track import VideoFeatures
 from vqa_twostage.pipeline.errors import VideoError
+from vqa_twostage.pipeline.features import VideoAttributes, VideoFeatures
 
 
 @dataclass(frozen=True)
@@ -103,21 +103,21 @@ def _receive(incoming: Incoming, lanes: list[Lane], seconds: Seconds) -> tuple[J
 
 def _extracted(job: Job, decoded: Decoded, tracks: list[int], lanes: dict[int, Lane]) -> Extracted:
     opened = job.opened
-    attributes = {
-        "source_digest": opened.source.digest,
-        "source_size": opened.source.size,
-        "source_mtime_ns": opened.source.mtime_ns,
-        "width": opened.width,
-        "height": opened.height,
-        "fps": opened.fps,
-        "frames": opened.length,
-        "repeated": opened.repeated,
-        "decoder": decoded.decoder,
-        "damage": opened.damage,
-        "seconds": decoded.seconds,
-    }
+    attributes = VideoAttributes(
+        source_digest=opened.source.digest,
+        source_size=opened.source.size,
+        source_mtime_ns=opened.source.mtime_ns,
+        width=opened.width,
+        height=opened.height,
+        fps=opened.fps,
+        frames=opened.length,
+        repeated=opened.repeated,
+        decoder=decoded.decoder,
+        damage=opened.damage,
+        seconds=decoded.seconds,
+    )
     features = {
-        number: job.features(lanes[number], {**attributes, "runtime": lanes[number].runtime})
+        number: job.features(lanes[number], replace(attributes, runtime=lanes[number].runtime))
         for number in tracks
     }
     return Extracted(job.id, features, len(opened.distinct), opened.damage)

@@ -10,10 +10,8 @@ learnt.
 Letters: N frames in the video, M candidates, D numbers that describe a candidate.
 """
 
-import csv
 import hashlib
 from functools import lru_cache
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from jaxtyping import Float64, Int64
 
 from vqa_twostage.extract.decoding.scan import describe, scan, window_centres
 from vqa_twostage.extract.decoding.video import Video
+from vqa_twostage.pipeline.attention_table import FILE, Curve, importance_curves
 from vqa_twostage.pipeline.errors import UsageError, VideoError, require
 
 VERSION = 1
@@ -28,8 +27,6 @@ CANDIDATES = 512  # of a longer video only every second, third, … frame is one
 SIDE = 64  # pixels of a candidate's shorter side
 # of similarity, lost from the video's start to its end: what looks alike is covered evenly in time
 SPREAD = 0.05
-
-Curve = tuple[Float64[np.ndarray, " frames"], Float64[np.ndarray, " frames"]]  # seconds, importance
 
 
 def build(*, frames: int = 8, importance: str = "none") -> "Content":
@@ -111,25 +108,19 @@ def cover(
 
 def _attention(run: str) -> bytes:
     try:
-        return (Path(run) / "attention.csv").read_bytes()
+        return (Path(run) / FILE).read_bytes()
     except OSError:
         how = "give a run of vqa-fuse train --temporal-encoder attention"
         raise UsageError(
-            f"content: importance={run}: {run} is no folder with an attention.csv; {how}"
+            f"content: importance={run}: {run} is no folder with an {FILE}; {how}"
         ) from None
 
 
 @lru_cache(maxsize=1)
 def _curves(data: bytes, run: str) -> dict[str, Curve]:
-    found: dict[str, list[tuple[float, float]]] = {}
     try:
-        for row in csv.DictReader(StringIO(data.decode())):
-            found.setdefault(row["id"], []).append(
-                (float(row["timestamp"]), float(row["importance"]))
-            )
-        curves = {name: np.array(sorted(points)).T for name, points in found.items()}
-        usable = all(np.isfinite(curve).all() and curve[1].min() >= 0 for curve in curves.values())
-    except (ValueError, KeyError, TypeError):
-        usable = False
-    require(usable, f"content: importance={run}: its attention.csv is damaged; train the run again")
-    return {name: (curve[0], curve[1]) for name, curve in curves.items()}
+        return importance_curves(data)
+    except ValueError as error:
+        raise UsageError(
+            f"content: importance={run}: its {FILE} is damaged ({error}); train the run again"
+        ) from None

@@ -34,7 +34,11 @@ from vqa_twostage.fuse.delivery.onnx_graph import (
 )
 from vqa_twostage.fuse.learning.fit import one_thread
 from vqa_twostage.fuse.learning.scorer_file import Scorer
+from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import UsageError, require, require_installed
+from vqa_twostage.pipeline.features import ArrayName
+from vqa_twostage.pipeline.identity import TrackIdentity
+from vqa_twostage.pipeline.spec import Spec
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-5
@@ -135,8 +139,10 @@ def _difference(scorer: Scorer, content: bytes, inputs: Inputs, example: list[np
     (found,) = session.run([OUTPUT], dict(zip(inputs, example, strict=True)))
     given, tracks = iter(example), []
     for track, mask in zip(scorer.preparations, example[-2:], strict=True):
-        arrays = {name: next(given) for name in track.squash}
-        tracks.append(Features(Path(FILE), {}, arrays, mask, np.zeros(mask.shape)))
+        arrays = {ArrayName(name): next(given) for name in track.squash}
+        place = TrackPath(Path(), "", "", FILE)
+        identity = TrackIdentity("spatial", Spec("example"), Spec("example"))
+        tracks.append(Features(place, identity, arrays, mask, np.zeros(mask.shape)))
     return float(np.abs(found - scorer.scores(*tracks)).max())
 
 

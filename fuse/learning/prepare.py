@@ -22,6 +22,7 @@ from scipy import linalg
 from torch import Tensor
 
 from vqa_twostage.fuse.data import Features
+from vqa_twostage.pipeline.features import ArrayName
 
 VERSION = 1
 # beyond this many standard deviations a squashed feature says "unusual", and no more
@@ -120,7 +121,7 @@ class Preparation:
         """Every array that it was fitted on prepared, float32; 0 where there is no frame."""
         prepared = {}
         for name in self.squash:
-            array = features.arrays[name]
+            array = features.arrays[ArrayName(name)]
             rows = self.squash[name](_as_rows(array[features.mask]))
             basis = self.basis.get(name.rpartition("/")[0])
             if basis is not None:

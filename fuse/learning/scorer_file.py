@@ -30,6 +30,8 @@ from vqa_twostage.fuse.learning.prepare import Preparation, Squash
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split
 from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.features import ArrayName
+from vqa_twostage.pipeline.identity import TrackIdentity
 
 FILE = "model.safetensors"
 # 2: with what it was trained on; files of version 1 are read, and lack it
@@ -55,7 +57,7 @@ class Training:
     scale: tuple[float, float]
     better: str
     videos: int
-    tracks: list[dict[str, Any]]
+    tracks: list[TrackIdentity]
     mos: Float[np.ndarray, " 101"]
     familiar: Familiar
 
@@ -182,7 +184,10 @@ def save(scorer: Scorer, run: Path) -> None:
         "mean": scorer.mean,
         "std": scorer.std,
         "curve": None if scorer.curve is None else list(scorer.curve),
-        "training": {name: getattr(training, name) for name in TOLD},
+        "training": {
+            **{name: getattr(training, name) for name in TOLD},
+            "tracks": [track.to_json() for track in training.tracks],
+        },
     }
     aside = run / f".{FILE}.part"
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
@@ -274,7 +279,13 @@ def _built(about: dict[str, Any], tensors: dict[str, np.ndarray]) -> Scorer:
     scorer = Scorer(options, preparations, models, shapes, about["mean"], about["std"], curve)
     if "training" not in about:
         return scorer
-    told = {**about["training"], "scale": tuple(about["training"]["scale"])}
+    told = {
+        **about["training"],
+        "scale": tuple(about["training"]["scale"]),
+        "tracks": [
+            TrackIdentity.from_json(track, "the model") for track in about["training"]["tracks"]
+        ],
+    }
     familiar = Familiar(*(tensors[f"training.{name}"] for name in FAMILIAR))
     return replace(
         scorer, training=Training(**told, mos=tensors["training.mos"], familiar=familiar)
@@ -288,7 +299,7 @@ def _check_arrays(prepare: Preparation, track: Features) -> None:
                 f"{track.path} has no array {name}, which the model was trained on; it has "
                 f"{', '.join(track.arrays)}"
             )
-        columns = track.arrays[name].shape[2]
+        columns = track.arrays[ArrayName(name)].shape[2]
         if columns != len(squash.fill):
             raise UsageError(
                 f"{track.path}: {name} has {columns} columns, the model knows {len(squash.fill)}"

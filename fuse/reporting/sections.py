@@ -20,13 +20,14 @@ from vqa_twostage.fuse.reporting import charts
 from vqa_twostage.fuse.reporting.terminal import METRICS, said_n
 from vqa_twostage.fuse.reporting.thumbnails import Strip
 from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.cache.layout import TrackPath
 
 MISSES = 8
 LIKELY = 40  # points of the first run that have frames, its misses among them
 POINTS, POINTS_A_RUN = 15_000, 2_000  # drawn
 RANGES = 5
 
-Found = dict[tuple[Path, str], Strip]  # frames, by track and id
+Found = dict[tuple[TrackPath, str], Strip]  # frames, by track and id
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ class Run:
         )
 
     @property
-    def track(self) -> Path:
+    def track(self) -> TrackPath:
         """Whose frames are shown: the spatial one."""
-        return Path(self.record["tracks"][0])
+        return TrackPath.parse(Path(self.record["tracks"][0]))
 
     def likely(self) -> list[str]:
         """Videos that a reader is likeliest to look at: the largest misses, the lowest and the
@@ -86,7 +87,7 @@ class Run:
 
 
 def section(
-    run: Run, found: Found, keys: dict[tuple[Path, str], str], runs: int
+    run: Run, found: Found, keys: dict[tuple[TrackPath, str], str], runs: int
 ) -> tuple[dict[str, Any], Any]:
     """What the template shows of a run, and what its program knows of it: points, attention."""
     record, document, videos = run.record, run.document, run.videos
@@ -238,7 +239,7 @@ def train_command(run: Run) -> str:
         if value is not None:
             words += [f"--{key.replace('_', '-')}", str(value)]
     words += ["--oracle-epoch"] if oracle else []
-    return shlex.join([*words, "--cache", str(run.track.parents[2])])
+    return shlex.join([*words, "--cache", str(run.track.cache)])
 
 
 def _number(value: float | None) -> str:

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from pebble import ProcessPool
 
-from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest, manifest_path
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.raw_format import RawFormat, parse_raw_format
 
@@ -46,28 +46,30 @@ class Strip:
         return sum(map(len, self.images))
 
 
-def strips(track: Path, ids: Sequence[str], root: Path) -> tuple[dict[str, Strip], dict[str, str]]:
+def strips(
+    track: TrackPath, ids: Sequence[str], root: Path
+) -> tuple[dict[str, Strip], dict[str, str]]:
     """The sampled frames of the videos ``ids`` below ``root``, and why others have none.
 
     ``track`` lies in a cache, whose manifest says which file is which video. UsageError where the
     frames of the whole track are unknown.
     """
-    cache, dataset = track.parents[2], track.parents[1].name
-    if not (cache / dataset / "manifest.json").is_file():
+    cache, dataset = track.cache, track.dataset
+    if not manifest_path(cache, dataset).is_file():
         raise UsageError(
             f"the cache {cache} is not here; make the report where it is, or where it is at this "
             "path"
         )
-    rows = records.load_cached_manifest(cache, dataset).rows
+    rows = load_cached_manifest(cache, dataset).rows
     path_of = dict(zip(rows["id"].astype(str), rows["path"].astype(str), strict=True))
     reasons: dict[str, str] = {}
     asked: list[tuple[str, Path, list[int]]] = []
     shown: list[tuple[list[int], int, list[float]]] = []
     with cached.open_track(track) as features:
-        if features.imported:
+        if features.identity.imported:
             raise UsageError("features were imported: which frames they are of is not known")
-        text = features.identity.get("raw")
-        raw = parse_raw_format(str(text), str(track)) if text else None
+        text = features.identity.raw
+        raw = parse_raw_format(text, str(track)) if text else None
         for name in ids:
             if name not in features or name not in path_of:
                 reasons[name] = f"not in {track}"

@@ -43,7 +43,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFeatures:
     """``videos``: id -> [T, C]. ``key`` names the array ("" where it has no name), or the group of
     arrays.
 
@@ -67,7 +67,7 @@ class Entry:
     problem: str
 
 
-def read_features(path: Path, key: str | None, wanted: Wanted) -> Found:
+def read_features(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
     """Reads the features of one file; UsageError where it cannot be read, or does not say which
     array is meant.
     """
@@ -92,7 +92,7 @@ def read_features(path: Path, key: str | None, wanted: Wanted) -> Found:
         ) from None
 
 
-def _read_numpy(path: Path, key: str | None, wanted: Wanted) -> Found:
+def _read_numpy(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
     try:
         loaded = np.load(path, allow_pickle=False)
     except ValueError as error:
@@ -116,7 +116,7 @@ def _npz_entry(loaded: Any, name: str) -> Entry:
     return Entry(array.shape, _problem(array.dtype))
 
 
-def _read_mat(path: Path, key: str | None, wanted: Wanted) -> Found:
+def _read_mat(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
     if h5py.is_hdf5(path):
         require(_of_matlab(path), f"{path} is HDF5, but not MATLAB's; call it .h5 and import that")
         return _read_hdf5(path, key, wanted)
@@ -128,7 +128,7 @@ def _read_mat(path: Path, key: str | None, wanted: Wanted) -> Found:
     return _by_row(path, name, scipy.io.loadmat(path, variable_names=[name])[name], wanted)
 
 
-def _read_hdf5(path: Path, key: str | None, wanted: Wanted) -> Found:
+def _read_hdf5(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
     matlab = _of_matlab(path)
     with h5py.File(path, "r") as file:
         datasets = _datasets(path, file)
@@ -151,7 +151,7 @@ def _read_hdf5(path: Path, key: str | None, wanted: Wanted) -> Found:
                 len(widths) == 1,
                 f"{path}: the numbers of columns differ, {', '.join(list(widths.values())[:5])}",
             )
-            return Found(
+            return FoundFeatures(
                 group.rstrip("/"), videos, by_row=False, others=sorted(named.keys() - set(present))
             )
         entries = {
@@ -209,7 +209,7 @@ def _of_video(path: Path, video_id: str, item: h5py.Dataset) -> Float32[np.ndarr
     return _float32(item[()].reshape(len(item), -1))
 
 
-def _read_csv(path: Path, key: str | None, wanted: Wanted) -> Found:
+def _read_csv(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
@@ -257,7 +257,7 @@ def _nameless(path: Path, key: str | None) -> str:
     return ""
 
 
-def _by_row(path: Path, key: str, array: np.ndarray, wanted: Wanted) -> Found:
+def _by_row(path: Path, key: str, array: np.ndarray, wanted: Wanted) -> FoundFeatures:
     # once more for a named array: that MATLAB's are complex shows in the numbers only
     _check_fits(
         f"{path}, array {key}" if key else str(path),
@@ -265,7 +265,7 @@ def _by_row(path: Path, key: str, array: np.ndarray, wanted: Wanted) -> Found:
         wanted,
     )
     rows = _float32(array if array.ndim == 3 else array.reshape(len(array), 1, -1))
-    return Found(key, dict(zip(wanted.ids, rows, strict=True)), by_row=True, others=[])
+    return FoundFeatures(key, dict(zip(wanted.ids, rows, strict=True)), by_row=True, others=[])
 
 
 def _choose(path: Path, entries: Mapping[str, Entry], key: str | None, wanted: Wanted) -> str:
@@ -337,7 +337,7 @@ def _float32(array: np.ndarray) -> np.ndarray:
         return array.astype(np.float32)
 
 
-READERS: dict[str, Callable[[Path, str | None, Wanted], Found]]
+READERS: dict[str, Callable[[Path, str | None, Wanted], FoundFeatures]]
 READERS = {".mat": _read_mat, ".npy": _read_numpy, ".npz": _read_numpy, ".csv": _read_csv}
 READERS |= {".h5": _read_hdf5, ".hdf5": _read_hdf5}
 SUFFIXES = ", ".join(READERS)

@@ -1,7 +1,6 @@
-"""`import_features`: features that others computed become a track, which stage two trains on like
-any other.
+"""`import_features`: features that other programs computed become a track like any other.
 
-Letters: T frames, C columns. Columns are counted from 0, as the file has them.
+Dimensions: T frames, C columns. Columns are counted from 0, as the file has them.
 """
 
 from __future__ import annotations
@@ -10,111 +9,202 @@ import csv
 import hashlib
 import json
 import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from vqa_twostage.pipeline import records
-from vqa_twostage.pipeline.cache import feature_files as foreign
-from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.feature_files import FoundFeatures, Wanted, read_features
+from vqa_twostage.pipeline.cache.layout import TrackPath, provenance, save_manifest, tracks
+from vqa_twostage.pipeline.cache.track import open_track, write_track
 from vqa_twostage.pipeline.datasets.loading import Manifest
 from vqa_twostage.pipeline.errors import UsageError, require
-from vqa_twostage.pipeline.spec import NAME
+from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
+from vqa_twostage.pipeline.files import sha256_of
+from vqa_twostage.pipeline.identity import Kind, TrackIdentity
+from vqa_twostage.pipeline.spec import NAME, Spec
 
-SAMPLER = "imported"
+SAMPLER = Spec("imported")
 SAMPLER_VERSION = 1
 RANGE = re.compile(r"(?=.)(?P<start>[0-9]{0,9})(?P<colon>:?)(?P<stop>[0-9]{0,9})")
+LISTED = 10
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which numbers of a file are imported.
+
+    ``key`` names the array where the file has several; ``columns`` are ranges as `parse_columns`
+    takes them, all by default; ``ids_file`` lists the videos of the file's rows, which otherwise
+    are those of the manifest in their order.
+    """
+
+    key: str | None = None
+    columns: str | None = None
+    ids_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class ImportedFile:
+    """The file that features came from; the digests are SHA-256."""
+
+    file: str
+    bytes: int
+    digest: str
+    key: str
+    columns: str
+    ids_file: str
+    ids_digest: str
+
+
+@dataclass(frozen=True)
+class ColumnGap:
+    """A column with values that are not finite, and in how many videos."""
+
+    column: int
+    videos: int
+
+
+@dataclass(frozen=True)
+class ImportedTrack:
+    """What `import_features` did.
+
+    ``frames``: the fewest and the most of a video. ``order``: the first and the last id, where the
+    rows were taken to be in the manifest's order. ``missing``: ids without features; ``unknown``:
+    names in the file that are no video. ``next``: the command to go on with.
+    """
+
+    dataset: str
+    name: str
+    kind: Kind
+    track: str
+    videos: int
+    written: int
+    frames: tuple[int, int]
+    columns: int
+    order: tuple[str, str] | None
+    source: ImportedFile
+    not_finite: list[ColumnGap]
+    missing: list[str]
+    unknown: list[str]
+    next: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``vqa-cache import --json``."""
+        return {**asdict(self), "frames": list(self.frames), "order": list(self.order or ())}
 
 
 def import_features(
     manifest: Manifest,
     cache: Path,
     file: Path,
-    kind: str,
+    kind: Kind,
     name: str,
-    key: str | None = None,
-    columns: str | None = None,
-    ids_file: Path | None = None,
-) -> dict[str, Any]:
-    """Writes the features in ``file`` as the track ``name`` of ``kind`` (spatial or temporal),
-    once.
+    selection: Selection = Selection(),
+) -> ImportedTrack:
+    """Writes the features in ``file`` as the track ``name`` of ``kind``; a second time changes
+    nothing.
 
-    ``key`` names the array where the file has several, ``columns`` chooses some (as `parse_columns`
-    takes them), and ``ids_file`` lists the videos of the file's rows, which are else those of the
-    manifest. Numbers that are not finite are kept and counted. Returns the document of ``vqa-cache
-    import --json``; UsageError on wrong use.
+    Numbers that are not finite are kept and counted.
+
+    Raises:
+        UsageError: The file cannot be read, or does not say which array, column or video is meant.
     """
-    require(
-        NAME.fullmatch(name) is not None,
-        f"--name {name!r} is no name: small letters, digits and _, a letter first, as in "
-        "videval_motion",
-    )
+    if NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"--name {name!r} is not a name: use small letters, digits and _, a letter first, as "
+            "in "
+            "videval_motion"
+        )
     all_ids = [str(video_id) for video_id in manifest.rows["id"]]
-    wanted = foreign.Wanted(all_ids, f"{manifest.name} has {len(all_ids)} videos")
-    if ids_file is not None:
-        ids = read_ids(ids_file, manifest)
-        wanted = foreign.Wanted(ids, f"{ids_file} names {len(ids)} videos")
-    found = foreign.read_features(file, key, wanted)
-    require(
-        found.by_row or ids_file is None,
-        f"--ids {ids_file}: the arrays in {file} are named by their videos already; leave --ids "
-        "out",
-    )
+    found, ids = _read(manifest, file, selection, all_ids)
     width = next(iter(found.videos.values())).shape[1]
-    chosen = parse_columns(columns, width) if columns is not None else list(range(width))
-    if found.by_row and width > 1 and 0 in chosen:
+    columns = list(range(width))
+    if selection.columns is not None:
+        columns = parse_columns(selection.columns, width)
+    if found.by_row and width > 1 and 0 in columns:
         _refuse_ids_as_features(file, found)
-    digest = _digest_of(file)
-    identity = {
-        "kind": kind,
-        "extractor": name,
-        "imported": True,
-        "source": digest,
-        "key": found.key,
-        "columns": format_columns(chosen),
+    source = _describe(file, found.key, f"{format_columns(columns)} of {width}", selection.ids_file)
+    identity = TrackIdentity(
+        kind,
+        Spec(name),
+        SAMPLER,
+        sampler_version=SAMPLER_VERSION,
+        source=source.digest,
+        key=found.key,
+        columns=format_columns(columns),
         # which row is which video; the names of a file's arrays say it themselves
-        "rows": hashlib.sha256(json.dumps(wanted.ids).encode()).hexdigest() if found.by_row else "",
-        "sampler": SAMPLER,
-        "sampler_version": SAMPLER_VERSION,
-    }
-    source = {
-        "file": file.name,
-        "bytes": file.stat().st_size,
-        "digest": digest,
-        "key": found.key,
-        "columns": f"{format_columns(chosen)} of {width}",
-        "ids_file": ids_file.name if ids_file else "",
-        "ids_digest": _digest_of(ids_file) if ids_file else "",
-    }
-    about = records.about(manifest) | {
-        f"source {what}": str(value) for what, value in source.items()
-    }
-    path = cached.track_path(cache, manifest.name, SAMPLER, name, identity)
-    records.save_manifest(cache, manifest)
-    videos = {video_id: array[:, chosen] for video_id, array in found.videos.items()}
-    attributes = {"source_digest": digest, "source_size": source["bytes"]}
-    with cached.write_track(path, identity, about) as track:
+        rows=hashlib.sha256(json.dumps(ids).encode()).hexdigest() if found.by_row else "",
+    )
+    path = TrackPath.of(cache, manifest.name, name, identity)
+    videos = {video_id: array[:, columns] for video_id, array in found.videos.items()}
+    written = _write(path, identity, manifest, source, videos)
+    lengths = [len(array) for array in videos.values()]
+    return ImportedTrack(
+        dataset=manifest.name,
+        name=name,
+        kind=kind,
+        track=str(path),
+        videos=len(videos),
+        written=written,
+        frames=(min(lengths), max(lengths)),
+        columns=len(columns),
+        order=(ids[0], ids[-1]) if found.by_row and selection.ids_file is None else None,
+        source=source,
+        not_finite=_not_finite(videos, columns),
+        missing=[video_id for video_id in all_ids if video_id not in videos],
+        unknown=found.others,
+        next=_next_step(path, kind),
+    )
+
+
+def _read(
+    manifest: Manifest, file: Path, selection: Selection, all_ids: list[str]
+) -> tuple[FoundFeatures, list[str]]:
+    """The features in the file, and the ids that its rows were taken to be of."""
+    wanted = Wanted(all_ids, f"{manifest.name} has {len(all_ids)} videos")
+    if selection.ids_file is not None:
+        ids = read_ids(selection.ids_file, manifest)
+        wanted = Wanted(ids, f"{selection.ids_file} names {len(ids)} videos")
+    found = read_features(file, selection.key, wanted)
+    if selection.ids_file is not None and not found.by_row:
+        raise UsageError(
+            f"--ids {selection.ids_file}: the arrays in {file} are named by their videos already; "
+            "leave --ids out"
+        )
+    return found, wanted.ids
+
+
+def _describe(file: Path, key: str, columns: str, ids_file: Path | None) -> ImportedFile:
+    return ImportedFile(
+        file=file.name,
+        bytes=file.stat().st_size,
+        digest=sha256_of(file),
+        key=key,
+        columns=columns,
+        ids_file=ids_file.name if ids_file else "",
+        ids_digest=sha256_of(ids_file) if ids_file else "",
+    )
+
+
+def _write(
+    path: TrackPath,
+    identity: TrackIdentity,
+    manifest: Manifest,
+    source: ImportedFile,
+    videos: dict[str, Float32[np.ndarray, "_ C"]],
+) -> int:
+    """Writes the videos that the track lacks, and returns how many those were."""
+    recorded = {f"source {field}": str(value) for field, value in asdict(source).items()}
+    save_manifest(path.cache, manifest)
+    attributes = VideoAttributes(source_digest=source.digest, source_size=source.bytes)
+    with write_track(path, identity, provenance(manifest) | recorded) as track:
         lacking = [video_id for video_id in videos if video_id not in track]
         for video_id in lacking:
-            track.write(video_id, _as_video(name, videos[video_id], attributes))
-    return {
-        "dataset": manifest.name,
-        "name": name,
-        "kind": kind,
-        "track": str(path),
-        "videos": len(videos),
-        "written": len(lacking),
-        "frames": [min(map(len, videos.values())), max(map(len, videos.values()))],
-        "columns": len(chosen),
-        "order": [wanted.ids[0], wanted.ids[-1]] if found.by_row and ids_file is None else [],
-        "source": source,
-        "not_finite": _not_finite(videos, chosen),
-        "missing": [video_id for video_id in all_ids if video_id not in videos],
-        "unknown": found.others,
-        "next": _next_step(cache, manifest.name, kind, path),
-    }
+            track.write(video_id, _as_video(str(identity.extractor), videos[video_id], attributes))
+    return len(lacking)
 
 
 def parse_columns(text: str, width: int) -> list[int]:
@@ -210,7 +300,7 @@ def _listed(values: list[str]) -> str:
     return ", ".join(values[:10]) + (f" and {len(values) - 10} more" if len(values) > 10 else "")
 
 
-def _refuse_ids_as_features(file: Path, found: foreign.Found) -> None:
+def _refuse_ids_as_features(file: Path, found: FoundFeatures) -> None:
     """Tables often begin with the video's id or the row's number; a head would train on them
     without a word.
     """
@@ -230,77 +320,63 @@ def _refuse_ids_as_features(file: Path, found: foreign.Found) -> None:
 
 
 def _as_video(
-    name: str, array: Float32[np.ndarray, "T C"], attributes: dict[str, Any]
-) -> cached.VideoFeatures:
+    name: str, array: Float32[np.ndarray, "T C"], attributes: VideoAttributes
+) -> VideoFeatures:
     frames = np.arange(len(array))
     # when the frames are shown is not known: their numbers stand for it, in order
-    return cached.VideoFeatures(
-        {f"{name}/mean": array}, frames, frames.astype(np.float64), attributes
-    )
+    arrays = {ArrayName.of(name, "mean"): array}
+    return VideoFeatures(arrays, frames, frames.astype(np.float64), attributes)
 
 
 def _not_finite(
-    videos: dict[str, Float32[np.ndarray, "_ C"]], chosen: list[int]
-) -> list[dict[str, int]]:
-    """Columns with NaN or infinite values, and in how many videos each."""
-    counts = np.zeros(len(chosen), np.int64)
+    videos: dict[str, Float32[np.ndarray, "_ C"]], columns: list[int]
+) -> list[ColumnGap]:
+    counts = np.zeros(len(columns), np.int64)
     for array in videos.values():
         counts += ~np.isfinite(array).all(axis=0)
-    return [
-        {"column": chosen[place], "videos": int(counts[place])} for place in np.flatnonzero(counts)
-    ]
+    return [ColumnGap(columns[place], int(counts[place])) for place in np.flatnonzero(counts)]
 
 
-def _digest_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _next_step(cache: Path, dataset: str, kind: str, path: Path) -> str:
+def _next_step(path: TrackPath, kind: Kind) -> str:
     """The command that trains on the new track, or first the one that brings its counterpart."""
     other = "temporal" if kind == "spatial" else "spatial"
-    place = "" if str(cache) == "cache" else f" --cache {cache}"
-    for candidate in sorted(path.parent.glob("*.h5")):
-        with cached.open_track(candidate) as track:
-            if track.imported and track.identity["kind"] == other and len(track):
-                names = {kind: path.stem, other: candidate.stem}
-                both = f"--spatial {names['spatial']} --temporal {names['temporal']}"
-                return f"vqa-fuse train --dataset {dataset} {both}{place}"
+    option = "" if str(path.cache) == "cache" else f" --cache {path.cache}"
+    for candidate in tracks(path.cache, path.dataset):
+        with open_track(candidate) as track:
+            fits = track.identity.imported and track.identity.kind == other and len(track)
+        if fits:
+            names = {kind: path.stem, other: candidate.stem}
+            both = f"--spatial {names['spatial']} --temporal {names['temporal']}"
+            return f"vqa-fuse train --dataset {path.dataset} {both}{option}"
     return (
-        f"vqa-cache import FILE --dataset {dataset} --kind {other} --name NAME{place}, "
-        f"then vqa-fuse train --dataset {dataset}{place}"
+        f"vqa-cache import FILE --dataset {path.dataset} --kind {other} --name NAME{option}, "
+        f"then vqa-fuse train --dataset {path.dataset}{option}"
     )
 
 
-def summary(document: dict[str, Any]) -> list[str]:
+def summary(result: ImportedTrack) -> list[str]:
     """What an import did, in lines for people."""
-    source, total = document["source"], document["videos"] + len(document["missing"])
-    low, high = document["frames"]
+    source, total = result.source, result.videos + len(result.missing)
+    low, high = result.frames
     frames = "" if high == 1 else f", {low if low == high else f'{low} to {high}'} frames each"
-    array = f", array {source['key']}" if source["key"] else ""
+    array = f", array {source.key}" if source.key else ""
+    plural = "s" if result.columns > 1 else ""
     lines = [
-        f"{source['file']}{array}: {document['videos']} of {total} videos{frames}, "
-        f"{document['columns']} "
-        f"column{'s' if document['columns'] > 1 else ''} ({source['columns']})"
+        f"{source.file}{array}: {result.videos} of {total} videos{frames}, "
+        f"{result.columns} column{plural} ({source.columns})"
     ]
-    if document["order"]:  # nothing in a file of numbers shows that its rows stand otherwise
-        first, last = document["order"]
+    if result.order:  # nothing in a file of numbers shows which row is which video
+        first, last = result.order
         lines.append(
-            f"  rows as {document['dataset']} has its videos, from {first} to {last}; else say "
-            "--ids FILE"
+            f"  its rows are taken to be the videos of {result.dataset} in their order, from "
+            f"{first} to {last}; if they are not, give --ids FILE"
         )
-    wrong = document["not_finite"]
-    lines += [
-        f"  not finite, and kept: column {column['column']} of {column['videos']} videos"
-        for column in wrong[:10]
-    ]
-    lines += (
-        [f"  not finite, and kept: {len(wrong) - 10} more columns; --json lists all"]
-        if len(wrong) > 10
-        else []
-    )
-    if document["written"]:
-        lines.append(f"{document['track']}: {document['written']} videos written")
+    for gap in result.not_finite[:LISTED]:
+        lines.append(f"  not finite, and kept: column {gap.column} of {gap.videos} videos")
+    if (more := len(result.not_finite) - LISTED) > 0:
+        lines.append(f"  not finite, and kept: {more} more columns; --json lists all")
+    if result.written:
+        lines.append(f"{result.track}: {result.written} videos written")
     else:
-        lines.append(f"{document['track']}: held all of that already, nothing is changed")
-    return [*lines, f"next: {document['next']}"]
+        lines.append(f"{result.track}: holds all of that already, nothing was changed")
+    return [*lines, f"next: {result.next}"]

@@ -3,105 +3,155 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from vqa_twostage.pipeline import records
-from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.layout import (
+    TrackPath,
+    datasets,
+    load_cached_manifest,
+    provenance,
+    save_manifest,
+    tracks,
+)
+from vqa_twostage.pipeline.cache.track import open_track, write_track
 from vqa_twostage.pipeline.datasets.loading import Manifest
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.pipeline.errors import UsageError
 
-ADDED, THERE = "added", "there"
-DIFFERENT = "features of another file are there under this id, and were kept"
+Outcome = Literal["added", "there", "conflict"]
+CONFLICT = "features of another file are there under this id, and were kept"
+
+
+@dataclass(frozen=True)
+class MergedTrack:
+    """A track of the cache that was merged into: of its dataset's ``of`` videos it holds
+    ``videos``.
+
+    ``added`` were copied now, ``there`` it had already.
+    """
+
+    path: str
+    videos: int
+    of: int
+    added: int
+    there: int
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A video whose features in ``track`` are of another file than those that the cache holds."""
+
+    id: str
+    track: str
+    reason: str = CONFLICT
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What `merge_caches` did."""
+
+    cache: str
+    tracks: list[MergedTrack]
+    conflicts: list[Conflict]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``vqa-cache merge --json``."""
+        return asdict(self)
 
 
 def merge_caches(
     sources: Sequence[Path],
     cache: Path,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
-    """Copies from ``sources`` every video that ``cache`` lacks; nothing that ``cache`` holds is
-    changed.
+) -> Merge:
+    """Copies every video that ``cache`` lacks from ``sources``; what ``cache`` holds stays as it
+    is.
 
-    Tracks are one where their identities are: features of other weights or options never mix. Each
-    video is published in one step, so that after an interruption the same call goes on. Returns the
-    document of ``vqa-cache merge
-    --json``; its ``conflicts`` are videos of which two caches hold different files. UsageError,
-      with nothing written,
-    where a source holds no dataset, or another dataset of the same name.
+    Tracks are one where their identities are equal: features of other weights or options never mix.
+    Each video is published in one step, so after an interruption the same call goes on. Two caches
+    that hold different files under one id are a conflict, and the first is kept.
+
+    Raises:
+        UsageError: A source holds no dataset, or another dataset of the same name; nothing was
+            written.
     """
-    manifests: dict[str, Manifest] = {}
-    for source in sources:
-        for dataset in _datasets(source, cache):
-            other = records.load_cached_manifest(source, dataset)
-            if dataset not in manifests:
-                there = dataset in cached.datasets(cache)
-                manifests[dataset] = (
-                    records.load_cached_manifest(cache, dataset) if there else other
-                )
-            require(
-                other.digest == manifests[dataset].digest,
-                f"{source / dataset} is not of the same videos and labels as what it is to be "
-                "merged with; "
-                "extract parts of one dataset from the same manifest and label files",
-            )
+    manifests = _manifests(sources, cache)
     paths = [
-        path
-        for source in sources
-        for dataset in cached.datasets(source)
-        for path in cached.tracks(source, dataset)
+        path for source in sources for name in datasets(source) for path in tracks(source, name)
     ]
-    total, done = sum(map(_size, paths)), 0
+    total, done = sum(map(_videos_in, paths)), 0
     on_progress(done, total)
-    counts: dict[Path, dict[str, int]] = {}
-    conflicts: list[dict[str, str]] = []
-    about = {dataset: records.about(manifest) for dataset, manifest in manifests.items()}
+    recorded = {name: provenance(manifest) for name, manifest in manifests.items()}
     for manifest in manifests.values():
-        records.save_manifest(cache, manifest)
+        save_manifest(cache, manifest)
+    counts: dict[TrackPath, dict[Outcome, int]] = {}
+    conflicts: list[Conflict] = []
     for path in paths:
-        target = cache.joinpath(*path.parts[-3:])
-        count = counts.setdefault(target, {ADDED: 0, THERE: 0})
-        for video_id, outcome in _copied(path, target, about[path.parts[-3]]):
+        target = path.in_cache(cache)
+        count = counts.setdefault(target, {"added": 0, "there": 0, "conflict": 0})
+        for video_id, outcome in _copy(path, target, recorded[path.dataset]):
             done += 1
             on_progress(done, total)
-            if outcome == DIFFERENT:
-                conflicts.append({"id": video_id, "track": str(path), "reason": outcome})
-            else:
-                count[outcome] += 1
-    tracks = [
-        {"path": str(path), "videos": _size(path), "of": len(manifests[path.parts[-3]]), **count}
+            count[outcome] += 1
+            if outcome == "conflict":
+                conflicts.append(Conflict(video_id, str(path)))
+    merged = [
+        MergedTrack(
+            str(path),
+            _videos_in(path),
+            len(manifests[path.dataset]),
+            count["added"],
+            count["there"],
+        )
         for path, count in counts.items()
     ]
-    return {"cache": str(cache), "tracks": tracks, "conflicts": conflicts}
+    return Merge(str(cache), merged, conflicts)
 
 
-def _datasets(source: Path, cache: Path) -> list[str]:
-    found = cached.datasets(source)
-    require(bool(found), f"{source} holds no dataset; give a folder that vqa-extract --cache made")
-    require(
-        not (cache.exists() and cache.samefile(source)),
-        f"{source} is the cache that is merged into; leave it out",
-    )
-    return found
+def _manifests(sources: Sequence[Path], cache: Path) -> dict[str, Manifest]:
+    """The manifest of each dataset, which all caches must agree on; UsageError otherwise."""
+    manifests: dict[str, Manifest] = {}
+    for source in sources:
+        names = datasets(source)
+        if not names:
+            raise UsageError(
+                f"{source} holds no dataset; give a folder that vqa-extract --cache made"
+            )
+        if cache.exists() and cache.samefile(source):
+            raise UsageError(f"{source} is the cache that is merged into; leave it out")
+        for name in names:
+            manifest = load_cached_manifest(source, name)
+            if name not in manifests:
+                holds = name in datasets(cache)
+                manifests[name] = load_cached_manifest(cache, name) if holds else manifest
+            if manifest.digest != manifests[name].digest:
+                raise UsageError(
+                    f"{source / name} has other videos or labels than the dataset it is to be "
+                    "merged with; extract parts of one dataset from the same manifest and label "
+                    "files"
+                )
+    return manifests
 
 
-def _size(path: Path) -> int:
-    with cached.open_track(path) as track:
+def _videos_in(path: PathLike[str]) -> int:
+    with open_track(path) as track:
         return len(track)
 
 
-def _copied(path: Path, target: Path, about: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Each id of the track at ``path``, and what became of it."""
+def _copy(
+    source: TrackPath, target: TrackPath, recorded: dict[str, str]
+) -> Iterator[tuple[str, Outcome]]:
+    """Each id of the track ``source``, and what became of it."""
     with (
-        cached.open_track(path) as source,
-        cached.write_track(target, source.identity, about) as track,
+        open_track(source) as origin,
+        write_track(target, origin.identity, recorded) as track,
     ):
-        for video_id in source.ids:
+        for video_id in origin.ids:
             if video_id not in track:
-                track.write(video_id, source.read(video_id))
-                yield video_id, ADDED
+                track.write(video_id, origin.read(video_id))
+                yield video_id, "added"
             else:
-                here, there = (
-                    one.attributes(video_id).get("source_digest") for one in (track, source)
-                )
-                yield video_id, THERE if here == there else DIFFERENT
+                digests = {held.attributes(video_id).source_digest for held in (track, origin)}
+                yield video_id, "there" if len(digests) == 1 else "conflict"

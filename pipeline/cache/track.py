@@ -1,63 +1,33 @@
-"""The feature cache: the contract between the two stages. Of HDF5 files,
-`pipeline/cache/feature_files.py` reads strangers'.
+"""A track: the HDF5 file that holds the features of one extractor on one sampling of one dataset.
 
-One HDF5 file a *track* (one extractor on one sampling of one dataset); `docs/cache_format.md` is
-normative. A video is complete or absent: what its writing changes takes effect in one step
-(`pipeline/cache/journal.py`).
+`docs/cache_format.md` is normative. A video is complete or absent: all that writing it changes
+takes effect in one step (`pipeline/cache/journal.py`). Files of other programs are read by
+`pipeline/cache/feature_files.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import signal
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from os import PathLike
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, unquote
 
 import h5py
 import numpy as np
-from jaxtyping import Float, Int
 
 from vqa_twostage.pipeline.cache.journal import JournaledFile, journal_of
 from vqa_twostage.pipeline.errors import UsageError, VideoError
+from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
+from vqa_twostage.pipeline.identity import TrackIdentity
 
 FORMAT = "vqa-features"
-FORMAT_VERSION = 2  # 1 is read and gone on with: it differs in that it knows no imported tracks
+FORMAT_VERSION = 1
 STORED, IMPORTED = np.float16, np.float32
-
-Identity = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class VideoFeatures:
-    """What one track holds of one video. ``arrays``: name -> [frames, channels], of maps [frames,
-    channels, h, w].
-    """
-
-    arrays: dict[str, Float[np.ndarray, "frames ..."]]
-    frame_index: Int[np.ndarray, " frames"]
-    timestamp: Float[np.ndarray, " frames"]
-    attributes: dict[str, Any]
-
-
-def identity_digest(identity: Identity) -> str:
-    """Ten hexadecimal digits that name an identity: equal identities, equal digests, on any
-    machine.
-    """
-    return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()[:10]
-
-
-def track_path(cache: Path, dataset: str, sampler: str, extractor: str, identity: Identity) -> Path:
-    """``cache/<dataset>/<sampler spec>/<extractor spec>-<digest>.h5``; the digest names it, so a
-    long spec is cut.
-    """
-    return cache / dataset / sampler[:200] / f"{extractor[:200]}-{identity_digest(identity)}.h5"
 
 
 class Track:
@@ -67,8 +37,7 @@ class Track:
         self.path = path
         self._file, self._journaled = file, journaled
         self._videos: h5py.Group = file["videos"]
-        self.identity: dict[str, Any] = json.loads(file.attrs["identity"])
-        self.imported = self.identity.get("imported") is True
+        self.identity = _read_identity(path, file)
 
     @property
     def ids(self) -> list[str]:
@@ -81,8 +50,15 @@ class Track:
     def __len__(self) -> int:
         return len(self._videos)
 
-    def attributes(self, video_id: str) -> dict[str, Any]:
-        return dict(self._group(video_id).attrs)
+    def attributes(self, video_id: str) -> VideoAttributes:
+        return self._attributes(video_id, self._group(video_id))
+
+    def _attributes(self, video_id: str, group: h5py.Group) -> VideoAttributes:
+        try:
+            return VideoAttributes.from_plain(group.attrs)
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"its attributes are damaged: {error}"
+            raise UsageError(f"{self.path}: {video_id}: {reason}; extract it again") from None
 
     def read(self, video_id: str, without: Collection[str] = ()) -> VideoFeatures:
         """One video, but for the statistics named in ``without`` (as ``grid``, which is large).
@@ -91,11 +67,11 @@ class Track:
         """
         group = self._group(video_id)
         _refuse_unsafe(self.path, group)
-        arrays: dict[str, np.ndarray] = {}
+        arrays: dict[ArrayName, np.ndarray] = {}
 
         def read_array(name: str, item: h5py.Group | h5py.Dataset) -> None:
-            if isinstance(item, h5py.Dataset) and name.rpartition("/")[2] not in without:
-                arrays[name] = item[()]
+            if isinstance(item, h5py.Dataset) and ArrayName(name).statistic not in without:
+                arrays[ArrayName(name)] = item[()]
 
         group["features"].visititems(read_array)
         frame_index, timestamp = group["frame_index"][()], group["timestamp"][()]
@@ -103,7 +79,8 @@ class Track:
         if not arrays or len(lengths) != 1:
             damage = f"is damaged (arrays of {sorted(lengths)} frames); extract it again"
             raise UsageError(f"{self.path}: {video_id} {damage}")
-        return VideoFeatures(arrays, frame_index, timestamp, dict(group.attrs))
+        attributes = self._attributes(video_id, group)
+        return VideoFeatures(arrays, frame_index, timestamp, attributes)
 
     def _group(self, video_id: str) -> h5py.Group:
         name = _group_name(video_id)
@@ -125,13 +102,14 @@ class Track:
         }
         assert len(lengths) == 1, f"{video_id}: arrays of {sorted(lengths)} frames"
         stored = {
-            name: _to_stored(name, array, self.imported) for name, array in features.arrays.items()
+            name: _to_stored(name, array, self.identity.imported)
+            for name, array in features.arrays.items()
         }
         with _uninterrupted():
             self._publish(video_id, stored, features)
 
     def _publish(
-        self, video_id: str, stored: dict[str, np.ndarray], features: VideoFeatures
+        self, video_id: str, stored: Mapping[ArrayName, np.ndarray], features: VideoFeatures
     ) -> None:
         pending = self._file.require_group("_pending")
         name = _group_name(video_id)
@@ -142,7 +120,7 @@ class Track:
             group.create_dataset(f"features/{array_name}", data=array)
         group.create_dataset("frame_index", data=features.frame_index.astype(np.int64))
         group.create_dataset("timestamp", data=features.timestamp.astype(np.float64))
-        group.attrs.update(features.attributes)
+        group.attrs.update(features.attributes.to_plain())
         if name in self._videos:
             del self._videos[name]
         self._file.move(f"_pending/{name}", f"videos/{name}")
@@ -152,44 +130,47 @@ class Track:
 
 
 @contextmanager
-def open_track(path: Path) -> Iterator[Track]:
-    """Opens a track to read; UsageError when it is missing, no track, of a newer version, or unsafe
-    to open.
+def open_track(track: PathLike[str]) -> Iterator[Track]:
+    """Opens a track to read.
+
+    UsageError when it is missing, not a track, of a newer version, or unsafe to open.
     """
+    path = Path(track)
     with _open_to_read(path) as file:
         _check(path, file)
         yield Track(path, file)
 
 
 @contextmanager
-def write_track(path: Path, identity: Identity, about: Mapping[str, str]) -> Iterator[Track]:
+def write_track(
+    track: PathLike[str], identity: TrackIdentity, provenance: Mapping[str, str]
+) -> Iterator[Track]:
     """Opens or creates the track of ``identity`` to write; one writer a file.
 
-    ``about`` (manifest digest, library versions) is recorded at creation and does not take part in
-    the identity.
+    ``provenance`` (`cache.layout.provenance`) is recorded when the file is created.
     """
+    path = Path(track)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        _create(path, identity, about)
+        _create(path, identity, provenance)
     with ExitStack() as stack:
         with _hdf5_errors(path):
             # HDF5 writes many small pieces, and a file that has half of them may be beyond repair
             journaled = stack.enter_context(closing(JournaledFile(path, writable=True)))
             file = stack.enter_context(h5py.File(journaled, "r+"))
         _check(path, file)
-        check_identity(path, json.loads(file.attrs["identity"]), identity)
-        yield Track(path, file, journaled)
+        opened = Track(path, file, journaled)
+        check_identity(path, opened.identity, identity)
+        yield opened
 
 
-def check_identity(path: Path, found: Identity, wanted: Identity) -> None:
-    """UsageError that lists, key by key, where two identities differ."""
-    keys = sorted(set(found) | set(wanted))
-    different = [key for key in keys if found.get(key) != wanted.get(key)]
-    if different:
-        lines = [
-            f"  {key}: the file has {found.get(key)!r}, this run wants {wanted.get(key)!r}"
-            for key in different
-        ]
+def check_identity(path: Path, stored: TrackIdentity, wanted: TrackIdentity) -> None:
+    """UsageError that lists, field by field, where the identities of a file and of a run differ."""
+    lines = [
+        f"  {field}: the file has {theirs!s}, this run wants {ours!s}"
+        for field, theirs, ours in stored.differences(wanted)
+    ]
+    if lines:
         raise UsageError(
             f"{path} holds features of another identity:\n"
             + "\n".join(lines)
@@ -197,18 +178,8 @@ def check_identity(path: Path, found: Identity, wanted: Identity) -> None:
         )
 
 
-def tracks(cache: Path, dataset: str) -> list[Path]:
-    """Track files of a dataset, sorted."""
-    return sorted((cache / dataset).glob("*/*.h5"))
-
-
-def datasets(cache: Path) -> list[str]:
-    """Datasets that have a manifest in the cache, sorted."""
-    return sorted(path.parent.name for path in cache.glob("*/manifest.json"))
-
-
-def verify(path: Path) -> list[str]:
-    """Reads every array of a track; the faults found, one line each. Empty means sound."""
+def verify(path: PathLike[str]) -> list[str]:
+    """Reads every array of a track and returns its faults, one line each; empty means sound."""
     faults = []
     with open_track(path) as track:
         for video_id in track.ids:
@@ -220,7 +191,7 @@ def verify(path: Path) -> list[str]:
             wrong = [
                 name
                 for name, array in arrays.items()
-                if not (track.imported or np.isfinite(array).all())
+                if not (track.identity.imported or np.isfinite(array).all())
             ]
             faults += [f"{video_id}: {name} holds values that are not finite" for name in wrong]
     return faults
@@ -252,15 +223,15 @@ def _uninterrupted() -> Iterator[None]:
         before(signal.SIGINT, None)
 
 
-def _create(path: Path, identity: Identity, about: Mapping[str, str]) -> None:
+def _create(path: Path, identity: TrackIdentity, provenance: Mapping[str, str]) -> None:
     # built aside and renamed, so that no other process ever sees a file without its identity
     aside = path.with_name(path.name + ".new")
     with h5py.File(aside, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["identity"] = json.dumps(dict(identity), sort_keys=True)
+        file.attrs["identity"] = identity.to_text()
         file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-        file.attrs.update(about)
+        file.attrs.update(provenance)
         file.create_group("videos")
         file.create_group("_pending")
     aside.replace(path)
@@ -290,6 +261,14 @@ def _hdf5_errors(path: Path) -> Iterator[None]:
         raise UsageError(
             f"{path} is no readable HDF5 file ({error}); remove it and extract again"
         ) from None
+
+
+def _read_identity(path: Path, file: h5py.File) -> TrackIdentity:
+    try:
+        document = json.loads(file.attrs["identity"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path}: its identity is damaged ({error}); extract it again") from None
+    return TrackIdentity.from_json(document, str(path))
 
 
 def _check(path: Path, file: h5py.File) -> None:

@@ -12,9 +12,13 @@ import numpy as np
 import pandas as pd
 
 from vqa_twostage.fuse.data import Dataset, Features
-from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.layout import TrackPath, save_manifest
 from vqa_twostage.pipeline.datasets.loading import Manifest
+from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
+from vqa_twostage.pipeline.identity import Kind, TrackIdentity
+from vqa_twostage.pipeline.spec import Spec
 
 FRAMES = 4
 COLUMNS = 16
@@ -46,7 +50,7 @@ def manifest_of(name: str, contents: int, versions: int) -> Manifest:
     return Manifest(name, name, "opinion", (1.0, 5.0), rows)
 
 
-def features_of(manifest: Manifest, extractor: str) -> Iterator[tuple[str, cached.VideoFeatures]]:
+def features_of(manifest: Manifest, extractor: str) -> Iterator[tuple[str, VideoFeatures]]:
     """Of each video: a few columns tell the quality, and all of them tell the content; some videos
     are shorter.
     """
@@ -60,7 +64,7 @@ def features_of(manifest: Manifest, extractor: str) -> Iterator[tuple[str, cache
         own, quality = generator.normal(size=COLUMNS), np.zeros(COLUMNS)
         quality[:TELLING] = 2 * (mos - 3) / 0.6 + 0.5 * generator.normal()
         arrays = {
-            f"{level}/{name}": looks[content[row]]
+            ArrayName.of(level, name): looks[content[row]]
             + own
             + quality
             + generator.normal(size=(length, COLUMNS))
@@ -68,22 +72,23 @@ def features_of(manifest: Manifest, extractor: str) -> Iterator[tuple[str, cache
             for name in ("mean", "std")
         }
         index = np.arange(length)
-        yield video_id, cached.VideoFeatures(arrays, index, index / 2.0, {"source_digest": "none"})
+        yield video_id, VideoFeatures(arrays, index, index / 2.0, VideoAttributes("none"))
 
 
 def write_features(
     cache: Path,
     manifest: Manifest,
-    kind: str,
+    kind: Kind,
     extractor: str = "",
     sampler: str = "uniform:frames=4",
     without: tuple[str, ...] = (),
     **more: str,
-) -> Path:
+) -> TrackPath:
     """A track of such features, with ``more`` in its identity."""
     extractor = extractor or f"{kind}net"
-    identity = {"kind": kind, "extractor": extractor, "sampler": sampler, **more}
-    path = cached.track_path(cache, manifest.name, sampler, extractor, identity)
+    named = spec.parse(extractor)
+    identity = TrackIdentity(kind, named, spec.parse(sampler), **more)
+    path = TrackPath.of(cache, manifest.name, named.filename, identity)
     with cached.write_track(path, identity, {"manifest": manifest.digest}) as track:
         for video_id, features in features_of(manifest, extractor):
             if video_id not in without:
@@ -93,9 +98,9 @@ def write_features(
 
 def make_cache(cache: Path, name: str = "toy", contents: int = 12, versions: int = 5) -> Path:
     manifest = manifest_of(name, contents, versions)
-    records.save_manifest(cache, manifest)
-    for kind in ("spatial", "temporal"):
-        write_features(cache, manifest, kind)
+    save_manifest(cache, manifest)
+    write_features(cache, manifest, "spatial")
+    write_features(cache, manifest, "temporal")
     return cache
 
 
@@ -103,7 +108,7 @@ def make_dataset(name: str, contents: int, versions: int) -> Dataset:
     """What `make_cache` writes, but never written: a thousand arrays take their time on a disk."""
     manifest = manifest_of(name, contents, versions)
 
-    def track(kind: str) -> Features:
+    def track(kind: Kind) -> Features:
         videos = [features for _, features in features_of(manifest, f"{kind}net")]
         mask = np.arange(FRAMES) < np.array([[len(video.frame_index)] for video in videos])
         arrays = {key: np.zeros((*mask.shape, COLUMNS), np.float16) for key in videos[0].arrays}
@@ -112,7 +117,9 @@ def make_dataset(name: str, contents: int, versions: int) -> Dataset:
             timestamp[row, mask[row]] = video.timestamp
             for key, array in video.arrays.items():
                 arrays[key][row, mask[row]] = array
-        return Features(Path(f"{kind}.h5"), {"kind": kind}, arrays, mask, timestamp)
+        identity = TrackIdentity(kind, Spec(f"{kind}net"), Spec("uniform"))
+        path = TrackPath.of(Path("cache"), name, f"{kind}net", identity)
+        return Features(path, identity, arrays, mask, timestamp)
 
     mos = manifest.rows["mos"].to_numpy(np.float64)
     return Dataset(manifest, track("spatial"), track("temporal"), mos, manifest.rows, [])

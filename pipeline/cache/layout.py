@@ -1,0 +1,126 @@
+"""Where things lie in a cache: ``<cache>/<dataset>/<sampler>/<extractor>-<digest>.h5``.
+
+Beside the tracks of a dataset lies its ``manifest.json``, so that stage two needs nothing but the
+cache.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from vqa_twostage.pipeline.datasets.loading import Manifest
+from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.files import write_text
+from vqa_twostage.pipeline.identity import TrackIdentity
+from vqa_twostage.pipeline.versions import library_versions
+
+MANIFEST = "manifest.json"
+EXTRACTION = "extraction.json"
+SUFFIX = ".h5"
+# of the name of a sampler or an extractor, before the digest: file systems allow 255 bytes
+LONGEST = 200
+
+
+@dataclass(frozen=True, order=True)
+class TrackPath(os.PathLike[str]):
+    """The place of a track: ``sampler`` is a folder's name, ``stem`` a file's without ``.h5``."""
+
+    cache: Path
+    dataset: str
+    sampler: str
+    stem: str
+
+    @classmethod
+    def of(cls, cache: Path, dataset: str, name: str, identity: TrackIdentity) -> TrackPath:
+        """Of an extractor that files call ``name``; its identity's digest makes the path unique."""
+        sampler = identity.sampler.filename[:LONGEST]
+        return cls(cache, dataset, sampler, f"{name[:LONGEST]}-{identity.digest}")
+
+    @classmethod
+    def parse(cls, path: Path) -> TrackPath:
+        """The place that a path names; UsageError where it cannot be one of a cache."""
+        if path.suffix != SUFFIX or len(path.parts) < 3:
+            raise UsageError(f"{path} is no track: it must be CACHE/DATASET/SAMPLER/NAME{SUFFIX}")
+        sampler = path.parent
+        return cls(sampler.parent.parent, sampler.parent.name, sampler.name, path.stem)
+
+    @property
+    def path(self) -> Path:
+        return self.cache / self.dataset / self.sampler / f"{self.stem}{SUFFIX}"
+
+    @property
+    def name(self) -> str:
+        """The extractor's name, without the digest."""
+        return re.sub(r"-[0-9a-f]{10}$", "", self.stem)
+
+    def in_cache(self, cache: Path) -> TrackPath:
+        """The same track in another cache."""
+        return TrackPath(cache, self.dataset, self.sampler, self.stem)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+def tracks(cache: Path, dataset: str) -> list[TrackPath]:
+    """The tracks of a dataset, sorted."""
+    return sorted(TrackPath.parse(path) for path in (cache / dataset).glob(f"*/*{SUFFIX}"))
+
+
+def datasets(cache: Path) -> list[str]:
+    """Datasets that have a manifest in the cache, sorted."""
+    return sorted(path.parent.name for path in cache.glob(f"*/{MANIFEST}"))
+
+
+def manifest_path(cache: Path, dataset: str) -> Path:
+    return cache / dataset / MANIFEST
+
+
+def extraction_path(cache: Path, dataset: str) -> Path:
+    """The record of the last extraction: options, versions, identities, what failed."""
+    return cache / dataset / EXTRACTION
+
+
+def provenance(manifest: Manifest) -> dict[str, str]:
+    """What a track records beside its identity when it is created; it changes no feature."""
+    versions = {f"version {name}": version for name, version in library_versions().items()}
+    return {"manifest": manifest.digest, **versions}
+
+
+def save_manifest(cache: Path, manifest: Manifest) -> None:
+    """Keeps the manifest beside its features.
+
+    UsageError when the cache holds another dataset of that name: one that gives a known id to
+    another video.
+    """
+    path = manifest_path(cache, manifest.name)
+    if path.exists():
+        old = load_cached_manifest(cache, manifest.name)
+        both = old.rows.merge(manifest.rows, on="id", suffixes=("_old", "_new"))
+        # a dataset of data_manifests is known by its name, and its files may have moved
+        moved = manifest.title == manifest.name and (both["path_old"] != both["path_new"]).any()
+        if moved or both.empty or old.title != manifest.title:
+            raise UsageError(
+                f"{path} is of another dataset that is also called {manifest.name!r}; "
+                "rename your file or give another --cache"
+            )
+    write_text(path, manifest.to_json())
+
+
+def load_cached_manifest(cache: Path, dataset: str) -> Manifest:
+    """The manifest that a cache keeps; UsageError where it is missing or damaged."""
+    path = manifest_path(cache, dataset)
+    try:
+        return Manifest.from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist; run vqa-extract --cache {cache} first") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} is damaged ({type(error).__name__}: {error}); remove it and run vqa-extract "
+            "again, features stay"
+        ) from None

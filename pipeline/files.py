@@ -1,0 +1,66 @@
+"""Files written in one step and read with one message: JSON, text, digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vqa_twostage.pipeline.errors import UsageError
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Gives a new file beside ``path`` to write to, and puts it in its place at the end.
+
+    Readers see the old file or the new one, never a part; after an exception the old one stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    aside = Path(name)
+    try:
+        yield aside
+        aside.chmod(0o644)  # mkstemp makes private files; a cache is shared with colleagues
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes ``path`` in one step."""
+    with replaced(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Writes ``path`` in one step."""
+    write_text(path, json.dumps(document, indent=2) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; UsageError where it is missing, unreadable or something else."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise UsageError(f"{path} holds no JSON object")
+    return document
+
+
+def sha256_of(path: Path, first: int | None = None) -> str:
+    """Hexadecimal SHA-256 of a file, or of its ``first`` bytes; OSError where it cannot be read."""
+    with path.open("rb") as file:
+        if first is not None:
+            return hashlib.sha256(file.read(first)).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

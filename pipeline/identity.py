@@ -1,0 +1,138 @@
+"""What a track of features is: every choice that changes a feature, and nothing else.
+
+Two tracks with equal identities hold interchangeable features; their digest names the file. Batch
+size, device and the number of workers change no feature and are left out; where weights lie is
+replaced by a digest of what they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple, get_args
+
+from vqa_twostage.pipeline import spec
+from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.spec import Plugin, Spec
+
+Kind = Literal["spatial", "temporal"]
+
+# what may differ between tracks of two datasets that one model reads: imported features come from
+# other files, and raw video has another size
+OF_ANOTHER_DATASET = frozenset({"source", "key", "rows", "raw"})
+# what may differ between the features that a model was trained on and those that it scores:
+# decoders give the same pixels (docs/decisions/0003), and `raw` only says that the files had no
+# container
+OF_A_SCORED_VIDEO = frozenset({"decoder", "raw"})
+# what two tracks must share for their frames to be the same frames
+SAMPLING = ("sampler", "sampler_version", "sampler_digest")
+
+
+class Difference(NamedTuple):
+    """A field in which two identities differ, and what each says."""
+
+    field: str
+    ours: object
+    theirs: object
+
+
+@dataclass(frozen=True)
+class TrackIdentity:
+    """The identity of one track; a field that does not apply is empty.
+
+    ``extractor`` and ``sampler`` are full specs (`Plugin.portable_spec`), ``weights`` and
+    ``sampler_digest`` digests of file contents, ``raw`` the format of files without a container.
+    Imported features instead have ``source`` (digest of their file), ``key`` (the array in it),
+    ``columns``, and ``rows`` (digest of which row is which video).
+    """
+
+    kind: Kind
+    extractor: Spec
+    sampler: Spec
+    extractor_version: int = 1
+    sampler_version: int = 1
+    weights: str = ""
+    preprocessing: str = ""
+    decoder: str = ""
+    precision: str = ""
+    sampler_digest: str = ""
+    raw: str = ""
+    source: str = ""
+    key: str = ""
+    columns: str = ""
+    rows: str = ""
+
+    @property
+    def imported(self) -> bool:
+        """Whether another program made the features."""
+        return bool(self.source)
+
+    @property
+    def digest(self) -> str:
+        """Ten hexadecimal digits: equal identities, equal digests, on any machine."""
+        return hashlib.sha256(self.to_text().encode()).hexdigest()[:10]
+
+    def differences(
+        self, other: TrackIdentity, ignoring: Collection[str] = frozenset()
+    ) -> list[Difference]:
+        """The fields in which ``self`` ("ours") and ``other`` ("theirs") differ."""
+        return [
+            Difference(field.name, getattr(self, field.name), getattr(other, field.name))
+            for field in fields(self)
+            if field.name not in ignoring
+            and getattr(self, field.name) != getattr(other, field.name)
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; empty fields are left out."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain = {
+            name: str(value) if isinstance(value, Spec) else value for name, value in values.items()
+        }
+        return {name: value for name, value in plain.items() if value != ""}
+
+    def to_text(self) -> str:
+        """The one text of an identity, as a track file holds it."""
+        return json.dumps(self.to_json(), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], where: str) -> TrackIdentity:
+        """What `to_json` gave; UsageError, in the name of the file ``where``, for anything else."""
+        known = {field.name: field for field in fields(cls)}
+        unknown = sorted(set(document) - set(known))
+        if unknown:
+            raise UsageError(f"{where}: an identity has no field {', '.join(unknown)}")
+        values: dict[str, Any] = {}
+        for name, value in document.items():
+            wanted = int if name.endswith("_version") else str
+            if type(value) is not wanted:
+                raise UsageError(
+                    f"{where}: {name} = {value!r} of an identity is no {wanted.__name__}"
+                )
+            values[name] = spec.parse(str(value)) if name in ("extractor", "sampler") else value
+        missing = [name for name in ("kind", "extractor", "sampler") if name not in values]
+        if missing:
+            raise UsageError(f"{where}: an identity lacks {', '.join(missing)}")
+        if values["kind"] not in get_args(Kind):
+            raise UsageError(
+                f"{where}: unknown kind {values['kind']!r}; choose from {', '.join(get_args(Kind))}"
+            )
+        return cls(**values)
+
+
+def spec_of_extractor(plugin: Plugin) -> Spec:
+    """How an identity names an extractor: every option, but not where its weights lie.
+
+    Random weights (``weights=none``) are named, since nothing else says that they are random.
+    """
+    named = plugin.portable_spec
+    return named if plugin.options.get("weights") == "none" else named.without("weights")
+
+
+def name_of_extractor(plugin: Plugin) -> str:
+    """How files and people call an extractor: the options that are not the default."""
+    named = plugin.short_spec
+    shown = named if plugin.options.get("weights") == "none" else named.without("weights")
+    return shown.filename
