@@ -199,9 +199,7 @@ def verify(path: PathLike[str]) -> list[str]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C inside takes effect at the end: raised in the midst of HDF5's calls it can be lost
-    without a trace.
-    """
+    """Delays Ctrl-C to the end of the block: inside HDF5's calls the exception could be lost."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         # only the main thread is ever interrupted, and not where Ctrl-C is ignored (a job in the
@@ -259,7 +257,7 @@ def _hdf5_errors(path: Path) -> Iterator[None]:
         raise UsageError(f"{path} is in use by another process; a track has one writer") from None
     except OSError as error:
         raise UsageError(
-            f"{path} is no readable HDF5 file ({error}); remove it and extract again"
+            f"{path} is not a readable HDF5 file ({error}); remove it and extract again"
         ) from None
 
 
@@ -273,12 +271,14 @@ def _read_identity(path: Path, file: h5py.File) -> TrackIdentity:
 
 def _check(path: Path, file: h5py.File) -> None:
     if file.attrs.get("format") != FORMAT:
-        raise UsageError(f"{path} is no feature cache (its attribute 'format' is not {FORMAT!r})")
-    version = int(file.attrs["format_version"])
-    if version > FORMAT_VERSION:
         raise UsageError(
-            f"{path} has format version {version}, this program reads up to {FORMAT_VERSION}; "
-            "update it"
+            f"{path} is not a feature cache (its attribute 'format' is not {FORMAT!r})"
+        )
+    version = file.attrs.get("format_version")
+    if version != FORMAT_VERSION:
+        raise UsageError(
+            f"{path} has format version {version}, and this program reads {FORMAT_VERSION}; update "
+            "the program, or extract again into another --cache"
         )
     for name in ("videos", "_pending"):
         _refuse_link(path, file, name)
@@ -293,9 +293,7 @@ def _refuse_link(path: Path, group: h5py.Group, name: str) -> None:
 
 
 def _refuse_unsafe(path: Path, group: h5py.Group) -> None:
-    """A file from a stranger must be safe to open: no links out of it, no objects, no data kept
-    elsewhere.
-    """
+    """Refuses links, objects and data kept elsewhere: a stranger's file must be safe to open."""
     for name in group:
         _refuse_link(path, group, name)
         item = group[name]

@@ -4,6 +4,8 @@ the choices.
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,18 @@ from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.spec import Spec
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
-VALUES = st.from_regex(r"[A-Za-z0-9_.+/@-]{1,8}", fullmatch=True)
+# anything that a path or a name may hold, blanks, separators of specs and quotation marks included
+VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
+    [
+        "/data/my nets/w.pth",
+        "/data/VSFA info file.mat",
+        "runs/demo-dynamic:experts=2-1a2b3c4d5e",
+        "C:\\weights\\w.pth",
+        'a,b=c:"d"',
+        " ",
+        "",
+    ]
+)
 
 
 @given(NAMES, st.dictionaries(NAMES, VALUES, max_size=4))
@@ -21,15 +34,66 @@ def test_a_printed_spec_parses_back_to_itself(name: str, options: dict[str, str]
     assert spec.parse(str(Spec(name, options))) == Spec(name, options)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("tsm:weights=/data/my nets/w.pth", "/data/my nets/w.pth"),
+        ("tsm:weights=runs/demo-dynamic:experts=2-1a2b", "runs/demo-dynamic:experts=2-1a2b"),
+        ("tsm:weights=C:\\nets\\w.pth", "C:\\nets\\w.pth"),
+        ('tsm:weights="a,b.pth",n_div=8', "a,b.pth"),
+        ('tsm:weights=" a"', " a"),
+    ],
+)
+def test_values_hold_blanks_colons_equals_signs_and_quoted_commas(text: str, value: str) -> None:
+    assert spec.parse(text).options["weights"] == value
+
+
+@given(NAMES, st.dictionaries(NAMES, VALUES, max_size=4))
+def test_file_names_of_specs_are_file_names_everywhere(name: str, options: dict[str, str]) -> None:
+    filename = Spec(name, options).filename
+    assert re.fullmatch(r"[A-Za-z0-9._+@-]+", filename)
+
+
+@given(st.lists(st.tuples(NAMES, st.dictionaries(NAMES, VALUES, max_size=3)), max_size=4))
+def test_a_list_of_specs_is_divided_between_them(
+    specs: list[tuple[str, dict[str, str]]],
+) -> None:
+    # blanks divide a list, so values with blanks are quoted in it
+    options = [
+        {key: value for key, value in of_one.items() if " " not in value} for _, of_one in specs
+    ]
+    texts = [str(Spec(name, of_one)) for (name, _), of_one in zip(specs, options, strict=True)]
+    texts = [text for text in texts if not re.search(r"\s", text)]
+    assert spec.parse_list(" ".join(texts)) == spec.parse_list(",".join(texts)) == texts
+
+
+def test_a_quoted_value_in_a_list_may_hold_blanks_and_commas() -> None:
+    assert spec.parse_list('concat,net:w="a b,c",x=2 dynamic') == [
+        "concat",
+        'net:w="a b,c",x=2',
+        "dynamic",
+    ]
+
+
 def test_options_are_printed_in_one_order() -> None:
     assert str(spec.parse("tsm:n_div=8,network=x")) == str(spec.parse("tsm:network=x,n_div=8"))
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Uniform", "uniform:", "uniform:frames", "uniform:frames=", "u:a=1,a=2", "u:a=b c"]
+    "text",
+    [
+        "",
+        "Uniform",
+        "uniform:",
+        "uniform:frames",
+        "uniform:frames=",
+        "u:a=1,a=2",
+        "u:a=1,",
+        'u:a="b',
+    ],
 )
 def test_what_is_no_spec_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(UsageError, match="uniform:frames=8|twice"):
+    with pytest.raises(UsageError, match="uniform:frames=8|twice|JSON"):
         spec.parse(text)
 
 
@@ -45,7 +109,7 @@ def test_every_plugin_has_a_line_about_it_a_version_and_resolves_by_its_file_nam
         plugin = spec.resolve(kind, "timm_model:model=resnet18" if name == "timm_model" else name)
         assert line.endswith((".", ":")) or len(line) > 20, f"{name}: {line!r}"
         assert plugin.version >= 1
-        assert plugin.module.__name__ == f"{kind}.{name}"
+        assert plugin.module.__name__ == f"vqa_twostage.{kind}.{name}"
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
@@ -76,5 +140,5 @@ def test_defaults_are_written_out_in_the_identity_and_left_out_of_the_name() -> 
 def test_a_file_name_never_leaves_its_folder() -> None:
     assert (
         spec.parse("efficientnet:weights=../../etc/passwd").filename
-        == "efficientnet:weights=passwd"
+        == "efficientnet-weights-passwd"
     )

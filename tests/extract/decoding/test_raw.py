@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from jaxtyping import UInt8
-from test_decode import PLAYLIST, ffmpeg, frames_of_ffmpeg
+from test_video import PLAYLIST, ffmpeg, frames_of_ffmpeg
 
 from vqa_twostage.extract.decoding import video as decode
 from vqa_twostage.extract.decoding.containers import check_video

@@ -20,11 +20,14 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.importing import format_columns, parse_columns
+from vqa_twostage.pipeline.cache.layout import load_cached_manifest
 from vqa_twostage.pipeline.cli_cache import cache_command
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
+from vqa_twostage.pipeline.features import VideoAttributes, VideoFeatures
+from vqa_twostage.pipeline.identity import TrackIdentity
+from vqa_twostage.pipeline.spec import Spec
 
 IDS = ["007", "b", "dir/c.mp4", "ä", "e"]
 # of five videos; what float32 holds exactly
@@ -145,31 +148,27 @@ def test_a_track_says_what_it_is_and_where_it_came_from(tmp_path: Path) -> None:
     assert path.parts[:-1] == ("cache", "own", "imported") and path.name.startswith("theirs-")
     with cached.open_track(path) as track:
         identity, video = track.identity, track.read("b")
-    assert identity.pop("rows") and identity == {
-        **{
-            "kind": "spatial",
-            "extractor": "theirs",
-            "imported": True,
-            "source": digest,
-            "key": "feats",
-        },
-        **{"columns": "1:3", "sampler": "imported", "sampler_version": 1},
-    }
-    assert video.attributes == {
-        "source_digest": digest,
-        "source_size": Path("f.npz").stat().st_size,
-    }
+    assert identity.rows and identity == TrackIdentity(
+        "spatial",
+        Spec("theirs"),
+        Spec("imported"),
+        source=digest,
+        key="feats",
+        columns="1:3",
+        rows=identity.rows,
+    )
+    assert video.attributes == VideoAttributes(digest, Path("f.npz").stat().st_size)
     assert video.arrays["theirs/mean"].dtype == np.float32 and video.timestamp.tolist() == [0.0]
     with h5py.File(path) as file:
         about = dict(file.attrs)
     assert (
-        about["format_version"] == 2
+        about["format_version"] == 1
         and about["source file"] == "f.npz"
         and about["source ids_file"] == "ids.txt"
     )
     assert about["source columns"] == "1:3 of 3" and about["version vqa-twostage"]
     assert str(tmp_path) not in str(about) + str(identity)
-    assert records.load_cached_manifest(Path("cache"), "own").rows["id"].tolist() == IDS
+    assert load_cached_manifest(Path("cache"), "own").rows["id"].tolist() == IDS
 
 
 def test_importing_again_changes_nothing() -> None:
@@ -180,7 +179,7 @@ def test_importing_again_changes_nothing() -> None:
     again = command("renamed.npz", "--key", "feats", "--columns", "0,1:")
     assert (
         again.return_value == DONE
-        and "held all of that already, nothing is changed" in again.stdout
+        and "holds all of that already, nothing was changed" in again.stdout
     )
     assert {path: path.read_bytes() for path in Path("cache").rglob("*.*")} == before
     assert imported("renamed.npz")["track"] == document["track"]
@@ -200,7 +199,7 @@ def test_what_an_interrupted_import_left_is_completed(monkeypatch: pytest.Monkey
     np.save("f.npy", FEATURES)
     write = cached.Track.write
 
-    def killed(self: cached.Track, video_id: str, features: cached.VideoFeatures) -> None:
+    def killed(self: cached.Track, video_id: str, features: VideoFeatures) -> None:
         if len(self) == 2:
             raise KeyboardInterrupt
         write(self, video_id, features)
@@ -543,7 +542,7 @@ def test_the_next_step_is_a_command_that_fits() -> None:
         f"next: vqa-fuse train --dataset own --spatial {spatial.stem} --temporal {temporal.stem}\n"
         in after
     )
-    assert "rows as own has its videos, from 007 to e" in after
+    assert "taken to be the videos of own in their order, from 007 to e" in after
 
 
 @pytest.mark.real

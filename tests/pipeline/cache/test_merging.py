@@ -5,6 +5,7 @@ machine.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ from hypothesis import strategies as st
 from toy_cache import manifest_of, write_features
 
 from vqa_twostage.extract.options import ExtractOptions
-from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.layout import load_cached_manifest, save_manifest, tracks
 from vqa_twostage.pipeline.cache.merging import merge_caches
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.features import VideoFeatures
 
 IDS = [f"content {number // 2:02d}/version {number % 2}" for number in range(8)]
 
@@ -26,17 +28,18 @@ IDS = [f"content {number // 2:02d}/version {number % 2}" for number in range(8)]
 def make(cache: Path, ids: list[str], **more: str) -> Path:
     """A cache with the features of ``ids`` alone."""
     manifest = manifest_of("toy", 4, 2)
-    records.save_manifest(cache, manifest)
-    for kind in ("spatial", "temporal"):
-        write_features(cache, manifest, kind, without=tuple(set(IDS) - set(ids)), **more)
+    save_manifest(cache, manifest)
+    without = tuple(set(IDS) - set(ids))
+    write_features(cache, manifest, "spatial", without=without, **more)
+    write_features(cache, manifest, "temporal", without=without, **more)
     return cache
 
 
 def held(cache: Path) -> dict[str, dict[str, np.ndarray]]:
     found = {}
-    for path in cached.tracks(cache, "toy"):
+    for path in tracks(cache, "toy"):
         with cached.open_track(path) as track:
-            found |= {f"{path.name} {name}": track.read(name).arrays for name in track.ids}
+            found |= {f"{path.stem} {name}": track.read(name).arrays for name in track.ids}
     return found
 
 
@@ -72,10 +75,7 @@ def test_merged_parts_are_what_one_machine_makes(tmp_path: Path) -> None:
         for name, arrays in other.items()
         for key, array in arrays.items()
     )
-    assert (
-        records.load_cached_manifest(tmp_path / "cache", "toy").digest
-        == manifest_of("toy", 4, 2).digest
-    )
+    assert load_cached_manifest(tmp_path / "cache", "toy").digest == manifest_of("toy", 4, 2).digest
     again = called("vqa-cache", "merge", *parts, "--cache", "cache", cwd=tmp_path)
     assert again.returncode == 0 and again.stdout.count("8 of 8 videos, 0 added, 8 were there") == 2
 
@@ -83,21 +83,19 @@ def test_merged_parts_are_what_one_machine_makes(tmp_path: Path) -> None:
 def test_features_of_other_options_stay_apart(tmp_path: Path) -> None:
     one, two = make(tmp_path / "one", IDS[:4]), make(tmp_path / "two", IDS[4:], precision="bf16")
     merged = merge_caches([one, two], tmp_path / "cache")
-    assert sorted(track["videos"] for track in merged["tracks"]) == [4, 4, 4, 4]
+    assert sorted(track.videos for track in merged.tracks) == [4, 4, 4, 4]
 
 
 def test_of_two_files_under_one_id_the_first_is_kept_and_that_is_said(tmp_path: Path) -> None:
     one, two = make(tmp_path / "one", IDS[:2]), make(tmp_path / "two", IDS[1:3])
-    (path, *_) = cached.tracks(two, "toy")
+    (path, *_) = tracks(two, "toy")
     with cached.open_track(path) as track:
         identity, features = track.identity, track.read(IDS[1])
     with cached.write_track(path, identity, {}) as track:
-        attributes = {**features.attributes, "source_digest": "another"}
+        attributes = replace(features.attributes, source_digest="another")
         track.write(
             IDS[1],
-            cached.VideoFeatures(
-                features.arrays, features.frame_index, features.timestamp, attributes
-            ),
+            VideoFeatures(features.arrays, features.frame_index, features.timestamp, attributes),
         )
     before = held(one)
     done = called("vqa-cache", "merge", one, two, "--cache", "cache", cwd=tmp_path)
@@ -122,22 +120,21 @@ def test_an_interrupted_merge_goes_on(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         merge_caches(parts, tmp_path / "cache", stop)
-    counts = merge_caches(parts, tmp_path / "cache")["tracks"]
-    assert sum(track["there"] for track in counts) == 5 and {
-        track["videos"] for track in counts
-    } == {8}
+    merged = merge_caches(parts, tmp_path / "cache").tracks
+    assert sum(track.there for track in merged) == 5
+    assert {track.videos for track in merged} == {8}
 
 
 def test_wrong_use_is_told_and_nothing_is_written(tmp_path: Path) -> None:
     one = make(tmp_path / "one", IDS[:4])
     other = manifest_of("toy", 5, 2)
-    records.save_manifest(tmp_path / "other", other)
+    save_manifest(tmp_path / "other", other)
     write_features(tmp_path / "other", other, "spatial")
     (tmp_path / "empty").mkdir()
     for sources, message in (
         (["empty"], "empty holds no dataset"),
         (["nowhere"], "nowhere holds no dataset"),
-        (["one", "other"], "is not of the same videos and labels"),
+        (["one", "other"], "has other videos or labels"),
     ):
         done = called("vqa-cache", "merge", *sources, "--cache", "cache", cwd=tmp_path)
         assert done.returncode == 2 and message in done.stderr and not (tmp_path / "cache").exists()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +16,28 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from places import TESTS
 
+from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.errors import UsageError, VideoError
+from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
+from vqa_twostage.pipeline.identity import TrackIdentity
 
-IDENTITY: dict[str, Any] = {
-    "kind": "spatial",
-    "extractor": "net:x=1",
-    "sampler": "uniform:frames=8",
-    "decoder": "d-1",
-}
+IDENTITY = TrackIdentity(
+    "spatial", spec.parse("net:x=1"), spec.parse("uniform:frames=8"), decoder="d-1"
+)
 
 
-def features(value: float = 1.0, frames: int = 3) -> cached.VideoFeatures:
+def features(value: float = 1.0, frames: int = 3) -> VideoFeatures:
     arrays = {
-        "c1/mean": np.full((frames, 4), value, np.float32),
-        "c1/std": np.zeros((frames, 4), np.float32),
+        ArrayName("c1/mean"): np.full((frames, 4), value, np.float32),
+        ArrayName("c1/std"): np.zeros((frames, 4), np.float32),
     }
-    return cached.VideoFeatures(
-        arrays, np.arange(frames), np.arange(frames) / 2, {"source_size": 7}
-    )
+    attributes = VideoAttributes("abc", source_size=7, fps=25.0, damage="cut off")
+    return VideoFeatures(arrays, np.arange(frames), np.arange(frames) / 2, attributes)
 
 
-def write(path: Path, **videos: cached.VideoFeatures) -> None:
+def write(path: Path, **videos: VideoFeatures) -> None:
     with cached.write_track(path, IDENTITY, {}) as track:
         for name, value in videos.items():
             track.write(name, value)
@@ -52,7 +50,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         assert track.ids == ["a"] and track.identity == IDENTITY
     assert read.arrays["c1/mean"].dtype == np.float16 and (read.arrays["c1/mean"] == 1.5).all()
     assert list(read.frame_index) == [0, 1, 2] and list(read.timestamp) == [0, 0.5, 1]
-    assert read.attributes["source_size"] == 7
+    assert read.attributes == features().attributes
 
 
 @settings(max_examples=50, deadline=None)
@@ -65,16 +63,25 @@ def test_any_text_can_be_an_id(tmp_path_factory: pytest.TempPathFactory, name: s
         assert track.ids == [name] and name in track
 
 
-@pytest.mark.parametrize("key", sorted(IDENTITY))
-def test_a_cache_of_another_identity_is_refused_and_the_difference_printed(
-    key: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("field", "another"),
+    [
+        ("kind", "temporal"),
+        ("extractor", spec.parse("net:x=2")),
+        ("sampler", spec.parse("fps")),
+        ("decoder", "d-2"),
+        ("raw", "16x16 yuv420p 30"),
+    ],
+)
+def test_a_track_of_another_identity_is_refused_and_the_difference_printed(
+    field: str, another: Any, tmp_path: Path
 ) -> None:
     write(tmp_path / "t.h5", a=features())
-    other = {**IDENTITY, key: "another"}
-    message = f"(?s){key}: the file has '{IDENTITY[key]}', this run wants 'another'"
+    other = replace(IDENTITY, **{field: another})
+    message = f"(?s){field}: the file has {getattr(IDENTITY, field)}, this run wants {another}"
     with pytest.raises(UsageError, match=message), cached.write_track(tmp_path / "t.h5", other, {}):
         pass
-    assert cached.identity_digest(other) != cached.identity_digest(IDENTITY)
+    assert other.digest != IDENTITY.digest
 
 
 @pytest.mark.parametrize(
@@ -102,8 +109,9 @@ def test_a_video_written_again_is_replaced(tmp_path: Path) -> None:
 WRITER = """
 import sys, numpy as np
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, {tests!r})
-from test_cache import IDENTITY, features
+from test_track import IDENTITY, features
 from vqa_twostage.pipeline.cache import track as cached
 with cached.write_track(Path(sys.argv[1]), IDENTITY, {{}}) as track:
     for number in range(100_000):
@@ -114,7 +122,7 @@ with cached.write_track(Path(sys.argv[1]), IDENTITY, {{}}) as track:
 
 @pytest.mark.parametrize("after", [1, 7, 30])
 def test_a_killed_writer_leaves_only_whole_videos(after: int, tmp_path: Path) -> None:
-    code = WRITER.format(tests=str(TESTS / "support"))
+    code = WRITER.format(tests=str(Path(__file__).parent))
     writer = subprocess.Popen(
         [sys.executable, "-c", code, tmp_path / "t.h5"], stdout=subprocess.PIPE, text=True
     )
@@ -175,12 +183,17 @@ def test_a_track_has_one_writer(tmp_path: Path) -> None:
     path = tmp_path / "t.h5"
     with cached.write_track(path, IDENTITY, {}):
         code = (
-            "from pathlib import Path\nfrom pipeline.cache.track import write_track\nimport "
-            "test_cache\n"
+            "from pathlib import Path\n"
+            "from vqa_twostage.pipeline.cache.track import write_track\n"
+            "import test_track\n"
         )
-        code += f"with write_track(Path({str(path)!r}), test_cache.IDENTITY, {{}}): 0"
+        code += f"with write_track(Path({str(path)!r}), test_track.IDENTITY, {{}}): 0"
         second = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=TESTS
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=Path(__file__).parent,
         )
     assert "in use by another process" in second.stderr
 
@@ -194,8 +207,8 @@ def test_files_that_are_no_track_are_told(tmp_path: Path) -> None:
         file.attrs["format_version"] = 99
     for name, message in [
         ("missing.h5", "vqa-extract makes it"),
-        ("text.h5", "no readable HDF5"),
-        ("other.h5", "no feature cache"),
+        ("text.h5", "not a readable HDF5"),
+        ("other.h5", "not a feature cache"),
         ("new.h5", "format version 99.*update"),
     ]:
         with (
@@ -237,30 +250,12 @@ def test_a_strangers_file_cannot_reach_out(link: str, where: str, tmp_path: Path
         track.read("evil")
 
 
-def test_a_track_of_version_1_still_reads_and_is_gone_on_with(tmp_path: Path) -> None:
-    old = Path(shutil.copy(TESTS / "data" / "track_v1.h5", tmp_path / "t.h5"))
-    with h5py.File(old) as file:
-        assert file.attrs["format_version"] == 1
-    with cached.open_track(old) as track:
-        identity = track.identity
-        assert track.ids == ["001", "dir/ä.mp4"] and identity["sampler"] == "uniform:frames=3"
-        read = track.read("dir/ä.mp4")
-    assert read.arrays["c1/mean"].dtype == np.float16 and read.arrays["c1/mean"].tolist() == [
-        [1, 1.25],
-        [1.5, 1.75],
-    ]
-    assert read.arrays["last/std"].tolist() == [[1.5] * 3] * 2
-    assert list(read.frame_index) == [0, 10] and list(read.timestamp) == [0, 0.4]
-    assert read.attributes["source_size"] == 1235 and read.attributes["fps"] == 25
-    with cached.write_track(old, identity, {}) as track:
-        track.write("new", features())
-    assert track_ids(old) == ["001", "dir/ä.mp4", "new"] and cached.verify(old) == []
-
-
 def test_an_imported_track_keeps_float32_and_what_is_not_finite(tmp_path: Path) -> None:
     array = np.array([[np.nan, np.inf, 1e30, 0.1]], np.float32)
-    video = cached.VideoFeatures({"theirs/mean": array}, np.zeros(1, int), np.zeros(1), {})
-    with cached.write_track(tmp_path / "t.h5", {**IDENTITY, "imported": True}, {}) as track:
+    video = VideoFeatures(
+        {ArrayName("theirs/mean"): array}, np.zeros(1, int), np.zeros(1), VideoAttributes("x")
+    )
+    with cached.write_track(tmp_path / "t.h5", replace(IDENTITY, source="digest"), {}) as track:
         track.write("a", video)
     with cached.open_track(tmp_path / "t.h5") as track:
         stored = track.read("a").arrays["theirs/mean"]

@@ -1,0 +1,41 @@
+"""The layout of a cache: paths are parsed to what they name, and named by what is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqa_twostage.pipeline import spec
+from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest
+from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.identity import TrackIdentity
+
+PARTS = st.from_regex(r"[A-Za-z0-9._+@-]{0,20}[A-Za-z0-9]", fullmatch=True)
+
+
+@given(PARTS, PARTS, PARTS)
+def test_a_track_path_is_what_its_path_says(dataset: str, sampler: str, stem: str) -> None:
+    place = TrackPath(Path("/some/cache"), dataset, sampler, stem)
+    assert TrackPath.parse(place.path) == place
+
+
+def test_a_track_is_named_without_its_digest_and_moves_to_another_cache() -> None:
+    identity = TrackIdentity("spatial", spec.parse("net"), spec.parse("uniform:frames=8"))
+    place = TrackPath.of(Path("cache"), "konvid", "net-x2", identity)
+    assert place.name == "net-x2" and place.stem == f"net-x2-{identity.digest}"
+    assert str(place) == f"cache/konvid/uniform-frames8/net-x2-{identity.digest}.h5"
+    assert place.in_cache(Path("other")).path == Path("other", *place.path.parts[1:])
+
+
+@pytest.mark.parametrize("path", ["a.h5", "b/a.h5", "c/b/a.txt"])
+def test_a_path_that_cannot_be_a_track_is_refused(path: str) -> None:
+    with pytest.raises(UsageError, match="is no track: it must be CACHE/DATASET/SAMPLER/NAME.h5"):
+        TrackPath.parse(Path(path))
+
+
+def test_a_cache_without_the_dataset_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="manifest.json does not exist; run vqa-extract --cache"):
+        load_cached_manifest(tmp_path, "konvid")
