@@ -25,7 +25,7 @@ from vqa_twostage.extract.inference.runtime import Runtime
 from vqa_twostage.extract.options import BATCH_FRAMES, RUNTIMES, ExtractOptions
 from vqa_twostage.extract.run import extract_dataset, plan_tracks
 from vqa_twostage.pipeline import presets, spec
-from vqa_twostage.pipeline.datasets.loading import Manifest, load_manifest
+from vqa_twostage.pipeline.datasets import Manifest, load_manifest
 
 
 @click.command()

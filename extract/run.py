@@ -30,7 +30,7 @@ from vqa_twostage.pipeline.cache.layout import (
     provenance,
     save_manifest,
 )
-from vqa_twostage.pipeline.datasets.loading import Manifest
+from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import VideoError, require
 from vqa_twostage.pipeline.files import write_json
 from vqa_twostage.pipeline.identity import (
@@ -156,7 +156,7 @@ def extract_dataset(
     import the program that calls this: a script needs ``if __name__ == "__main__":``.
 
     Args:
-        manifest: The videos and their labels, from `pipeline.datasets.loading.load_manifest`.
+        manifest: The videos and their labels, from `vqa_twostage.load_manifest`.
         cache: The folder that features go to, as
         ``<cache>/<dataset>/<sampler>/<extractor>-<digest>.h5``. options: Which networks, on which
         frames, with what. on_progress: Called with the number of videos that are done, and of all.

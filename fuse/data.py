@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, load_cached_manifest, tracks
-from vqa_twostage.pipeline.datasets.loading import Manifest
+from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES, STATISTICS, ArrayName
 from vqa_twostage.pipeline.identity import SAMPLING, TrackIdentity

@@ -27,7 +27,7 @@ from vqa_twostage.fuse.learning.scorer_file import Scorer, Training
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.cache.layout import tracks as tracks_of
-from vqa_twostage.pipeline.datasets.loading import COLUMNS, Manifest
+from vqa_twostage.pipeline.datasets.manifest import COLUMNS, Manifest
 from vqa_twostage.pipeline.errors import VideoError, require
 from vqa_twostage.pipeline.identity import OF_A_SCORED_VIDEO, TrackIdentity
 from vqa_twostage.pipeline.spec import is_local_path

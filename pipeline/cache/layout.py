@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from vqa_twostage.pipeline.datasets.loading import Manifest
+from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import write_text
 from vqa_twostage.pipeline.identity import TrackIdentity
@@ -119,8 +119,7 @@ def load_cached_manifest(cache: Path, dataset: str) -> Manifest:
         return Manifest.from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; run vqa-extract --cache {cache} first") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (UsageError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{path} is damaged ({type(error).__name__}: {error}); remove it and run vqa-extract "
-            "again, features stay"
+            f"{path} is damaged ({error}); remove it and run vqa-extract again, features stay"
         ) from None

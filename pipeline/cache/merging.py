@@ -17,7 +17,7 @@ from vqa_twostage.pipeline.cache.layout import (
     tracks,
 )
 from vqa_twostage.pipeline.cache.track import open_track, write_track
-from vqa_twostage.pipeline.datasets.loading import Manifest
+from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 
 Outcome = Literal["added", "there", "conflict"]

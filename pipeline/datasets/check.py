@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from vqa_twostage.pipeline import records
-from vqa_twostage.pipeline.datasets.loading import Manifest, missing_files
+from vqa_twostage.pipeline.datasets.loading import missing_files
+from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.datasets.schema import Release
 
 HEAD = 1 << 20  # bytes of a file's beginning

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from vqa_twostage.pipeline import records
-from vqa_twostage.pipeline.datasets.loading import COLUMNS, OF_ALL, Manifest
+from vqa_twostage.pipeline.datasets.loading import DATASET_COLUMNS
+from vqa_twostage.pipeline.datasets.manifest import COLUMNS, Manifest
 
 
 def write_csv(manifest: Manifest, path: Path) -> None:
@@ -28,7 +29,7 @@ def write_csv(manifest: Manifest, path: Path) -> None:
     ]
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow([*COLUMNS, *OF_ALL])
+    writer.writerow([*COLUMNS, *DATASET_COLUMNS])
     for row in manifest.rows[COLUMNS].itertuples(index=False):
         cells = [repr(float(cell)) if isinstance(cell, float) else cell for cell in row]
         writer.writerow(

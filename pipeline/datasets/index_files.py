@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from vqa_twostage.pipeline.datasets import matlab
+from vqa_twostage.pipeline.datasets.matlab import LARGEST, read_variables
 from vqa_twostage.pipeline.errors import UsageError
 
 KINDS = ".mat, .npy, .csv or .txt"
@@ -76,7 +76,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         ), None
     if suffix != ".mat":
         raise UsageError(f"{path} is no index file that is known here; give one of {KINDS}")
-    found = matlab.read_variables(path, ["index", "ref_ids"])
+    found = read_variables(path, ["index", "ref_ids"])
     if "index" not in found:
         raise UsageError(
             f"{path} has no array index; give the info file that holds the permutations"
@@ -92,7 +92,7 @@ def _numbers(path: Path, name: str, array: Any) -> np.ndarray:
         not isinstance(array, np.ndarray)
         or array.dtype.kind not in "iuf"
         or array.ndim > 2
-        or array.size > matlab.LARGEST
+        or array.size > LARGEST
     ):
         raise UsageError(
             f"{path}: {name} is no table of whole numbers; give a permutation a row or a column"

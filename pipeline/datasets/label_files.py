@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from vqa_twostage.pipeline.datasets import matlab
+from vqa_twostage.pipeline.datasets.matlab import read_variables, variable_names
 from vqa_twostage.pipeline.datasets.schema import LabelFile
 from vqa_twostage.pipeline.errors import UsageError, require
 
@@ -38,7 +38,7 @@ class Table:
     columns: dict[str, list[str]]
     places: list[str]
 
-    def wrong(self, row: int, column: str, what: str) -> UsageError:
+    def error(self, row: int, column: str, what: str) -> UsageError:
         return UsageError(f"{self.path}, {self.places[row]}, column {column}: {what}")
 
 
@@ -225,7 +225,7 @@ def _read_sheet(path: Path, label: LabelFile, wanted: Sequence[str]) -> Table:
 
 
 def _read_matlab(path: Path, label: LabelFile, wanted: Sequence[str]) -> Table:
-    found = matlab.read_variables(path, sorted({name.partition(".")[0] for name in wanted}))
+    found = read_variables(path, sorted({name.partition(".")[0] for name in wanted}))
     columns = {}
     for name in wanted:
         value: Any = found
@@ -254,7 +254,7 @@ def _read_matlab(path: Path, label: LabelFile, wanted: Sequence[str]) -> Table:
             if isinstance(value, dict)
             for part in value
         ]
-        others = [name for name in matlab.variable_names(path) if name not in found]
+        others = [name for name in variable_names(path) if name not in found]
         return Table(path, {**columns, **{name: [] for name in (*inner, *others)}}, ["row 1"])
     return _of_columns(path, columns)
 

@@ -1,14 +1,11 @@
-"""Datasets: a manifest TOML (or a plain CSV) and label files in, one `Manifest` out.
+"""Read a dataset: its TOML (or one CSV) and its label files become one `Manifest`.
 
-``--dataset`` takes the name of a file in ``data_manifests/``, a path to such a ``.toml``, or a
-``.csv`` with columns ``path,mos`` and optionally ``id,mos_std,group,split``. Every later step sees
-only the `Manifest`: one row a video.
+A dataset is given as the name of a file in ``data_manifests/``, as the path of such a ``.toml``, or
+as a ``.csv`` with the columns ``path,mos`` and optionally ``id,mos_std,group,split``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 from dataclasses import dataclass, replace
@@ -20,6 +17,7 @@ import pandas as pd
 from vqa_twostage.pipeline.datasets.file_index import Tree, without_extension
 from vqa_twostage.pipeline.datasets.label_files import Table, read_table
 from vqa_twostage.pipeline.datasets.locate import locate
+from vqa_twostage.pipeline.datasets.manifest import BETTER, COLUMNS, Manifest
 from vqa_twostage.pipeline.datasets.rows import ANYTHING, NUMBER, Row, check_unique, read_rows
 from vqa_twostage.pipeline.datasets.schema import (
     About,
@@ -30,104 +28,51 @@ from vqa_twostage.pipeline.datasets.schema import (
     names,
     read_about,
 )
-from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.raw_format import RawFormat, parse_raw_format
 
-COLUMNS = ["id", "path", "mos", "mos_std", "group", "split"]
-# of the whole dataset, in each row of an exported .csv alike
-OF_ALL = ["dataset", "title", "label", "lowest", "highest", "better", "raw"]
-SENSIBLE = {
+OPTIONAL_COLUMNS = ("id", "mos_std", "group", "split")
+# an exported .csv has these as well: they describe the whole dataset, so all rows agree
+DATASET_COLUMNS = ["dataset", "title", "label", "lowest", "highest", "better", "raw"]
+VALID_VALUES = {
     "dataset": r"[^./\\][^/\\]*",
     "lowest": NUMBER.pattern,
     "highest": NUMBER.pattern,
-    "better": "higher|lower",
+    "better": "|".join(BETTER),
 }
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """One row a video.
+def load_manifest(dataset: str | Path, root: str | Path | None = None) -> Manifest:
+    """The manifest of a dataset: its rows, and where each video is expected below ``root``.
 
-    ``rows`` has the columns ``id`` (str, unique), ``path`` (str, relative to ``root``), ``mos``
-    (float), ``mos_std`` (float or NaN), ``group`` (str: rows of one group never straddle a split)
-    and ``split`` (str or ""). ``scale`` is the range of the labels, ``label`` what they are called
-    wherever they are shown, and ``better`` which end of the range is ("higher" or "lower"). ``raw``
-    is what the files are where they have no container (None for those that have one). ``layout`` is
-    how the videos lie, and ``notes`` what is to be said of the rows.
+    Args:
+        dataset: A name of ``data_manifests/`` (``vqa-data list`` shows them), a ``.toml`` like
+            those, or a ``.csv`` with the columns ``path,mos``. ``NAME:layout=LAYOUT`` looks for the
+            videos in only one of the dataset's layouts.
+        root: The folder of the videos and label files. Default: ``$VQA_DATA/NAME``; for a ``.csv``
+            the folder that it is in.
+
+    Videos may be missing; `missing_files` lists them.
+
+    Raises:
+        UsageError: A file is missing or cannot be read, or a row is not unambiguous; the message
+            says which, and what to do.
     """
-
-    name: str
-    title: str
-    label: str
-    scale: tuple[float, float]
-    rows: pd.DataFrame
-    root: Path | None = None
-    raw: RawFormat | None = None
-    better: str = "higher"
-    layout: str = ""
-    notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def digest(self) -> str:
-        """Of everything that can change a figure: the rows, the scale and the label, not where the
-        videos lie.
-        """
-        document = {key: value for key, value in self._document().items() if key != "better"}
-        return hashlib.sha256(json.dumps(document, indent=1, sort_keys=True).encode()).hexdigest()[
-            :16
-        ]
-
-    def to_json(self) -> str:
-        return json.dumps(self._document(), indent=1, sort_keys=True)
-
-    def _document(self) -> dict[str, object]:
-        rows = self.rows[COLUMNS].astype(object).where(self.rows[COLUMNS].notna(), None)
-        return {
-            "name": self.name,
-            "title": self.title,
-            "label": self.label,
-            "scale": list(self.scale),
-            "better": self.better,
-            "rows": rows.to_dict(orient="records"),
-        }
-
-    @staticmethod
-    def from_json(text: str) -> Manifest:
-        document = json.loads(text)
-        rows = pd.DataFrame(document["rows"], columns=COLUMNS)
-        rows[["mos", "mos_std"]] = rows[["mos", "mos_std"]].astype(float)
-        low, high = document["scale"]
-        better = document.get("better", "higher")
-        return Manifest(
-            document["name"], document["title"], document["label"], (low, high), rows, better=better
-        )
+    root = None if root is None else Path(root)
+    if Path(dataset).suffix.lower() == ".csv":
+        return _from_csv(Path(dataset), root)
+    name, _, layout = str(dataset).partition(":layout=")
+    return _from_toml(toml_of(name), root, layout)
 
 
-def load_manifest(dataset: str, root: Path | None = None) -> Manifest:
-    """The manifest of ``dataset`` (a name, a ``.toml`` or a ``.csv``); UsageError names what is
-    missing and the fix.
-
-    ``NAME:layout=LAYOUT`` looks for the videos in one of a dataset's layouts alone.
-    """
-    path = Path(dataset)
-    if path.suffix.lower() == ".csv":
-        return _from_csv(path, root)
-    dataset, _, layout = dataset.partition(":layout=")
-    return _from_toml(toml_of(dataset), root, layout)
-
-
-def toml_of(dataset: str) -> Path:
-    """The TOML that ``dataset`` (a name or a path) stands for; UsageError for an unknown name."""
-    if dataset.lower().endswith(".toml"):
+def toml_of(dataset: str | Path) -> Path:
+    """The TOML file of ``dataset``, which is a name or a path; UsageError for an unknown name."""
+    if Path(dataset).suffix.lower() == ".toml":
         return Path(dataset)
-    if dataset not in names():
+    if str(dataset) not in names():
         raise UsageError(
-            f"unknown dataset {dataset!r}; choose from {', '.join(names())}, or give a .toml like "
-            "those, or a .csv "
-            "with the columns path,mos"
+            f"unknown dataset {str(dataset)!r}; choose from {', '.join(names())}, or give the "
+            "path of a .toml like those, or of a .csv with the columns path,mos"
         )
     return manifest_folder() / f"{dataset}.toml"
 
@@ -151,164 +96,215 @@ def described(name: str) -> dict[str, Any]:
     }
 
 
-def releases_of(dataset: str) -> tuple[Release, ...]:
-    """Known releases of a dataset; none of a .csv."""
-    return (
-        ()
-        if dataset.lower().endswith(".csv")
-        else read_about(toml_of(dataset.partition(":layout=")[0])).releases
-    )
+def releases_of(dataset: str | Path) -> tuple[Release, ...]:
+    """Known releases of a dataset; none for a .csv."""
+    if Path(dataset).suffix.lower() == ".csv":
+        return ()
+    name, _, _ = str(dataset).partition(":layout=")
+    return read_about(toml_of(name)).releases
 
 
 def missing_files(manifest: Manifest) -> list[str]:
-    """Paths of the manifest that are not there, in its order."""
+    """Paths of the manifest at which there is no file, in its order."""
     assert manifest.root is not None
     return [path for path in manifest.rows["path"] if not os.path.isfile(manifest.root / path)]
 
 
+# --- a .csv ---
+
+
 def _from_csv(path: Path, root: Path | None) -> Manifest:
-    require(path.exists(), f"{path} does not exist; give a .csv with the columns path,mos")
-    root = root or path.parent
-    require(
-        root.is_dir(),
-        f"--root {root} {'is no folder' if root.exists() else 'does not exist'}; give the videos'",
-    )
-    plain = LabelFile((path.name,), {"id": "path", "path": "path", "mos": "mos"})
-    table = read_table(path, plain, ["path", "mos"])
-    exported = set(OF_ALL) <= table.columns.keys()
+    if not path.exists():
+        raise UsageError(f"{path} does not exist; give a .csv with the columns path,mos")
+    root = path.parent if root is None else root
+    if not root.is_dir():
+        raise UsageError(f"--root {_not_a_folder(root)}; give the folder that contains the videos")
+    label_file = LabelFile((path.name,), {"id": "path", "path": "path", "mos": "mos"})
+    table = read_table(path, label_file, ["path", "mos"])
+    exported = set(DATASET_COLUMNS) <= table.columns.keys()
     if exported:
-        table = read_table(path, plain, ["path", "mos"], as_is=True)
-    given = {
-        column: column for column in ("id", "mos_std", "group", "split") if column in table.columns
-    }
-    rows, _ = read_rows(table, replace(plain, columns=plain.columns | given), strip=False)
+        table = read_table(path, label_file, ["path", "mos"], as_is=True)
+    optional = {column: column for column in OPTIONAL_COLUMNS if column in table.columns}
+    label_file = replace(label_file, columns=label_file.columns | optional)
+    rows, _ = read_rows(table, label_file, strip=False)
     check_unique(rows)
-    if exported:  # where a missing video may lie in one of several folders, a star stands for them
-        rows = [
-            replace(row, names={**row.names, "path": row.names["path"].replace("*", ANYTHING)})
-            for row in rows
-        ]
+    if exported:
+        rows = [_with_wildcards(row) for row in rows]
     located = locate(Tree(root), rows, [Layout("", ("{path}",), extension="")])
-    of_all = {name: _of_all(table, name) for name in OF_ALL if exported}
-    labels = [row.mos for row in rows]
-    low, high = (
-        float(of_all.get(end, extreme(labels)))
-        for end, extreme in (("lowest", min), ("highest", max))
-    )
-    name = of_all.get("dataset", path.stem)
-    raw = parse_raw_format(of_all["raw"], str(path)) if of_all.get("raw") else None
-    told = of_all.get("title", name), of_all.get("label", "MOS")
-    better = of_all.get("better", "higher")
-    notes = () if exported else _notes_on_csv(table, (low, high))
+    facts = _exported_facts(table, path) if exported else _guessed_facts(rows, path)
     return Manifest(
-        name, *told, (low, high), _frame(rows, located.paths), root, raw, better, notes=notes
+        name=facts.name,
+        title=facts.title,
+        label=facts.label,
+        scale=facts.scale,
+        rows=_frame(rows, located.paths),
+        root=root,
+        raw=facts.raw,
+        better=facts.better,
+        notes=() if exported else _notes_on_csv(table, facts.scale),
     )
 
 
-def _notes_on_csv(table: Table, scale: tuple[float, float]) -> tuple[str, ...]:
-    """What a plain .csv leaves to guess: a misspelt column would otherwise pass for none."""
-    known = ("path", "mos", "id", "mos_std", "group", "split")
-    unused = [column for column in table.columns if column not in known]
-    said = (
-        [f"columns not used: {', '.join(unused)}; known are {', '.join(known)}"] if unused else []
-    )
-    if "group" not in table.columns:
-        said.append("no column group: each video is a content of its own")
-    said.append(
-        f"the scale is that of the labels, {scale[0]:g} to {scale[1]:g}; a .toml can say another"
-    )
-    return tuple(said)
+def _with_wildcards(row: Row) -> Row:
+    """``row`` of an exported .csv, in which ``*`` stands for the unknown folder of a video that was
+    missing.
+    """
+    path = row.names["path"].replace("*", ANYTHING)
+    return replace(row, names={**row.names, "path": path})
 
 
-def _of_all(table: Table, column: str) -> str:
-    """What an exported manifest says of all its rows; UsageError where it says several things."""
+@dataclass(frozen=True)
+class _Facts:
+    """What is true of a dataset as a whole."""
+
+    name: str
+    title: str
+    label: str
+    scale: tuple[float, float]
+    better: str
+    raw: RawFormat | None
+
+
+def _exported_facts(table: Table, path: Path) -> _Facts:
+    value = {column: _value_of_all_rows(table, column) for column in DATASET_COLUMNS}
+    return _Facts(
+        name=value["dataset"],
+        title=value["title"],
+        label=value["label"],
+        scale=(float(value["lowest"]), float(value["highest"])),
+        better=value["better"],
+        raw=parse_raw_format(value["raw"], str(path)) if value["raw"] else None,
+    )
+
+
+def _guessed_facts(rows: list[Row], path: Path) -> _Facts:
+    labels = [row.mos for row in rows]
+    return _Facts(path.stem, path.stem, "MOS", (min(labels), max(labels)), "higher", None)
+
+
+def _value_of_all_rows(table: Table, column: str) -> str:
+    """The value of ``column``, which must be valid and the same in all rows; else UsageError."""
     cells = table.columns[column]
-    other = next((row for row, cell in enumerate(cells) if cell != cells[0]), None)
-    if other is not None:
-        raise table.wrong(
-            other,
+    for row, cell in enumerate(cells):
+        if cell != cells[0]:
+            raise table.error(
+                row,
+                column,
+                f"{cell!r} differs from {cells[0]!r} in the first row; this column must have the "
+                "same value in all rows",
+            )
+    if column in VALID_VALUES and not re.fullmatch(VALID_VALUES[column], cells[0]):
+        raise table.error(
+            0,
             column,
-            f"{cells[other]!r} here and {cells[0]!r} above; it must be the same in all rows",
-        )
-    if column in SENSIBLE and not re.fullmatch(SENSIBLE[column], cells[0]):
-        raise table.wrong(
-            0, column, f"{cells[0]!r} is not understood; take the file as vqa-data export wrote it"
+            f"{cells[0]!r} is not valid; use the file as vqa-data export wrote it",
         )
     return cells[0]
 
 
-def _from_toml(path: Path, root: Path | None, chosen: str) -> Manifest:
+def _notes_on_csv(table: Table, scale: tuple[float, float]) -> tuple[str, ...]:
+    """What was assumed about a .csv. A misspelt column would otherwise go unnoticed."""
+    known_columns = ("path", "mos", *OPTIONAL_COLUMNS)
+    unused = [column for column in table.columns if column not in known_columns]
+    notes = []
+    if unused:
+        notes.append(
+            f"columns not used: {', '.join(unused)}; known columns are {', '.join(known_columns)}"
+        )
+    if "group" not in table.columns:
+        notes.append("there is no column group: each video counts as a content of its own")
+    notes.append(
+        f"the scale is taken from the labels, {scale[0]:g} to {scale[1]:g}; to set another, "
+        "describe the dataset in a .toml"
+    )
+    return tuple(notes)
+
+
+# --- a .toml ---
+
+
+def _from_toml(path: Path, root: Path | None, chosen_layout: str) -> Manifest:
     about, name = read_about(path), path.stem
-    layouts = [layout for layout in about.layouts if chosen in ("", layout.name)]
-    known = ", ".join(layout.name for layout in about.layouts)
-    require(bool(layouts), f"{name} has no layout {chosen!r}; choose from {known}")
-    root = root or (Path(os.environ["VQA_DATA"]) / name if os.environ.get("VQA_DATA") else None)
+    layouts = [layout for layout in about.layouts if chosen_layout in ("", layout.name)]
+    if not layouts:
+        choices = ", ".join(layout.name for layout in about.layouts)
+        raise UsageError(f"{name} has no layout {chosen_layout!r}; choose from {choices}")
+    if root is None and os.environ.get("VQA_DATA"):
+        root = Path(os.environ["VQA_DATA"]) / name
     if root is None:
         raise UsageError(
-            f"where are the videos of {name}? --root is not given and VQA_DATA is not "
-            f"set.\n{advice(about)}"
+            f"the folder of {name} is unknown: --root is not given, and the environment variable "
+            f"VQA_DATA is not set.\n{_how_to_obtain(about)}"
         )
-    require(
-        root.is_dir(),
-        f"{root} {'is no folder' if root.exists() else 'does not exist'}.\n{advice(about)}",
-    )
+    if not root.is_dir():
+        raise UsageError(f"{_not_a_folder(root)}.\n{_how_to_obtain(about)}")
     tree = Tree(root)
     rows: list[Row] = []
     notes: list[str] = []
-    for label in about.labels:
-        table = read_table(
-            _label_file(tree, label, about), label, list(dict.fromkeys(label.columns.values()))
-        )
-        read, said = read_rows(table, label)
-        rows += read
-        notes += said
+    for label_file in about.labels:
+        columns = list(dict.fromkeys(label_file.columns.values()))
+        table = read_table(_path_of(label_file, tree, about), label_file, columns)
+        rows_of_file, notes_on_file = read_rows(table, label_file)
+        rows += rows_of_file
+        notes += notes_on_file
     check_unique(rows)
-    require(
-        bool(rows), f"{root}: no row of {name} has a label; take another copy of its label file"
-    )
+    if not rows:
+        raise UsageError(
+            f"{root}: no row in the label files of {name} has a label; download them again"
+        )
     located = locate(tree, rows, layouts)
-    frame = _frame(rows, located.paths)
     return Manifest(
-        *(name, about.title, about.label, about.scale, frame, root, about.raw, about.better),
+        name=name,
+        title=about.title,
+        label=about.label,
+        scale=about.scale,
+        rows=_frame(rows, located.paths),
+        root=root,
+        raw=about.raw,
+        better=about.better,
         layout=located.layout,
         notes=tuple(notes),
     )
 
 
-def _label_file(tree: Tree, label: LabelFile, about: About) -> Path:
-    found = list(dict.fromkeys(path for pattern in label.file for path in tree.files(pattern)))
-    require(bool(found), f"{tree.root / label.file[0]} is missing.\n{advice(about)}")
-    listed = ", ".join(found)
-    require(
-        len(found) == 1,
-        f"{tree.root} has {len(found)} label files: {listed}; move all but one of them elsewhere",
-    )
-    return tree.root / found[0]
-
-
-def advice(about: About) -> str:
-    """Where a dataset comes from and how it lies on disk, for people."""
-    lines = [f"{about.title}: {about.obtain.strip()}".rstrip(": "), "Lay it out as"]
-    lines += [f"  DIR/{label.file[0]}" for label in about.labels]
-    columns = {
-        name: f"<{column}>" for label in about.labels for name, column in label.columns.items()
-    }
-    for number, layout in enumerate(about.layouts):
-        others = {
-            name: f"<{name}>"
-            for label in about.labels
-            for name in (*label.part_names, *label.constant)
-        }
-        path = without_extension(layout.videos[0].format_map(others | columns))
-        lines.append(
-            f"  DIR/{path}{layout.extension}" + ("   or" if number + 1 < len(about.layouts) else "")
+def _path_of(label_file: LabelFile, tree: Tree, about: About) -> Path:
+    paths = list(dict.fromkeys(path for name in label_file.file for path in tree.files(name)))
+    if not paths:
+        raise UsageError(
+            f"the label file {tree.root / label_file.file[0]} is missing.\n{_how_to_obtain(about)}"
         )
-    return "\n".join([*lines, "then give --root DIR"])
+    if len(paths) > 1:
+        raise UsageError(
+            f"{tree.root} has {len(paths)} label files: {', '.join(paths)}; move all but one of "
+            "them to another folder"
+        )
+    return tree.root / paths[0]
+
+
+def _how_to_obtain(about: About) -> str:
+    """Where to get a dataset and which folders it is expected in, for people."""
+    lines = [f"{about.title}: {about.obtain.strip()}".rstrip(": "), "Expected files:"]
+    lines += [f"  DIR/{label.file[0]}" for label in about.labels]
+    placeholders: dict[str, str] = {}
+    for label in about.labels:
+        placeholders |= {name: f"<{name}>" for name in (*label.part_names, *label.constant)}
+    for label in about.labels:
+        placeholders |= {name: f"<{column}>" for name, column in label.columns.items()}
+    paths = []
+    for layout in about.layouts:
+        path = without_extension(layout.videos[0].format_map(placeholders))
+        paths.append(f"  DIR/{path}{layout.extension}")
+    lines.append("   or\n".join(paths))
+    return "\n".join([*lines, "Then give --root DIR."])
+
+
+def _not_a_folder(path: Path) -> str:
+    return f"{path} is not a folder" if path.exists() else f"{path} does not exist"
 
 
 def _frame(rows: list[Row], paths: list[str]) -> pd.DataFrame:
-    of_row = [
+    records = [
         (row.id, path, row.mos, row.mos_std, row.group, row.split)
         for row, path in zip(rows, paths, strict=True)
     ]
-    return pd.DataFrame(of_row, columns=COLUMNS)
+    return pd.DataFrame(records, columns=COLUMNS)

@@ -138,7 +138,7 @@ def _numbers(table: Table, label: LabelFile, name: str, rows: list[int]) -> dict
             " with a decimal comma, as others in this column have" if commas else ""
         )
         more = f" ({len(wrong)} such rows)" if len(wrong) > 1 else ""
-        raise table.wrong(wrong[0], column, f"{texts[wrong[0]]!r} {said}{more}")
+        raise table.error(wrong[0], column, f"{texts[wrong[0]]!r} {said}{more}")
     return numbers
 
 
@@ -147,7 +147,7 @@ def _meant(
 ) -> str:
     found = next((value for key, value in meant.items() if key.casefold() == said.casefold()), None)
     if found is None:
-        raise table.wrong(
+        raise table.error(
             row, label.columns.get(name, name), f"{said!r} is none of {', '.join(meant)}"
         )
     return found
@@ -157,17 +157,17 @@ def _check_cells(table: Table, label: LabelFile) -> None:
     for name, column in label.columns.items():
         for row, cell in enumerate(table.columns[column]):
             if not cell and name in ("id", "path"):
-                raise table.wrong(row, column, "it is empty")
+                raise table.error(row, column, "it is empty")
             if not is_text(cell):
                 advice = "save the file in UTF-8, or give its encoding under labels in a .toml"
                 what = f"is not UTF-8; {advice}" if _of_bytes(cell) else "holds what no name holds"
-                raise table.wrong(row, column, f"{shown(cell)} {what}")
+                raise table.error(row, column, f"{shown(cell)} {what}")
             if name == "id" and ROUNDED.fullmatch(cell):
                 what = (
                     f"{cell!r} is a number that a spreadsheet rounded, and no id; take the "
                     "file as it was published"
                 )
-                raise table.wrong(row, column, what)
+                raise table.error(row, column, what)
 
 
 def _of_bytes(text: str) -> bool:

@@ -31,7 +31,7 @@ from vqa_twostage.fuse.reporting.thumbnails import pictures, strips
 from vqa_twostage.fuse.train import train_run
 from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.cache import track as cached
-from vqa_twostage.pipeline.datasets.loading import Manifest
+from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 
 NASTY = """<script>window.broken=1</script>"'&é</script>"""

@@ -15,7 +15,7 @@ from vqa_twostage.fuse.data import Dataset, Features
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, save_manifest
-from vqa_twostage.pipeline.datasets.loading import Manifest
+from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
 from vqa_twostage.pipeline.identity import Kind, TrackIdentity
 from vqa_twostage.pipeline.spec import Spec

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqa_twostage.pipeline import records
-from vqa_twostage.pipeline.datasets import loading as datasets
 from vqa_twostage.pipeline.datasets.export import write_csv
-from vqa_twostage.pipeline.datasets.loading import Manifest, load_manifest
+from vqa_twostage.pipeline.datasets.loading import load_manifest, missing_files
+from vqa_twostage.pipeline.datasets.manifest import COLUMNS, Manifest
 from vqa_twostage.pipeline.datasets.rows import ROUNDED
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.raw_format import RawFormat
@@ -102,7 +102,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
         ),
         (
             EXPORTED + "a,a.mp4,1,,a,,../../x,D,MOS,1,5,higher,\n",
-            "row 2, column dataset: '../../x' is not understood",
+            "row 2, column dataset: '../../x' is not valid",
         ),
         (
             "id,path,mos\nca\x01fe,a.mp4,1\n",
@@ -209,7 +209,7 @@ def test_a_video_in_any_folder_is_found_and_expected_there_when_it_is_frozen(
     toml = write(tmp_path / "own.toml", GOOD.replace('"{id}"', '"*/{id}"'))
     manifest = load_manifest(str(toml), tmp_path)
     assert list(manifest.rows["path"]) == ["one/a.mp4", "*/b.mp4"]
-    assert datasets.missing_files(manifest) == ["*/b.mp4"]
+    assert missing_files(manifest) == ["*/b.mp4"]
     write_csv(manifest, tmp_path / "frozen.csv")
     write(tmp_path / "two" / "b.mkv", "video")
     assert list(load_manifest(str(tmp_path / "frozen.csv")).rows["path"]) == [
@@ -248,7 +248,7 @@ def test_own_columns_that_are_called_as_those_of_an_exported_manifest_are_let_al
 
 def test_a_name_that_no_file_system_takes_is_a_missing_video(tmp_path: Path) -> None:
     path = write(tmp_path / "d.csv", f"path,mos\n{'x' * 300}.mp4,1\n")
-    assert len(datasets.missing_files(load_manifest(str(path)))) == 1
+    assert len(missing_files(load_manifest(str(path)))) == 1
 
 
 def test_another_dataset_of_one_name_is_not_mixed_with_the_first_in_a_cache(tmp_path: Path) -> None:
@@ -397,7 +397,7 @@ def test_a_manifest_survives_being_kept_in_the_cache_and_being_exported(
         (name, f"videos/v{i}.mp4", mos, spread, group, split)
         for i, (name, mos, spread, group, split) in enumerate(rows)
     ]
-    table = pd.DataFrame(of_rows, columns=datasets.COLUMNS)
+    table = pd.DataFrame(of_rows, columns=COLUMNS)
     manifest = Manifest(
         "d", "D, the first", "MOS", (0.1, 5.0), table, raw=RawFormat(64, 48, "yuv420p", 29.97)
     )

@@ -1,0 +1,149 @@
+"""`Manifest`: one row for each video of a dataset. It is all that later steps see of a dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.raw_format import RawFormat
+
+COLUMNS = ["id", "path", "mos", "mos_std", "group", "split"]
+BETTER = ("higher", "lower")  # which end of a scale is the better quality
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One row for each video.
+
+    ``rows`` has the columns ``id`` (str, unique), ``path`` (str, relative to ``root``), ``mos``
+    (float), ``mos_std`` (float or NaN), ``group`` (str; videos of one group are always on the same
+    side of a split) and ``split`` (str, empty if there is no official split).
+
+    ``label`` is the name of the labels wherever they are shown, ``scale`` their range, and
+    ``better`` says which end of it is the better quality ("higher" or "lower"). ``raw`` is the
+    format of raw videos (None if the files are in containers). ``layout`` is the name of the
+    layout that most videos were found in. ``notes`` are remarks on the rows, for people.
+    """
+
+    name: str
+    title: str
+    label: str
+    scale: tuple[float, float]
+    rows: pd.DataFrame
+    root: Path | None = None
+    raw: RawFormat | None = None
+    better: str = "higher"
+    layout: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def digest(self) -> str:
+        """Digest of everything that can change a result: rows, scale and label. The location of
+        the videos is not part of it, and neither is ``better``, which no computation reads.
+        """
+        document = self._document()
+        del document["better"]
+        text = json.dumps(document, indent=1, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """Everything but ``root``, ``raw``, ``layout`` and ``notes``; `from_json` reads it."""
+        return json.dumps(self._document(), indent=1, sort_keys=True)
+
+    def _document(self) -> dict[str, object]:
+        rows = self.rows[COLUMNS].astype(object).where(self.rows[COLUMNS].notna(), None)
+        return {
+            "name": self.name,
+            "title": self.title,
+            "label": self.label,
+            "scale": [float(end) for end in self.scale],
+            "better": self.better,
+            "rows": rows.to_dict(orient="records"),
+        }
+
+    @staticmethod
+    def from_json(text: str) -> Manifest:
+        """The manifest that `to_json` wrote; UsageError if ``text`` is anything else."""
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"the manifest is not JSON: {error}") from None
+        _check(document)
+        rows = pd.DataFrame(document["rows"], columns=COLUMNS)
+        rows[["mos", "mos_std"]] = rows[["mos", "mos_std"]].astype(float)
+        low, high = document["scale"]
+        return Manifest(
+            name=document["name"],
+            title=document["title"],
+            label=document["label"],
+            scale=(float(low), float(high)),
+            rows=rows,
+            better=document["better"],
+        )
+
+
+TEXTS = ("name", "title", "label", "better")
+
+
+def _check(document: Any) -> None:
+    """UsageError unless ``document`` is one that `Manifest.to_json` can have written."""
+    keys = {*TEXTS, "scale", "rows"}
+    if not isinstance(document, dict) or document.keys() != keys:
+        raise UsageError(f"the manifest must be a JSON object with the keys {_listed(keys)}")
+    for key in TEXTS:
+        if not isinstance(document[key], str):
+            raise UsageError(f"{key} of the manifest must be a text, not {document[key]!r}")
+    if document["better"] not in BETTER:
+        raise UsageError(
+            f"better of the manifest is {document['better']!r}; it must be {' or '.join(BETTER)}"
+        )
+    scale = document["scale"]
+    if not isinstance(scale, list) or len(scale) != 2 or not all(map(_is_number, scale)):
+        raise UsageError(f"scale of the manifest must be two numbers, not {scale!r}")
+    if not isinstance(document["rows"], list):
+        raise UsageError("rows of the manifest must be a list")
+    _check_rows(document["rows"])
+
+
+def _check_rows(rows: Sequence[Any]) -> None:
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or row.keys() != set(COLUMNS):
+            raise UsageError(
+                f"row {number} of the manifest must be an object with the keys {_listed(COLUMNS)}"
+            )
+        for column in COLUMNS:
+            value = row[column]
+            if column == "mos":
+                valid = _is_number(value)
+            elif column == "mos_std":
+                valid = value is None or _is_number(value)
+            else:
+                valid = isinstance(value, str)
+            if not valid:
+                raise UsageError(f"row {number} of the manifest: {column} cannot be {value!r}")
+    seen: set[str] = set()
+    for row in rows:
+        if row["id"] in seen:
+            raise UsageError(f"the manifest has the id {row['id']!r} more than once")
+        seen.add(row["id"])
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max  # false for NaN, and for integers beyond any float
+
+
+def _listed(names: Sequence[str] | set[str]) -> str:
+    return ", ".join(sorted(names))
