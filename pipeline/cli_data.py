@@ -41,22 +41,22 @@ def list_datasets(as_json: bool) -> int:
     Example
       vqa-data list
     """
-    from vqa_twostage.pipeline.datasets.loading import described
+    from vqa_twostage.pipeline.datasets.loading import describe
     from vqa_twostage.pipeline.datasets.schema import names
 
-    found = [described(name) for name in names()]
+    datasets = [describe(name) for name in names()]
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps([dataset.to_json() for dataset in datasets], indent=2))
         return DONE
-    click.echo(f"{'name':<15} {'videos':>6}  {'labels':<28} {'divided':<24} what and where from")
-    for item in found:
-        low, high = item["scale"]
-        range_of = f"{item['label']} {low:g} to {high:g}"
-        divided = ", ".join(item["splits"]) or ("by group" if item["grouped"] else "-")
+    click.echo(f"{'name':<15} {'videos':>6}  {'labels':<28} {'splits':<24} title and home page")
+    for dataset in datasets:
+        low, high = dataset.scale
+        labels = f"{dataset.label} {low:g} to {high:g}"
+        splits = ", ".join(dataset.splits) or ("by group" if dataset.grouped else "-")
         click.echo(
-            f"{item['name']:<15} {item['videos']:>6}  {range_of:<28} {divided:<24} {item['title']}"
+            f"{dataset.name:<15} {dataset.videos:>6}  {labels:<28} {splits:<24} {dataset.title}"
         )
-        click.echo(f"{'':<77} {item['homepage']}")
+        click.echo(f"{'':<77} {dataset.homepage}")
     return DONE
 
 
@@ -94,30 +94,32 @@ def check(dataset: str, root: Path | None, missing_file: Path | None, as_json: b
 
     manifest = load_manifest(dataset, root)
     with console.progress(f"check {manifest.name}") as on_progress:
-        document = check_dataset(
+        result = check_dataset(
             manifest,
             releases_of(dataset),
             lambda videos: probe_all(videos, manifest.raw, on_progress=on_progress),
         )
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps(result.to_json(), indent=2))
     else:
-        click.echo("\n".join(summary(document, manifest)))
-        for line in findings(document):
+        click.echo("\n".join(summary(result, manifest)))
+        for line in findings(result):
             click.echo(f"  {line}", err=True)
-    if document["missing"] and (missing_file or not as_json):
+    if result.missing and (missing_file or not as_json):
         missing_file = missing_file or Path(f"{manifest.name}-missing.csv")
-        many, first = len(document["missing"]), document["missing"][0]
-        said = f"  missing: {first}" + (f" and {many - 1} others" if many > 1 else "")
+        line = f"  missing: {result.missing[0][1]}"
+        if len(result.missing) > 1:
+            line += f" and {len(result.missing) - 1} others"
         try:
-            write_missing(missing_file, document)
-            click.echo(f"{said}; listed in {missing_file}", err=True)
-        except OSError as error:  # what was found out is told all the same
+            write_missing(missing_file, result)
+            click.echo(f"{line}; listed in {missing_file}", err=True)
+        except OSError as error:  # the result of the check is shown all the same
             click.echo(
-                f"{said}; {missing_file} cannot be written ({error.strerror}): give --missing FILE",
+                f"{line}; {missing_file} cannot be written ({error.strerror}): give another file "
+                "with --missing FILE",
                 err=True,
             )
-    return DONE if is_sound(document) else SOME_FAILED
+    return DONE if is_sound(result) else SOME_FAILED
 
 
 @data_command.command()

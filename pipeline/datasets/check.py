@@ -1,5 +1,5 @@
-"""Is a dataset whole? What `vqa-data check` finds out: files, labels, copies, and which known
-release this is.
+"""Check a dataset: which videos are missing, unreadable or copies of each other, which labels are
+out of range, and which known release it is. `vqa-data check` prints the result.
 """
 
 from __future__ import annotations
@@ -9,175 +9,233 @@ import hashlib
 import io
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.datasets.loading import missing_files
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.datasets.schema import Release
 
-HEAD = 1 << 20  # bytes of a file's beginning
-LISTED = 20  # of each kind of finding, for people; the rest is in --json
+HEAD_BYTES = 1 << 20  # how much of a file's beginning is compared first
+MOST_LISTED = 20  # findings of each kind that are printed; --json has all of them
 
-# (id, path) of videos -> why one cannot be used, by its id
+# (id, path) of videos -> for each video that cannot be used, its id and the reason
 Probe = Callable[[Sequence[tuple[str, Path]]], dict[str, str]]
 
 
-def check_dataset(manifest: Manifest, releases: Sequence[Release], probe: Probe) -> dict[str, Any]:
-    """The document of ``vqa-data check --json``. ``probe`` opens the videos, which only stage one
-    can.
+@dataclass(frozen=True)
+class DatasetCheck:
+    """The result of `check_dataset`.
+
+    ``found`` counts the videos whose files exist. ``missing`` has (id, path), ``unreadable`` (id,
+    reason), ``out_of_range`` (id, MOS), and ``duplicates`` the ids of each set of equal files.
+    ``splits`` is the number of videos in each official split. ``release_of_labels`` and
+    ``release_of_videos`` compare the numbers of rows and of files with those of known releases, a
+    sentence each.
+    """
+
+    dataset: str
+    rows: int
+    found: int
+    missing: tuple[tuple[str, str], ...]
+    unreadable: tuple[tuple[str, str], ...]
+    duplicates: tuple[tuple[str, ...], ...]
+    out_of_range: tuple[tuple[str, float], ...]
+    mos_min: float
+    mos_max: float
+    scale: tuple[float, float]
+    groups: int
+    splits: dict[str, int]
+    layout: str
+    release_of_labels: tuple[str, ...]
+    release_of_videos: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The document of ``vqa-data check --json``."""
+        return {
+            "dataset": self.dataset,
+            "rows": self.rows,
+            "found": self.found,
+            "missing": [path for _, path in self.missing],
+            "missing_ids": [video_id for video_id, _ in self.missing],
+            "unreadable": [
+                {"id": video_id, "reason": reason} for video_id, reason in self.unreadable
+            ],
+            "duplicates": [list(ids) for ids in self.duplicates],
+            "out_of_range": [{"id": video_id, "mos": mos} for video_id, mos in self.out_of_range],
+            "mos_min": self.mos_min,
+            "mos_max": self.mos_max,
+            "scale": list(self.scale),
+            "groups": self.groups,
+            "splits": self.splits,
+            "layout": self.layout,
+            "release_of_labels": list(self.release_of_labels),
+            "release_of_videos": list(self.release_of_videos),
+            "notes": list(self.notes),
+        }
+
+
+def check_dataset(manifest: Manifest, releases: Sequence[Release], probe: Probe) -> DatasetCheck:
+    """Look for all files of ``manifest`` and open each. ``probe`` opens the videos, because only
+    stage one can decode.
     """
     assert manifest.root is not None
-    rows, missing = manifest.rows, set(missing_files(manifest))
-    here = rows[~rows["path"].isin(missing)]
-    files = [
-        (str(name), manifest.root / str(path))
-        for name, path in zip(here["id"], here["path"], strict=True)
-    ]
-    unreadable = probe(files)
+    rows = manifest.rows
+    is_missing = rows["path"].isin(set(missing_files(manifest)))
+    present, absent = rows[~is_missing], rows[is_missing]
+    files = [(video_id, manifest.root / path) for video_id, path in _pairs(present, "path")]
     low, high = manifest.scale
-    outside = rows[(rows["mos"] < low) | (rows["mos"] > high)]
-    return {
-        "dataset": manifest.name,
-        "rows": len(rows),
-        "found": len(here),
-        "missing": [path for path in rows["path"] if path in missing],
-        "missing_ids": list(rows["id"][rows["path"].isin(missing)]),
-        "unreadable": [{"id": name, "reason": reason} for name, reason in unreadable.items()],
-        "duplicates": _duplicates(files),
-        "out_of_range": [
-            {"id": name, "mos": mos}
-            for name, mos in zip(outside["id"], outside["mos"], strict=True)
-        ],
-        "mos_min": float(rows["mos"].min()),
-        "mos_max": float(rows["mos"].max()),
-        "scale": [low, high],
-        "groups": int(rows["group"].nunique()),
-        "splits": {
-            str(name): int(count) for name, count in rows["split"].value_counts().items() if name
-        },
-        "layout": manifest.layout,
-        "release_of_labels": _releases(releases, rows["split"]),
-        "release_of_videos": _releases(releases, here["split"]),
-        "notes": list(manifest.notes),
-    }
-
-
-def is_sound(document: dict[str, Any]) -> bool:
-    return not any(
-        document[finding] for finding in ("missing", "unreadable", "duplicates", "out_of_range")
+    out_of_range = rows[(rows["mos"] < low) | (rows["mos"] > high)]
+    videos_per_split = rows["split"].value_counts().items()
+    return DatasetCheck(
+        dataset=manifest.name,
+        rows=len(rows),
+        found=len(present),
+        missing=tuple(_pairs(absent, "path")),
+        unreadable=tuple(probe(files).items()),
+        duplicates=_duplicates(files),
+        out_of_range=tuple(_pairs(out_of_range, "mos")),
+        mos_min=float(rows["mos"].min()),
+        mos_max=float(rows["mos"].max()),
+        scale=(low, high),
+        groups=int(rows["group"].nunique()),
+        splits={str(name): int(count) for name, count in videos_per_split if name},
+        layout=manifest.layout,
+        release_of_labels=_compare_with_releases(releases, rows["split"]),
+        release_of_videos=_compare_with_releases(releases, present["split"]),
+        notes=manifest.notes,
     )
 
 
-def summary(document: dict[str, Any], manifest: Manifest) -> list[str]:
-    """The document for people: what there is first, then what is wrong."""
-    low, high = manifest.scale
+def is_sound(check: DatasetCheck) -> bool:
+    """Whether nothing is wrong with the dataset."""
+    return not (check.missing or check.unreadable or check.duplicates or check.out_of_range)
+
+
+def summary(check: DatasetCheck, manifest: Manifest) -> list[str]:
+    """Lines for people: what the dataset contains, as counts and ranges."""
+    low, high = check.scale
     lines = [
         f"{manifest.title} in {manifest.root}",
-        f"  {document['rows']} rows, {document['found']} files found, {len(document['missing'])} "
-        "missing, "
-        f"{len(document['unreadable'])} unreadable",
-        f"  {manifest.label} {document['mos_min']:g} to {document['mos_max']:g} on a scale of "
-        f"{low:g} to {high:g}, "
-        f"{manifest.better} is better",
+        f"  {check.rows} rows, {check.found} files found, {len(check.missing)} missing, "
+        f"{len(check.unreadable)} unreadable",
+        f"  {manifest.label} {check.mos_min:g} to {check.mos_max:g} on a scale of {low:g} to "
+        f"{high:g}, {manifest.better} is better",
     ]
-    if not document["found"]:
+    if not check.found:
         lines.append(
-            f"  none is there: is {manifest.root} right? --root says below which folder the paths "
-            "are"
+            f"  no file was found: is {manifest.root} the right folder? --root must be the folder "
+            "that the paths are relative to"
         )
-    groups = document["groups"]
-    lines += [f"  {groups} groups (contents)"] if groups < document["rows"] else []
-    lines += (
-        ["  splits: " + ", ".join(f"{name} {n}" for name, n in document["splits"].items())]
-        if document["splits"]
-        else []
-    )
-    lines += [f"  labels: {line}" for line in document["release_of_labels"]]
-    if document["found"] != document["rows"]:
-        lines += [f"  videos: {line}" for line in document["release_of_videos"]]
-    return lines + [f"  note: {note}" for note in document["notes"]]
+    if check.groups < check.rows:
+        lines.append(f"  {check.groups} groups (contents)")
+    if check.splits:
+        counts = ", ".join(f"{name} {count}" for name, count in check.splits.items())
+        lines.append(f"  splits: {counts}")
+    lines += [f"  labels: {line}" for line in check.release_of_labels]
+    if check.found != check.rows:
+        lines += [f"  videos: {line}" for line in check.release_of_videos]
+    return lines + [f"  note: {note}" for note in check.notes]
 
 
-def findings(document: dict[str, Any]) -> list[str]:
-    """What is wrong, some of each kind, for people. Missing files are counted: they have a file of
-    their own.
+def findings(check: DatasetCheck) -> list[str]:
+    """Lines for people: what is wrong, the first few of each kind. Missing files are not among
+    them; `write_missing` lists them in a file.
     """
-    low, high = document["scale"]
-    lines = _some(
-        "unreadable", [f"{item['id']}: {item['reason']}" for item in document["unreadable"]]
-    )
-    lines += _some("the same content", [", ".join(ids) for ids in document["duplicates"]])
-    outside = [
-        f"{item['id']}: {item['mos']:g} is not in {low:g} to {high:g}"
-        for item in document["out_of_range"]
+    low, high = check.scale
+    unreadable = [f"{video_id}: {reason}" for video_id, reason in check.unreadable]
+    duplicates = [", ".join(ids) for ids in check.duplicates]
+    out_of_range = [
+        f"{video_id}: {mos:g} is not in {low:g} to {high:g}" for video_id, mos in check.out_of_range
     ]
-    return lines + _some("label out of range", outside)
+    return [
+        *_first_of("unreadable", unreadable),
+        *_first_of("the same content", duplicates),
+        *_first_of("label out of range", out_of_range),
+    ]
 
 
-def write_missing(path: Path, document: dict[str, Any]) -> None:
-    """All videos that are not there, as a .csv of id and expected path."""
+def write_missing(path: Path, check: DatasetCheck) -> None:
+    """All missing videos as a .csv of id and expected path."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["id", "path"])
-    writer.writerows(zip(document["missing_ids"], document["missing"], strict=True))
+    writer.writerows(check.missing)
     records.write_text(path, table.getvalue())
 
 
-def _some(what: str, items: list[str]) -> list[str]:
-    more = (
-        [f"{what}: and {len(items) - LISTED} more; --json lists all"] if len(items) > LISTED else []
-    )
-    return [f"{what}: {item}" for item in items[:LISTED]] + more
+def _first_of(kind: str, items: list[str]) -> list[str]:
+    lines = [f"{kind}: {item}" for item in items[:MOST_LISTED]]
+    if len(items) > MOST_LISTED:
+        lines.append(f"{kind}: and {len(items) - MOST_LISTED} more; --json lists all of them")
+    return lines
 
 
-def _duplicates(files: Iterable[tuple[str, Path]]) -> list[list[str]]:
-    """Ids of the videos that are one content, byte by byte: of equal size, equal beginning, and
-    then equal as a whole.
+def _pairs(rows: pd.DataFrame, column: str) -> list[tuple[str, Any]]:
+    return list(zip(rows["id"], rows[column], strict=True))
 
-    Raw videos of one length all have one size: without their beginnings, all of them would be read.
+
+def _duplicates(files: Iterable[tuple[str, Path]]) -> tuple[tuple[str, ...], ...]:
+    """Ids of the videos whose files are equal byte by byte, a tuple for each set of equal files.
+
+    Sizes are compared first, then the beginnings, and whole files only where these are equal: all
+    raw videos of one length have the same size.
     """
-    alike = [list(files)]
-    for same in (lambda path: path.stat().st_size, lambda path: _digest(path, HEAD), _digest):
-        apart = [_by(same, group) for group in alike]
-        alike = [group for groups in apart for group in groups if len(group) > 1]
-    return [[name for name, _ in group] for group in alike]
+    candidates = [list(files)]
+    for key in (_size, _digest_of_head, _digest):
+        candidates = [
+            group
+            for candidate in candidates
+            for group in _group_by(key, candidate)
+            if len(group) > 1
+        ]
+    return tuple(tuple(video_id for video_id, _ in group) for group in candidates)
 
 
-def _by(
-    same: Callable[[Path], Hashable], files: list[tuple[str, Path]]
+def _group_by(
+    key: Callable[[Path], Hashable], files: list[tuple[str, Path]]
 ) -> list[list[tuple[str, Path]]]:
     groups = defaultdict[Hashable, list[tuple[str, Path]]](list)
-    for name, path in files:
+    for video_id, path in files:
         try:
-            groups[same(path)].append((name, path))
+            groups[key(path)].append((video_id, path))
         except OSError:
-            continue  # unreadable, and told as such, or gone meanwhile
+            continue  # unreadable, which `probe` reports, or removed meanwhile
     return list(groups.values())
 
 
-def _digest(path: Path, most: int = -1) -> str:
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _digest_of_head(path: Path) -> str:
     with path.open("rb") as file:
-        if most >= 0:
-            return hashlib.sha256(file.read(most)).hexdigest()
+        return hashlib.sha256(file.read(HEAD_BYTES)).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _releases(releases: Sequence[Release], split: Any) -> list[str]:
-    """Which known release has as many videos, in all and in each official split that releases are
-    known of.
+def _compare_with_releases(releases: Sequence[Release], splits: pd.Series[str]) -> tuple[str, ...]:
+    """Which known release has this number of videos, in total and in each official split for which
+    releases are known; a sentence each.
     """
-    lines = []
-    for name in dict.fromkeys(release.split for release in releases):
-        known = [release for release in releases if release.split == name]
-        count = int(np.sum(split == name)) if name else len(split)
-        said = f"{count} videos" + (f" of {name}" if name else "")
-        same = [release.name for release in known if release.videos == count]
-        others = ", ".join(f"{release.videos} ({release.name})" for release in known)
-        lines.append(
-            f"{said}, as in {same[0]}" if same else f"{said}, and known releases have {others}"
-        )
-    return lines
+    sentences = []
+    for split in dict.fromkeys(release.split for release in releases):
+        known_releases = [release for release in releases if release.split == split]
+        count = int((splits == split).sum()) if split else len(splits)
+        videos = f"{count} videos of {split}" if split else f"{count} videos"
+        matching = [release.name for release in known_releases if release.videos == count]
+        if matching:
+            sentences.append(f"{videos}, as in {matching[0]}")
+        else:
+            sizes = ", ".join(f"{release.videos} ({release.name})" for release in known_releases)
+            sentences.append(f"{videos}, and known releases have {sizes}")
+    return tuple(sentences)

@@ -6,11 +6,11 @@ as a ``.csv`` with the columns ``path,mos`` and optionally ``id,mos_std,group,sp
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -77,23 +77,50 @@ def toml_of(dataset: str | Path) -> Path:
     return manifest_folder() / f"{dataset}.toml"
 
 
-def described(name: str) -> dict[str, Any]:
-    """What ``vqa-data list`` tells of a known dataset, without touching the dataset itself."""
+@dataclass(frozen=True)
+class DatasetDescription:
+    """What ``vqa-data list`` shows of a known dataset.
+
+    ``videos``: number of videos in the release that its manifest is written for. ``splits``: names
+    of the official splits. ``grouped``: whether several videos can show the same content.
+    ``layouts``: name of each layout -> patterns of its paths.
+    """
+
+    name: str
+    title: str
+    videos: int
+    label: str
+    scale: tuple[float, float]
+    better: str
+    splits: tuple[str, ...]
+    grouped: bool
+    layouts: dict[str, tuple[str, ...]]
+    homepage: str
+    citation: str
+    licence: str
+
+    def to_json(self) -> dict[str, object]:
+        """The entry of ``vqa-data list --json``."""
+        return dataclasses.asdict(self)
+
+
+def describe(name: str) -> DatasetDescription:
+    """The description of a known dataset, from its TOML alone; no file of the dataset is needed."""
     about = read_about(toml_of(name))
-    return {
-        "name": name,
-        "title": about.title,
-        "videos": about.releases[0].videos if about.releases else 0,
-        "label": about.label,
-        "scale": list(about.scale),
-        "better": about.better,
-        "splits": about.splits,
-        "grouped": any("group" in label.columns for label in about.labels),
-        "layouts": {layout.name: list(layout.videos) for layout in about.layouts},
-        "homepage": about.homepage,
-        "citation": about.citation,
-        "licence": about.licence,
-    }
+    return DatasetDescription(
+        name=name,
+        title=about.title,
+        videos=about.releases[0].videos if about.releases else 0,
+        label=about.label,
+        scale=about.scale,
+        better=about.better,
+        splits=tuple(about.splits),
+        grouped=any("group" in label.columns for label in about.labels),
+        layouts={layout.name: layout.videos for layout in about.layouts},
+        homepage=about.homepage,
+        citation=about.citation,
+        licence=about.licence,
+    )
 
 
 def releases_of(dataset: str | Path) -> tuple[Release, ...]:

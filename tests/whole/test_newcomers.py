@@ -47,9 +47,12 @@ def test_columns_of_a_csv_that_are_not_used_are_told(own_clips: Path) -> None:
     labels = own_clips / "mos.csv"
     labels.write_text(labels.read_text().replace(",group", ",grop"))
     done = called("vqa-data", "check", labels, cwd=own_clips)
-    assert done.returncode == 0 and "columns not used: grop; known are path, mos, id" in done.stdout
-    assert "no column group: each video is a content of its own" in done.stdout
-    assert "the scale is that of the labels, 1 to 3.5" in done.stdout
+    assert (
+        done.returncode == 0
+        and "columns not used: grop; known columns are path, mos, id" in done.stdout
+    )
+    assert "there is no column group: each video counts as a content of its own" in done.stdout
+    assert "the scale is taken from the labels, 1 to 3.5" in done.stdout
     told = called(
         "vqa-extract", "--dataset", labels, "--preset", "offline", "--dry-run", cwd=own_clips
     )
