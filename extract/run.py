@@ -153,7 +153,7 @@ def extract_dataset(
 
     A video that cannot be used is listed under ``failed`` with its reason, and the others go on.
     What is done is kept whatever ends the run. Videos are decoded in processes of their own, which
-    import the program that calls this: a script needs ``if __name__ == "__main__":``.
+    import nothing of the program that calls this.
 
     Args:
         manifest: The videos and their labels, from `vqa_twostage.load_manifest`.

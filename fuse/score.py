@@ -99,8 +99,7 @@ def score(
     score` is this.
 
     A video that cannot be used has an ``error``, and the others go on. Videos are decoded in
-    processes of their own, which import the program that calls this: a script needs ``if __name__
-    == "__main__":``.
+    processes of their own, which import nothing of the program that calls this.
 
     Args:
         videos: Files; `pipeline.datasets.videos.find_videos` finds them in folders and patterns.

@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from multiprocessing import get_context
 from pathlib import Path
 
-from pebble import ProcessPool
-
 from vqa_twostage.extract.decoding.containers import check_video
-from vqa_twostage.extract.decoding.workers import TASKS_A_WORKER, TIMEOUT_S, default_workers, why
+from vqa_twostage.extract.decoding.processes import decoding_processes, failure_reason
+from vqa_twostage.extract.decoding.workers import TIMEOUT_S, default_workers
 from vqa_twostage.pipeline.raw_format import RawFormat
 
 AHEAD = 4  # files a worker: none waits for its next one
@@ -42,10 +40,7 @@ def probe_all(
         return {}
     reasons: dict[str, str] = {}
     todo, under_way, done = deque(videos), dict[Future[None], str](), 0
-    # spawned, not forked: the parent may have torch's threads
-    with ProcessPool(
-        max_workers=workers, max_tasks=TASKS_A_WORKER, context=get_context("spawn")
-    ) as pool:
+    with decoding_processes(workers) as pool:
         try:
             while todo or under_way:
                 while todo and len(under_way) < AHEAD * workers:
@@ -55,7 +50,7 @@ def probe_all(
                 for future in wait(under_way, return_when=FIRST_COMPLETED).done:
                     name, error = under_way.pop(future), future.exception()
                     if error is not None:
-                        reasons[name] = why(error, TIMEOUT_S)
+                        reasons[name] = failure_reason(error, TIMEOUT_S)
                     done += 1
                     on_progress(done, len(videos))
         except BaseException:

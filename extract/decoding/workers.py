@@ -20,15 +20,15 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
+from pebble import ProcessFuture
 
 from vqa_twostage.extract.decoding.containers import MISSING
+from vqa_twostage.extract.decoding.processes import decoding_processes, failure_reason
 from vqa_twostage.extract.decoding.ring import POLL_S, Memory, Ring
 from vqa_twostage.extract.decoding.video import open_video
 from vqa_twostage.pipeline import spec
@@ -41,7 +41,6 @@ TIMEOUT_S = 120.0
 TIMEOUT_S_PER_MB = 1.0
 RINGS_BYTES = 256 << 20  # frames on their way, of all videos together
 AT_ONCE = 16  # frames given at once: resized they may be larger than the video's own
-TASKS_A_WORKER = 500  # then a new process takes its place: decord's memory grows over many files
 
 
 @dataclass(frozen=True)
@@ -174,7 +173,7 @@ class Incoming:
         except FutureTimeout:
             raise self._hung() from None
         except Exception as error:  # noqa: BLE001  whatever a file can do to a decoder costs that file alone
-            raise VideoError(why(error, self._patience)) from None
+            raise VideoError(failure_reason(error, self._patience)) from None
 
     def _wait(self, ready: Callable[[], bool]) -> None:
         """Until ``ready`` or the worker has ended; VideoError when it gives no sign of life for too
@@ -190,24 +189,11 @@ class Incoming:
 
     def _hung(self) -> VideoError:
         self._killed = self._future.cancel()  # another process takes its place
-        return VideoError(why(FutureTimeout(), self._patience))
+        return VideoError(failure_reason(FutureTimeout(), self._patience))
 
     def end(self) -> bool:
         """Kills the worker unless it has ended; whether it was killed."""
         return self._killed or (not self._future.done() and self._future.cancel())
-
-
-def why(error: BaseException, patience: float) -> str:
-    """What a worker ended with, as the reason why its video cannot be used; ``patience``: the
-    seconds it was given.
-    """
-    if isinstance(error, VideoError):
-        return str(error)
-    if isinstance(error, FutureTimeout):
-        return f"the decoder hung: stopped after {patience:.0f} s"
-    if isinstance(error, ProcessExpired):
-        return f"the decoder crashed (exit code {error.exitcode})"
-    return f"the decoder failed ({type(error).__name__}: {error})"
 
 
 def default_workers() -> int:
@@ -227,13 +213,7 @@ def read_all(
         return
     ahead = 2 * workers
     room = RINGS_BYTES // ahead
-    # spawned, not forked: the parent has torch's threads and an open HDF5 file
-    with (
-        ExitStack() as memories,
-        ProcessPool(
-            max_workers=workers, max_tasks=TASKS_A_WORKER, context=get_context("spawn")
-        ) as pool,
-    ):
+    with ExitStack() as memories, decoding_processes(workers) as pool:
         free = deque(memories.enter_context(closing(Memory())) for _ in range(ahead))
         waiting, todo = deque[Incoming](), deque(videos)
         try:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from pebble import ProcessPool
 
+from vqa_twostage.extract.decoding.processes import decoding_processes, failure_reason
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest, manifest_path
 from vqa_twostage.pipeline.errors import UsageError
@@ -99,9 +98,7 @@ def pictured(
     """`pictures` of several videos (name, file, frames), by name; and why others have none."""
     found: dict[str, list[str]] = {}
     reasons: dict[str, str] = {}
-    with ProcessPool(
-        max_workers=WORKERS, context=get_context("spawn")
-    ) as pool:  # the parent may have torch's threads
+    with decoding_processes(WORKERS) as pool:
         futures = [
             pool.schedule(pictures, (path, index, raw), timeout=TIMEOUT_S)
             for _, path, index in asked
@@ -111,9 +108,7 @@ def pictured(
             if error is None:
                 found[name] = future.result()
             else:
-                from vqa_twostage.extract.decoding.workers import why
-
-                reasons[name] = why(error, TIMEOUT_S)
+                reasons[name] = failure_reason(error, TIMEOUT_S)
     return found, reasons
 
 

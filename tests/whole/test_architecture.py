@@ -23,9 +23,8 @@ COMPOSITION_ROOTS = {
         *{"extract.inference.runtime"},
     },
     "fuse/reporting/thumbnails.py": {
+        "extract.decoding.processes",
         "extract.decoding.video",
-        "extract.decoding.workers",
-        "extract.decoding.containers",
     },
     # TensorBoard's event files are written by torch
     "fuse/reporting/tensorboard.py": {"torch.utils.tensorboard"},
