@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Literal
 
 DONE = 0
 WRONG_USE = 2
@@ -32,5 +33,18 @@ def require_installed(option: str, packages: Sequence[str]) -> None:
     )
 
 
+FailureKind = Literal["missing", "unreadable", "decode", "sampling", "features"]
+"""Why a video cannot be used, for programs: its file does not exist; it cannot be opened, or is no
+video; its frames cannot be decoded; no frames of it can be chosen; its features cannot be stored.
+"""
+
+
 class VideoError(Exception):
-    """One video cannot be used; its message is the reason listed for it. The other videos go on."""
+    """One video cannot be used; its message is the reason listed for it. The other videos go on.
+
+    ``kind`` is that reason for programs. It survives the way from one process to another.
+    """
+
+    def __init__(self, reason: str, kind: FailureKind = "unreadable") -> None:
+        super().__init__(reason)
+        self.kind: FailureKind = kind

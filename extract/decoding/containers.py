@@ -86,7 +86,7 @@ def container_kind(path: Path, raw: RawFormat | None = None) -> Kind:
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
     except FileNotFoundError as error:
-        raise VideoError(MISSING) from error
+        raise VideoError(MISSING, "missing") from error
     except OSError as error:
         raise VideoError(f"file cannot be read: {error.strerror}") from error
     if not head:
@@ -148,10 +148,10 @@ def open_container(path: Path, kind: Kind) -> Iterator[tuple[Any, Any]]:
             yield container, stream
     except av.error.InvalidDataError as error:
         raise VideoError(
-            "could not be decoded: its header or index is damaged or cut off"
+            "could not be decoded: its header or index is damaged or cut off", "decode"
         ) from error
     except av.FFmpegError as error:
-        raise VideoError(f"could not be decoded: {error.strerror}") from error
+        raise VideoError(f"could not be decoded: {error.strerror}", "decode") from error
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def check_video(path: Path, raw: RawFormat | None = None) -> None:
     """
     with open_container(path, container_kind(path, raw)) as (container, stream):
         if next(decoded(container, stream), None) is None:
-            raise VideoError("holds no frames")
+            raise VideoError("holds no frames", "decode")
 
 
 def jump(container: Any, stream: Any, index: Index, key: int) -> None:
@@ -272,7 +272,7 @@ def read_index(path: Path, kind: Kind) -> Index:
         plain = len(container.streams.video) == 1 and not any(p[3] for p in seen)
         note = _broken_off(container, stream, kind, len(seen), end * tick)
     if first is None:
-        raise VideoError("holds no frames")
+        raise VideoError("holds no frames", "decode")
 
     pts = [p[0] for p in seen if not p[3]]
     named = (
@@ -299,7 +299,7 @@ def read_index(path: Path, kind: Kind) -> Index:
             times = times[late:] + [times[-1] + 1] * late
             shown = np.array(times) * tick if (np.diff(times) > 0).all() else shown
     if not len(shown):
-        raise VideoError("holds no frames")
+        raise VideoError("holds no frames", "decode")
     shown = shown - shown[0]
     fps = (len(shown) - 1) / float(shown[-1]) if len(shown) > 1 else rate
     damage = note or damage
@@ -311,7 +311,7 @@ def _raw_index(path: Path, raw: RawFormat) -> Index:
     with open_container(path, raw) as (container, stream):
         packet = next(packets(container, stream), None)
         if packet is None:
-            raise VideoError("holds no frames")
+            raise VideoError("holds no frames", "decode")
         frame_bytes, first = packet.size, packet.decode()[0]
     length, rest = divmod(path.stat().st_size, frame_bytes)
     damage = f"the file breaks off: {rest} bytes after its last whole frame" if rest else ""

@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
 from vqa_twostage.extract.decoding.containers import check_video
-from vqa_twostage.extract.decoding.processes import decoding_processes, failure_reason
+from vqa_twostage.extract.decoding.processes import as_video_error, decoding_processes
 from vqa_twostage.extract.decoding.workers import TIMEOUT_S, default_workers
 from vqa_twostage.pipeline.raw_format import RawFormat
 
@@ -50,7 +50,7 @@ def probe_all(
                 for future in wait(under_way, return_when=FIRST_COMPLETED).done:
                     name, error = under_way.pop(future), future.exception()
                     if error is not None:
-                        reasons[name] = failure_reason(error, TIMEOUT_S)
+                        reasons[name] = str(as_video_error(error, TIMEOUT_S))
                     done += 1
                     on_progress(done, len(videos))
         except BaseException:

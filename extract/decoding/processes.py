@@ -44,15 +44,17 @@ def decoding_processes(workers: int) -> ProcessPool:
     return ProcessPool(max_workers=workers, max_tasks=TASKS_PER_PROCESS, context=_DecodingContext())
 
 
-def failure_reason(error: BaseException, patience: float) -> str:
+def as_video_error(error: BaseException, patience: float) -> VideoError:
     """What a call in a process ended with, as the reason why its video cannot be used.
 
     ``patience``: the seconds it had to give a sign of life.
     """
     if isinstance(error, VideoError):
-        return str(error)
+        return error
     if isinstance(error, FutureTimeout):
-        return f"the decoder hung: stopped after {patience:.0f} s"
-    if isinstance(error, ProcessExpired):
-        return f"the decoder crashed (exit code {error.exitcode})"
-    return f"the decoder failed ({type(error).__name__}: {error})"
+        reason = f"the decoder hung: stopped after {patience:.0f} s"
+    elif isinstance(error, ProcessExpired):
+        reason = f"the decoder crashed (exit code {error.exitcode})"
+    else:
+        reason = f"the decoder failed ({type(error).__name__}: {error})"
+    return VideoError(reason, "decode")

@@ -50,8 +50,8 @@ def shown_every(timestamps: Float64[np.ndarray, " N"], rate: float) -> Int64[np.
     if moments > MOST:
         raise VideoError(
             f"is {last:.0f} s long by its clock, which makes {moments} moments at {rate:g} a "
-            "second; "
-            f"{MOST} is the limit: choose a lower rate"
+            f"second; {MOST} is the limit: choose a lower rate",
+            "sampling",
         )
     return np.searchsorted(timestamps, np.arange(moments) / rate + SLACK, side="right") - 1
 

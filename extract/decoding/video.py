@@ -199,7 +199,8 @@ class PyAVVideo(Video):
             yield from self._decode_in_order(todo)
         if todo:
             raise VideoError(
-                f"could not be decoded: {len(todo)} of the {len(index)} frames asked for"
+                f"could not be decoded: {len(todo)} of the {len(index)} frames asked for",
+                "decode",
             )
 
     def _decode_in_order(self, todo: dict[int, int]) -> Images:

@@ -28,7 +28,7 @@ from jaxtyping import Float64, Int64, UInt8
 from pebble import ProcessFuture
 
 from vqa_twostage.extract.decoding.containers import MISSING
-from vqa_twostage.extract.decoding.processes import decoding_processes, failure_reason
+from vqa_twostage.extract.decoding.processes import as_video_error, decoding_processes
 from vqa_twostage.extract.decoding.ring import POLL_S, Memory, Ring
 from vqa_twostage.extract.decoding.video import open_video
 from vqa_twostage.pipeline import spec
@@ -76,7 +76,7 @@ class Source:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
-            raise VideoError(MISSING) from None
+            raise VideoError(MISSING, "missing") from None
         except OSError as error:
             raise VideoError(f"file cannot be read: {error.strerror}") from None
         return Source(status.st_size, status.st_mtime_ns, digest)
@@ -173,7 +173,7 @@ class Incoming:
         except FutureTimeout:
             raise self._hung() from None
         except Exception as error:  # noqa: BLE001  whatever a file can do to a decoder costs that file alone
-            raise VideoError(failure_reason(error, self._patience)) from None
+            raise as_video_error(error, self._patience) from None
 
     def _wait(self, ready: Callable[[], bool]) -> None:
         """Until ``ready`` or the worker has ended; VideoError when it gives no sign of life for too
@@ -189,7 +189,7 @@ class Incoming:
 
     def _hung(self) -> VideoError:
         self._killed = self._future.cancel()  # another process takes its place
-        return VideoError(failure_reason(FutureTimeout(), self._patience))
+        return as_video_error(FutureTimeout(), self._patience)
 
     def end(self) -> bool:
         """Kills the worker unless it has ended; whether it was killed."""
@@ -243,7 +243,8 @@ def decode_into(memory: str, room: int, name: str, path: Path, order: Order) -> 
     choose = _sampler(order.sampler)
     if getattr(choose, "digest", "") != order.sampler_digest:
         raise VideoError(
-            f"what the sampler {order.sampler} reads has changed since the run began; run it again"
+            f"what the sampler {order.sampler} reads has changed since the run began; run it again",
+            "sampling",
         )
     source = Source.of(path)
     ring = Ring(memory)
@@ -251,7 +252,7 @@ def decode_into(memory: str, room: int, name: str, path: Path, order: Order) -> 
         video.id, video.alive = name, ring.beat
         index = np.asarray(choose(video), np.int64)
         if not index.size:
-            raise VideoError(f"the sampler {order.sampler} chose no frame")
+            raise VideoError(f"the sampler {order.sampler} chose no frame", "sampling")
         index = index.reshape(len(index), -1)[:, : None if order.clips else 1]
         distinct = np.unique(index)
         timestamp = video.timestamps[distinct]

@@ -67,7 +67,7 @@ class Content:
         every = -(-length // CANDIDATES)
         seen = {number: describe(small) for number, small in scan(video, SIDE, every)}
         if not seen:
-            raise VideoError("could not be decoded: none of its frames")
+            raise VideoError("could not be decoded: none of its frames", "decode")
         numbers = np.array(list(seen))
         time = video.timestamps[numbers] / (video.timestamps[-1] or 1.0)
         chosen = cover(np.stack(list(seen.values())), time, weight[numbers], self.frames)
@@ -79,7 +79,9 @@ class Content:
             return np.ones(len(video))
         if video.id not in self.curves:
             how = "train it on features of this video too, or sample with importance=none"
-            raise VideoError(f"the run {self.run} has learnt no importance for {video.id!r}; {how}")
+            raise VideoError(
+                f"the run {self.run} has learnt no importance for {video.id!r}; {how}", "sampling"
+            )
         return np.interp(video.timestamps, *self.curves[video.id])
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vqa_twostage.extract.decoding.processes import decoding_processes, failure_reason
+from vqa_twostage.extract.decoding.processes import as_video_error, decoding_processes
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest, manifest_path
 from vqa_twostage.pipeline.errors import UsageError
@@ -108,7 +108,7 @@ def pictured(
             if error is None:
                 found[name] = future.result()
             else:
-                reasons[name] = failure_reason(error, TIMEOUT_S)
+                reasons[name] = str(as_video_error(error, TIMEOUT_S))
     return found, reasons
 
 

@@ -309,10 +309,12 @@ def _to_stored(name: str, array: np.ndarray, imported: bool) -> np.ndarray:
     if imported:
         return array.astype(IMPORTED)
     if not np.isfinite(array).all():
-        raise VideoError(f"feature {name} holds values that are not finite")
+        raise VideoError(f"feature {name} holds values that are not finite", "features")
     largest = float(np.abs(array).max(initial=0.0))
     if largest > float(np.finfo(STORED).max):
-        raise VideoError(f"feature {name} reaches {largest:.3g}, which does not fit float16")
+        raise VideoError(
+            f"feature {name} reaches {largest:.3g}, which does not fit float16", "features"
+        )
     return array.astype(STORED)
 
 

@@ -23,6 +23,7 @@ from vqa_twostage.extract.decoding.ring import Memory, Ring
 from vqa_twostage.extract.decoding.video import Video, open_video
 from vqa_twostage.extract.decoding.workers import Decoded, Order, decode_into, read_all
 from vqa_twostage.pipeline.errors import VideoError
+from vqa_twostage.pipeline.raw_format import RawFormat
 
 
 @pytest.fixture
@@ -241,3 +242,16 @@ def test_a_decoder_whose_run_is_gone_ends() -> None:
     with pytest.raises(SystemExit):
         writer.put(2, image, alive=lambda: False)
     memory.close()
+
+
+def test_the_kind_of_a_failure_survives_the_way_out_of_its_process(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("Dear reader,\nthis is not a video.\n")
+    (tmp_path / "short.yuv").write_bytes(bytes(100))
+    request = Order("uniform:frames=5", "pyav", raw=RawFormat(16, 16, "yuv420p", 30.0))
+    kinds = {}
+    names = ("text.mp4", "short.yuv", "missing.mp4")
+    for incoming in read_all([(name, tmp_path / name) for name in names], request, workers=1):
+        with pytest.raises(VideoError) as failure:
+            incoming.opened()
+        kinds[incoming.id] = failure.value.kind
+    assert kinds == {"text.mp4": "unreadable", "short.yuv": "decode", "missing.mp4": "missing"}
