@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from vqa_twostage.extract.options import (
     BATCH_FRAMES,
     CONVERTED_FROM,
     DECODERS,
+    LARGEST_BATCH,
     PRECISIONS,
     RUNTIMES,
     ExtractOptions,
@@ -77,7 +78,7 @@ DEFAULTS = ExtractOptions()
 )
 @click.option(
     "--batch-size",
-    type=click.IntRange(0, 4096),
+    type=click.IntRange(0, LARGEST_BATCH),
     help=f"Frames in one pass; 0 is {BATCH_FRAMES['cpu']} on a CPU, {BATCH_FRAMES['cuda']} on a "
     "GPU "
     f"[default: {DEFAULTS.batch_size}].",
@@ -134,8 +135,11 @@ def command(
             f"--dataset is missing; give one of {', '.join(names())}, a .toml like those, or a "
             ".csv with path,mos"
         )
-    chosen = {name: value for name, value in given.items() if value not in (None, ())}
-    options = ExtractOptions(**{**presets.load(preset, "extract"), **chosen})
+    preset_options = ExtractOptions.from_mapping(
+        presets.load(preset, "extract"), where=str(presets.FOLDER / f"{preset}.toml")
+    )
+    typed_options = {name: value for name, value in given.items() if value not in (None, ())}
+    options = replace(preset_options, **typed_options)
 
     from vqa_twostage.pipeline.datasets.loading import load_manifest
 
@@ -143,7 +147,9 @@ def command(
     for note in manifest.notes:
         click.echo(f"note: {note}", err=True)
     if dry_run:
-        check_specs(options)
+        from vqa_twostage.extract.run import resolve_specs
+
+        resolve_specs(options)
         plan = {
             "dataset": manifest.name,
             "videos": len(manifest.rows.iloc[options.rows]),
@@ -174,14 +180,6 @@ def print_plugins() -> None:
         click.echo(
             f"{title}\n" + "".join(f"  {name:<{width}}  {line}\n" for name, line in found.items())
         )
-
-
-def check_specs(options: ExtractOptions) -> None:
-    """UsageError for a spec that cannot be; loads no weights."""
-    spec.resolve("extract.samplers", options.sampler).build()
-    spec.resolve("extract.spatial", options.spatial).shared()
-    for text in options.temporal:
-        spec.resolve("extract.temporal", text).shared()
 
 
 def print_plan(plan: dict[str, Any]) -> None:

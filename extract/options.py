@@ -1,35 +1,44 @@
-"""What `vqa-extract` can be told, each default once; the command line and the API share it. No
-torch here.
+"""Options of `vqa-extract`, each default once; the command line and the Python functions share
+them. No torch here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.pipeline.errors import UsageError, require
 
 DECODERS = ("auto", "decord", "pyav")
 PRECISIONS = ("fp32", "bf16", "fp16")
 RUNTIMES = ("auto", "torch", "openvino")
 FITS = ("crop", "pad", "stretch")
+DEVICE = re.compile(r"auto|(cpu|cuda)(:[0-9]+)?")
+DEVICE_CHOICES = "auto, cpu, cuda or cuda:N"
+SHARD = re.compile(r"([0-9]+)/([0-9]+)", re.ASCII)
 BATCH_FRAMES = {"cpu": 8, "cuda": 64}  # of one forward pass
-CONVERTED_FROM = (
-    32  # videos of a dataset from which converting networks for OpenVINO pays (docs/experiments.md)
-)
+LARGEST_BATCH = 4096
+# videos of a dataset from which converting networks for OpenVINO pays (docs/experiments.md)
+CONVERTED_FROM = 32
 
 
 @dataclass(frozen=True)
 class ExtractOptions:
     """Which networks, on which frames, with what. Specs are ``name:key=value,…``, as on the command
     line.
+
+    UsageError for a value that no run could use; whether a spec names a plug-in and whether the
+    device exists is checked when a run begins.
     """
 
     spatial: str = "efficientnet"
     """Spec of the spatial backbone."""
-    temporal: tuple[str, ...] = ("tsm",)
-    """Specs of temporal models."""
+    temporal: Sequence[str] = ("tsm",)
+    """Specs of temporal models; a single one may be a plain string. Always kept as a tuple."""
     sampler: str = "uniform:frames=8"
-    """Spec of which frames are looked at."""
+    """Spec of the sampler, which chooses the frames."""
     decoder: str = "auto"
     """``auto``, ``decord`` or ``pyav``."""
     device: str = "auto"
@@ -47,22 +56,91 @@ class ExtractOptions:
     shard: str | None = None
     """``I/N``: only the I-th of N parts of the manifest, for N machines."""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.temporal, str):
+            object.__setattr__(self, "temporal", (self.temporal,))
+        elif isinstance(self.temporal, Sequence):
+            object.__setattr__(self, "temporal", tuple(self.temporal))
+        else:
+            raise UsageError(
+                f"temporal must be a spec or several, as in 'tsm' or ['tsm', 'tea'], "
+                f"not {self.temporal!r}"
+            )
+        _check_spec("spatial", self.spatial, "efficientnet")
+        _check_spec("sampler", self.sampler, "uniform:frames=8")
+        for text in self.temporal:
+            _check_spec("temporal", text, "tsm")
+        check_choice("decoder", self.decoder, DECODERS)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("runtime", self.runtime, RUNTIMES)
+        check_device(self.device)
+        _check_count("batch_size", self.batch_size, 0, LARGEST_BATCH)
+        _check_count("workers", self.workers, 0)
+        if self.limit is not None:
+            _check_count("limit", self.limit, 1)
+        if self.shard is not None:
+            _shard(self.shard)
+
+    @staticmethod
+    def from_mapping(options: Mapping[str, Any], where: str) -> ExtractOptions:
+        """The options that a file or a table holds; UsageError begins with ``where`` they stand."""
+        names = [field.name for field in fields(ExtractOptions)]
+        if unknown := [str(name) for name in options if name not in names]:
+            raise UsageError(
+                f"{where}: unknown option {', '.join(unknown)}; choose from {', '.join(names)}"
+            )
+        try:
+            return ExtractOptions(**options)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from None
+
     @property
     def rows(self) -> slice:
-        """Which rows of a manifest: of a shard every N-th, so that all take about as long;
-        UsageError.
-        """
+        """Which rows of a manifest: of a shard every N-th, so that all take about as long."""
         if self.shard is None:
             return slice(self.limit)
-        part, _, parts = self.shard.partition("/")
-        known = part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)
-        require(
-            known,
-            f"shard {self.shard!r} is not understood; give I/N, as in 2/4, the second of four "
-            "parts",
+        part, parts = _shard(self.shard)
+        stop = None if self.limit is None else part - 1 + self.limit * parts
+        return slice(part - 1, stop, parts)
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """UsageError unless ``value`` is one of ``choices``; ``name`` is that of the option."""
+    if not isinstance(value, str) or value not in choices:
+        raise UsageError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
+
+
+def check_device(value: object) -> None:
+    """UsageError unless ``value`` is written as a device; it need not exist on this machine."""
+    if not isinstance(value, str) or not DEVICE.fullmatch(value):
+        raise UsageError(f"unknown device {value!r}; choose {DEVICE_CHOICES}")
+
+
+def _check_spec(name: str, value: object, example: str) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise UsageError(f"{name} must be a spec, as in {example!r}, not {value!r}")
+
+
+def _check_count(name: str, value: object, lowest: int, highest: int | None = None) -> None:
+    if (
+        isinstance(value, bool)  # which Python takes for an integer
+        or not isinstance(value, int)
+        or value < lowest
+        or (highest is not None and value > highest)
+    ):
+        choices = f"of {lowest} or more" if highest is None else f"from {lowest} to {highest}"
+        raise UsageError(f"{name} must be a whole number {choices}, not {value!r}")
+
+
+def _shard(text: object) -> tuple[int, int]:
+    """``"2/4"`` -> (2, 4); UsageError where no part of a manifest is written so."""
+    match = SHARD.fullmatch(text) if isinstance(text, str) else None
+    part, parts = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= part <= parts:
+        raise UsageError(
+            f"shard {text!r} is not understood; give I/N, as in 2/4, the second of four parts"
         )
-        start, step = int(part) - 1, int(parts)
-        return slice(start, None if self.limit is None else start + self.limit * step, step)
+    return part, parts
 
 
 @dataclass(frozen=True)
@@ -83,7 +161,7 @@ class View:
 
 def view(*, fit: str = "crop", grid: int = 0, resolutions: str = "auto") -> View:
     """UsageError for a value that cannot be."""
-    require(fit in FITS, f"unknown fit {fit!r}; choose from {', '.join(FITS)}")
+    check_choice("fit", fit, FITS)
     require(
         0 <= grid <= 64,
         f"grid must be 0 (none) or the side of the stored maps of c5, as in grid=4, not {grid}",

@@ -13,8 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from vqa_twostage.extract.options import FITS
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.extract.options import FITS, check_choice
 
 Geometry = tuple[int, str, str, tuple[int, int, int]]
 
@@ -36,7 +35,7 @@ class Preprocessing:
     fit: str = "crop"
 
     def __post_init__(self) -> None:
-        require(self.fit in FITS, f"unknown fit {self.fit!r}; choose from {', '.join(FITS)}")
+        check_choice("fit", self.fit, FITS)
 
     def __str__(self) -> str:
         mean, std = (

@@ -31,7 +31,7 @@ from vqa_twostage.pipeline.cache.layout import (
     save_manifest,
 )
 from vqa_twostage.pipeline.datasets.manifest import Manifest
-from vqa_twostage.pipeline.errors import VideoError, require
+from vqa_twostage.pipeline.errors import UsageError, VideoError, require
 from vqa_twostage.pipeline.files import write_json
 from vqa_twostage.pipeline.identity import (
     Kind,
@@ -40,6 +40,7 @@ from vqa_twostage.pipeline.identity import (
     spec_of_extractor,
 )
 from vqa_twostage.pipeline.raw_format import RawFormat
+from vqa_twostage.pipeline.spec import Plugin
 from vqa_twostage.pipeline.versions import library_versions
 
 
@@ -94,6 +95,21 @@ class TrackPlan:
     path: TrackPath
 
 
+def resolve_specs(options: ExtractOptions) -> tuple[Plugin, list[tuple[Kind, Plugin]]]:
+    """The sampler, and the extractors with their kinds, spatial first; UsageError for a spec that
+    cannot be used. No weights are loaded.
+    """
+    sampler = spec.resolve("extract.samplers", options.sampler)
+    sampler.build()
+    extractors: list[tuple[Kind, Plugin]] = [
+        ("spatial", spec.resolve("extract.spatial", options.spatial)),
+        *(("temporal", spec.resolve("extract.temporal", text)) for text in options.temporal),
+    ]
+    for _, extractor in extractors:
+        extractor.shared()
+    return sampler, extractors
+
+
 def plan_tracks(
     dataset: str,
     cache: Path,
@@ -106,17 +122,15 @@ def plan_tracks(
 
     A track that is asked for twice is planned once. ``raw`` is the manifest's.
     """
-    sampler = spec.resolve("extract.samplers", options.sampler)
+    sampler, extractors = resolve_specs(options)
     choose = sampler.build()
     clip_frames = getattr(choose, "clip_frames", 1)
     plans: dict[TrackPath, TrackPlan] = {}
-    asked: list[tuple[Kind, str]] = [("spatial", options.spatial)]
-    for kind, text in asked + [("temporal", text) for text in options.temporal]:
-        plugin = spec.resolve(f"extract.{kind}", text)
+    for kind, plugin in extractors:
         extractor = plugin.build()
         require(
             not extractor.of_clips or clip_frames == extractor.unit_frames,
-            f"{text} looks at clips of {extractor.unit_frames} frames, and the sampler "
+            f"{plugin.spec} looks at clips of {extractor.unit_frames} frames, and the sampler "
             f"{options.sampler} gives "
             f"{f'clips of {clip_frames}' if clip_frames > 1 else 'single frames'}; "
             f"choose --sampler clips:frames={extractor.unit_frames}",
@@ -168,6 +182,11 @@ def extract_dataset(
         UsageError: A spec names nothing, weights cannot be had, or the cache holds other videos;
         nothing was extracted.
     """
+    if manifest.root is None:
+        raise UsageError(
+            f"the manifest of {manifest.name} has no root, the folder of its videos; "
+            "load_manifest(dataset, root) sets it"
+        )
     start, seconds = time.perf_counter(), defaultdict[str, float](float)
     runtime = Runtime.of(options.runtime, options.device, options.precision, len(manifest))
     with timed(seconds, "load networks"):

@@ -18,7 +18,15 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from vqa_twostage.extract.extractor import Arrays, Extractor, Pooled
-from vqa_twostage.extract.options import CONVERTED_FROM, PRECISIONS, RUNTIMES, View
+from vqa_twostage.extract.options import (
+    CONVERTED_FROM,
+    DEVICE_CHOICES,
+    PRECISIONS,
+    RUNTIMES,
+    View,
+    check_choice,
+    check_device,
+)
 from vqa_twostage.extract.preprocess import Preprocessing
 from vqa_twostage.pipeline.errors import UsageError, require
 
@@ -46,13 +54,8 @@ class Runtime:
         converting networks pays. It does not ask how many are still to do: a run that goes on must
         go on with the same runtime.
         """
-        require(
-            precision in PRECISIONS,
-            f"unknown precision {precision!r}; choose from {', '.join(PRECISIONS)}",
-        )
-        require(
-            choice in RUNTIMES, f"unknown runtime {choice!r}; choose from {', '.join(RUNTIMES)}"
-        )
+        check_choice("precision", precision, PRECISIONS)
+        check_choice("runtime", choice, RUNTIMES)
         where = choose_device(device)
         fits = where.type == "cpu" and precision != "fp16"
         installed = importlib.util.find_spec("openvino") is not None
@@ -160,18 +163,15 @@ def choose_device(choice: str) -> torch.device:
     """``auto`` is the first GPU where there is one; UsageError where ``choice`` is not a device of
     this machine.
     """
+    check_device(choice)
     if choice == "auto":
         choice = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        require(
-            choice.partition(":")[0] in ("cpu", "cuda"),
-            f"unknown device {choice!r}; choose auto, cpu, cuda or cuda:N",
-        )
         return torch.zeros(1, device=choice).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
-            f"device {choice!r} cannot be used ({reason}); choose auto, cpu, cuda or cuda:N"
+            f"device {choice!r} cannot be used ({reason}); choose {DEVICE_CHOICES}"
         ) from None
 
 

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -129,7 +129,12 @@ def small(patch: pytest.MonkeyPatch, limit: int | None = None) -> None:
         "vqa_twostage.fuse.cli.TrainOptions",
         partial(TrainOptions, epochs=2, members=1, protocol="random:n=2"),
     )
-    patch.setattr("vqa_twostage.extract.cli.ExtractOptions", partial(ExtractOptions, limit=limit))
+    from_mapping = ExtractOptions.from_mapping
+
+    def limited(options: Mapping[str, Any], where: str) -> ExtractOptions:
+        return from_mapping({"limit": limit, **options}, where)
+
+    patch.setattr(ExtractOptions, "from_mapping", staticmethod(limited))
     patch.setattr("vqa_twostage.pipeline.demo.build.CONTENTS", CONTENTS[5:10])
     patch.setattr("vqa_twostage.pipeline.demo.build.LADDER", LADDER[:3])
     build = spec.Plugin.build

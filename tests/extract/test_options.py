@@ -1,0 +1,157 @@
+"""Options of stage one: what is understood, and what is refused before anything is done."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import called
+
+from vqa_twostage.extract.options import ExtractOptions
+from vqa_twostage.extract.run import extract_dataset
+from vqa_twostage.pipeline import presets
+from vqa_twostage.pipeline.datasets.loading import load_manifest
+from vqa_twostage.pipeline.errors import UsageError
+
+WRONG = [
+    ("spatial", None, r"spatial must be a spec, as in 'efficientnet', not None"),
+    ("spatial", ["resnet"], r"spatial must be a spec, as in 'efficientnet', not \['resnet'\]"),
+    ("spatial", " ", r"spatial must be a spec"),
+    ("sampler", 8, r"sampler must be a spec, as in 'uniform:frames=8', not 8"),
+    ("temporal", None, r"temporal must be a spec or several, as in 'tsm' or .*, not None"),
+    ("temporal", 3, r"temporal must be a spec or several"),
+    ("temporal", ("tsm", 3), r"temporal must be a spec, as in 'tsm', not 3"),
+    ("temporal", "", r"temporal must be a spec, as in 'tsm', not ''"),
+    ("decoder", "ffmpeg", r"unknown decoder 'ffmpeg'; choose from auto, decord, pyav"),
+    ("decoder", None, r"unknown decoder None; choose from auto"),
+    ("precision", "fp8", r"unknown precision 'fp8'; choose from fp32, bf16, fp16"),
+    ("precision", 16, r"unknown precision 16; choose from fp32"),
+    ("runtime", "onnx", r"unknown runtime 'onnx'; choose from auto, torch, openvino"),
+    ("device", "gpu", r"unknown device 'gpu'; choose auto, cpu, cuda or cuda:N"),
+    ("device", "cuda:first", r"unknown device 'cuda:first'; choose auto"),
+    ("device", 0, r"unknown device 0; choose auto"),
+    ("batch_size", -1, r"batch_size must be a whole number from 0 to 4096, not -1"),
+    ("batch_size", "8", r"batch_size must be a whole number from 0 to 4096, not '8'"),
+    ("batch_size", True, r"batch_size must be a whole number .* not True"),
+    ("batch_size", 5000, r"batch_size must be a whole number .* not 5000"),
+    ("workers", -2, r"workers must be a whole number of 0 or more, not -2"),
+    ("workers", 1.5, r"workers must be a whole number of 0 or more, not 1.5"),
+    ("workers", None, r"workers must be a whole number of 0 or more, not None"),
+    ("limit", 0, r"limit must be a whole number of 1 or more, not 0"),
+    ("limit", "10", r"limit must be a whole number of 1 or more, not '10'"),
+    ("shard", "9/2", r"shard '9/2' is not understood; give I/N, as in 2/4"),
+    ("shard", "0/3", r"shard '0/3' is not understood"),
+    ("shard", "a/b", r"shard 'a/b' is not understood"),
+    ("shard", "²/3", r"shard '²/3' is not understood"),
+    ("shard", (1, 2), r"shard \(1, 2\) is not understood; give I/N"),
+]
+
+
+SCRIPT = """
+import sys
+from ast import literal_eval
+from functools import partial
+from dataclasses import replace
+from vqa_twostage.extract.options import ExtractOptions
+from vqa_twostage.pipeline.errors import UsageError
+for name, value in literal_eval(sys.argv[1]):
+    for make in (ExtractOptions, partial(replace, ExtractOptions())):
+        try:
+            print(make(**{name: value}))
+        except UsageError as error:
+            print(error)
+assert "torch" not in sys.modules
+"""
+
+
+def test_options_that_no_run_could_use_are_refused() -> None:
+    """In a process of its own: here, values of a wrong type would be found by the test's own type
+    checker.
+    """
+    pairs = repr([(name, value) for name, value, _ in WRONG])
+    command = [sys.executable, "-c", SCRIPT, pairs]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    messages = [message for *_, message in WRONG for _ in range(2)]
+    for line, message in zip(lines, messages, strict=True):
+        assert re.match(message, line), line
+
+
+@pytest.mark.parametrize("given", ["tsm", ["tsm"], ("tsm",)])
+def test_temporal_may_be_one_spec_or_several(given: Any) -> None:
+    options = ExtractOptions(temporal=given)
+    assert options.temporal == ("tsm",) and options == ExtractOptions(temporal=("tsm",))
+    assert ExtractOptions(temporal=[]).temporal == ()
+
+
+def test_options_of_a_mapping_are_checked_and_name_their_source() -> None:
+    options = ExtractOptions.from_mapping({"temporal": ["tea"], "limit": 3}, "my.toml")
+    assert options == ExtractOptions(temporal="tea", limit=3)
+    with pytest.raises(
+        UsageError,
+        match=r"my\.toml: unknown option tempral, frames; choose from "
+        r"spatial, temporal, sampler",
+    ):
+        ExtractOptions.from_mapping({"tempral": "tea", "frames": 8}, "my.toml")
+    with pytest.raises(UsageError, match=r"my\.toml: shard '9/2' is not understood"):
+        ExtractOptions.from_mapping({"shard": "9/2"}, "my.toml")
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ('tempral = ["tea"]', r"mine.toml: unknown option tempral; choose from spatial, temporal"),
+        ('decoder = "ffmpeg"', r"mine.toml: unknown decoder 'ffmpeg'; choose from auto, decord"),
+        ('shard = "9/2"', r"mine.toml: shard '9/2' is not understood"),
+    ],
+)
+def test_a_preset_with_a_mistake_is_refused_with_its_name(
+    written: str, message: str, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.toml").write_text(f'about = "mine"\n[extract]\n{written}\n')
+    monkeypatch.setattr(presets, "FOLDER", tmp_path)
+    cache = tmp_path / "cache"
+    words = ["--dataset", str(clips / "mos.csv"), "--preset", "mine", "--cache", str(cache)]
+    done = called("vqa-extract", *words, cwd=tmp_path)
+    assert done.returncode == 2 and message in done.stderr
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--shard", "9/2"],
+        ["--shard", "0/3"],
+        ["--shard", "a/b"],
+        ["--device", "gpu"],
+        ["--temporal", "nothing"],
+        ["--temporal", "tsm:frames=8"],
+        ["--temporal", "tsm:fit=squash"],
+        ["--sampler", "uniform:frames=0"],
+    ],
+)
+def test_a_mistake_is_refused_before_weights_are_loaded_and_the_cache_is_touched(
+    words: list[str], clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "vqa_twostage.extract.networks.weights.read_state",
+        lambda path: pytest.fail(f"{path} was read"),
+    )
+    cache = tmp_path / "cache"
+    dataset = ["--dataset", str(clips / "mos.csv"), "--preset", "offline", "--cache", str(cache)]
+    done = called("vqa-extract", *dataset, *words, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("Error: "), done.stderr
+    assert not cache.exists()
+
+
+def test_a_manifest_without_a_root_is_refused_before_weights_are_loaded(
+    clips: Path, tmp_path: Path
+) -> None:
+    manifest = replace(load_manifest(str(clips / "mos.csv")), root=None)
+    with pytest.raises(UsageError, match=r"the manifest of mos has no root.*load_manifest"):
+        extract_dataset(manifest, tmp_path / "cache", ExtractOptions(spatial="nothing"))
+    assert not (tmp_path / "cache").exists()
