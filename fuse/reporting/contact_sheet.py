@@ -10,13 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed to write a file
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import SubFigure
+from matplotlib.figure import Figure, SubFigure
 
 from vqa_twostage.fuse.reporting.score_text import cautions, meaning, word
 from vqa_twostage.fuse.reporting.thumbnails import evenly_spaced, pictured
@@ -65,12 +61,11 @@ def draw(document: Sequence[dict[str, Any]], path: Path) -> list[str]:
         f"no frames of {shown[int(row)]['video']} in {path}: {reason}"
         for row, reason in reasons.items()
     ]
-    figure = plt.figure(figsize=(WIDTH_IN, 2.3 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 2.3 * len(shown)), layout="constrained")
     parts = figure.subfigures(len(shown), 1, squeeze=False)[:, 0]
     for row, (part, item, frames) in enumerate(zip(parts, shown, chosen, strict=True)):
         _draw_one(part, item, frames, images.get(str(row)))
     figure.savefig(path, dpi=150)
-    plt.close(figure)
     return [*lacking, f"picture: {path}"]
 
 

@@ -1,16 +1,17 @@
-"""Plots that a run leaves beside its figures."""
+"""Plots that runs and ablations leave beside their metrics.
+
+A `Figure` is made without pyplot, which would choose a backend for the whole process that imports
+this: ``savefig`` alone picks the renderer that the file's extension asks for.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed to write a file
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from vqa_twostage.fuse.evaluate import Evaluation
 from vqa_twostage.fuse.metrics import apply_logistic, fit_logistic
@@ -23,7 +24,8 @@ def scatter(predictions: pd.DataFrame, document: Evaluation, path: Path) -> None
     """
     test = predictions[predictions["part"] == "test"]
     predicted, mos = test["predicted"].to_numpy(), test["mos"].to_numpy()
-    figure, axes = plt.subplots(figsize=(6, 5.6), layout="constrained")
+    figure = Figure(figsize=(6, 5.6), layout="constrained")
+    axes = figure.subplots()
     axes.scatter(predicted, mos, s=9, alpha=0.35, linewidths=0, color="#2a6fbb")
     x = np.linspace(predicted.min(), predicted.max(), 200)
     axes.plot(
@@ -46,13 +48,13 @@ def scatter(predictions: pd.DataFrame, document: Evaluation, path: Path) -> None
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def ablation(document: dict[str, Any], path: Path) -> None:
     """Median SRCC of each variant and its spread over the splits, the best on top, as PNG."""
     rows = [row for row in document["rows"] if row["median"]["srcc"] is not None][::-1]
-    figure, axes = plt.subplots(figsize=(7, 1.4 + 0.27 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(7, 1.4 + 0.27 * len(rows)), layout="constrained")
+    axes = figure.subplots()
     for place, row in enumerate(rows):
         color = "#c2410c" if row["run"] == document["baseline"] else "#2a6fbb"
         spread = row["spread"]["srcc"] or 0.0
@@ -77,7 +79,6 @@ def ablation(document: dict[str, Any], path: Path) -> None:
     )
     axes.grid(alpha=0.25)
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def _shown(value: float | None) -> str:

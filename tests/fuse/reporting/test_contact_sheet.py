@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from commands import called
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from vqa_twostage.fuse.reporting import contact_sheet as sheet
 from vqa_twostage.fuse.reporting.thumbnails import evenly_spaced
@@ -35,14 +35,12 @@ def item(video: Path, frames: int = 3, **more: Any) -> dict[str, Any]:
 
 def texts(monkeypatch: pytest.MonkeyPatch, document: list[dict[str, Any]], path: Path) -> list[str]:
     """All that stands in the picture of ``document``."""
-    figures: list[Any] = []
-    monkeypatch.setattr(plt, "close", figures.append)
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
     sheet.draw(document, path)
-    monkeypatch.undo()
     (figure,) = figures
-    found = [text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text"))]
-    plt.close(figure)
-    return found
+    parts: list[Any] = figure.findobj(lambda part: hasattr(part, "get_text"))
+    return [part.get_text() for part in parts]
 
 
 def test_the_picture_shows_the_frames_of_the_video(clips: Path, tmp_path: Path) -> None:
