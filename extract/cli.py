@@ -250,3 +250,7 @@ def print_some(
 
 def main() -> None:
     console.run(command)
+
+
+if __name__ == "__main__":
+    main()

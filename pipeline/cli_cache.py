@@ -200,3 +200,7 @@ def track_files(cache: Path) -> list[Path]:
 
 def main() -> None:
     console.run(cache_command)
+
+
+if __name__ == "__main__":
+    main()

@@ -193,3 +193,7 @@ def make(what: str, root: Path, workers: int) -> int:
 
 def main() -> None:
     console.run(data_command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""``import vqa_twostage as vqa``: what people need, lazily, and in a notebook as well."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+import vqa_twostage as vqa
+
+HEAVY = ("torch", "numpy", "pandas", "h5py", "matplotlib", "av", "click")
+
+
+def test_the_package_offers_the_functions_of_its_commands_and_nothing_else() -> None:
+    functions = {
+        "extract_dataset",
+        "load_manifest",
+        "train",
+        "evaluate",
+        "compare",
+        "score",
+        "load",
+    }
+    types = {
+        *{"ExtractOptions", "Extraction", "TrainOptions", "Evaluation", "Comparison", "Score"},
+        *{"Manifest", "UsageError"},
+    }
+    assert set(dir(vqa)) == functions | types | {"__version__"}
+    assert all(callable(getattr(vqa, name)) for name in functions)
+    with pytest.raises(AttributeError, match="has no attribute 'scor'"):
+        _ = vqa.scor  # type: ignore[attr-defined]
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = f"import sys, vqa_twostage; print([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_a_notebook_scores_a_video(clips: Path, tmp_path: Path) -> None:
+    shutil.copy(clips / "testsrc2.mp4", tmp_path / "clip.mp4")
+    cells = [
+        "import vqa_twostage as vqa",
+        'scores = vqa.score("clip.mp4")\nprint(scores[0].score)',
+        "print(type(vqa.load().training).__name__)",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    client = NotebookClient(
+        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    )
+    client.execute()
+    outputs = ["".join(o.get("text", "") for o in cell["outputs"]) for cell in notebook["cells"]]
+    assert 1 < float(outputs[1].split()[0]) < 5 and outputs[2].strip() == "Training"
