@@ -15,17 +15,17 @@ from typing import Any
 
 import pandas as pd
 
-from vqa_twostage.fuse.compare import compare_runs, name_of
+from vqa_twostage.fuse.compare import compare_runs
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reporting import markdown, plots
+from vqa_twostage.fuse.runs import MAIN_METRICS, Ablation, Run
 from vqa_twostage.fuse.streams import AVERAGES
 from vqa_twostage.fuse.train import Plan, fit_all, save_run
-from vqa_twostage.pipeline import records, spec
+from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
-
-METRICS = ("srcc", "plcc", "krcc", "rmse")
+from vqa_twostage.pipeline.files import write_text
 
 
 def variants(
@@ -128,15 +128,13 @@ def ablate(
     }
     document["not_finite"] = data.not_finite
     document["rows"] = [
-        {**row, "seconds": records.read_json(Path(row["run"]) / "run.json")["seconds"]}
-        for row in document["rows"]
+        {**row, "seconds": Run(row["run"]).record().seconds} for row in document["rows"]
     ]
-    records.write_text(
-        folder / "ablation.json", json.dumps(document, indent=2, allow_nan=False) + "\n"
-    )
-    records.write_text(folder / "ablation.csv", as_table(document).to_csv(index=False))
-    records.write_text(folder / "ablation.md", markdown.of_ablation(document))
-    plots.ablation(document, folder / "ablation.png")
+    target = Ablation(folder)
+    write_text(target.csv_file, as_table(document).to_csv(index=False))
+    write_text(target.markdown_file, markdown.of_ablation(document))
+    plots.ablation(document, target.plot_file)
+    write_text(target.json_file, json.dumps(document, indent=2, allow_nan=False) + "\n")
     return document
 
 
@@ -145,7 +143,9 @@ def as_table(document: dict[str, Any]) -> pd.DataFrame:
     rows = []
     for row in document["rows"]:
         low, high = row["interval"] or (None, None)
-        figures = {name: row[kind][metric] for metric in METRICS for kind, name in _named(metric)}
+        figures = {
+            name: row[kind][metric] for metric in MAIN_METRICS for kind, name in _named(metric)
+        }
         about = {key: row[key] for key in ("name", "fusion", "pooling", "temporal")}
         paired = {"difference": row["difference"], "low": low, "high": high}
         rest = {key: row[key] for key in ("p_value", "wins", "pairs", "undefined", "seconds")}
@@ -158,7 +158,7 @@ def _named(metric: str) -> list[tuple[str, str]]:
 
 
 def _reference(plans: dict[Path, Plan], wanted: str | None) -> Path:
-    names = {name_of(plan.specs): run for run, plan in plans.items()}
+    names = {plan.specs.name: run for run, plan in plans.items()}
     if wanted is None:
         baselines = [run for run, plan in plans.items() if plan.options.baseline is not None]
         return (baselines or [names[name] for name in ("concat",) if name in names] or list(plans))[
@@ -172,13 +172,7 @@ def _reference(plans: dict[Path, Plan], wanted: str | None) -> Path:
 
 
 def _finished(run: Path, plan: Plan) -> bool:
-    if not (run / "run.json").is_file():
-        return False
-    # the identity went through JSON there, and tuples and numbers must be compared as it keeps them
-    same: bool = records.read_json(run / "run.json")["identity"] == json.loads(
-        json.dumps(plan.identity)
-    )
-    return same
+    return Run(run).complete and Run(run).record().identity == plan.identity
 
 
 def _asked(options: TrainOptions) -> str:

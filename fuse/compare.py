@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from vqa_twostage.fuse.evaluate import evaluate
-from vqa_twostage.pipeline import records
+from vqa_twostage.fuse.runs import Run
 from vqa_twostage.pipeline.errors import UsageError
 
 # of the bootstrap over splits
@@ -37,35 +36,36 @@ def compare_runs(runs: list[Path], reference: Path | None = None) -> dict[str, A
     UsageError where the splits differ: such figures must not be compared.
     """
     reference = reference or runs[0]
-    kept = {run: records.read_json(run / "run.json") for run in [reference, *runs]}
+    kept = {run: Run(run).record() for run in [reference, *runs]}
     first = kept[reference]
     for run, record in kept.items():
-        if record["identity"]["manifest"] != first["identity"]["manifest"]:
+        if record.identity.manifest != first.identity.manifest:
             raise UsageError(
-                f"{reference} ({first['dataset']}) and {run} ({record['dataset']}) have other "
+                f"{reference} ({first.dataset}) and {run} ({record.dataset}) have other "
                 "labels; "
                 "train both on the same dataset"
             )
-        if record["split_digests"] != first["split_digests"]:
+        if record.identity.splits != first.identity.splits:
             raise UsageError(
                 f"{reference} and {run} differ in their splits "
-                f"({first['dataset']}, {first['specs']['protocol']} against "
-                f"{record['dataset']}, {record['specs']['protocol']}); "
+                f"({first.dataset}, {first.specs.protocol} against "
+                f"{record.dataset}, {record.specs.protocol}); "
                 "train both with the same dataset, protocol and seed"
             )
-    documents = {run: evaluate(run) for run in kept}
+    documents = {run: Run(run).metrics().to_json() for run in kept}
     scores = {
         run: np.array([split["srcc"] for split in doc["splits"]], float)
         for run, doc in documents.items()
     }
     rows = []
     for run in runs:
-        document, specs = documents[run], kept[run]["specs"]
+        document, specs = documents[run], kept[run].specs
         rows.append(
             {
-                "name": name_of(specs),
-                **{key: specs[key] for key in ("fusion", "pooling")},
-                "temporal": specs["temporal_encoder"],
+                "name": specs.name,
+                "fusion": specs.fusion,
+                "pooling": specs.pooling,
+                "temporal": specs.temporal_encoder,
                 "median": document["median"],
                 "spread": document["spread"],
                 "undefined": document["undefined"],
@@ -85,21 +85,7 @@ def compare_runs(runs: list[Path], reference: Path | None = None) -> dict[str, A
         "n_splits": len(documents[reference]["splits"]),
         "notes": documents[reference]["notes"],
     }
-    return {**about, "baseline": str(reference), "reference": name_of(first["specs"]), "rows": rows}
-
-
-def name_of(specs: dict[str, str]) -> str:
-    """A variant in a table: its fusion, and of pooling and temporal encoder what is not the
-    default.
-    """
-    parts = [specs["fusion"]]
-    if specs["pooling"] not in ("", "avg"):
-        parts.append(specs["pooling"])
-    if specs.get("temporal_pooling", specs["pooling"]) != specs["pooling"]:
-        parts.append(f"temporal {specs['temporal_pooling']}")
-    if specs["temporal_encoder"] not in ("", "mean"):
-        parts.append(specs["temporal_encoder"])
-    return " + ".join(parts)
+    return {**about, "baseline": str(reference), "reference": first.specs.name, "rows": rows}
 
 
 def paired(differences: np.ndarray) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.data import choose_dataset, load_dataset
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.model import Head
-from vqa_twostage.pipeline import records
+from vqa_twostage.fuse.runs import Run
 from vqa_twostage.pipeline.cache import track as cached
-from vqa_twostage.pipeline.cache.layout import TrackPath, tracks
+from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, tracks
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import OF_ANOTHER_DATASET, TrackIdentity
 
@@ -27,13 +27,15 @@ def evaluate_on(run: Path, dataset: str, cache: Path | None = None) -> dict[str,
     dataset. SRCC and KRCC are the same for both. UsageError where the other dataset's features are
     not of the same sampler and extractors.
     """
-    record, scorer = records.read_json(run / "run.json"), saved.load(run)
-    where = cache or TrackPath.parse(Path(record["tracks"][0])).cache
+    source = Run(run)
+    record, scorer = source.record(), saved.load(run)
+    name = Path(dataset).stem if dataset.endswith((".csv", ".toml")) else dataset
+    holding = [place for place in source.cache_places(cache) if name in datasets(place)]
+    where = holding[0] if holding else source.cache() if cache is None else Path(cache)
     name = choose_dataset(where, dataset)
-    identities = record["identity"]["tracks"]
     first, second = (
-        _same_track(where, name, TrackIdentity.from_json(identities[kind], str(run)))
-        for kind in ("spatial", "temporal")
+        _same_track(where, name, wanted)
+        for wanted in (record.identity.spatial, record.identity.temporal)
     )
     temporal = None if first == second else second.stem
     data = load_dataset(where, name, first.stem, temporal, Head.of(scorer.options).reads)
@@ -43,13 +45,13 @@ def evaluate_on(run: Path, dataset: str, cache: Path | None = None) -> dict[str,
     rmse = float(np.sqrt(np.mean((scores - data.mos) ** 2)))
     return {
         "run": str(run),
-        "trained_on": record["dataset"],
-        "scale": record["scale"],
+        "trained_on": record.dataset,
+        "scale": list(record.scale),
         "dataset": name,
         "label": data.manifest.label,
         "other_scale": list(data.manifest.scale),
-        "fusion": record["specs"]["fusion"],
-        "protocol": f"trained on all of {record['dataset']}, tested on all of {name}",
+        "fusion": record.specs.fusion,
+        "protocol": f"trained on all of {record.dataset}, tested on all of {name}",
         "n_videos": len(data.mos),
         "n_dataset": len(data.everything),
         "missing": data.missing,

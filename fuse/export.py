@@ -18,7 +18,7 @@ from typing import Any
 from vqa_twostage import __version__
 from vqa_twostage.fuse.delivery import onnx_check
 from vqa_twostage.fuse.delivery.onnx_graph import FILE as ONNX_FILE
-from vqa_twostage.fuse.evaluate import Evaluation, evaluate
+from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.scorer_file import Scorer
 from vqa_twostage.fuse.reporting.terminal import said_n
@@ -45,7 +45,7 @@ def export_run(run: Path, output: Path, onnx: bool = False) -> dict[str, Any]:
     """
     if onnx:
         onnx_check.require_packages()
-    scorer, figures = saved.load(run), evaluate(run)
+    scorer, figures = saved.load(run), evaluate(run).to_json()
     require(scorer.training is not None, f"{run} was trained by an earlier version; train it again")
     require(
         not output.exists() or not output.samefile(run),
@@ -107,7 +107,7 @@ def config_of(scorer: Scorer) -> dict[str, Any]:
     }
 
 
-def card(config: dict[str, Any], figures: Evaluation) -> str:
+def card(config: dict[str, Any], figures: dict[str, Any]) -> str:
     """The model card, in the Markdown of the Hugging Face hub."""
     from jinja2 import Environment, StrictUndefined
 

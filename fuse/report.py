@@ -18,11 +18,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vqa_twostage.fuse.compare import compare_runs, name_of
+from vqa_twostage.fuse.compare import compare_runs
 from vqa_twostage.fuse.reporting import charts
 from vqa_twostage.fuse.reporting.sections import LIKELY, MISSES, Found, Run, section
 from vqa_twostage.fuse.reporting.terminal import METRIC_TITLES, METRICS
 from vqa_twostage.fuse.reporting.thumbnails import strips
+from vqa_twostage.fuse.runs import Ablation, RunSpecs
 from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import UsageError, require
@@ -123,12 +124,10 @@ def expanded(runs: Sequence[Path]) -> tuple[list[Path], Path | None]:
     found: list[Path] = []
     reference = None
     for path in runs:
-        if (path / "ablation.json").is_file():
-            document = records.read_json(path / "ablation.json")
-            found += [
-                path / Path(row["run"]).name for row in document["rows"]
-            ]  # wherever it was moved since
-            reference = reference or path / Path(document["baseline"]).name
+        ablation = Ablation(path)
+        if ablation.complete:
+            found += ablation.runs()
+            reference = reference or ablation.reference()
         else:
             found.append(path)
     require(bool(found), "report needs a run or more; vqa-fuse train makes them")
@@ -142,7 +141,12 @@ def compared_rows(
     why they may not.
     """
     plain = [
-        {**run.document, "name": name_of(run.record["specs"]), "difference": None, "plot": ""}
+        {
+            **run.document,
+            "name": RunSpecs(**run.record["specs"]).name,
+            "difference": None,
+            "plot": "",
+        }
         for run in runs
     ]
     if len(runs) < 2:

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 
 from vqa_twostage.fuse.data import load_dataset
-from vqa_twostage.fuse.evaluate import load_predictions
 from vqa_twostage.fuse.learning.model import Head
-from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.streams import AVERAGES
 from vqa_twostage.fuse.train import Plan, fit_all, predictions_table
-from vqa_twostage.pipeline import records
-from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.versions import library_versions
 
 # of videos and of keys, so many are named
 SHOWN = 10
@@ -35,19 +33,19 @@ def reproduce_run(
     ``videos`` names the first of them, and ``changed`` lists what is not as it was: libraries, this
     program's recipe, the features, the labels.
     """
-    record, old = records.read_json(run / "run.json"), load_predictions(run)
-    options = TrainOptions(**record["options"])
-    paths = [TrackPath.parse(Path(path)) for path in record["tracks"]]
-    where = cache or paths[0].cache
+    source = Run(run)
+    record, old = source.record(), source.predictions()
+    options = record.options
+    tracks = source.tracks(cache)
     reads = (AVERAGES, AVERAGES) if options.baseline else Head.of(options).reads
-    stems = [path.stem for path in paths]
+    stems = tracks.spatial.stem, tracks.temporal.stem
     data = load_dataset(
-        where, record["dataset"], stems[0], None if stems[0] == stems[1] else stems[1], reads
+        tracks.cache, record.dataset, stems[0], None if stems[0] == stems[1] else stems[1], reads
     )
     plan = Plan(data, options)
-    changed = differences(record["identity"], plan.identity)
-    changed += differences(record["versions"], records.versions())
-    if plan.split_digests != record["split_digests"]:
+    changed = differences(record.identity.to_json(), plan.identity.to_json())
+    changed += differences(record.versions, library_versions())
+    if plan.identity.splits != record.identity.splits:
         raise UsageError(
             f"{run} cannot be reproduced: its splits are of other videos than the cache now holds "
             f"(N = {len(data.mos)}, then {old['id'].nunique()})"

@@ -4,12 +4,9 @@ scoring.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +16,31 @@ import torch
 
 from vqa_twostage.fuse.baselines import fit_baseline
 from vqa_twostage.fuse.data import Dataset, load_dataset
-from vqa_twostage.fuse.evaluate import Evaluation, evaluate, save_predictions
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.attention import attention_table, gates_table
 from vqa_twostage.fuse.learning.fit import RECIPE, Fitted, fit_split
 from vqa_twostage.fuse.learning.losses import parse_loss
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.options import TrainOptions
-from vqa_twostage.fuse.reporting import markdown, tensorboard
+from vqa_twostage.fuse.reporting import markdown
 from vqa_twostage.fuse.reporting.plots import scatter
+from vqa_twostage.fuse.runs import (
+    CacheLocation,
+    Evaluation,
+    Run,
+    RunIdentity,
+    RunRecord,
+    RunSpecs,
+    evaluate_predictions,
+)
 from vqa_twostage.fuse.splits import CONTENT_DISJOINT, Split, notes, splits
-from vqa_twostage.pipeline import records, spec
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.pipeline import spec
+from vqa_twostage.pipeline.errors import UsageError, require
 from vqa_twostage.pipeline.features import ArrayName
+from vqa_twostage.pipeline.files import write_text
+from vqa_twostage.pipeline.versions import library_versions
 
 OnProgress = Callable[[int, int], None]
-# files that one run has and the next, in the same folder, may not
-OPTIONAL = ("attention.csv", "gates.csv", "learning.csv", "model.safetensors")
 
 
 def train(
@@ -65,11 +70,13 @@ def train(
             run with other options; nothing was trained.
     """
     data = load_dataset(cache, dataset, options.spatial, options.temporal, Head.of(options).reads)
-    if run is not None and (run / "run.json").is_file():
-        there = records.read_json(run / "run.json")
-        same = (there["dataset"], there["options"]) == (data.manifest.name, asdict(options))
-        head = f"{there['specs']['fusion']} on {there['dataset']}"
-        require(same, f"{run} holds another run ({head}); give another --run, or remove it first")
+    if run is not None and Run(run).complete:
+        existing = Run(run).record()
+        if (existing.dataset, existing.options) != (data.manifest.name, options):
+            raise UsageError(
+                f"{run} holds another run ({existing.specs.fusion} on {existing.dataset}); "
+                "give another --run, or remove it first"
+            )
     return train_run(data, options, run, on_progress, workers)
 
 
@@ -141,6 +148,7 @@ class Plan:
             names = {
                 "fusion": str(plugins[0].short_spec),
                 "pooling": "",
+                "temporal_pooling": "",
                 "temporal_encoder": "",
                 "loss": "",
             }
@@ -161,24 +169,22 @@ class Plan:
                 "loss": options.loss,
             }
             recipe = {**RECIPE, "epochs": options.epochs, "members": options.members}
-        self.specs = {**names, "protocol": self.protocol}
-        self.identity = {
-            "full_specs": [str(plugin.full_spec) for plugin in plugins],
-            "plugin_versions": [plugin.version for plugin in plugins],
-            "recipe": recipe,
-            "loss": names["loss"],
-            "protocol": self.protocol,
-            "seed": options.seed,
-            "oracle_epoch": options.oracle_epoch,
-            "manifest": data.manifest.digest,
-            "splits": self.split_digests,
-            "tracks": {
-                "spatial": data.spatial.identity.to_json(),
-                "temporal": data.temporal.identity.to_json(),
-            },
-        }
-        digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:10]
-        self.name = f"{data.manifest.name}-{plugins[0].short_spec.filename}-{digest}"
+        self.specs = RunSpecs(**names, protocol=self.protocol)
+        self.identity = RunIdentity(
+            full_specs=[str(plugin.full_spec) for plugin in plugins],
+            plugin_versions=[plugin.version for plugin in plugins],
+            recipe=recipe,
+            loss=names["loss"],
+            protocol=self.protocol,
+            seed=options.seed,
+            oracle_epoch=options.oracle_epoch,
+            manifest=data.manifest.digest,
+            splits=self.split_digests,
+            spatial=data.spatial.identity,
+            temporal=data.temporal.identity,
+        )
+        fusion = plugins[0].short_spec.filename
+        self.name = f"{data.manifest.name}-{fusion}-{self.identity.digest}"
 
 
 def with_features(split: Split, data: Dataset) -> Split:
@@ -205,48 +211,47 @@ def save_run(
     scorer: saved.Scorer | None,
     seconds: float,
 ) -> Evaluation:
-    """Predictions, record, plot, weights and gates, and the refitted model; the document of the
-    run.
+    """Writes the predictions, the tables, the model and the plot, and last the record.
+
+    The metrics are those of the predictions as they were saved.
     """
-    record = {
-        "dataset": data.manifest.name,
-        "label": data.manifest.label,
-        "scale": list(data.manifest.scale),
-        "specs": plan.specs,
-        "options": asdict(plan.options),
-        "identity": plan.identity,
-        "tracks": [str(data.spatial.path), str(data.temporal.path)],
-        "n_dataset": len(data.everything),
-        "missing": data.missing,
-        "not_finite": data.not_finite,
-        "notes": plan.notes,
-        "split_digests": plan.split_digests,
-        "chosen_epochs": [result.epoch for result in fitted],
-        "oracle_srcc": [result.oracle_srcc for result in fitted]
+    target = Run(run)
+    record = RunRecord(
+        dataset=data.manifest.name,
+        label=data.manifest.label,
+        scale=data.manifest.scale,
+        specs=plan.specs,
+        options=plan.options,
+        identity=plan.identity,
+        cache=CacheLocation.of(run, data.spatial.path, data.temporal.path),
+        n_dataset=len(data.everything),
+        missing=data.missing,
+        not_finite=data.not_finite,
+        notes=plan.notes,
+        chosen_epochs=[result.epoch for result in fitted],
+        oracle_srcc=[result.oracle_srcc for result in fitted]
         if plan.options.oracle_epoch
         else None,
-        "versions": records.versions(),
-        "seconds": round(seconds, 3),
-    }
-    table = predictions_table(data, plan.splits, fitted)
-    save_predictions(run, table)
-    for name in OPTIONAL:
-        (run / name).unlink(missing_ok=True)  # another run's, where this one replaces it
-    tensorboard.clear_events(run)
-    for name, rows in (
-        ("attention.csv", attention_table(data, plan.splits, fitted)),
-        ("gates.csv", gates_table(data, plan.splits, fitted)),
-        ("learning.csv", learning_table(plan.splits, fitted)),
+        versions=library_versions(),
+        seconds=round(seconds, 3),
+    )
+    target.clear()  # what an earlier run left in this folder
+    target.write_predictions(predictions_table(data, plan.splits, fitted))
+    for path, rows in (
+        (target.attention_file, attention_table(data, plan.splits, fitted)),
+        (target.gates_file, gates_table(data, plan.splits, fitted)),
+        (target.validation_curve_file, validation_table(plan.splits, fitted)),
     ):
         if rows is not None:
-            records.write_text(run / name, rows.to_csv(index=False))
+            write_text(path, rows.to_csv(index=False))
     if scorer is not None:
         saved.save(scorer, run)
-    records.write_json(run / "run.json", record)  # last: a folder with a record is a whole run
-    document = evaluate(run)
-    scatter(table, document, run / "scatter.png")
-    records.write_text(run / "metrics.md", markdown.of_run(document))
-    return document
+    predictions = target.predictions()
+    evaluation = evaluate_predictions(record, predictions, run)
+    scatter(predictions, evaluation.to_json(), target.scatter_file)
+    write_text(target.metrics_file, markdown.of_run(evaluation.to_json()))
+    target.write_record(record)  # last: a folder with a record is a whole run
+    return evaluation
 
 
 def predictions_table(data: Dataset, divided: list[Split], fitted: list[Fitted]) -> pd.DataFrame:
@@ -269,7 +274,7 @@ def predictions_table(data: Dataset, divided: list[Split], fitted: list[Fitted])
     return pd.concat(tables, ignore_index=True)
 
 
-def learning_table(divided: list[Split], fitted: list[Fitted]) -> pd.DataFrame | None:
+def validation_table(divided: list[Split], fitted: list[Fitted]) -> pd.DataFrame | None:
     """The validation SRCC while epochs were chosen: ``split, epoch, srcc``; None of a baseline,
     which has no epochs.
     """

@@ -173,7 +173,7 @@ def train(
     if tensorboard:
         events.require_package()
     with console.progress(f"train {options.fusion}") as on_progress:
-        document = training.train(cache, options, dataset, run, workers, on_progress)
+        document = training.train(cache, options, dataset, run, workers, on_progress).to_json()
     if tensorboard:
         click.echo(f"tensorboard --logdir {events.write_events(Path(document['run']))}", err=True)
     show(document, as_json, tables.print_evaluation)
@@ -279,7 +279,7 @@ def evaluate(run: Path, dataset: str | None, cache: Path | None, as_json: bool) 
         raise UsageError("--cache is where the features of --dataset OTHER are; give --dataset too")
     from vqa_twostage.fuse import evaluate as evaluation
 
-    show(evaluation.evaluate(run), as_json, tables.print_evaluation)
+    show(evaluation.evaluate(run).to_json(), as_json, tables.print_evaluation)
     return DONE
 
 

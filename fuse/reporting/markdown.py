@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vqa_twostage.fuse.evaluate import Evaluation
 from vqa_twostage.fuse.reporting.terminal import METRIC_TITLES, METRICS, said_n
 
 
@@ -27,7 +26,7 @@ def of_ablation(document: dict[str, Any]) -> str:
     return about + undefined + "\n\n" + _table(["", *METRIC_TITLES[:4], *titles], rows)
 
 
-def of_run(document: Evaluation) -> str:
+def of_run(document: Mapping[str, Any]) -> str:
     """The same of one run, whose document is that of ``vqa-fuse evaluate --json``."""
     about = (
         _about(document, len(document["splits"])) + "; PLCC and RMSE after a 4-parameter logistic."

@@ -6,6 +6,7 @@ this: ``savefig`` alone picks the renderer that the file's extension asks for.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vqa_twostage.fuse.evaluate import Evaluation
 from vqa_twostage.fuse.metrics import apply_logistic, fit_logistic
 from vqa_twostage.fuse.reporting.terminal import said_n
 
 
-def scatter(predictions: pd.DataFrame, document: Evaluation, path: Path) -> None:
+def scatter(predictions: pd.DataFrame, document: Mapping[str, Any], path: Path) -> None:
     """Prediction against label for every test video of every split, with the fitted logistic, as
     PNG.
     """

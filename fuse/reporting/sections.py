@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from vqa_twostage.fuse.compare import name_of
-from vqa_twostage.fuse.evaluate import evaluate, load_predictions
 from vqa_twostage.fuse.metrics import apply_logistic, fit_logistic
 from vqa_twostage.fuse.reporting import charts
 from vqa_twostage.fuse.reporting.terminal import METRICS, said_n
 from vqa_twostage.fuse.reporting.thumbnails import Strip
-from vqa_twostage.pipeline import records
+from vqa_twostage.fuse.runs import Run as RunFolder
+from vqa_twostage.fuse.runs import RunSpecs
 from vqa_twostage.pipeline.cache.layout import TrackPath
 
 MISSES = 8
@@ -43,8 +42,8 @@ class Run:
 
     @staticmethod
     def read(path: Path) -> Run:
-        document = evaluate(path)
-        table = load_predictions(path)
+        document = RunFolder(path).metrics().to_json()
+        table = RunFolder(path).predictions()
         tested = (
             table[table["part"] == "test"]
             .groupby("id", sort=False)[["mos", "predicted"]]
@@ -59,7 +58,7 @@ class Run:
         )
         return Run(
             path,
-            records.read_json(path / "run.json"),
+            RunFolder(path).record().to_json(),
             document,
             tested.loc[order].reset_index(drop=True),
         )
@@ -67,7 +66,8 @@ class Run:
     @property
     def track(self) -> TrackPath:
         """Whose frames are shown: the spatial one."""
-        return TrackPath.parse(Path(self.record["tracks"][0]))
+        location = self.record["cache"]
+        return TrackPath.parse(Path(location["absolute"]) / location["spatial"])
 
     def likely(self) -> list[str]:
         """Videos that a reader is likeliest to look at: the largest misses, the lowest and the
@@ -76,14 +76,6 @@ class Run:
         ends = self.videos.sort_values("predicted")["id"]
         each = LIKELY // 5
         return list(dict.fromkeys([*self.videos["id"][: 3 * each], *ends[:each], *ends[-each:]]))
-
-    def table(self, name: str) -> pd.DataFrame | None:
-        path = self.path / name
-        return (
-            pd.read_csv(path, dtype={"id": str}, keep_default_na=name == "learning.csv")
-            if path.is_file()
-            else None
-        )
 
 
 def section(
@@ -107,7 +99,7 @@ def section(
         else list(zip(x.tolist(), apply_logistic(curve, x).tolist(), strict=True))
     )
     known = [keys.get((run.track, name)) for name in drawn["id"]]
-    name = name_of(record["specs"])
+    name = RunSpecs(**record["specs"]).name
     said = (
         f"{name}: prediction and {document['label']} of {len(drawn)} videos; arrow keys go "
         "from point to point"
@@ -121,7 +113,7 @@ def section(
             f"undefined, and not in the median: SRCC of {document['undefined']} splits (constant "
             "scores)"
         )
-    attention = run.table("attention.csv")
+    attention = RunFolder(run.path).attention()
     shares = {}
     if attention is not None:
         groups = attention[attention["id"].isin(drawn["id"])].groupby("id")["importance"]
@@ -154,11 +146,11 @@ def section(
             for row in videos[:MISSES].to_dict(orient="records")
         ],
         "attention": attention is not None,
-        "gates": gates_by_range(run.table("gates.csv")),
+        "gates": gates_by_range(RunFolder(run.path).gates()),
         "learning": learning(run, name),
         "identity": json.dumps(record["identity"], indent=2, ensure_ascii=False),
         "versions": record["versions"],
-        "tracks": record["tracks"],
+        "tracks": [record["cache"][kind] for kind in ("spatial", "temporal")],
         "commands": {
             "train": train_command(run),
             "reproduce": f"vqa-fuse reproduce {shlex.quote(str(run.path))}",
@@ -197,7 +189,7 @@ def gates_by_range(table: pd.DataFrame | None) -> list[dict[str, Any]]:
 
 
 def learning(run: Run, name: str) -> Markup | None:
-    table = run.table("learning.csv")
+    table = RunFolder(run.path).validation_curve()
     table = (
         table if table is None else table.dropna().astype({"epoch": float})
     )  # undefined where scores were constant
@@ -239,7 +231,7 @@ def train_command(run: Run) -> str:
         if value is not None:
             words += [f"--{key.replace('_', '-')}", str(value)]
     words += ["--oracle-epoch"] if oracle else []
-    return shlex.join([*words, "--cache", str(run.track.cache)])
+    return shlex.join([*words, "--cache", run.record["cache"]["absolute"]])
 
 
 def _number(value: float | None) -> str:

@@ -18,8 +18,9 @@ from toy_cache import labels, make_dataset, relabelled
 from vqa_twostage.fuse.ablate import ablate, listed, variants
 from vqa_twostage.fuse.compare import compare_runs, paired
 from vqa_twostage.fuse.data import Dataset
-from vqa_twostage.fuse.evaluate import evaluate, load_predictions, save_predictions
+from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.runs import Evaluation, Run
 from vqa_twostage.fuse.splits import splits
 from vqa_twostage.fuse.train import fit_one, train_run
 from vqa_twostage.pipeline.errors import UsageError
@@ -35,19 +36,19 @@ def data(toy_data: Dataset) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
     folder = tmp_path_factory.mktemp("runs") / "one"
     return folder, train_run(data, QUICK, folder)
 
 
 @pytest.fixture(scope="module")
-def dynamic(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def dynamic(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
     folder = tmp_path_factory.mktemp("runs") / "dynamic"
     return folder, train_run(data, replace(QUICK, fusion="dynamic", epochs=4), folder)
 
 
 def test_comparing_gives_the_paired_difference(
-    run: tuple[Path, dict[str, Any]], dynamic: tuple[Path, dict[str, Any]]
+    run: tuple[Path, Evaluation], dynamic: tuple[Path, Evaluation]
 ) -> None:
     (folder, first), (other, second) = run, dynamic
     document = compare_runs([folder, other])
@@ -61,7 +62,10 @@ def test_comparing_gives_the_paired_difference(
         is rows["concat"]["p_value"]
         is None
     )
-    paired = [b["srcc"] - a["srcc"] for a, b in zip(first["splits"], second["splits"], strict=True)]
+    paired = [
+        b.metrics.srcc - a.metrics.srcc  # type: ignore[operator]
+        for a, b in zip(first.splits, second.splits, strict=True)
+    ]
     found = rows["dynamic"]
     assert found["difference"] == pytest.approx(np.median(paired), abs=1e-12)
     assert (
@@ -73,14 +77,14 @@ def test_comparing_gives_the_paired_difference(
     )
     assert 0 < found["p_value"] <= 1
     for row, evaluated in ((rows["concat"], first), (found, second)):
-        assert row["median"] == evaluated["median"]
-        assert row["spread"] == evaluated["spread"]
+        assert row["median"] == evaluated.median.to_json()
+        assert row["spread"] == evaluated.std.to_json()
     medians = [row["median"]["srcc"] for row in document["rows"]]
     assert medians == sorted(medians, reverse=True)
 
 
 def test_the_baseline_is_the_first_run_that_was_named(
-    run: tuple[Path, dict[str, Any]], dynamic: tuple[Path, dict[str, Any]]
+    run: tuple[Path, Evaluation], dynamic: tuple[Path, Evaluation]
 ) -> None:
     there, back = (
         {row["name"]: row["difference"] for row in compare_runs(runs)["rows"]}
@@ -94,7 +98,7 @@ def test_the_baseline_is_the_first_run_that_was_named(
     "change", [{"seed": 1}, {"protocol": "random:n=3"}, {"protocol": "random:n=4,train=0.5"}]
 )
 def test_runs_on_other_splits_are_not_compared(
-    run: tuple[Path, dict[str, Any]], data: Dataset, change: dict[str, Any], tmp_path: Path
+    run: tuple[Path, Evaluation], data: Dataset, change: dict[str, Any], tmp_path: Path
 ) -> None:
     train_run(data, replace(QUICK, epochs=2, **change), tmp_path)
     with pytest.raises(
@@ -104,7 +108,7 @@ def test_runs_on_other_splits_are_not_compared(
 
 
 def test_runs_on_other_datasets_are_not_compared(
-    run: tuple[Path, dict[str, Any]], tmp_path: Path
+    run: tuple[Path, Evaluation], tmp_path: Path
 ) -> None:
     train_run(make_dataset("other", 12, 5), replace(QUICK, epochs=2), tmp_path)
     with pytest.raises(UsageError, match=r"toy.*other"):
@@ -213,7 +217,7 @@ def test_every_row_of_an_ablation_is_a_run_on_the_same_splits(
     compared = compare_runs(runs, Path(document["baseline"]))
     for row, again in zip(document["rows"], compared["rows"], strict=True):
         assert {**again, "seconds": row["seconds"]} == row
-        assert evaluate(Path(row["run"]))["median"] == row["median"]
+        assert evaluate(row["run"]).median.to_json() == row["median"]
 
 
 def test_the_tables_say_the_same(ablation: tuple[Path, dict[str, Any]]) -> None:
@@ -273,9 +277,9 @@ def test_the_labels_of_the_test_part_do_not_reach_a_baseline(data: Dataset) -> N
 def test_splits_without_a_correlation_are_counted_and_said(data: Dataset, tmp_path: Path) -> None:
     for name in ("one", "two"):
         train_run(data, replace(QUICK, epochs=2), tmp_path / name)
-    table = load_predictions(tmp_path / "two")
+    table = Run(tmp_path / "two").predictions()
     table.loc[table["split"] == 1, "predicted"] = 3.0
-    save_predictions(tmp_path / "two", table)
+    Run(tmp_path / "two").write_predictions(table)
     document = compare_runs([tmp_path / "one", tmp_path / "two"])
     rows = {row["run"]: row for row in document["rows"]}
     assert rows[str(tmp_path / "one")]["undefined"] == 0

@@ -10,8 +10,8 @@ import pytest
 from toy_cache import FRAMES, LEVELS, labels, make_cache, manifest_of, reworked, write_features
 
 from vqa_twostage.fuse.data import Dataset, load_dataset
-from vqa_twostage.fuse.evaluate import load_predictions
 from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import splits
 from vqa_twostage.fuse.train import train_run
 from vqa_twostage.pipeline import records
@@ -56,17 +56,15 @@ def test_videos_without_features_are_named_and_in_no_figure(tmp_path: Path) -> N
     write_features(tmp_path, manifest, "temporal", without=(second,))
     data = load_dataset(tmp_path, None, None, None)
     document = train_run(data, QUICK, tmp_path / "run")
-    assert data.missing == document["missing"] == [first, second]
-    assert document["n_videos"] == 58
-    assert not {first, second} & set(load_predictions(tmp_path / "run")["id"])
-    assert all(
-        split["n_train"] + split["n_val"] + split["n_test"] == 58 for split in document["splits"]
-    )
+    assert data.missing == document.missing == [first, second]
+    assert document.n_videos == 58
+    assert not {first, second} & set(Run(tmp_path / "run").predictions()["id"])
+    assert all(split.n_train + split.n_val + split.n_test == 58 for split in document.splits)
     # in a published division the others stay in the parts that the whole manifest puts them in
     train_run(data, replace(QUICK, protocol="videval:n=2"), tmp_path / "published")
     whole = splits("videval:n=2", manifest.rows)[1]
     for split, (_, rows) in zip(
-        whole, load_predictions(tmp_path / "published").groupby("split"), strict=True
+        whole, Run(tmp_path / "published").predictions().groupby("split"), strict=True
     ):
         tested = set(rows[rows["part"] == "test"]["id"])
         assert tested == set(manifest.rows["id"].iloc[split.test]) - {first, second}

@@ -22,23 +22,29 @@ from commands import called
 
 from vqa_twostage.fuse.ablate import ablate, variants
 from vqa_twostage.fuse.data import Dataset
-from vqa_twostage.fuse.evaluate import evaluate, load_predictions, save_predictions
+from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.learning.fit import _looked_at
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.report import expanded, safe_json, write_report
 from vqa_twostage.fuse.reporting.sections import gates_by_range
 from vqa_twostage.fuse.reporting.thumbnails import pictures, strips
+from vqa_twostage.fuse.runs import CacheLocation, Run, RunIdentity, RunRecord, RunSpecs
 from vqa_twostage.fuse.train import train_run
 from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
+from vqa_twostage.pipeline.identity import TrackIdentity
+from vqa_twostage.pipeline.spec import Spec
 
 NASTY = """<script>window.broken=1</script>"'&é</script>"""
 QUICK = TrainOptions(
     fusion="dynamic", temporal_encoder="attention", epochs=8, members=1, protocol="random:n=3"
 )
 VIDEOS = 12
+NET = TrackIdentity("spatial", Spec("net"), Spec("uniform"))
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -64,44 +70,40 @@ def make_run(folder: Path, cache: Path, seed: int = 0, splits: str = "same") -> 
             "predicted": predicted,
         }
         tables.append(pd.DataFrame(columns))
-    save_predictions(folder, pd.concat(tables))
-    specs = {
-        "fusion": "concat",
-        "pooling": "avg",
-        "temporal_encoder": "mean",
-        "loss": "l1",
-        "protocol": "random:n=3",
-    }
-    track = str(
-        cache / "clips" / "uniform" / f"net-{cached.identity_digest({'kind': 'spatial'})}.h5"
+    Run(folder).write_predictions(pd.concat(tables))
+    specs = RunSpecs(f"head{seed}", "avg", "avg", "mean", "l1", "random:n=3")
+    identity = RunIdentity(
+        full_specs=[],
+        plugin_versions=[],
+        recipe={},
+        loss="l1",
+        protocol="random:n=3",
+        seed=0,
+        oracle_epoch=False,
+        manifest=NASTY,
+        splits=[splits],
+        spatial=NET,
+        temporal=NET,
     )
-    record = {
-        **{
-            "dataset": "clips",
-            "label": "opinion <b>",
-            "scale": [1, 5],
-            "specs": {**specs, "fusion": f"head{seed}"},
-        },
-        **{
-            "options": {"fusion": "concat", "seed": 0},
-            "identity": {"manifest": NASTY},
-            "tracks": [track, track],
-        },
-        **{
-            "n_dataset": 20,
-            "missing": ["lost <i>"],
-            "not_finite": {},
-            "notes": ["a & b"],
-            "split_digests": [splits],
-        },
-        **{
-            "chosen_epochs": [4, 8, 4],
-            "oracle_srcc": None,
-            "versions": {"torch": "1"},
-            "seconds": 1.0,
-        },
-    }
-    records.write_json(folder / "run.json", record)
+    track = TrackPath.of(cache, "clips", "net", NET)
+    record = RunRecord(
+        dataset="clips",
+        label="opinion <b>",
+        scale=(1.0, 5.0),
+        specs=specs,
+        options=TrainOptions(fusion="concat"),
+        identity=identity,
+        cache=CacheLocation.of(folder, track, track),
+        n_dataset=20,
+        missing=["lost <i>"],
+        not_finite={},
+        notes=["a & b"],
+        chosen_epochs=[4, 8, 4],
+        oracle_srcc=None,
+        versions={"torch": "1"},
+        seconds=1.0,
+    )
+    Run(folder).write_record(record)
     return folder
 
 
@@ -111,19 +113,18 @@ def made(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Pa
     folder = tmp_path_factory.mktemp("report")
     runs = [make_run(folder / f"run {seed}", folder / "cache", seed) for seed in (0, 1)]
     files = sorted(path.name for path in clips.glob("*.mp4"))
-    ids = load_predictions(runs[0])["id"].unique()
+    ids = Run(runs[0]).predictions()["id"].unique()
     rows = pd.DataFrame(
         {"id": ids, "path": [*files, *["nowhere.mp4"] * (VIDEOS - len(files))], "mos": 3.0}
     )
     rows = rows.assign(mos_std=np.nan, group=rows["id"], split="")
     records.save_manifest(folder / "cache", Manifest("clips", "clips", "opinion", (1.0, 5.0), rows))
-    identity = {"kind": "spatial"}
-    path = cached.track_path(folder / "cache", "clips", "uniform", "net", identity)
+    path = TrackPath.of(folder / "cache", "clips", "net", NET)
     index = np.array([2, 5, 5, 11])
-    with cached.write_track(path, identity, {}) as track:
+    with cached.write_track(path, NET, {}) as track:
         for name in ids:
-            arrays = {"c1/mean": np.zeros((4, 2))}
-            track.write(name, cached.VideoFeatures(arrays, index, index / 12, {}))
+            arrays = {ArrayName("c1/mean"): np.zeros((4, 2))}
+            track.write(name, VideoFeatures(arrays, index, index / 12, VideoAttributes("none")))
     attention = [
         (name, when / 12, 0.25, 0.25, share)
         for name in ids
@@ -156,7 +157,7 @@ def test_the_page_says_every_figure_of_the_runs(
     made: tuple[list[Path], Path], page: tuple[Path, Any, str]
 ) -> None:
     for run in made[0]:
-        document = evaluate(run)
+        document = evaluate(run).to_json()
         for metric in ("srcc", "plcc", "krcc", "rmse", "plcc_raw"):
             assert f"<td>{document['median'][metric]:.3f}</td>" in page[2]
             assert f"<td>{document['spread'][metric]:.3f}</td>" in page[2]
@@ -199,8 +200,7 @@ def test_many_frames_of_a_video_are_thinned_out_and_a_wrong_one_is_refused(
     clips: Path, made: tuple[list[Path], Path]
 ) -> None:
     assert len(pictures(clips / "testsrc.mp4", [0, 11], None)) == 2
-    record = records.read_json(made[0][0] / "run.json")
-    found, reasons = strips(Path(record["tracks"][0]), ["unknown"], clips)
+    found, reasons = strips(Run(made[0][0]).tracks().spatial, ["unknown"], clips)
     assert not found and "not in" in reasons["unknown"]
     with pytest.raises(Exception, match="not the video that was extracted: frame 12 of 12"):
         pictures(clips / "testsrc.mp4", [12], None)
@@ -216,7 +216,8 @@ def test_without_videos_the_page_says_how_to_get_frames(
     )
     assert "Comparison" not in text
     copy = Path(shutil.copytree(made[0][0], tmp_path / "moved"))
-    record = records.read_json(copy / "run.json") | {"tracks": ["gone/clips/uniform/net-0.h5"] * 2}
+    record = records.read_json(copy / "run.json")
+    record["cache"] |= {"absolute": "gone", "spatial": "clips/uniform/net-0.h5"}
     records.write_json(copy / "run.json", record)
     assert "gone is not here" in write_report([copy], tmp_path / "two.html", made[1])["frames"]
 
@@ -239,7 +240,7 @@ def test_a_trained_run_has_curves_gates_and_a_table(toy_data: Dataset, tmp_path:
     for (_, rows), chosen in zip(curve.groupby("split"), record["chosen_epochs"], strict=True):
         assert set(rows["epoch"]) == _looked_at(QUICK.epochs)
         assert rows["epoch"].iloc[rows["srcc"].argmax()] == chosen
-    median = evaluate(tmp_path / "run")["median"]["srcc"]
+    median = evaluate(tmp_path / "run").median.srcc
     table = (tmp_path / "run" / "metrics.md").read_text()
     assert f"{median:.4f}" in table and "3 splits of N = 60 videos" in table
     write_report([tmp_path / "run"], tmp_path / "report.html")
@@ -278,7 +279,7 @@ def test_gates_are_means_over_fifths_of_the_labels() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nowhere"], "nowhere is no run"),
+        (["nowhere"], "nowhere is not a run"),
         (["RUN", "--output", "."], "is a folder; give --output a file"),
         (["RUN", "--root", "nowhere"], "--root nowhere is no folder"),
         ([], "Missing argument"),

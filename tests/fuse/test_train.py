@@ -18,12 +18,12 @@ from toy_cache import labels, make_dataset, relabelled, reworked
 
 from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.data import Dataset
-from vqa_twostage.fuse.evaluate import evaluate, load_predictions
+from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.learning.fit import fit_split
 from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.runs import Evaluation, Run
 from vqa_twostage.fuse.splits import Split, splits
 from vqa_twostage.fuse.train import Plan, train_run
-from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.errors import UsageError
 
 QUICK = TrainOptions(fusion="concat", epochs=20, members=2, protocol="random:n=4")
@@ -39,7 +39,7 @@ def data(toy_data: Dataset) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
     folder = tmp_path_factory.mktemp("runs") / "one"
     return folder, train_run(data, QUICK, folder)
 
@@ -69,10 +69,10 @@ def test_features_that_tell_the_quality_order_unseen_contents(
     document = train_run(
         data, replace(QUICK, fusion=fusion, epochs=40, members=1, protocol="random:n=2"), tmp_path
     )
-    assert document["median"]["srcc"] > 0.8
-    assert document["median"]["plcc"] > 0.8
+    assert document.median.srcc > 0.8
+    assert document.median.plcc > 0.8
     # far below the 0.6 that answering always the mean would cost
-    assert document["median"]["rmse"] < 0.4
+    assert document.median.rmse < 0.4
 
 
 CONTENTS, VERSIONS, SHUFFLES = 24, 10, 2
@@ -94,12 +94,12 @@ def shuffled() -> list[Dataset]:
 
 def test_shuffled_labels_give_an_srcc_near_zero(shuffled: list[Dataset], tmp_path: Path) -> None:
     options = replace(BY_HEART, protocol="kfold:k=5")
-    found = []
+    scores: list[float | None] = []
     for number, data in enumerate(shuffled):
         document = train_run(data, options, tmp_path / str(number))
-        found += [split["srcc"] for split in document["splits"]]
-    assert len(found) == 5 * SHUFFLES
-    assert abs(np.mean(found)) < NOTHING < 0.15
+        scores += [split.metrics.srcc for split in document.splits]
+    assert len(scores) == 5 * SHUFFLES
+    assert abs(np.mean(np.array(scores, float))) < NOTHING < 0.15
 
 
 def test_shuffled_labels_would_give_a_high_srcc_if_the_test_part_leaked(
@@ -212,17 +212,19 @@ def test_members_differ_in_their_seeds_and_are_averaged(data: Dataset) -> None:
 
 
 def test_choosing_the_epoch_on_the_test_part_claims_more_and_changes_nothing(
-    run: tuple[Path, dict[str, Any]], data: Dataset, tmp_path: Path
+    run: tuple[Path, Evaluation], data: Dataset, tmp_path: Path
 ) -> None:
     _, honest = run
     oracle = train_run(data, replace(QUICK, oracle_epoch=True), tmp_path / "oracle")
-    assert honest["oracle"] is None
-    assert oracle["splits"] == honest["splits"]
-    assert oracle["oracle"]["srcc"] >= honest["median"]["srcc"]
-    assert "no honest figure" in oracle["oracle"]["label"]
-    claimed = records.read_json(tmp_path / "oracle" / "run.json")["oracle_srcc"]
+    assert honest.oracle is None
+    assert oracle.splits == honest.splits
+    assert oracle.oracle is not None and oracle.oracle.srcc >= honest.median.srcc
+    assert "not a result" in oracle.oracle.label
+    claimed = Run(tmp_path / "oracle").record().oracle_srcc
+    assert claimed is not None
     assert all(
-        best >= split["srcc"] - 1e-12 for best, split in zip(claimed, honest["splits"], strict=True)
+        best >= split.metrics.srcc - 1e-12
+        for best, split in zip(claimed, honest.splits, strict=True)
     )
 
 
@@ -257,7 +259,7 @@ def test_training_twice_gives_the_same_predictions_to_the_last_bit(
     second = train_run(data, options, tmp_path / "second")
     tables = [(tmp_path / name / "predictions.csv").read_bytes() for name in ("first", "second")]
     assert tables[0] == tables[1]
-    assert {**first, "run": ""} == {**second, "run": ""}
+    assert replace(first, run=second.run) == second
 
 
 def test_training_leaves_the_random_numbers_of_its_caller_alone(data: Dataset) -> None:
@@ -270,12 +272,12 @@ def test_training_leaves_the_random_numbers_of_its_caller_alone(data: Dataset) -
 
 
 def test_another_seed_is_another_experiment(
-    run: tuple[Path, dict[str, Any]], data: Dataset, tmp_path: Path
+    run: tuple[Path, Evaluation], data: Dataset, tmp_path: Path
 ) -> None:
     (_, zero), one = run, train_run(data, replace(QUICK, seed=1), tmp_path)
-    assert [split["seed"] for split in zero["splits"]] == [0, 1, 2, 3]
-    assert [split["seed"] for split in one["splits"]] == [1, 2, 3, 4]
-    assert zero["splits"][1:] == one["splits"][:3]
+    assert [split.seed for split in zero.splits] == [0, 1, 2, 3]
+    assert [split.seed for split in one.splits] == [1, 2, 3, 4]
+    assert zero.splits[1:] == one.splits[:3]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 5])
@@ -309,8 +311,8 @@ KEYS = {"dataset", "fusion", "protocol", "n_videos", "splits", "median", "run"}
 METRICS = {"srcc", "plcc", "krcc", "rmse"}
 
 
-def test_the_document_of_a_run_has_the_documented_keys(run: tuple[Path, dict[str, Any]]) -> None:
-    folder, document = run
+def test_the_document_of_a_run_has_the_documented_keys(run: tuple[Path, Evaluation]) -> None:
+    folder, document = run[0], run[1].to_json()
     assert set(document) >= KEYS
     assert (document["dataset"], document["fusion"], document["n_videos"]) == ("toy", "concat", 60)
     assert document["run"] == str(folder)
@@ -323,8 +325,8 @@ def test_the_document_of_a_run_has_the_documented_keys(run: tuple[Path, dict[str
     assert json.loads(json.dumps(document, allow_nan=False)) == document
 
 
-def test_the_median_is_over_the_splits(run: tuple[Path, dict[str, Any]]) -> None:
-    _, document = run
+def test_the_median_is_over_the_splits(run: tuple[Path, Evaluation]) -> None:
+    document = run[1].to_json()
     for name in METRICS:
         values = [split[name] for split in document["splits"]]
         assert document["median"][name] == pytest.approx(np.median(values))
@@ -332,7 +334,7 @@ def test_the_median_is_over_the_splits(run: tuple[Path, dict[str, Any]]) -> None
 
 
 def test_a_run_leaves_predictions_a_record_and_a_plot(
-    run: tuple[Path, dict[str, Any]], data: Dataset
+    run: tuple[Path, Evaluation], data: Dataset
 ) -> None:
     folder, _ = run
     kept = {
@@ -345,7 +347,7 @@ def test_a_run_leaves_predictions_a_record_and_a_plot(
     }
     assert {file.name for file in folder.iterdir()} == kept
     assert (folder / "scatter.png").read_bytes().startswith(b"\x89PNG")
-    predictions, mos = load_predictions(folder), data.manifest.rows.set_index("id")["mos"]
+    predictions, mos = Run(folder).predictions(), data.manifest.rows.set_index("id")["mos"]
     _, expected = splits(QUICK.protocol, data.manifest.rows)
     for split in expected:
         rows = predictions[predictions["split"] == split.seed]
@@ -357,54 +359,53 @@ def test_a_run_leaves_predictions_a_record_and_a_plot(
 
 
 def test_the_record_says_what_decided_the_figures(
-    run: tuple[Path, dict[str, Any]], data: Dataset
+    run: tuple[Path, Evaluation], data: Dataset
 ) -> None:
-    record = records.read_json(run[0] / "run.json")
-    assert record["specs"]["fusion"] == "concat"
-    assert record["options"]["epochs"] == 20
-    assert record["identity"]["manifest"] == data.manifest.digest
-    assert record["identity"]["tracks"]["temporal"] == data.temporal.identity
+    record = Run(run[0]).record()
+    assert record.specs.fusion == "concat"
+    assert record.options == QUICK
+    assert record.identity.manifest == data.manifest.digest
+    assert record.identity.temporal == data.temporal.identity
     assert any(
-        spec.startswith("concat:") and "hidden=" in spec
-        for spec in record["identity"]["full_specs"]
+        spec.startswith("concat:") and "hidden=" in spec for spec in record.identity.full_specs
     )
-    assert len(record["split_digests"]) == len(record["chosen_epochs"]) == 4
-    assert record["versions"]["torch"]
-    assert record["missing"] == []
+    assert len(record.identity.splits) == len(record.chosen_epochs) == 4
+    assert record.versions["torch"]
+    assert record.missing == []
 
 
 def test_evaluating_a_saved_run_gives_what_training_returned(
-    run: tuple[Path, dict[str, Any]],
+    run: tuple[Path, Evaluation],
 ) -> None:
     folder, document = run
     assert evaluate(folder) == document
 
 
 def test_evaluation_reads_the_saved_predictions(
-    run: tuple[Path, dict[str, Any]], tmp_path: Path
+    run: tuple[Path, Evaluation], tmp_path: Path
 ) -> None:
-    predictions = load_predictions(run[0])
+    predictions = Run(run[0]).predictions()
     inverted = predictions.assign(predicted=-predictions["predicted"])
     (tmp_path / "predictions.csv").write_text(inverted.to_csv(index=False), encoding="utf-8")
     (tmp_path / "run.json").write_bytes((run[0] / "run.json").read_bytes())
-    for split, before in zip(evaluate(tmp_path)["splits"], run[1]["splits"], strict=True):
-        assert split["srcc"] == pytest.approx(-before["srcc"])
+    for split, before in zip(evaluate(tmp_path).splits, run[1].splits, strict=True):
+        assert split.metrics.srcc == pytest.approx(-before.metrics.srcc)
 
 
-def test_figures_are_of_the_test_part_alone(run: tuple[Path, dict[str, Any]]) -> None:
+def test_figures_are_of_the_test_part_alone(run: tuple[Path, Evaluation]) -> None:
     folder, document = run
-    for seed, rows in load_predictions(folder).groupby("split"):
+    for seed, rows in Run(folder).predictions().groupby("split"):
         test = rows[rows["part"] == "test"]
-        (split,) = (split for split in document["splits"] if split["seed"] == seed)
-        assert split["n_test"] == len(test) < 60
+        (split,) = (split for split in document.splits if split.seed == seed)
+        assert split.n_test == len(test) < 60
         expected = pd.Series(test["predicted"].to_numpy()).corr(
             pd.Series(test["mos"].to_numpy()), method="spearman"
         )
-        assert split["srcc"] == pytest.approx(expected, abs=1e-12)
+        assert split.metrics.srcc == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_folder_that_is_no_run_is_refused_with_what_makes_one(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"is no run.*vqa-fuse train"):
+    with pytest.raises(UsageError, match=r"is not a run.*vqa-fuse train"):
         evaluate(tmp_path)
 
 
@@ -435,7 +436,7 @@ def test_runs_are_named_by_all_that_decides_their_figures(
     # other labels are not
     assert Plan(relabelled(data, labels(data) + 1), short).name not in named
     # and that is where a run goes
-    assert train_run(data, short)["run"] == str(Path("runs") / named[0])
+    assert train_run(data, short).run == Path("runs") / named[0]
     assert (tmp_path / "runs" / named[0] / "run.json").is_file()
 
 

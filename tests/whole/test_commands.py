@@ -97,9 +97,12 @@ def test_konvid_without_its_files_is_one_message_and_exit_code_2(tmp_path: Path)
         (["vqa-extract", "--dataset", "nowhere.toml"], "nowhere.toml does not exist"),
         (["vqa-extract", "--frames", "8"], "No such option"),
         (["vqa-fuse", "train", "--cache", "nowhere"], "nowhere holds no dataset; run vqa-extract"),
-        (["vqa-fuse", "evaluate", "nowhere"], "nowhere is no run"),
+        (["vqa-fuse", "evaluate", "nowhere"], "nowhere is not a run"),
         (["vqa-fuse", "compare", "one"], "two runs or more"),
-        (["vqa-fuse", "reproduce", "nowhere"], "nowhere/run.json does not exist"),
+        (
+            ["vqa-fuse", "reproduce", "nowhere"],
+            "nowhere is not a run: nowhere/run.json does not exist",
+        ),
         (["vqa-fuse", "ablate", "--cache", "nowhere"], "nowhere holds no dataset"),
         (["vqa-fuse", "train", "--fusion", "sum"], "unknown fusion 'sum'; choose from concat"),
         (

@@ -74,7 +74,7 @@ def test_figures_of_tiny_test_parts_are_cautioned_against_wherever_they_stand(
 ) -> None:
     make_cache(tmp_path / "cache", "few", contents=8, versions=1)
     assert called(*TRAIN, "--run", "run", cwd=tmp_path).returncode == 0
-    (note,) = evaluate(tmp_path / "run")["notes"]
+    (note,) = evaluate(tmp_path / "run").notes
     assert note.startswith("a test part has 2 videos")
     assert note in called("vqa-fuse", "evaluate", "run", cwd=tmp_path).stdout
     assert called("vqa-fuse", "export", "run", "--output", "model", cwd=tmp_path).returncode == 0

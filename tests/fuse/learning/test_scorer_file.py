@@ -16,10 +16,10 @@ from toy_cache import labels, make_cache, manifest_of, relabelled, write_feature
 from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.cross_dataset import evaluate_on
 from vqa_twostage.fuse.data import Dataset, load_dataset
-from vqa_twostage.fuse.evaluate import load_predictions, save_predictions
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reproduce import reproduce_run
+from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.train import train_run
 from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.errors import UsageError
@@ -64,7 +64,7 @@ def test_the_saved_model_scores_on_the_scale_of_the_labels(run: Path, data: Data
 
 
 def test_it_is_calibrated_by_videos_that_no_model_had_seen(run: Path, data: Dataset) -> None:
-    table = load_predictions(run)
+    table = Run(run).predictions()
     unseen = table[table["part"] == "test"].groupby("id").agg({"predicted": "mean", "mos": "first"})
     expected = metrics.fit_logistic(unseen["predicted"].to_numpy(), unseen["mos"].to_numpy())
     x = np.linspace(unseen["predicted"].min(), unseen["predicted"].max(), 9)
@@ -168,9 +168,9 @@ def test_a_run_is_reproduced_to_the_last_bit(run: Path) -> None:
 
 
 def test_what_is_not_reproduced_is_counted_and_named(run: Path, tmp_path: Path) -> None:
-    table = load_predictions(run)
+    table = Run(run).predictions()
     table.loc[7, "predicted"] += 1e-12
-    save_predictions(tmp_path, table)
+    Run(tmp_path).write_predictions(table)
     record = records.read_json(run / "run.json")
     record["versions"]["torch"] = "1.0"
     record["identity"]["recipe"]["learning_rate"] = 0.5
