@@ -5,7 +5,6 @@ out of range, and which known release it is. `vqa-data check` prints the result.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -15,10 +14,10 @@ from typing import Any
 
 import pandas as pd
 
-from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.datasets.loading import missing_files
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.datasets.schema import Release
+from vqa_twostage.pipeline.files import sha256_of, write_text
 
 HEAD_BYTES = 1 << 20  # how much of a file's beginning is compared first
 MOST_LISTED = 20  # findings of each kind that are printed; --json has all of them
@@ -166,7 +165,7 @@ def write_missing(path: Path, check: DatasetCheck) -> None:
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["id", "path"])
     writer.writerows(check.missing)
-    records.write_text(path, table.getvalue())
+    write_text(path, table.getvalue())
 
 
 def _first_of(kind: str, items: list[str]) -> list[str]:
@@ -187,7 +186,7 @@ def _duplicates(files: Iterable[tuple[str, Path]]) -> tuple[tuple[str, ...], ...
     raw videos of one length have the same size.
     """
     candidates = [list(files)]
-    for key in (_size, _digest_of_head, _digest):
+    for key in (_size, _digest_of_head, sha256_of):
         candidates = [
             group
             for candidate in candidates
@@ -214,13 +213,7 @@ def _size(path: Path) -> int:
 
 
 def _digest_of_head(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.sha256(file.read(HEAD_BYTES)).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path, HEAD_BYTES)
 
 
 def _compare_with_releases(releases: Sequence[Release], splits: pd.Series[str]) -> tuple[str, ...]:

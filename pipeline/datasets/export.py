@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.datasets.loading import DATASET_COLUMNS
 from vqa_twostage.pipeline.datasets.manifest import COLUMNS, Manifest
+from vqa_twostage.pipeline.files import write_text
 
 
 def write_csv(manifest: Manifest, path: Path) -> None:
@@ -36,4 +36,4 @@ def write_csv(manifest: Manifest, path: Path) -> None:
             ["" if pd.isna(number) else cell for cell, number in zip(cells, row, strict=True)]
             + of_all
         )
-    records.write_text(path, table.getvalue())
+    write_text(path, table.getvalue())

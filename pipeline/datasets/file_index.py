@@ -1,9 +1,10 @@
-"""Files on disk by names that differ from theirs in letter case, extension and spelling, as those
-in label files do.
+"""Index of the files below a folder, which finds files whose names differ from those in a label
+file by letter case, extension or spelling.
 
-A pattern is a path relative to the root, in which ``*`` in a part stands for anything (`literal`
-for a ``*`` that does not). A file matches whatever its letter case, with a space for ``_``, and,
-for videos, with any known extension; one that is spelt exactly as the pattern is the only match.
+A pattern is a path relative to the root, in which ``*`` matches anything within one part of the
+path; `literal` protects a ``*`` that belongs to a name. Letter case is ignored, a space matches
+``_``, and a video may have any known extension. If a file has exactly the name of the pattern, it
+is the only match.
 """
 
 from __future__ import annotations
@@ -17,44 +18,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.errors import UsageError
 
-STAR = "\1"  # a star that stands for itself; no file is called so
+LITERAL_STAR = "\1"  # stands for a * that belongs to a name; names in manifests cannot contain it
+# fmt: off
 VIDEO_EXTENSIONS = (
-    *(
-        ".3g2",
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".divx",
-        ".f4v",
-        ".flv",
-        ".h264",
-        ".ivf",
-        ".m1v",
-        ".m2t",
-        ".m2ts",
-        ".m2v",
-        ".m4v",
-    ),
-    *(
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".ogg",
-        ".ogm",
-        ".ogv",
-        ".raw",
-        ".ts",
-        ".vob",
-        ".webm",
-    ),
-    *(".wmv", ".y4m", ".yuv"),
+    ".3g2", ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".h264", ".ivf", ".m1v", ".m2t",
+    ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogg",
+    ".ogm", ".ogv", ".raw", ".ts", ".vob", ".webm", ".wmv", ".y4m", ".yuv",
 )
+# fmt: on
 
 
 def without_extension(name: str) -> str:
@@ -64,153 +37,146 @@ def without_extension(name: str) -> str:
 
 
 def fold(name: str) -> str:
-    """Equal for names that differ in letter case, spaces and ``_``, or in how an accent is
-    composed.
+    """A key that is equal for names which differ in letter case, in spaces for ``_``, or in how
+    accents are composed in Unicode.
     """
     return unicodedata.normalize("NFC", name).casefold().replace(" ", "_")
 
 
-def literal(value: str) -> str:
-    """``value`` as a part of a pattern that stands for itself."""
-    return value.replace("*", STAR)
+def literal(text: str) -> str:
+    """``text`` as a part of a pattern in which no ``*`` is a wildcard."""
+    return text.replace("*", LITERAL_STAR)
 
 
-class Found(NamedTuple):
-    """A path relative to the root, and whether a link leads there."""
+class IndexedPath(NamedTuple):
+    """A path relative to the root, and whether it goes through a symbolic link."""
 
     path: str
     linked: bool
 
 
-class Index:
-    """Found files or folders by what their names fold to."""
+class NameIndex:
+    """Files or folders by their folded names."""
 
     def __init__(self) -> None:
-        self.named: dict[str, list[Found]] = defaultdict(list)
+        self.paths_by_name: dict[str, list[IndexedPath]] = defaultdict(list)
 
     @cached_property
-    def _ordered(self) -> list[str]:
-        return sorted(self.named)
+    def _sorted_names(self) -> list[str]:
+        return sorted(self.paths_by_name)
 
-    def matching(self, pattern: str) -> list[Found]:
-        """``pattern`` is folded, and has no ``/``."""
+    def matching(self, pattern: str) -> list[IndexedPath]:
+        """All entries that match a folded pattern without ``/``."""
         if "*" not in pattern:
-            return self.named.get(pattern.replace(STAR, "*"), [])
-        parts = [re.escape(part.replace(STAR, "*")) for part in pattern.split("*")]
-        whole, prefix = (
-            re.compile(".*".join(parts), re.DOTALL),
-            pattern.partition("*")[0].replace(STAR, "*"),
-        )
-        found = []
-        for place in range(bisect_left(self._ordered, prefix), len(self._ordered)):
-            name = self._ordered[place]
+            return self.paths_by_name.get(pattern.replace(LITERAL_STAR, "*"), [])
+        parts = [part.replace(LITERAL_STAR, "*") for part in pattern.split("*")]
+        expression = re.compile(".*".join(map(re.escape, parts)), re.DOTALL)
+        prefix = parts[0]
+        matches = []
+        for place in range(bisect_left(self._sorted_names, prefix), len(self._sorted_names)):
+            name = self._sorted_names[place]
             if not name.startswith(prefix):
                 break
-            if whole.fullmatch(name):
-                found += self.named[name]
-        return found
+            if expression.fullmatch(name):
+                matches += self.paths_by_name[name]
+        return matches
 
 
-class Folder(NamedTuple):
-    folders: Index
-    files: Index
-    videos: Index  # by their names without extension
+class FolderIndex(NamedTuple):
+    """The entries of one folder, or of all folders that match a pattern."""
+
+    folders: NameIndex
+    files: NameIndex
+    videos: NameIndex  # by their names without extension
 
 
-class Tree:
-    """The files below ``root``; each folder is listed once, when it is first asked for."""
+class FileIndex:
+    """The files below ``root``. Each folder is listed once, when it is first needed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.absolute, self._real = os.path.abspath(root), os.path.realpath(root)
-        self._folders: dict[str, Folder] = {}
+        self._folders: dict[str, FolderIndex] = {}
 
     def videos(self, pattern: str) -> list[str]:
-        """Paths of the videos that match, relative to the root; an extension in ``pattern`` may be
-        another on disk.
+        """Paths of the videos that match, relative to the root; the extension may differ from that
+        in ``pattern``.
 
-        A file of exactly that name counts whatever its extension. UsageError where one is reached
+        A file of exactly that name matches whatever its extension is. UsageError if one is reached
         by a link that leaves the root.
         """
-        folder, last = self._folder(os.path.dirname(pattern)), fold(os.path.basename(pattern))
-        exact = [item for item in folder.files.matching(last) if literal(item.path) == pattern]
-        found = exact
+        folder, name = self._folder(os.path.dirname(pattern)), fold(os.path.basename(pattern))
+        exact = [item for item in folder.files.matching(name) if literal(item.path) == pattern]
+        matches = exact
         if not exact or without_extension(pattern) == pattern:
             # "x.avi" may be x.avi.mp4 as well as x.mp4
-            stems = dict.fromkeys((last, without_extension(last)))
-            found = list(
-                dict.fromkeys(
-                    [*exact, *(item for stem in stems for item in folder.videos.matching(stem))]
-                )
-            )
-        for item in found:
+            stems = dict.fromkeys((name, without_extension(name)))
+            by_stem = [item for stem in stems for item in folder.videos.matching(stem)]
+            matches = list(dict.fromkeys([*exact, *by_stem]))
+        for item in matches:
             if item.linked:
-                self._stay_inside(item.path)
-        return [item.path for item in found]
+                self._check_inside_root(item.path)
+        return [item.path for item in matches]
 
     def files(self, pattern: str) -> list[str]:
-        """Paths of the files that match, with their extension; links may lead anywhere."""
+        """Paths of the files that match, including their extension; links may lead anywhere."""
         pattern = os.path.normpath(pattern)
-        found = self._folder(os.path.dirname(pattern)).files.matching(
-            fold(os.path.basename(pattern))
-        )
-        exact = [item.path for item in found if literal(item.path) == pattern]
-        return exact or [item.path for item in found]
+        folder = self._folder(os.path.dirname(pattern))
+        matches = folder.files.matching(fold(os.path.basename(pattern)))
+        exact = [item.path for item in matches if literal(item.path) == pattern]
+        return exact or [item.path for item in matches]
 
-    def _folder(self, pattern: str) -> Folder:
-        """All folders that match, as one: rows whose folder is ``*`` do not look through them one
-        by one.
+    def _folder(self, pattern: str) -> FolderIndex:
+        """One index of all folders that match, so that rows whose folder is ``*`` do not search
+        folder by folder.
         """
         if pattern not in self._folders:
-            above, name = os.path.split(pattern)
-            inside = (
-                [Found("", False)]
-                if not pattern
-                else self._folder(above).folders.matching(fold(name))
-            )
-            merged = Folder(Index(), Index(), Index())
-            for item in inside:
-                self._list(item, merged, needed="*" not in pattern)
-            self._folders[pattern] = merged
+            parent, name = os.path.split(pattern)
+            if pattern:
+                paths = self._folder(parent).folders.matching(fold(name))
+            else:
+                paths = [IndexedPath("", False)]
+            index = FolderIndex(NameIndex(), NameIndex(), NameIndex())
+            for path in paths:
+                self._add_entries(path, index, required="*" not in pattern)
+            self._folders[pattern] = index
         return self._folders[pattern]
 
-    def _list(self, folder: Found, merged: Folder, needed: bool) -> None:
-        for entry in self._entries(folder.path, needed):
-            item = Found(os.path.join(folder.path, entry.name), folder.linked or entry.is_symlink())
+    def _add_entries(self, folder: IndexedPath, index: FolderIndex, required: bool) -> None:
+        for entry in self._entries(folder.path, required):
+            path = os.path.join(folder.path, entry.name)
+            item = IndexedPath(path, folder.linked or entry.is_symlink())
             try:
                 is_folder, is_file = entry.is_dir(), entry.is_file()
             except OSError:  # a link that leads to itself
                 continue
             if is_folder:
-                merged.folders.named[fold(entry.name)].append(item)
+                index.folders.paths_by_name[fold(entry.name)].append(item)
             elif is_file:
-                merged.files.named[fold(entry.name)].append(item)
+                index.files.paths_by_name[fold(entry.name)].append(item)
                 stem = without_extension(entry.name)
-                if stem != entry.name and not entry.name.startswith(
-                    "."
-                ):  # "._x.mp4": macOS keeps it beside x.mp4
-                    merged.videos.named[fold(stem)].append(item)
+                # hidden files are no videos: macOS puts "._x.mp4" beside x.mp4
+                if stem != entry.name and not entry.name.startswith("."):
+                    index.videos.paths_by_name[fold(stem)].append(item)
 
-    def _entries(self, path: str, needed: bool) -> list[os.DirEntry[str]]:
+    def _entries(self, path: str, required: bool) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(self.root / path) as entries:
                 return sorted(entries, key=lambda entry: entry.name)
         except FileNotFoundError:
             return []
         except OSError as error:
-            if not needed:
+            if not required:
                 return []
             raise UsageError(
                 f"{self.root / path} cannot be read: {error.strerror}; give another --root"
             ) from None
 
-    def _stay_inside(self, path: str) -> None:
+    def _check_inside_root(self, path: str) -> None:
         target = os.path.realpath(self.root / path)
-        require(
-            target.startswith(self._real.rstrip("/") + "/"),
-            f"{self.root / path} is reached by a link to {target}, which lies outside {self.root}; "
-            "links that leave "
-            "the folder of a dataset are refused: copy or mount what they lead to there, or give "
-            "its own folder as "
-            "--root",
-        )
+        if not target.startswith(self._real.rstrip("/") + "/"):
+            raise UsageError(
+                f"{self.root / path} leads through a link to {target}, which lies outside "
+                f"{self.root}; links that leave the folder of a dataset are refused: copy or mount "
+                "the files below it, or give the folder that contains them as --root"
+            )

@@ -14,19 +14,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from vqa_twostage.pipeline.datasets.file_index import Tree, without_extension
+from vqa_twostage.pipeline.datasets.file_index import FileIndex, without_extension
 from vqa_twostage.pipeline.datasets.label_files import Table, read_table
 from vqa_twostage.pipeline.datasets.locate import locate
 from vqa_twostage.pipeline.datasets.manifest import BETTER, COLUMNS, Manifest
-from vqa_twostage.pipeline.datasets.rows import ANYTHING, NUMBER, Row, check_unique, read_rows
+from vqa_twostage.pipeline.datasets.rows import NUMBER, WILDCARD, Row, check_unique, read_rows
 from vqa_twostage.pipeline.datasets.schema import (
-    About,
+    DatasetSchema,
     LabelFile,
     Layout,
     Release,
     manifest_folder,
     names,
-    read_about,
+    read_schema,
 )
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.raw_format import RawFormat, parse_raw_format
@@ -106,20 +106,20 @@ class DatasetDescription:
 
 def describe(name: str) -> DatasetDescription:
     """The description of a known dataset, from its TOML alone; no file of the dataset is needed."""
-    about = read_about(toml_of(name))
+    schema = read_schema(toml_of(name))
     return DatasetDescription(
         name=name,
-        title=about.title,
-        videos=about.releases[0].videos if about.releases else 0,
-        label=about.label,
-        scale=about.scale,
-        better=about.better,
-        splits=tuple(about.splits),
-        grouped=any("group" in label.columns for label in about.labels),
-        layouts={layout.name: layout.videos for layout in about.layouts},
-        homepage=about.homepage,
-        citation=about.citation,
-        licence=about.licence,
+        title=schema.title,
+        videos=schema.releases[0].videos if schema.releases else 0,
+        label=schema.label,
+        scale=schema.scale,
+        better=schema.better,
+        splits=tuple(schema.splits),
+        grouped=any("group" in label.columns for label in schema.labels),
+        layouts={layout.name: layout.videos for layout in schema.layouts},
+        homepage=schema.homepage,
+        citation=schema.citation,
+        licence=schema.licence,
     )
 
 
@@ -128,7 +128,7 @@ def releases_of(dataset: str | Path) -> tuple[Release, ...]:
     if Path(dataset).suffix.lower() == ".csv":
         return ()
     name, _, _ = str(dataset).partition(":layout=")
-    return read_about(toml_of(name)).releases
+    return read_schema(toml_of(name)).releases
 
 
 def missing_files(manifest: Manifest) -> list[str]:
@@ -153,11 +153,11 @@ def _from_csv(path: Path, root: Path | None) -> Manifest:
         table = read_table(path, label_file, ["path", "mos"], as_is=True)
     optional = {column: column for column in OPTIONAL_COLUMNS if column in table.columns}
     label_file = replace(label_file, columns=label_file.columns | optional)
-    rows, _ = read_rows(table, label_file, strip=False)
+    rows, _ = read_rows(table, label_file, strip_extension=False)
     check_unique(rows)
     if exported:
         rows = [_with_wildcards(row) for row in rows]
-    located = locate(Tree(root), rows, [Layout("", ("{path}",), extension="")])
+    located = locate(FileIndex(root), rows, [Layout("", ("{path}",), extension="")])
     facts = _exported_facts(table, path) if exported else _guessed_facts(rows, path)
     return Manifest(
         name=facts.name,
@@ -176,7 +176,7 @@ def _with_wildcards(row: Row) -> Row:
     """``row`` of an exported .csv, in which ``*`` stands for the unknown folder of a video that was
     missing.
     """
-    path = row.names["path"].replace("*", ANYTHING)
+    path = row.names["path"].replace("*", WILDCARD)
     return replace(row, names={**row.names, "path": path})
 
 
@@ -251,26 +251,26 @@ def _notes_on_csv(table: Table, scale: tuple[float, float]) -> tuple[str, ...]:
 
 
 def _from_toml(path: Path, root: Path | None, chosen_layout: str) -> Manifest:
-    about, name = read_about(path), path.stem
-    layouts = [layout for layout in about.layouts if chosen_layout in ("", layout.name)]
+    schema, name = read_schema(path), path.stem
+    layouts = [layout for layout in schema.layouts if chosen_layout in ("", layout.name)]
     if not layouts:
-        choices = ", ".join(layout.name for layout in about.layouts)
+        choices = ", ".join(layout.name for layout in schema.layouts)
         raise UsageError(f"{name} has no layout {chosen_layout!r}; choose from {choices}")
     if root is None and os.environ.get("VQA_DATA"):
         root = Path(os.environ["VQA_DATA"]) / name
     if root is None:
         raise UsageError(
             f"the folder of {name} is unknown: --root is not given, and the environment variable "
-            f"VQA_DATA is not set.\n{_how_to_obtain(about)}"
+            f"VQA_DATA is not set.\n{_how_to_obtain(schema)}"
         )
     if not root.is_dir():
-        raise UsageError(f"{_not_a_folder(root)}.\n{_how_to_obtain(about)}")
-    tree = Tree(root)
+        raise UsageError(f"{_not_a_folder(root)}.\n{_how_to_obtain(schema)}")
+    file_index = FileIndex(root)
     rows: list[Row] = []
     notes: list[str] = []
-    for label_file in about.labels:
+    for label_file in schema.labels:
         columns = list(dict.fromkeys(label_file.columns.values()))
-        table = read_table(_path_of(label_file, tree, about), label_file, columns)
+        table = read_table(_path_of(label_file, file_index, schema), label_file, columns)
         rows_of_file, notes_on_file = read_rows(table, label_file)
         rows += rows_of_file
         notes += notes_on_file
@@ -279,46 +279,47 @@ def _from_toml(path: Path, root: Path | None, chosen_layout: str) -> Manifest:
         raise UsageError(
             f"{root}: no row in the label files of {name} has a label; download them again"
         )
-    located = locate(tree, rows, layouts)
+    located = locate(file_index, rows, layouts)
     return Manifest(
         name=name,
-        title=about.title,
-        label=about.label,
-        scale=about.scale,
+        title=schema.title,
+        label=schema.label,
+        scale=schema.scale,
         rows=_frame(rows, located.paths),
         root=root,
-        raw=about.raw,
-        better=about.better,
+        raw=schema.raw,
+        better=schema.better,
         layout=located.layout,
         notes=tuple(notes),
     )
 
 
-def _path_of(label_file: LabelFile, tree: Tree, about: About) -> Path:
-    paths = list(dict.fromkeys(path for name in label_file.file for path in tree.files(name)))
+def _path_of(label_file: LabelFile, file_index: FileIndex, schema: DatasetSchema) -> Path:
+    paths = list(dict.fromkeys(path for name in label_file.file for path in file_index.files(name)))
+    root = file_index.root
     if not paths:
         raise UsageError(
-            f"the label file {tree.root / label_file.file[0]} is missing.\n{_how_to_obtain(about)}"
+            f"the label file {root / label_file.file[0]} is missing.\n{_how_to_obtain(schema)}"
         )
     if len(paths) > 1:
         raise UsageError(
-            f"{tree.root} has {len(paths)} label files: {', '.join(paths)}; move all but one of "
-            "them to another folder"
+            f"{root} has {len(paths)} label files: {', '.join(paths)}; move all but one of them to "
+            "another folder"
         )
-    return tree.root / paths[0]
+    return root / paths[0]
 
 
-def _how_to_obtain(about: About) -> str:
+def _how_to_obtain(schema: DatasetSchema) -> str:
     """Where to get a dataset and which folders it is expected in, for people."""
-    lines = [f"{about.title}: {about.obtain.strip()}".rstrip(": "), "Expected files:"]
-    lines += [f"  DIR/{label.file[0]}" for label in about.labels]
+    lines = [f"{schema.title}: {schema.obtain.strip()}".rstrip(": "), "Expected files:"]
+    lines += [f"  DIR/{label.file[0]}" for label in schema.labels]
     placeholders: dict[str, str] = {}
-    for label in about.labels:
+    for label in schema.labels:
         placeholders |= {name: f"<{name}>" for name in (*label.part_names, *label.constant)}
-    for label in about.labels:
+    for label in schema.labels:
         placeholders |= {name: f"<{column}>" for name, column in label.columns.items()}
     paths = []
-    for layout in about.layouts:
+    for layout in schema.layouts:
         path = without_extension(layout.videos[0].format_map(placeholders))
         paths.append(f"  DIR/{path}{layout.extension}")
     lines.append("   or\n".join(paths))

@@ -1,7 +1,7 @@
-"""Which file is which video: the layouts of a dataset against what lies below its root.
+"""Find the file of each video: the layouts of a dataset are matched against the files below its
+root.
 
-Nothing is guessed: two candidates for one row, and one file for two rows, are errors that list
-them.
+Nothing is guessed: two candidates for one row and one file for two rows are errors.
 """
 
 from __future__ import annotations
@@ -11,107 +11,122 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vqa_twostage.pipeline.datasets.file_index import STAR, Tree, literal, without_extension
-from vqa_twostage.pipeline.datasets.rows import ANYTHING, Row, is_text, shown
+from vqa_twostage.pipeline.datasets.file_index import (
+    LITERAL_STAR,
+    FileIndex,
+    literal,
+    without_extension,
+)
+from vqa_twostage.pipeline.datasets.rows import WILDCARD, Row, escaped, is_printable
 from vqa_twostage.pipeline.datasets.schema import Layout
-from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.errors import UsageError
 
-NAMED = 10  # candidates in a message
+MOST_LISTED = 10  # candidates in a message
 
 
 @dataclass(frozen=True)
 class Located:
-    """``paths``: for every row the file found, or where it is expected. ``layout``: that of most
-    files found.
+    """``paths``: for each row the path of its file, or where it is expected if there is none.
+    ``layout``: the layout in which most files were found.
     """
 
     paths: list[str]
     layout: str
 
 
-def locate(tree: Tree, rows: Sequence[Row], layouts: Sequence[Layout]) -> Located:
-    """The videos of ``rows``; those not found get the path that the layout in use would give them.
+def locate(file_index: FileIndex, rows: Sequence[Row], layouts: Sequence[Layout]) -> Located:
+    """The videos of ``rows``. A missing video gets the path that it would have in the layout in
+    which most others were found.
 
-    UsageError where a row could be two files, two rows are one, or a path leaves the root.
+    UsageError if several files match a row, if two rows have the same file, or if a path leaves
+    the root.
     """
-    found: list[tuple[str, str] | None] = []
-    for row in rows:
-        candidates = {
-            path: layout.name
-            for layout in layouts
-            for template in layout.videos
-            for path in tree.videos(_pattern(tree, row, template))
-        }
-        if len(candidates) > 1:
-            listed = "\n".join(f"  {path}" for path in list(candidates)[:NAMED])
-            choice = (
-                ", or choose a layout, as in NAME:layout=" + layouts[0].name
-                if len(layouts) > 1
-                else ""
-            )
-            raise UsageError(
-                f"{row.place}: {len(candidates)} files could be video {row.id} below "
-                f"{tree.root}:\n{listed}\n"
-                f"Move all but one of them elsewhere{choice}"
-            )
-        for path in candidates:
-            require(
-                is_text(path),
-                f"{tree.root}: {shown(path)} is no name in UTF-8, or breaks the line; rename it",
-            )
-        found.append(next(iter(candidates.items()), None))
-    used = Counter(item[1] for item in found if item)
-    layout = max(layouts, key=lambda layout: used[layout.name])
+    located = [_locate_row(file_index, row, layouts) for row in rows]
+    videos_per_layout = Counter(match[1] for match in located if match)
+    layout = max(layouts, key=lambda layout: videos_per_layout[layout.name])
     paths = [
-        item[0] if item else _expected(tree, row, layout)
-        for row, item in zip(rows, found, strict=True)
+        match[0] if match else _expected_path(file_index, row, layout)
+        for row, match in zip(rows, located, strict=True)
     ]
-    _check_apart(rows, paths)
+    _check_distinct(rows, paths)
     return Located(paths, layout.name)
 
 
-def _pattern(tree: Tree, row: Row, template: str) -> str:
-    """``template`` with what the row says in its braces, as a pattern for `Tree`."""
-    names = {
-        name: literal(value).replace(ANYTHING, "*") for name, value in _names(row, template).items()
+def _locate_row(
+    file_index: FileIndex, row: Row, layouts: Sequence[Layout]
+) -> tuple[str, str] | None:
+    """The path of a row's file and the name of the layout that it is in, or None."""
+    candidates = {
+        path: layout.name
+        for layout in layouts
+        for template in layout.videos
+        for path in file_index.videos(_pattern(file_index, row, template))
     }
-    return _below_root(tree, row, template.format_map(names))
+    if len(candidates) > 1:
+        listed = "\n".join(f"  {path}" for path in list(candidates)[:MOST_LISTED])
+        advice = "Move all but one of them to another folder"
+        if len(layouts) > 1:
+            advice += f", or choose a layout, as in NAME:layout={layouts[0].name}"
+        raise UsageError(
+            f"{row.place}: {len(candidates)} files could be video {row.id} below "
+            f"{file_index.root}:\n{listed}\n{advice}"
+        )
+    for path, layout_name in candidates.items():
+        if not is_printable(path):
+            raise UsageError(
+                f"{file_index.root}: the name {escaped(path)} is not UTF-8 or contains control "
+                "characters; rename the file"
+            )
+        return path, layout_name
+    return None
 
 
-def _expected(tree: Tree, row: Row, layout: Layout) -> str:
-    path = _pattern(tree, row, layout.videos[0]).replace(STAR, "*")
+def _pattern(file_index: FileIndex, row: Row, template: str) -> str:
+    """``template`` with the names of ``row`` in place of its braces, as a pattern for
+    `FileIndex`.
+    """
+    values = {
+        name: literal(value).replace(WILDCARD, "*")
+        for name, value in _names_for(row, template).items()
+    }
+    return _below_root(file_index, row, template.format_map(values))
+
+
+def _expected_path(file_index: FileIndex, row: Row, layout: Layout) -> str:
+    path = _pattern(file_index, row, layout.videos[0]).replace(LITERAL_STAR, "*")
     return path if without_extension(path) != path else path + layout.extension
 
 
-def _names(row: Row, template: str) -> dict[str, str]:
-    """Where the id ends a path it may have its extension, which tells an exact name; elsewhere it
-    has none.
+def _names_for(row: Row, template: str) -> dict[str, str]:
+    """Names of ``row``. An id at the end of a path keeps the extension that the label file gives
+    it, because a file of exactly that name is preferred; elsewhere in a path it has none.
     """
     return row.names if template.endswith("{id}") else {**row.names, "id": row.id}
 
 
-def _below_root(tree: Tree, row: Row, pattern: str) -> str:
-    """``pattern`` relative to the root, tidied; UsageError where it leaves the root."""
-    tidy = posixpath.normpath(pattern)
-    tidy = tidy.removeprefix(
-        literal(tree.absolute).rstrip("/") + "/"
-    )  # an absolute path may well lie below it
-    if tidy.startswith("/") or tidy.split("/")[0] == "..":
+def _below_root(file_index: FileIndex, row: Row, pattern: str) -> str:
+    """``pattern`` normalised and relative to the root; UsageError if it leaves the root."""
+    normal = posixpath.normpath(pattern)
+    # an absolute path is fine if it is below the root
+    normal = normal.removeprefix(literal(file_index.absolute).rstrip("/") + "/")
+    if normal.startswith("/") or normal.split("/")[0] == "..":
         raise UsageError(
-            f"{row.place}: {pattern.replace(STAR, '*')!r} leads out of {tree.root}, the folder of "
-            "the videos; give "
-            "paths below it, or a folder above all of them as --root"
+            f"{row.place}: {pattern.replace(LITERAL_STAR, '*')!r} is outside {file_index.root}, "
+            "the folder of the videos; give paths below it, or as --root a folder that contains "
+            "all videos"
         )
-    return tidy
+    return normal
 
 
-def _check_apart(rows: Sequence[Row], paths: list[str]) -> None:
-    first: dict[str, Row] = {}
+def _check_distinct(rows: Sequence[Row], paths: list[str]) -> None:
+    """UsageError if two rows have the same file. Only a .csv may label a path twice, if it gives
+    it in the same spelling.
+    """
+    first_row: dict[str, Row] = {}
     for row, path in zip(rows, paths, strict=True):
-        other = first.setdefault(path, row)
-        # a .csv may well have two labels for one path, but not by two names for it
+        other = first_row.setdefault(path, row)
         if other.names.get("path", other.id) != row.names.get("path", row.id):
             raise UsageError(
-                f"{row.place}: video {row.id} and video {other.id} ({other.place}) are one file, "
-                f"{path}"
+                f"{row.place}: video {row.id} and video {other.id} ({other.place}) have the same "
+                f"file, {path}; remove one of them, or give it another path"
             )

@@ -1,5 +1,5 @@
-"""A label table as rows of a manifest: ids, labels, groups and splits, typed and checked one by
-one.
+"""Turn a label table into rows of a manifest: ids, labels, groups and splits, each of them
+checked.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # what spreadsheets make of a long id: 8.53692E+09
 ROUNDED = re.compile(r"\d(\.\d+)?[eE]\+?\d+")
 
-
-# the value of a name that a row does not give: no text in a file is equal to it
-ANYTHING = "\0"
-# what tables say where they have no number
-NOTHING = ("", "nan", "na", "n/a", "none", "null")
+# the value of a name that a row does not define: no text in a file is equal to it
+WILDCARD = "\0"
+# how tables write that a number is missing, in lower case
+MISSING_NUMBERS = ("", "nan", "na", "n/a", "none", "null")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One video as its label file tells it. ``names``: all that layouts may use; ``place``: for
-    messages.
+    """One video of a label file. ``names``: everything that layouts may refer to. ``place``: where
+    the row is, for messages.
     """
 
     id: str
@@ -39,137 +38,175 @@ class Row:
     place: str
 
 
-def read_rows(table: Table, label: LabelFile, strip: bool = True) -> tuple[list[Row], list[str]]:
-    """The rows of ``table``, and what to say of those that are left out, if any may be.
+def read_rows(
+    table: Table, label_file: LabelFile, strip_extension: bool = True
+) -> tuple[list[Row], list[str]]:
+    """The rows of ``table``, and notes on rows that were left out.
 
-    ``strip``: the extension of a video is no part of its id. UsageError names the file, row and
-    column that is wrong.
+    ``strip_extension``: an id does not include the extension of the video. UsageError names the
+    file, row and column of a wrong value.
     """
-    cells = {name: table.columns[column] for name, column in label.columns.items()}
-    _check_cells(table, label)
-    count = len(table.places)
-    unlabelled = label.without_mos == "leave out"
-    kept = [
-        row for row in range(count) if not unlabelled or cells["mos"][row].lower() not in NOTHING
-    ]
-    mos = _numbers(table, label, "mos", kept)
-    mos_std = _numbers(table, label, "mos_std", kept) if "mos_std" in cells else {}
+    _check_cells(table, label_file)
+    mos_cells = table.columns[label_file.columns["mos"]]
+    indices = list(range(len(table.places)))
+    if label_file.without_mos == "leave out":
+        indices = [i for i in indices if mos_cells[i].lower() not in MISSING_NUMBERS]
+    mos = _numbers(table, label_file, "mos", indices)
+    mos_std = _numbers(table, label_file, "mos_std", indices)
     rows = []
-    for row in kept:
-        names = {**{name: column[row] for name, column in cells.items()}, **label.constant}
-        for name, pattern in label.parts.items():
-            match = re.search(pattern, names[name])
-            names |= (
-                match.groupdict(ANYTHING)
-                if match
-                else dict.fromkeys(re.compile(pattern).groupindex, ANYTHING)
-            )
-        for name, meant in label.values.items():
-            names[name] = _meant(table, row, label, name, names[name], meant)
-        video_id = without_extension(names["id"]).strip() if strip else names["id"]
-        group, split = (
-            "" if names.get(name) == ANYTHING else names.get(name, "")
-            for name in ("group", "split")
+    for i in indices:
+        names = _names_of_row(table, label_file, i)
+        video_id = without_extension(names["id"]).strip() if strip_extension else names["id"]
+        row = Row(
+            id=video_id,
+            mos=mos[i],
+            mos_std=mos_std.get(i, math.nan),
+            group=_defined(names, "group") or video_id,
+            split=_defined(names, "split"),
+            names=names,
+            place=f"{table.path}, {table.places[i]}",
         )
-        place = f"{table.path}, {table.places[row]}"
-        rows.append(
-            Row(
-                video_id,
-                mos[row],
-                mos_std.get(row, math.nan),
-                group or video_id,
-                split,
-                names,
-                place,
-            )
+        rows.append(row)
+    notes = []
+    if len(rows) < len(table.places):
+        notes.append(
+            f"rows of {table.path.name} without {label_file.columns['mos']}, left out: "
+            f"{len(table.places) - len(rows)}"
         )
-    left = count - len(kept)
-    return rows, [
-        f"rows of {table.path.name} without {label.columns['mos']}, left out: {left}"
-    ] if left else []
+    return rows, notes
 
 
-def is_text(text: str) -> bool:
-    """Whether ``text`` can be written to a line of a file in UTF-8."""
-    return text.isprintable() or not any(
-        letter < " " or "\ud800" <= letter <= "\udfff" for letter in text
+def is_printable(text: str) -> bool:
+    """Whether ``text`` can be written to a line of a UTF-8 file: it has no control characters and
+    no surrogates.
+    """
+    return text.isprintable() or not (
+        _has_surrogates(text) or any(character < " " for character in text)
     )
 
 
-def shown(text: str) -> str:
-    """``text`` with what cannot be printed as escapes."""
-    return repr(text.encode("utf-8", "surrogateescape" if _of_bytes(text) else "backslashreplace"))[
-        1:
-    ]
+def escaped(text: str) -> str:
+    """``text`` in quotes, with escapes for everything that cannot be printed."""
+    errors = "surrogateescape" if _is_undecoded(text) else "backslashreplace"
+    return repr(text.encode("utf-8", errors))[1:]
 
 
 def check_unique(rows: list[Row]) -> None:
-    """UsageError where an id stands twice."""
-    first: dict[str, Row] = {}
-    twice = [row for row in rows if first.setdefault(row.id, row) is not row]
-    if twice:
-        row, rest = twice[0], f" ({len(twice)} such ids)" if len(twice) > 1 else ""
+    """UsageError if two rows have the same id."""
+    first_row: dict[str, Row] = {}
+    repeated = [row for row in rows if first_row.setdefault(row.id, row) is not row]
+    if repeated:
+        row = repeated[0]
+        more = f" ({len(repeated)} ids are repeated)" if len(repeated) > 1 else ""
         raise UsageError(
-            f"{first[row.id].place}: id {row.id!r} stands here and again in {row.place}{rest}; "
-            "remove one"
+            f"{first_row[row.id].place}: the id {row.id!r} is used again in {row.place}{more}; "
+            "remove one of the rows, or rename one of the videos"
         )
 
 
-def _numbers(table: Table, label: LabelFile, name: str, rows: list[int]) -> dict[int, float]:
-    column = label.columns[name]
-    texts = {row: table.columns[column][row] for row in rows}
-    # one mark for a whole column: where a comma stands for the point, a point is no decimal mark
-    commas = label.decimal == "," or (
-        not label.decimal and any("," in text for text in texts.values())
+def _names_of_row(table: Table, label_file: LabelFile, index: int) -> dict[str, str]:
+    """All names that a row defines: its columns, constants, parts, and translated values."""
+    names = {name: table.columns[column][index] for name, column in label_file.columns.items()}
+    names |= label_file.constant
+    for name, pattern in label_file.parts.items():
+        match = re.search(pattern, names[name])
+        if match:
+            names |= match.groupdict(WILDCARD)
+        else:
+            names |= dict.fromkeys(re.compile(pattern).groupindex, WILDCARD)
+    for name, translations in label_file.values.items():
+        column = label_file.columns.get(name, name)
+        names[name] = _translated(table, index, column, names[name], translations)
+    return names
+
+
+def _defined(names: dict[str, str], name: str) -> str:
+    """The value of an optional name; empty if the row does not define it."""
+    value = names.get(name, "")
+    return "" if value == WILDCARD else value
+
+
+def _numbers(
+    table: Table, label_file: LabelFile, name: str, indices: list[int]
+) -> dict[int, float]:
+    """The numbers of a column by the index of their row; those that are missing are left out."""
+    if name not in label_file.columns:
+        return {}
+    column = label_file.columns[name]
+    cells = {i: table.columns[column][i] for i in indices}
+    # one mark for a whole column: if a comma is the decimal mark anywhere, a point never is
+    decimal_comma = label_file.decimal == "," or (
+        not label_file.decimal and any("," in cell for cell in cells.values())
     )
-    numbers, wrong = {}, []
-    for row, text in texts.items():
-        plain = text.replace(".", "x").replace(",", ".") if commas else text
-        if (
-            NUMBER.fullmatch(plain)
-            and math.isfinite(float(plain))
-            and not (name == "mos_std" and float(plain) < 0)
-        ):
-            numbers[row] = float(plain)
-        elif name == "mos" or text.lower() not in NOTHING:
-            wrong.append(row)
+    numbers: dict[int, float] = {}
+    wrong = []
+    for i, cell in cells.items():
+        number = _number(cell, decimal_comma)
+        if number is not None and not (name == "mos_std" and number < 0):
+            numbers[i] = number
+        elif name == "mos" or cell.lower() not in MISSING_NUMBERS:
+            wrong.append(i)
     if wrong:
-        said = "is not a number" + (
-            " with a decimal comma, as others in this column have" if commas else ""
-        )
+        problem = "is not a number"
+        if decimal_comma:
+            problem += " with a decimal comma, which other rows of this column have"
+        elif name == "mos_std" and _number(cells[wrong[0]], decimal_comma) is not None:
+            problem = "is negative, and a standard deviation cannot be"
         more = f" ({len(wrong)} such rows)" if len(wrong) > 1 else ""
-        raise table.error(wrong[0], column, f"{texts[wrong[0]]!r} {said}{more}")
+        raise table.error(wrong[0], column, f"{cells[wrong[0]]!r} {problem}{more}")
     return numbers
 
 
-def _meant(
-    table: Table, row: int, label: LabelFile, name: str, said: str, meant: dict[str, str]
+def _number(cell: str, decimal_comma: bool) -> float | None:
+    """The finite number in a cell, or None."""
+    text = cell.replace(".", "x").replace(",", ".") if decimal_comma else cell
+    if not NUMBER.fullmatch(text) or not math.isfinite(float(text)):
+        return None
+    return float(text)
+
+
+def _translated(
+    table: Table, index: int, column: str, value: str, translations: dict[str, str]
 ) -> str:
-    found = next((value for key, value in meant.items() if key.casefold() == said.casefold()), None)
-    if found is None:
-        raise table.error(
-            row, label.columns.get(name, name), f"{said!r} is none of {', '.join(meant)}"
-        )
-    return found
+    for key, translation in translations.items():
+        if key.casefold() == value.casefold():
+            return translation
+    raise table.error(
+        index, column, f"{value!r} is not a known value; choose from {', '.join(translations)}"
+    )
 
 
-def _check_cells(table: Table, label: LabelFile) -> None:
-    for name, column in label.columns.items():
-        for row, cell in enumerate(table.columns[column]):
+def _check_cells(table: Table, label_file: LabelFile) -> None:
+    """UsageError if a cell cannot be a name, or an id was damaged by a spreadsheet."""
+    for name, column in label_file.columns.items():
+        for i, cell in enumerate(table.columns[column]):
             if not cell and name in ("id", "path"):
-                raise table.error(row, column, "it is empty")
-            if not is_text(cell):
-                advice = "save the file in UTF-8, or give its encoding under labels in a .toml"
-                what = f"is not UTF-8; {advice}" if _of_bytes(cell) else "holds what no name holds"
-                raise table.error(row, column, f"{shown(cell)} {what}")
-            if name == "id" and ROUNDED.fullmatch(cell):
-                what = (
-                    f"{cell!r} is a number that a spreadsheet rounded, and no id; take the "
-                    "file as it was published"
+                raise table.error(i, column, "the cell is empty")
+            if _is_undecoded(cell):
+                raise table.error(
+                    i,
+                    column,
+                    f"{escaped(cell)} is not UTF-8; save the file in UTF-8, or give its encoding "
+                    "under labels in a .toml",
                 )
-                raise table.error(row, column, what)
+            if not is_printable(cell):
+                problem = "contains control characters"
+                if _has_surrogates(cell):
+                    problem = "is not valid Unicode"
+                raise table.error(i, column, f"{escaped(cell)} {problem}; correct the label file")
+            if name == "id" and ROUNDED.fullmatch(cell):
+                raise table.error(
+                    i,
+                    column,
+                    f"{cell!r} is a number that a spreadsheet has rounded, not an id; use the file "
+                    "as it was published",
+                )
 
 
-def _of_bytes(text: str) -> bool:
-    """Whether bytes that are no UTF-8 were kept in ``text``."""
-    return any("\udc80" <= letter <= "\udcff" for letter in text)
+def _is_undecoded(text: str) -> bool:
+    """Whether ``text`` contains bytes that are not UTF-8, which Python keeps as surrogates."""
+    return any("\udc80" <= character <= "\udcff" for character in text)
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,7 +1,7 @@
-"""``data_manifests/*.toml``: what a dataset is, where its label files and videos lie, and how their
-names go together.
+"""The schema of ``data_manifests/*.toml``: what a dataset is, where its label files and videos are,
+and how the names in label files relate to the names of files.
 
-Unknown keys are errors: a misspelt one would change a dataset without a word.
+Unknown keys are errors, because a misspelt key would silently change a dataset.
 """
 
 from __future__ import annotations
@@ -10,31 +10,37 @@ import importlib.util
 import math
 import re
 import tomllib
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.raw_format import RawFormat, parse_raw_format
 
 PACKAGE = __name__.partition(".")[0]
-# of each video itself, as the file says it
-PLAIN = {"id", "mos", "mos_std"}
-HINT = "the files in data_manifests show how it is written"
+# these are facts about one video, so they must come from a column
+ONLY_FROM_COLUMNS = {"id", "mos", "mos_std"}
+REQUIRED_COLUMNS = ("id", "mos")
+HINT = "see the files in data_manifests for examples"
 
 
 @dataclass(frozen=True)
 class LabelFile:
-    """One label file. A table ``[[labels]]``; a dataset may have several, of different videos.
+    """One label file, a table ``[[labels]]``. A dataset may have several, for different videos.
 
-    ``file``: its name, or several that it goes by; relative to the root, ``*`` for anything.
-    ``columns``: our name -> the column's, in which ``id`` and ``mos`` must be, ``mos_std``,
-    ``group`` and ``split`` may, and any other may for use in layouts. ``parts``: our name -> a
-    regular expression whose named groups are further names; one that does not match leaves them
-    ``*``. ``values``: our name -> what the file says -> what is meant. ``constant``: our name ->
-    what holds for all rows. ``header``: the names of the columns, where the file has none.
-    ``without_mos``: "error" or "leave out". The rest is of one kind of file: ``sheet``, and
-    ``separator``, ``decimal``, ``encoding`` where they cannot be told from the file.
+    ``file``: its name relative to the root, or several names that it is known by; ``*`` matches
+    anything.
+    ``columns``: our name -> name of the column. ``id`` and ``mos`` are required; ``mos_std``,
+    ``group`` and ``split`` are optional, and any other name may be added for use in layouts.
+    ``parts``: our name -> regular expression, whose named groups become further names; they are
+    ``*`` where the expression does not match.
+    ``values``: our name -> value in the file -> value that it stands for.
+    ``constant``: our name -> value that is the same for all rows.
+    ``header``: names of the columns, for a file without a header.
+    ``without_mos``: "error" or "leave out", for rows without a MOS.
+    ``sheet`` (of an .xlsx), ``separator``, ``decimal``, ``encoding`` (of a text file): only needed
+    where they cannot be detected.
     """
 
     file: tuple[str, ...]
@@ -51,16 +57,17 @@ class LabelFile:
 
     @property
     def part_names(self) -> list[str]:
+        """Names that ``parts`` adds."""
         return [name for pattern in self.parts.values() for name in re.compile(pattern).groupindex]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A way in which the videos may lie. A table ``[[layouts]]``.
+    """One way in which the videos are arranged in folders, a table ``[[layouts]]``.
 
-    ``videos``: patterns of their paths below the root, with the names of `LabelFile` in braces and
-    ``*`` for anything; known extensions and letter case need not agree. ``extension``: what they
-    usually have.
+    ``videos``: patterns of their paths below the root, with names of `LabelFile` in braces and
+    ``*`` for anything. Letter case and the extensions of videos need not agree.
+    ``extension``: the extension that is expected where a video is missing.
     """
 
     name: str
@@ -70,10 +77,8 @@ class Layout:
 
 @dataclass(frozen=True)
 class Release:
-    """How many ``videos`` a known release has, in all or in one official ``split``: copies differ,
-    and so do papers.
-
-    A table ``[[releases]]``.
+    """The number of ``videos`` in a known release, in total or in one official ``split``, a table
+    ``[[releases]]``. Copies of a dataset differ, and so do the numbers in papers.
     """
 
     name: str
@@ -82,9 +87,9 @@ class Release:
 
 
 @dataclass(frozen=True)
-class About:
-    """A dataset's TOML. ``scale``: the labels' range; ``better``: which end of it is, "higher" or
-    "lower".
+class DatasetSchema:
+    """A dataset's TOML. ``scale`` is the range of the labels, and ``better`` says which end of it
+    is the better quality, "higher" or "lower".
     """
 
     title: str
@@ -102,21 +107,21 @@ class About:
 
     @property
     def splits(self) -> list[str]:
-        """Values of the official split, in the order of the file."""
-        said = [
-            value
-            for label in self.labels
-            for value in [*label.values.get("split", {}).values(), label.constant.get("split")]
-        ]
-        return list(dict.fromkeys(value for value in said if value))
+        """Names of the official splits, in the order of the file."""
+        splits: list[str] = []
+        for label_file in self.labels:
+            splits += label_file.values.get("split", {}).values()
+            splits.append(label_file.constant.get("split", ""))
+        return list(dict.fromkeys(split for split in splits if split))
 
 
 def names() -> list[str]:
-    """Names that ``--dataset`` knows: the files in ``data_manifests/``."""
+    """Names that ``--dataset`` takes: the files in ``data_manifests/``."""
     return sorted(path.stem for path in manifest_folder().glob("*.toml"))
 
 
 def manifest_folder() -> Path:
+    """The folder ``data_manifests`` of this installation."""
     package = importlib.util.find_spec(f"{PACKAGE}.data_manifests")
     assert package is not None and package.submodule_search_locations, (
         "data_manifests is part of the installation"
@@ -124,112 +129,113 @@ def manifest_folder() -> Path:
     return Path(next(iter(package.submodule_search_locations)))
 
 
-def read_about(path: Path) -> About:
+def read_schema(path: Path) -> DatasetSchema:
     """The TOML at ``path``; UsageError names the key that is wrong."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UsageError(
-            f"{path} does not exist; datasets with a manifest: {', '.join(names())}"
+            f"{path} does not exist; give the path of a .toml, or one of the datasets that have "
+            f"a manifest: {', '.join(names())}"
         ) from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{path} is not TOML in UTF-8: {error}") from None
-    about: About = _table(path, "", About, document)
-    where = f"{path}: "
-    require(
-        -math.inf < about.scale[0] < about.scale[1] < math.inf,
-        f"{where}scale = {list(about.scale)}; give the lowest and the highest label",
-    )
-    require(
-        about.better in ("higher", "lower"),
-        f'{where}better = "{about.better}"; choose higher or lower',
-    )
-    for label in about.labels:
-        for needed in ("id", "mos"):
-            require(
-                needed in label.columns,
-                f"{where}labels.columns lacks {needed}; name the column that holds it",
+        raise UsageError(f"{path} is not a TOML file in UTF-8: {error}") from None
+    schema: DatasetSchema = _as_dataclass(path, "", DatasetSchema, document)
+    low, high = schema.scale
+    if not -math.inf < low < high < math.inf:
+        raise UsageError(
+            f"{path}: scale = {list(schema.scale)}; give the lowest and the highest possible label"
+        )
+    _check_choice(path, "better", schema.better, ("higher", "lower"))
+    for label_file in schema.labels:
+        _check_label_file(path, label_file, schema.layouts)
+    return schema
+
+
+def _check_label_file(path: Path, label_file: LabelFile, layouts: tuple[Layout, ...]) -> None:
+    for column in REQUIRED_COLUMNS:
+        if column not in label_file.columns:
+            raise UsageError(
+                f"{path}: labels.columns lacks {column}; give the name of the column, as in "
+                f'{column} = "…"'
             )
-        require(
-            label.decimal in ("", ".", ","),
-            f'{where}decimal = "{label.decimal}"; choose "." or ","',
+    _check_choice(path, "labels.without_mos", label_file.without_mos, ("error", "leave out"))
+    if label_file.decimal:
+        _check_choice(path, "labels.decimal", label_file.decimal, (".", ","))
+    if len(label_file.separator) > 1:
+        raise UsageError(
+            f'{path}: labels.separator = "{label_file.separator}"; give a single character'
         )
-        require(
-            len(label.separator) < 2, f'{where}separator = "{label.separator}"; give one character'
-        )
-        choices = 'choose "error" or "leave out"'
-        require(
-            label.without_mos in ("error", "leave out"),
-            f'{where}without_mos = "{label.without_mos}"; {choices}',
-        )
-        _check_patterns(path, label, about.layouts)
-    return about
+    names_in_rows = _check_names(path, label_file)
+    for layout in layouts:
+        for pattern in layout.videos:
+            _check_pattern(path, pattern, names_in_rows)
 
 
-def _check_patterns(path: Path, label: LabelFile, layouts: tuple[Layout, ...]) -> None:
-    known = {*label.columns, *label.constant}
-    for name, pattern in label.parts.items():
-        require(
-            name in known,
-            f"{path}: labels.parts.{name} is of no column; labels.columns has {', '.join(known)}",
-        )
+def _check_choice(path: Path, key: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        listed = " or ".join(f'"{choice}"' for choice in choices)
+        raise UsageError(f'{path}: {key} = "{value}"; choose {listed}')
+
+
+def _check_names(path: Path, label_file: LabelFile) -> set[str]:
+    """The names that each row of a label file has; UsageError if a table uses any other name."""
+    for table, names_in_table in (
+        ("constant", label_file.constant),
+        ("values", label_file.values),
+    ):
+        _check_not_only_from_columns(path, table, names_in_table)
+    row_names = {*label_file.columns, *label_file.constant}
+    for name, pattern in label_file.parts.items():
+        if name not in row_names:
+            raise UsageError(
+                f"{path}: labels.parts.{name} does not refer to a column; choose from "
+                f"{', '.join(sorted(row_names))}"
+            )
         try:
-            known |= set(re.compile(pattern).groupindex)
+            groups = re.compile(pattern).groupindex
         except re.error as error:
             raise UsageError(
-                f"{path}: labels.parts.{name} is no regular expression: {error}"
+                f"{path}: labels.parts.{name} = {pattern!r} is not a valid regular expression: "
+                f"{error}"
             ) from None
-    for table, given in (
-        ("constant", label.constant),
-        ("values", label.values),
-        ("parts", label.part_names),
-    ):
-        wrong = ", ".join(sorted(PLAIN & set(given)))
-        require(not wrong, f"{path}: labels.{table} cannot say {wrong}: give the column of it")
-    for name in label.values:
-        require(
-            name in known,
-            f"{path}: labels.values.{name} is of no column; there are {', '.join(sorted(known))}",
-        )
-    for pattern in (pattern for layout in layouts for pattern in layout.videos):
-        rest = re.sub(r"{[A-Za-z_]\w*}", "", pattern)
-        require(
-            "{" not in rest and "}" not in rest,
-            f"{path}: layouts.videos {pattern!r}: write names as in {{id}}",
-        )
-        unknown = sorted(set(re.findall(r"{(\w+)}", pattern)) - known)
-        there = ", ".join(sorted(known))
-        require(
-            not unknown,
-            f"{path}: layouts.videos {pattern!r}: {{{''.join(unknown[:1])}}} is none of {there}",
+        _check_not_only_from_columns(path, "parts", groups)
+        row_names |= set(groups)
+    for name in label_file.values:
+        if name not in row_names:
+            raise UsageError(
+                f"{path}: labels.values.{name} does not refer to a column; choose from "
+                f"{', '.join(sorted(row_names))}"
+            )
+    return row_names
+
+
+def _check_not_only_from_columns(path: Path, table: str, names_in_table: Iterable[str]) -> None:
+    wrong = sorted(ONLY_FROM_COLUMNS & set(names_in_table))
+    if wrong:
+        raise UsageError(
+            f"{path}: labels.{table} cannot define {', '.join(wrong)}; name its column in "
+            "labels.columns"
         )
 
 
-def _table(path: Path, where: str, kind: type, given: Any) -> Any:
-    """``given``, a TOML table, as a dataclass."""
-    place = where or "the file"
-    require(isinstance(given, dict), f"{path}: {place} must be a table; {HINT}")
-    hints = get_type_hints(kind)
-    unknown = sorted(given.keys() - hints.keys())
-    said = (
-        f"{path}: {place} has the unknown key {', '.join(unknown)}; the keys are {', '.join(hints)}"
-    )
-    require(not unknown, said)
-    lacking = [item.name for item in fields(kind) if item.name not in given and _required(item)]
-    require(not lacking, f"{path}: {place} lacks {', '.join(lacking)}; {HINT}")
-    return kind(
-        **{
-            key: _value(path, f"{where}.{key}".lstrip("."), hints[key], value)
-            for key, value in given.items()
-        }
-    )
+def _check_pattern(path: Path, pattern: str, row_names: set[str]) -> None:
+    rest = re.sub(r"{[A-Za-z_]\w*}", "", pattern)
+    if "{" in rest or "}" in rest:
+        raise UsageError(
+            f"{path}: layouts.videos {pattern!r}: the braces do not match; write names as in {{id}}"
+        )
+    for name in re.findall(r"{(\w+)}", pattern):
+        if name not in row_names:
+            raise UsageError(
+                f"{path}: layouts.videos {pattern!r}: {{{name}}} is unknown; choose from "
+                f"{', '.join(sorted(row_names))}"
+            )
 
 
-def _required(item: Any) -> bool:
-    return item.default is MISSING and item.default_factory is MISSING
-
+# --- TOML values as dataclasses ---
 
 TABLES = {
     tuple[LabelFile, ...]: LabelFile,
@@ -238,40 +244,76 @@ TABLES = {
 }
 
 
-def _value(path: Path, where: str, hint: Any, value: Any) -> Any:
+def _as_dataclass(path: Path, key: str, kind: type, table: Any) -> Any:
+    """A TOML table as an instance of ``kind``. ``key`` is its place in the file, for messages."""
+    place = key or "the file"
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: {place} must be a table, not {table!r}; {HINT}")
+    hints = get_type_hints(kind)
+    unknown = sorted(table.keys() - hints.keys())
+    if unknown:
+        raise UsageError(
+            f"{path}: {place} has the unknown key {', '.join(unknown)}; valid keys are "
+            f"{', '.join(hints)}"
+        )
+    missing = [item.name for item in fields(kind) if item.name not in table and _is_required(item)]
+    if missing:
+        raise UsageError(f"{path}: {place} lacks {', '.join(missing)}; {HINT}")
+    values = {
+        name: _as_value(path, f"{key}.{name}".lstrip("."), hints[name], value)
+        for name, value in table.items()
+    }
+    return kind(**values)
+
+
+def _is_required(item: Field[Any]) -> bool:
+    return item.default is MISSING and item.default_factory is MISSING
+
+
+def _as_value(path: Path, key: str, hint: Any, value: Any) -> Any:
+    """A TOML value as the type that ``hint`` names; UsageError if it is of another type."""
     if hint in TABLES:
         tables = value if isinstance(value, list) else [value]
-        require(bool(tables), f"{path}: {where} is empty; {HINT}")
-        return tuple(_table(path, where, TABLES[hint], table) for table in tables)
+        if not tables:
+            raise UsageError(f"{path}: {key} is empty; {HINT}")
+        return tuple(_as_dataclass(path, key, TABLES[hint], table) for table in tables)
     if hint == tuple[str, ...]:
-        texts = [value] if isinstance(value, str) else value
-        right = isinstance(texts, list) and all(isinstance(text, str) and text for text in texts)
-        require(
-            right and bool(texts),
-            f"{path}: {where} must be a text or a list of texts, not {value!r}",
-        )
-        return tuple(texts)
+        return _as_strings(path, key, value)
     if hint == tuple[float, float]:
-        right = (
-            isinstance(value, list)
-            and len(value) == 2
-            and all(isinstance(end, int | float) for end in value)
-        )
-        require(right, f"{path}: {where} must be two numbers, as in [1, 5], not {value!r}")
-        try:
-            return float(value[0]), float(value[1])
-        except OverflowError:
-            raise UsageError(f"{path}: {where} is too large") from None
+        return _as_range(path, key, value)
     if hint == RawFormat | None:
-        require(isinstance(value, str), f"{path}: {where} must be a text, not {value!r}")
+        if not isinstance(value, str):
+            raise UsageError(f"{path}: {key} must be a string, not {value!r}")
         return parse_raw_format(value, str(path))
     if hint in (dict[str, str], dict[str, dict[str, str]]):
-        require(isinstance(value, dict), f"{path}: {where} must be a table, not {value!r}")
+        if not isinstance(value, dict):
+            raise UsageError(f"{path}: {key} must be a table, not {value!r}")
         inner = str if hint == dict[str, str] else dict[str, str]
-        return {key: _value(path, f"{where}.{key}", inner, item) for key, item in value.items()}
-    require(
-        type(value) is hint,
-        f"{path}: {where} must be {'a text' if hint is str else 'a number'}, not {value!r}",
-    )
-    # a separator may well be a tab
-    return value.strip() if isinstance(value, str) and not where.endswith("separator") else value
+        return {name: _as_value(path, f"{key}.{name}", inner, item) for name, item in value.items()}
+    if type(value) is not hint:
+        kind = "a string" if hint is str else "a whole number"
+        raise UsageError(f"{path}: {key} must be {kind}, not {value!r}")
+    if isinstance(value, str) and not key.endswith("separator"):  # a separator may be a tab
+        return value.strip()
+    return value
+
+
+def _as_strings(path: Path, key: str, value: Any) -> tuple[str, ...]:
+    items = [value] if isinstance(value, str) else value
+    valid = isinstance(items, list) and all(isinstance(item, str) and item for item in items)
+    if not valid or not items:
+        raise UsageError(f"{path}: {key} must be a string or a list of strings, not {value!r}")
+    return tuple(items)
+
+
+def _as_range(path: Path, key: str, value: Any) -> tuple[float, float]:
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or not all(isinstance(end, int | float) for end in value)
+    ):
+        raise UsageError(f"{path}: {key} must be two numbers, as in [1, 5], not {value!r}")
+    try:
+        return float(value[0]), float(value[1])
+    except OverflowError:
+        raise UsageError(f"{path}: {key} is too large") from None

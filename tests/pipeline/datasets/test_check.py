@@ -150,15 +150,15 @@ def test_features_imported_without_the_videos_stay_when_the_videos_come(
     konvid: Path, tmp_path: Path
 ) -> None:
     """Where a file is expected and where it lies may differ, and it is the same dataset."""
-    from vqa_twostage.pipeline import records
+    from vqa_twostage.pipeline.cache.layout import load_cached_manifest, save_manifest
 
     for clip in (konvid / "KoNViD_1k_videos").iterdir():
         clip.rename(clip.with_suffix(".away"))
-    records.save_manifest(tmp_path / "cache", load_manifest("konvid", konvid))
+    save_manifest(tmp_path / "cache", load_manifest("konvid", konvid))
     for clip in (konvid / "KoNViD_1k_videos").iterdir():
         clip.rename(clip.with_suffix(".MOV"))
-    records.save_manifest(tmp_path / "cache", load_manifest("konvid", konvid))
-    kept = records.load_cached_manifest(tmp_path / "cache", "konvid")
+    save_manifest(tmp_path / "cache", load_manifest("konvid", konvid))
+    kept = load_cached_manifest(tmp_path / "cache", "konvid")
     assert kept.rows["path"][0] == "KoNViD_1k_videos/1001.MOV"
 
 

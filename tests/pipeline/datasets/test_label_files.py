@@ -178,7 +178,7 @@ def test_a_deviation_may_be_unknown_and_not_negative(tmp_path: Path) -> None:
         [rows[0].mos_std, rows[2].mos_std]
     ).all()
     (tmp_path / "a.csv").write_text("name,mos,std\nx,1,-1\n")
-    with pytest.raises(UsageError, match="row 2, column std: '-1' is not a number"):
+    with pytest.raises(UsageError, match="row 2, column std: '-1' is negative"):
         read_rows(read_table(tmp_path / "a.csv", how, ["name", "mos", "std"]), how)
 
 
@@ -315,11 +315,11 @@ def test_json_may_name_its_videos_by_key_or_have_one_a_line(tmp_path: Path) -> N
             b"name;mos\nx;1,5\ny;2.5\n",
             r"row 3, column mos: '2\.5' is not a number with a decimal comma",
         ),
-        ("a.csv", b"name,mos\n,1\n", r"row 2, column name: it is empty"),
+        ("a.csv", b"name,mos\n,1\n", r"row 2, column name: the cell is empty"),
         (
             "a.csv",
             b"name,mos\n8.53692E+09,1\n",
-            r"row 2, column name: '8\.53692E\+09' .* spreadsheet rounded",
+            r"row 2, column name: '8\.53692E\+09' .* spreadsheet has rounded",
         ),
         (
             "a.csv",
@@ -343,12 +343,12 @@ def test_json_may_name_its_videos_by_key_or_have_one_a_line(tmp_path: Path) -> N
         (
             "a.json",
             b'[{"name": 8.53692E+09, "mos": 1}]',
-            r"row 1, column name: '8\.53692E\+09' .* spreadsheet rounded",
+            r"row 1, column name: '8\.53692E\+09' .* spreadsheet has rounded",
         ),
         (
             "a.json",
             b'[{"name": "a\\ud800b", "mos": 1}]',
-            r"row 1, column name: .* holds what no name holds",
+            r"row 1, column name: .* is not valid Unicode",
         ),
         ("a.json", b'{"x": 1, "x": 2}', r"a\.json: the key x stands twice"),
         ("a.json", b'{"name": ["x"], "mos": [1, 2]}', r"name has 1 entries, mos has 2 entries"),
@@ -441,6 +441,7 @@ def test_values_are_translated_and_an_unknown_one_is_told(tmp_path: Path) -> Non
         values={"split": {"False": "train", "True": "test"}},
     )
     with pytest.raises(
-        UsageError, match=r"a\.csv, row 4, column is_test: 'perhaps' is none of False, True"
+        UsageError,
+        match=r"row 4, column is_test: 'perhaps' is not a known value; choose from False, True",
     ):
         read_rows(read_table(tmp_path / "a.csv", how, ["name", "mos", "is_test"]), how)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.cache.layout import save_manifest
 from vqa_twostage.pipeline.datasets.export import write_csv
 from vqa_twostage.pipeline.datasets.loading import load_manifest, missing_files
 from vqa_twostage.pipeline.datasets.manifest import COLUMNS, Manifest
@@ -89,11 +89,11 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
         ("path,mos\n", "a header and no rows"),
         ("path,score\na.mp4,1\n", "has no column mos; it has path, score"),
         ("path,mos\na.mp4,1\nb.mp4,good\n", "row 3, column mos: 'good' is not a number"),
-        ("path,mos\n,1\n", "row 2, column path: it is empty"),
-        ("id,path,mos\nx,,1\n", "row 2, column path: it is empty"),
+        ("path,mos\n,1\n", "row 2, column path: the cell is empty"),
+        ("id,path,mos\nx,,1\n", "row 2, column path: the cell is empty"),
         (
             "id,path,mos\n1,a.mp4,1\n2,c.mp4,1\n1,b.mp4,2\n",
-            "row 2: id '1' stands here and again in .*bad.csv, row 4",
+            "row 2: the id '1' is used again in .*bad.csv, row 4; remove one",
         ),
         ("path,mos,mos_std\na.mp4,1,wide\n", "row 2, column mos_std: 'wide' is not a number"),
         (
@@ -106,7 +106,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
         ),
         (
             "id,path,mos\nca\x01fe,a.mp4,1\n",
-            "row 2, column id: 'ca.x01fe' holds what no name holds",
+            "row 2, column id: 'ca.x01fe' contains control characters",
         ),
         (
             'path,mos,note\na.mp4,1,x\nb.mp4,2,"open\nc.mp4,3,x\n',
@@ -257,16 +257,16 @@ def test_another_dataset_of_one_name_is_not_mixed_with_the_first_in_a_cache(tmp_
         toml = write(tmp_path / title / "own.toml", GOOD.replace('"Own"', f'"{title}"'))
         manifest = load_manifest(str(toml), tmp_path / title)
         if title == "Own":
-            records.save_manifest(tmp_path / "cache", manifest)
+            save_manifest(tmp_path / "cache", manifest)
     with pytest.raises(UsageError, match="of another dataset that is also called 'own'"):
-        records.save_manifest(tmp_path / "cache", manifest)
+        save_manifest(tmp_path / "cache", manifest)
 
 
 def test_one_file_for_two_rows_is_an_error_unless_both_name_it_alike(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", "video")
     path = write(tmp_path / "d.csv", "id,path,mos\nx,a.mp4,1\ny,A.mp4,2\n")
     with pytest.raises(
-        UsageError, match=r"row 3: video y and video x \(.*row 2\) are one file, a\.mp4"
+        UsageError, match=r"row 3: video y and video x \(.*row 2\) have the same file, a\.mp4"
     ):
         load_manifest(str(path))
     write(path, "id,path,mos\nx,a.mp4,1\ny,a.mp4,2\n")
@@ -288,7 +288,7 @@ def test_a_path_that_leaves_the_root_is_refused(said: str, tmp_path: Path) -> No
     write(tmp_path / "secret.mp4", "video")
     path = write(tmp_path / "root" / "d.csv", f"path,mos\n{said},1\n")
     with pytest.raises(
-        UsageError, match=r"d\.csv, row 2: .* leads out of .*root, the folder of the videos"
+        UsageError, match=r"d\.csv, row 2: .* is outside .*root, the folder of the videos"
     ):
         load_manifest(str(path))
 
@@ -312,7 +312,7 @@ def test_a_link_that_leaves_the_root_is_refused_and_one_that_stays_is_not(
     write(path, f"path,mos\n{out},1\n")
     with pytest.raises(
         UsageError,
-        match=rf"root/{out} is reached by a link to .*elsewhere/a\.mp4, which lies outside",
+        match=rf"root/{out} leads through a link to .*elsewhere/a\.mp4, which lies outside",
     ):
         load_manifest(str(path))
 
@@ -320,33 +320,39 @@ def test_a_link_that_leaves_the_root_is_refused_and_one_that_stays_is_not(
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ("title = ", "is not TOML"),
+        ("title = ", "is not a TOML file"),
         ('title = "x"', "the file lacks scale, labels, layouts"),
         (
             GOOD.replace("scale", "scales"),
-            "the file has the unknown key scales; the keys are title, scale",
+            "the file has the unknown key scales; valid keys are title, scale",
         ),
         (GOOD.replace("[1, 5]", "[5, 1]"), r"scale = \[5.0, 1.0\]"),
         (GOOD.replace("[1, 5]", "5"), "scale must be two numbers"),
         (GOOD.replace(', mos = "mos"', ""), "labels.columns lacks mos"),
         (GOOD.replace("columns", "colums"), "labels has the unknown key colums"),
-        (GOOD.replace('"{id}"', '"{name}"'), "'{name}': {name} is none of id, mos"),
-        (GOOD.replace('"{id}"', "3"), "layouts.videos must be a text or a list of texts, not 3"),
+        (GOOD.replace('"{id}"', '"{name}"'), "'{name}': {name} is unknown; choose from id, mos"),
+        (
+            GOOD.replace('"{id}"', "3"),
+            "layouts.videos must be a string or a list of strings, not 3",
+        ),
         (GOOD + 'raw = "big"', "raw = 'big' is not understood; give size, pixel format"),
         (GOOD.replace("[1, 5]", "[1, inf]"), r"scale = \[1.0, inf\]"),
-        (GOOD.replace('"{id}"', '"{id"'), "layouts.videos '{id': write names as in {id}"),
+        (
+            GOOD.replace('"{id}"', '"{id"'),
+            "layouts.videos '{id': the braces do not match; write names as in {id}",
+        ),
         (
             GOOD.replace('file = "l.csv"', 'file = "l.csv", constant = { mos = "3" }'),
-            "labels.constant cannot say mos",
+            "labels.constant cannot define mos; name its column",
         ),
         (
             GOOD.replace('file = "l.csv"', 'file = "l.csv", decimal = "comma"'),
             'decimal = "comma"; choose',
         ),
-        (GOOD + 'better = "up"', 'better = "up"; choose higher or lower'),
+        (GOOD + 'better = "up"', 'better = "up"; choose "higher" or "lower"'),
         (
             GOOD.replace('file = "l.csv"', 'file = "l.csv", parts = { id = "(" }'),
-            "labels.parts.id is no regular expression",
+            "labels.parts.id = .* is not a valid regular expression",
         ),
     ],
 )
