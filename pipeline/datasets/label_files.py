@@ -1,7 +1,7 @@
-"""Label files of all kinds as tables of text: .csv and its kin, .xlsx, .mat, .json.
+"""Read label files of all kinds as tables of text: .csv, .tsv and .txt, .xlsx, .mat, .json, .jsonl.
 
-Cells stay text until they are known to be numbers: ids keep their leading zeros and all their
-digits, and what is wrong can be told by file, row and column.
+Cells stay text until they are known to be numbers, so that ids keep their leading zeros and all
+their digits, and so that messages can name the file, row and column of a wrong cell.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import csv
 import io
 import json
 import re
-import sys
+import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,45 +23,53 @@ import numpy as np
 
 from vqa_twostage.pipeline.datasets.matlab import read_variables, variable_names
 from vqa_twostage.pipeline.datasets.schema import LabelFile
-from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.errors import UsageError
 
 SEPARATORS = (",", ";", "\t", "|", " ")
-LISTED = 30  # columns named in a message
+BLANK = " ;,\t|"  # a line of only these is empty; spreadsheets leave rows of separators behind
+MOST_LISTED = 30  # columns named in a message
+MOST_CHARACTERS = 2**31 - 1  # of a cell: the largest limit that csv takes on all systems
+NEEDED = "a label file needs a header and a row for each video"
 
 
 @dataclass(frozen=True)
 class Table:
-    """``columns``: name -> cells; ``places``: what a person calls each row ("row 3", counted as
-    their program does).
+    """``columns``: name -> cells. ``places``: the name of each row in messages, as in "row 3",
+    counted as spreadsheets and editors count.
     """
 
     path: Path
     columns: dict[str, list[str]]
     places: list[str]
 
-    def error(self, row: int, column: str, what: str) -> UsageError:
-        return UsageError(f"{self.path}, {self.places[row]}, column {column}: {what}")
+    def error(self, row: int, column: str, problem: str) -> UsageError:
+        """The error to raise for a wrong cell."""
+        return UsageError(f"{self.path}, {self.places[row]}, column {column}: {problem}")
 
 
-def read_table(path: Path, label: LabelFile, wanted: Sequence[str], as_is: bool = False) -> Table:
-    """Of a label file the columns ``wanted``, or all where its kind does not name them in advance.
+def read_table(
+    path: Path, label_file: LabelFile, wanted: Sequence[str], keep_blanks: bool = False
+) -> Table:
+    """The columns ``wanted`` of a label file, and the others too if its kind names them anyway.
 
-    ``as_is``: blanks around the cells of a text are a part of them, as in a manifest that was
-    exported. UsageError where it cannot be read, or lacks one.
+    ``keep_blanks``: blanks around a cell belong to it, as in an exported manifest, which is text.
+    UsageError if the file cannot be read or lacks a column.
     """
     reader = READERS.get(path.suffix.lower())
-    require(
-        path.is_file(),
-        f"{path} {'is no file' if path.exists() else 'does not exist'}; give a label file",
-    )
-    require(
-        reader is not None,
-        f"{path} is no label file that is known here; give one of {', '.join(READERS)}",
-    )
-    require(path.stat().st_size > 0, f"{path} is empty; take another copy of it")
-    assert reader is not None
+    if not path.is_file():
+        problem = "is not a file" if path.exists() else "does not exist"
+        raise UsageError(f"{path} {problem}; give the path of a label file")
+    if reader is None:
+        raise UsageError(
+            f"{path} is not a label file of a known kind; give one of {', '.join(READERS)}"
+        )
+    if path.stat().st_size == 0:
+        raise UsageError(f"{path} is empty; {NEEDED}")
     try:
-        table = _read_text(path, label, wanted, as_is) if as_is else reader(path, label, wanted)
+        if keep_blanks:
+            table = _read_text(path, label_file, wanted, keep_blanks=True)
+        else:
+            table = reader(path, label_file, wanted)
     except UsageError:
         raise
     except OSError as error:
@@ -68,127 +77,198 @@ def read_table(path: Path, label: LabelFile, wanted: Sequence[str], as_is: bool 
     except Exception as error:  # noqa: BLE001  a damaged file can make its parser raise anything
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
         raise UsageError(
-            f"{path} cannot be read as {path.suffix} ({reason}); it is damaged or of another kind, "
-            "take another copy"
+            f"{path} cannot be read as {path.suffix} ({reason}); it is damaged or of another kind: "
+            "replace it by an intact copy"
         ) from None
     lacking = [column for column in wanted if column not in table.columns]
-    named = ", ".join(list(table.columns)[:LISTED]) + (", …" if len(table.columns) > LISTED else "")
-    named = named.encode("utf-8", "backslashreplace").decode()  # bytes that are no UTF-8
-    require(not lacking, f"{path} has no column {', '.join(lacking)}; it has {named}")
-    require(bool(table.places), f"{path} has a header and no rows; take another copy of it")
+    if lacking:
+        raise UsageError(
+            f"{path} has no column {', '.join(lacking)}; its columns are "
+            f"{_listed(table.columns)}. Rename one of them, or give their names under "
+            "labels.columns in a .toml"
+        )
+    if not table.places:
+        raise UsageError(f"{path} has a header but no rows; {NEEDED}")
     return table
 
 
 def as_text(path: Path, where: str, cell: Any) -> str:
-    """A typed cell as the text a .csv would have; whole numbers without a point."""
+    """A typed cell as the text that a .csv would have; whole numbers have no decimal point.
+
+    ``where`` is the place of the cell in the file, for messages.
+    """
     if cell is None:
         return ""
     if isinstance(cell, np.ndarray):
-        require(
-            cell.size <= 1,
-            f"{path}, {where}: {' x '.join(map(str, cell.shape))} values stand where one is wanted",
-        )
+        if cell.size > 1:
+            shape = " x ".join(map(str, cell.shape))
+            raise UsageError(f"{path}, {where}: there are {shape} values; give one for each video")
         return as_text(path, where, cell.ravel()[0].item() if cell.size else None)
     if isinstance(cell, list) and len(cell) == 1:
         return as_text(path, where, cell[0])
-    require(
-        not isinstance(cell, list | dict),
-        f"{path}, {where}: several values stand where one is wanted",
-    )
+    if isinstance(cell, list | dict):
+        raise UsageError(f"{path}, {where}: there are several values; give one for each video")
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:
         return str(int(cell))
     return str(cell).strip()
 
 
-def _read_text(path: Path, label: LabelFile, wanted: Sequence[str], as_is: bool = False) -> Table:
-    text = _decoded(path, label.encoding)
-    told = re.match(r"sep=(.)\r?\n", text)  # what Excel writes, and reads
-    first = next(
-        (line for line in text[told.end() if told else 0 :].splitlines() if line.strip(" ;,\t|")),
-        "",
-    )
-    require(bool(first), f"{path} is empty; take another copy of it")
-    separator = label.separator or (
-        told[1] if told else _separator(path, first, label.header or wanted, label.header)
-    )
-    csv.field_size_limit(sys.maxsize)
+# --- text ---
+
+_limit_lock = threading.Lock()
+_limits_to_restore: list[int] = []
+
+
+@contextmanager
+def long_cells() -> Iterator[None]:
+    """Lets `csv` read cells of more than 131072 characters while the block runs.
+
+    The limit belongs to the whole process, and to other programs that use this library, so it is
+    restored. Blocks of several threads may overlap in any order: each adds the limit that it found,
+    and the last one to end restores the first of them. Code outside this module can only notice
+    that its own limit is larger for a moment.
+    """
+    with _limit_lock:
+        _limits_to_restore.append(csv.field_size_limit(MOST_CHARACTERS))
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            limit = _limits_to_restore.pop()
+            if not _limits_to_restore:
+                csv.field_size_limit(limit)
+
+
+def _read_text(
+    path: Path, label_file: LabelFile, wanted: Sequence[str], keep_blanks: bool = False
+) -> Table:
+    text = _decode(path, label_file.encoding)
+    declaration = re.match(r"sep=(.)\r?\n", text)  # Excel writes this line, and reads it
+    lines = text[declaration.end() if declaration else 0 :].splitlines()
+    first_line = next((line for line in lines if line.strip(BLANK)), "")
+    if not first_line:
+        raise UsageError(f"{path} is empty; {NEEDED}")
+    with long_cells():
+        if label_file.separator:
+            separator = label_file.separator
+        elif declaration:
+            separator = declaration[1]
+        elif label_file.header:
+            separator = _separator_without_header(path, first_line, len(label_file.header))
+        else:
+            separator = _separator_of_header(first_line, wanted)
+        rows = _split_rows(path, text, separator, keep_blanks)
+    return _table(path, rows[1:] if declaration else rows, label_file.header, wanted)
+
+
+def _split_rows(
+    path: Path, text: str, separator: str, keep_blanks: bool
+) -> list[tuple[str, list[str]]]:
+    """Place and cells of each row that is not empty."""
     reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=not as_is, strict=True
+        io.StringIO(text, newline=""),
+        delimiter=separator,
+        skipinitialspace=not keep_blanks,
+        strict=True,
     )
-    rows, end = [], 0
+    rows, last_line = [], 0
     try:
         for cells in reader:
-            start, end = end + 1, reader.line_num
-            if any(cell.strip() for cell in cells):  # spreadsheets leave rows of separators behind
-                rows.append((f"row {start}", cells if as_is else [cell.strip() for cell in cells]))
+            first_line, last_line = last_line + 1, reader.line_num
+            if any(cell.strip() for cell in cells):
+                if not keep_blanks:
+                    cells = [cell.strip() for cell in cells]
+                rows.append((f"row {first_line}", cells))
     except csv.Error as error:
-        raise UsageError(f"{path}, row {end + 1}: {error}; is a quote not closed there?") from None
-    return _table(path, rows[1:] if told else rows, label.header, wanted)
+        raise UsageError(
+            f"{path}, row {last_line + 1}: {error}; is a quotation mark not closed?"
+        ) from None
+    return rows
 
 
-def _decoded(path: Path, encoding: str) -> str:
+def _decode(path: Path, encoding: str) -> str:
+    """The text of a file without its byte order mark.
+
+    Without an encoding, bytes that are not UTF-8 are kept as surrogates: they matter only if their
+    cell is used, and then the message can name it.
+    """
     data = path.read_bytes()
     marks = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-    known = encoding or next((name for mark, name in marks.items() if data.startswith(mark)), "")
-    require(
-        bool(known) or b"\0" not in data,
-        f"{path} is no text, and so no {path.suffix}; take another copy of it",
-    )
-    try:
-        # what is not UTF-8 is kept, to be told by its cell, if that is wanted at all
-        text = (
-            data.decode(encoding) if encoding else data.decode(known or "utf-8", "surrogateescape")
+    marked = next((name for mark, name in marks.items() if data.startswith(mark)), "")
+    if not encoding and not marked and b"\0" in data:
+        raise UsageError(
+            f"{path} is not text, as a {path.suffix} must be; replace it by an intact copy"
         )
+    try:
+        if encoding:
+            text = data.decode(encoding)
+        else:
+            text = data.decode(marked or "utf-8", "surrogateescape")
     except (UnicodeDecodeError, LookupError) as error:
-        raise UsageError(f"{path} cannot be read with encoding {known}: {error}") from None
+        raise UsageError(
+            f"{path} cannot be read with encoding {encoding or marked}: {error}"
+        ) from None
     return text.removeprefix("\ufeff")
 
 
-def _separator(path: Path, first: str, wanted: Sequence[str], header: Sequence[str]) -> str:
-    """The one by which the first line has all columns that are wanted, or else the most columns."""
-    split = {mark: _cells(first, mark) for mark in SEPARATORS}
-    if not header:
-        fitting = next((mark for mark, cells in split.items() if set(wanted) <= set(cells)), None)
-        return fitting or max(SEPARATORS[:-1], key=lambda mark: len(split[mark]))
-    # "a.mp4, 1, 2" is no row of cells that end in commas
-    tidy = {
-        mark: cells
-        for mark, cells in split.items()
-        if not any(cell.endswith((",", ";", "|")) for cell in cells)
-    }
-    fits = [mark for mark, cells in tidy.items() if len(cells) == len(header)]
-    fits = [
-        mark for mark in fits if mark not in ", "
-    ] or fits  # a comma may be a decimal mark, a space be in a name
-    said = " or ".join(map(repr, fits))
-    require(
-        len(fits) < 2,
-        f"{path}: the separator may be {said}; give it as separator under labels in the .toml",
-    )
-    return fits[0] if fits else max(SEPARATORS[:-1], key=lambda mark: len(split[mark]))
+def _separator_of_header(line: str, wanted: Sequence[str]) -> str:
+    """The separator that gives a header all columns that are wanted, or else the most columns."""
+    for separator in SEPARATORS:
+        if set(wanted) <= set(_split_line(line, separator)):
+            return separator
+    return _separator_of_most_cells(line)
 
 
-def _cells(line: str, mark: str) -> list[str]:
-    cells = next(csv.reader([line], delimiter=mark, skipinitialspace=True), [])
-    return [cell.strip() for cell in cells] if mark != " " else [cell for cell in cells if cell]
+def _separator_without_header(path: Path, line: str, columns: int) -> str:
+    """The separator that splits the first row into as many cells as there are columns."""
+    fitting = []
+    for separator in SEPARATORS:
+        cells = _split_line(line, separator)
+        # "a.mp4, 1, 2" is not a row of three cells that are separated by blanks
+        if len(cells) == columns and not any(cell.endswith((",", ";", "|")) for cell in cells):
+            fitting.append(separator)
+    # a comma may be a decimal mark, and a blank may be in a name: the others are more certain
+    fitting = [separator for separator in fitting if separator not in ", "] or fitting
+    if len(fitting) > 1:
+        choices = " or ".join(map(repr, fitting))
+        raise UsageError(
+            f"{path}: the separator could be {choices}; give it as separator under labels in the "
+            ".toml"
+        )
+    return fitting[0] if fitting else _separator_of_most_cells(line)
+
+
+def _separator_of_most_cells(line: str) -> str:
+    return max(SEPARATORS[:-1], key=lambda separator: len(_split_line(line, separator)))
+
+
+def _split_line(line: str, separator: str) -> list[str]:
+    cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    if separator == " ":
+        return [cell for cell in cells if cell]
+    return [cell.strip() for cell in cells]
 
 
 def _table(
     path: Path, rows: list[tuple[str, list[str]]], header: Sequence[str], wanted: Sequence[str]
 ) -> Table:
     """Rows of cells, the first of which names the columns unless ``header`` does."""
-    require(bool(rows), f"{path} is empty; take another copy of it")
+    if not rows:
+        raise UsageError(f"{path} is empty; {NEEDED}")
     names = list(header) or rows.pop(0)[1]
-    twice = sorted({name for name in wanted if names.count(name) > 1})
-    require(not twice, f"{path} has the column {', '.join(twice)} twice; rename one of them")
-    for place, cells in rows:
-        surplus, named = any(cells[len(names) :]), ", ".join(names[:LISTED])
-        require(
-            not surplus and (len(cells) >= len(names) or not header),
-            f"{path}, {place} has {len(cells)} cells, and there are {len(names)} columns "
-            f"({named}); a cell that holds "
-            "the separator must be quoted",
+    repeated = sorted({name for name in wanted if names.count(name) > 1})
+    if repeated:
+        raise UsageError(
+            f"{path} has the column {', '.join(repeated)} twice; rename or remove one of them"
         )
+    for place, cells in rows:
+        too_many = any(cells[len(names) :])
+        too_few = len(cells) < len(names) and bool(header)
+        if too_many or too_few:
+            raise UsageError(
+                f"{path}, {place} has {len(cells)} cells, but there are {len(names)} columns "
+                f"({_listed(names)}); put a cell that contains the separator in quotation marks"
+            )
     columns = {
         name: [cells[i] if i < len(cells) else "" for _, cells in rows]
         for i, name in enumerate(names)
@@ -197,185 +277,227 @@ def _table(
     return Table(path, columns, [place for place, _ in rows])
 
 
-def _read_sheet(path: Path, label: LabelFile, wanted: Sequence[str]) -> Table:
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    listed = ", ".join(names[:MOST_LISTED]) + (", …" if len(names) > MOST_LISTED else "")
+    return listed.encode("utf-8", "backslashreplace").decode()  # names may contain surrogates
+
+
+# --- spreadsheets ---
+
+
+def _read_sheet(path: Path, label_file: LabelFile, wanted: Sequence[str]) -> Table:
     import openpyxl
 
     book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
     try:
         sheets = book.sheetnames
-        name = label.sheet or sheets[0]
-        how = f"the file has {', '.join(sheets)}"
-        require(name in sheets, f"{path} has no sheet {name}; {how}")
-        require(
-            bool(label.sheet) or len(sheets) == 1,
-            f"{path}: give sheet under labels in the .toml; {how}",
-        )
+        name = label_file.sheet or sheets[0]
+        if name not in sheets:
+            raise UsageError(f"{path} has no sheet {name}; choose from {', '.join(sheets)}")
+        if not label_file.sheet and len(sheets) > 1:
+            raise UsageError(
+                f"{path} has several sheets; give one of them as sheet under labels in the .toml: "
+                f"{', '.join(sheets)}"
+            )
         sheet = book[name]
-        require(hasattr(sheet, "reset_dimensions"), f"{path}: the sheet {name} holds no cells")
-        sheet.reset_dimensions()  # what the file says of its size is not believed
+        if not hasattr(sheet, "reset_dimensions"):  # a chart
+            raise UsageError(f"{path}: the sheet {name} has no cells; choose another sheet")
+        sheet.reset_dimensions()  # the size that the file declares may be wrong
         rows = []
         for number, cells in enumerate(sheet.iter_rows(values_only=True), 1):
             if any(cell is not None for cell in cells):
-                rows.append(
-                    (f"row {number}", [as_text(path, f"row {number}", cell) for cell in cells])
-                )
+                place = f"row {number}"
+                rows.append((place, [as_text(path, place, cell) for cell in cells]))
     finally:
         book.close()
-    return _table(path, rows, label.header, wanted)
+    return _table(path, rows, label_file.header, wanted)
 
 
-def _read_matlab(path: Path, label: LabelFile, wanted: Sequence[str]) -> Table:
-    found = read_variables(path, sorted({name.partition(".")[0] for name in wanted}))
+# --- MATLAB ---
+
+
+def _read_matlab(path: Path, label_file: LabelFile, wanted: Sequence[str]) -> Table:
+    """A column is a variable, or a field of one, as in ``info.names``."""
+    variables = read_variables(path, sorted({name.partition(".")[0] for name in wanted}))
     columns = {}
     for name in wanted:
-        value: Any = found
+        value: Any = variables
         for part in name.split("."):
             value = _field(value, part)
         if value is not None:
-            cells = (
-                [value]
-                if isinstance(value, str)
-                else value.ravel(order="F")
-                if hasattr(value, "ravel")
-                else value
-            )
-            require(
-                isinstance(cells, list | np.ndarray),
-                f"{path}: {name} is a struct; name one of its fields",
-            )
-            columns[name] = [
-                as_text(path, f"{name}, entry {i}", cell) for i, cell in enumerate(cells, 1)
-            ]
-    if len(columns) < len(wanted):
-        structs = {name: value[0] if _structs(value) else value for name, value in found.items()}
-        inner = [
-            f"{name}.{part}"
-            for name, value in structs.items()
-            if isinstance(value, dict)
-            for part in value
-        ]
-        others = [name for name in variable_names(path) if name not in found]
-        return Table(path, {**columns, **{name: [] for name in (*inner, *others)}}, ["row 1"])
-    return _of_columns(path, columns)
+            columns[name] = _texts(path, name, _entries(path, name, value))
+    if len(columns) == len(wanted):
+        return _table_of_columns(path, columns)
+    others = [name for name in variable_names(path) if name not in variables]
+    return _table_lacking_columns(path, columns, [*_field_names(variables), *others])
 
 
-def _structs(value: Any) -> bool:
-    return (
-        isinstance(value, list) and bool(value) and all(isinstance(entry, dict) for entry in value)
-    )
+def _entries(path: Path, name: str, value: Any) -> Iterable[Any]:
+    """The entries of a MATLAB value, one for each video."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, np.ndarray):
+        return value.ravel(order="F")
+    if isinstance(value, list):
+        return value
+    raise UsageError(f"{path}: {name} is a struct; name one of its fields, as in {name}.FIELD")
 
 
 def _field(value: Any, name: str) -> Any:
-    """Of a struct, or of each of several; None where there is none."""
-    if _structs(value):
+    """A field of a struct, or of each struct in an array of them; None if it has no such field."""
+    if _is_struct_array(value):
         return [entry[name] for entry in value] if all(name in entry for entry in value) else None
     return value.get(name) if isinstance(value, dict) else None
 
 
-def _read_json(path: Path, label: LabelFile, wanted: Sequence[str]) -> Table:
-    text = _decoded(path, label.encoding)
+def _field_names(variables: dict[str, Any]) -> list[str]:
+    names = []
+    for name, value in variables.items():
+        struct = value[0] if _is_struct_array(value) else value
+        if isinstance(struct, dict):
+            names += [f"{name}.{field}" for field in struct]
+    return names
+
+
+def _is_struct_array(value: Any) -> bool:
+    if not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(entry, dict) for entry in value)
+
+
+# --- JSON ---
+
+
+def _read_json(path: Path, label_file: LabelFile, wanted: Sequence[str]) -> Table:
+    text = _decode(path, label_file.encoding)
     if path.suffix.lower() == ".jsonl":
-        lines = [(f"row {i}", line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
-        return _of_records(
-            path, [(place, _parsed(f"{path}, {place}", line)) for place, line in lines], wanted
-        )
-    document = _parsed(str(path), text)
-    if isinstance(document, dict) and len(document) == 1:
-        inner = next(iter(document.values()))  # {"annotations": [...]}
-        held = (
-            inner.values()
-            if isinstance(inner, dict)
-            else inner
-            if isinstance(inner, list)
-            else [None]
-        )
-        document = inner if all(isinstance(item, dict | list) for item in held) else document
+        lines = enumerate(text.split("\n"), 1)
+        numbered = [(f"row {number}", line) for number, line in lines if line.strip()]
+        records = [(place, _parse_json(f"{path}, {place}", line)) for place, line in numbered]
+        return _table_of_records(path, records, wanted)
+    document = _unwrap(_parse_json(str(path), text))
     if isinstance(document, list):
-        return _of_records(
-            path, [(f"row {i}", record) for i, record in enumerate(document, 1)], wanted
+        records = [(f"row {number}", record) for number, record in enumerate(document, 1)]
+        return _table_of_records(path, records, wanted)
+    if not isinstance(document, dict):
+        raise UsageError(
+            f"{path} does not contain a table; give a list with an object for each video, or an "
+            "object with a key for each video"
         )
-    require(
-        isinstance(document, dict),
-        f"{path} holds no table; give a list of objects, or an object with one a video",
-    )
     if document and all(isinstance(value, list) for value in document.values()):
-        columns = {
-            name: [as_text(path, f"{name}, entry {i}", cell) for i, cell in enumerate(cells, 1)]
-            for name, cells in document.items()
-            if name in wanted
-        }
-        lacking: dict[str, list[str]] = {
-            name: [] for name in document if len(columns) < len(wanted) and name not in columns
-        }
-        return (
-            Table(path, {**columns, **lacking}, ["row 1"])
-            if lacking
-            else _of_columns(path, columns)
-        )
-    records = [
-        value if isinstance(value, dict) else {"value": value} for value in document.values()
-    ]
-    both = enumerate(zip(document, records, strict=True), 1)
-    return _of_records(
-        path, [(f"row {i}", {**rest, "key": key}) for i, (key, rest) in both], wanted
-    )
+        return _table_of_lists(path, document, wanted)
+    return _table_of_keyed_records(path, document, wanted)
 
 
-def _parsed(where: str, text: str) -> Any:
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        # Python would keep the last of them without a word
-        twice = [key for key, count in Counter(key for key, _ in items).items() if count > 1]
-        require(
-            not twice,
-            f"{where}: the key {', '.join(twice[:5])} stands twice in one object; remove one of "
-            "them",
-        )
+def _unwrap(document: Any) -> Any:
+    """``{"annotations": […]}`` -> ``[…]``: the value of a single key, if it can be a table."""
+    if not isinstance(document, dict) or len(document) != 1:
+        return document
+    (inner,) = document.values()
+    if isinstance(inner, dict):
+        entries = list(inner.values())
+    elif isinstance(inner, list):
+        entries = inner
+    else:
+        return document
+    return inner if all(isinstance(entry, dict | list) for entry in entries) else document
+
+
+def _parse_json(where: str, text: str) -> Any:
+    def without_repeated_keys(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        # Python would silently keep the last of them
+        repeated = [key for key, count in Counter(key for key, _ in items).items() if count > 1]
+        if repeated:
+            raise UsageError(
+                f"{where}: an object has the key {', '.join(repeated[:5])} twice; remove one of "
+                "them"
+            )
         return dict(items)
 
     try:
-        # numbers stay the text they are: ids keep their digits
+        # numbers stay text, so that ids keep all their digits
         return json.loads(
-            text, object_pairs_hook=pairs, parse_float=str, parse_int=str, parse_constant=str
+            text,
+            object_pairs_hook=without_repeated_keys,
+            parse_float=str,
+            parse_int=str,
+            parse_constant=str,
         )
     except (json.JSONDecodeError, RecursionError) as error:
         raise UsageError(f"{where} is not JSON: {error}") from None
 
 
-def _of_records(path: Path, records: list[tuple[str, Any]], wanted: Sequence[str]) -> Table:
+def _table_of_records(path: Path, records: list[tuple[str, Any]], wanted: Sequence[str]) -> Table:
+    """``records``: place and object of each row."""
     for place, record in records:
-        require(
-            isinstance(record, dict),
-            f"{path}, {place}: {record!r} is no object; give an object for each video",
-        )
-    named = dict.fromkeys(name for _, record in records for name in record)
-    columns: dict[str, list[str]] = {name: [] for name in named}
-    for name in set(wanted) & named.keys():
+        if not isinstance(record, dict):
+            raise UsageError(
+                f"{path}, {place}: {record!r} is not an object; give an object for each video"
+            )
+    names = dict.fromkeys(name for _, record in records for name in record)
+    columns: dict[str, list[str]] = {name: [] for name in names}
+    for name in set(wanted) & names.keys():
         columns[name] = [
-            _shallow(path, f"{place}, column {name}", record.get(name)) for place, record in records
+            _json_text(path, f"{place}, column {name}", record.get(name))
+            for place, record in records
         ]
     return Table(path, columns, [place for place, _ in records])
 
 
-def _shallow(path: Path, where: str, value: Any) -> str:
-    nested = isinstance(value, dict) or (isinstance(value, list) and len(value) != 1)
-    return json.dumps(value) if nested else as_text(path, where, value)
+def _table_of_lists(path: Path, lists: dict[str, list[Any]], wanted: Sequence[str]) -> Table:
+    """``{"name": […], "mos": […]}``: a list for each column."""
+    columns = {name: _texts(path, name, lists[name]) for name in lists if name in wanted}
+    if len(columns) < len(wanted):
+        return _table_lacking_columns(path, columns, list(lists))
+    return _table_of_columns(path, columns)
 
 
-def _of_columns(path: Path, columns: dict[str, list[str]]) -> Table:
+def _table_of_keyed_records(path: Path, document: dict[str, Any], wanted: Sequence[str]) -> Table:
+    """``{"a.mp4": {"mos": 3}}`` or ``{"a.mp4": 3}``: the key is the column ``key``, and a value
+    that is not an object is the column ``value``.
+    """
+    records = []
+    for number, (key, value) in enumerate(document.items(), 1):
+        fields = value if isinstance(value, dict) else {"value": value}
+        records.append((f"row {number}", {**fields, "key": key}))
+    return _table_of_records(path, records, wanted)
+
+
+def _json_text(path: Path, where: str, value: Any) -> str:
+    is_nested = isinstance(value, dict) or (isinstance(value, list) and len(value) != 1)
+    return json.dumps(value) if is_nested else as_text(path, where, value)
+
+
+# --- tables from columns ---
+
+
+def _texts(path: Path, name: str, cells: Iterable[Any]) -> list[str]:
+    return [as_text(path, f"{name}, entry {number}", cell) for number, cell in enumerate(cells, 1)]
+
+
+def _table_of_columns(path: Path, columns: dict[str, list[str]]) -> Table:
     lengths = {name: len(cells) for name, cells in columns.items()}
-    said = ", ".join(f"{name} has {length} entries" for name, length in lengths.items())
-    require(len(set(lengths.values())) <= 1, f"{path}: {said}; they must have one for each video")
-    return Table(
-        path, columns, [f"row {i}" for i in range(1, max(lengths.values(), default=0) + 1)]
-    )
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} has {length} entries" for name, length in lengths.items())
+        raise UsageError(f"{path}: {listed}; each must have one entry for each video")
+    count = max(lengths.values(), default=0)
+    return Table(path, columns, [f"row {number}" for number in range(1, count + 1)])
 
 
-READERS: dict[str, Callable[[Path, LabelFile, Sequence[str]], Table]]
-READERS = {
+def _table_lacking_columns(
+    path: Path, columns: dict[str, list[str]], others: Sequence[str]
+) -> Table:
+    """A table that `read_table` refuses with the names of the columns that the file does have."""
+    return Table(path, {**columns, **{name: [] for name in others if name not in columns}}, [""])
+
+
+READERS: dict[str, Callable[[Path, LabelFile, Sequence[str]], Table]] = {
     ".csv": _read_text,
     ".txt": _read_text,
     ".tsv": _read_text,
     ".xlsx": _read_sheet,
     ".mat": _read_matlab,
+    ".json": _read_json,
+    ".jsonl": _read_json,
 }
-READERS |= {".json": _read_json, ".jsonl": _read_json}

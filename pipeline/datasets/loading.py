@@ -150,7 +150,7 @@ def _from_csv(path: Path, root: Path | None) -> Manifest:
     table = read_table(path, label_file, ["path", "mos"])
     exported = set(DATASET_COLUMNS) <= table.columns.keys()
     if exported:
-        table = read_table(path, label_file, ["path", "mos"], as_is=True)
+        table = read_table(path, label_file, ["path", "mos"], keep_blanks=True)
     optional = {column: column for column in OPTIONAL_COLUMNS if column in table.columns}
     label_file = replace(label_file, columns=label_file.columns | optional)
     rows, _ = read_rows(table, label_file, strip_extension=False)

@@ -4,6 +4,7 @@ column.
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import scipy.io
 import scipy.sparse
 from scipy.io.matlab import MatlabObject
 
-from vqa_twostage.pipeline.datasets.label_files import read_table
+from vqa_twostage.pipeline.datasets.label_files import long_cells, read_table
 from vqa_twostage.pipeline.datasets.rows import read_rows
 from vqa_twostage.pipeline.datasets.schema import LabelFile
 from vqa_twostage.pipeline.errors import UsageError
@@ -130,7 +131,7 @@ def test_text_without_a_header_is_read_by_the_names_given(tmp_path: Path) -> Non
         ("clips/A002", 6.2),
     ]
     with pytest.raises(
-        UsageError, match=r"labels\.txt, row 1 has 4 cells, and there are 3 columns"
+        UsageError, match=r"labels\.txt, row 1 has 4 cells, but there are 3 columns"
     ):
         read(tmp_path / "labels.txt", columns, header=("path", "fps", "mos"))
 
@@ -144,7 +145,7 @@ def test_text_without_a_header_may_have_decimal_commas(mark: str, tmp_path: Path
 def test_where_two_separators_are_possible_none_is_guessed(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("A001.mp4 3,5\nA002.mp4 4,5\n")
     with pytest.raises(
-        UsageError, match=r"labels\.txt: the separator may be ',' or ' '; give it as separator"
+        UsageError, match=r"labels\.txt: the separator could be ',' or ' '; give it as separator"
     ):
         read(tmp_path / "labels.txt", header=("name", "mos"))
     assert read(tmp_path / "labels.txt", header=("name", "mos"), separator=" ") == [
@@ -161,6 +162,27 @@ def test_what_excel_says_of_its_separator_is_believed(tmp_path: Path) -> None:
 def test_what_is_not_wanted_may_be_twice_there_or_long(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(f"name,x,x,mos\na,1,2,3\nb,{'y' * 200_000},2,3\n")
     assert read(tmp_path / "labels.csv") == [("a", 3.0), ("b", 3.0)]
+
+
+def test_reading_a_long_cell_leaves_the_limit_of_csv_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(f"name,mos\n{'y' * 200_000},3\n")
+    limit = csv.field_size_limit()
+    assert len(read(tmp_path / "labels.csv")[0][0]) == 200_000
+    (tmp_path / "labels.csv").write_text('name,mos\n"y,3\n')
+    with pytest.raises(UsageError, match="is a quotation mark not closed"):
+        read(tmp_path / "labels.csv")
+    assert csv.field_size_limit() == limit
+
+
+def test_the_limit_of_csv_is_restored_when_the_last_of_overlapping_readers_ends() -> None:
+    limit = csv.field_size_limit()
+    first, second = long_cells(), long_cells()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert csv.field_size_limit() > limit
+    second.__exit__(None, None, None)
+    assert csv.field_size_limit() == limit
 
 
 def test_an_id_that_looks_like_a_rounded_number_is_one_only_without_an_extension(
@@ -191,7 +213,8 @@ def test_a_sheet_keeps_its_ids_whatever_the_type_of_their_cells(tmp_path: Path) 
         ("3.5", 2.0),
     ]
     with pytest.raises(
-        UsageError, match=r"labels\.xlsx: give sheet under labels .* the file has about, MOS"
+        UsageError,
+        match=r"labels\.xlsx has several sheets; give one .* sheet under labels .* about, MOS",
     ):
         read(tmp_path / "labels.xlsx")
 
@@ -211,7 +234,8 @@ def test_matlab_files_of_both_versions_are_read(version: str, tmp_path: Path) ->
         )
     assert read(tmp_path / "labels.mat", columns) == ROWS
     with pytest.raises(
-        UsageError, match=r"labels\.mat has no column data\.mos; it has (.*)data\.names.*other"
+        UsageError,
+        match=r"labels\.mat has no column data\.mos; its columns are (.*)data\.names.*other",
     ):
         read(tmp_path / "labels.mat", {"id": "data.names", "mos": "data.mos"})
 
@@ -299,8 +323,8 @@ def test_json_may_name_its_videos_by_key_or_have_one_a_line(tmp_path: Path) -> N
     [
         ("a.csv", b"", r"a\.csv is empty"),
         ("a.csv", b"\n;;\n", r"a\.csv is empty"),
-        ("a.csv", b"name,mos\n", r"a\.csv has a header and no rows"),
-        ("a.csv", b"name;score\nx;1\n", r"a\.csv has no column mos; it has name, score"),
+        ("a.csv", b"name,mos\n", r"a\.csv has a header but no rows"),
+        ("a.csv", b"name;score\nx;1\n", r"a\.csv has no column mos; its columns are name, score"),
         ("a.csv", b"name,mos,mos\nx,1,2\n", r"a\.csv has the column mos twice"),
         (
             "a.csv",
@@ -324,14 +348,14 @@ def test_json_may_name_its_videos_by_key_or_have_one_a_line(tmp_path: Path) -> N
         (
             "a.csv",
             b"name,mos\nx,1\nbad, name,2\n",
-            r"row 3 has 3 cells, and there are 2 columns \(name, mos\)",
+            r"row 3 has 3 cells, but there are 2 columns \(name, mos\)",
         ),
         (
             "a.csv",
             b"name,mos\nx,1\ncaf\xe9,2\n",
             r"row 3, column name: 'caf\\xe9' is not UTF-8; save the file in UTF-8",
         ),
-        ("a.csv", b"PK\x03\x04\0\0\0", r"a\.csv is no text, and so no \.csv"),
+        ("a.csv", b"PK\x03\x04\0\0\0", r"a\.csv is not text, as a \.csv must be"),
         ("a.xlsx", b"name,mos\nx,1\n", r"a\.xlsx cannot be read as \.xlsx"),
         ("a.mat", b"name,mos\nx,1\n", r"a\.mat cannot be read as \.mat"),
         ("a.json", b'{"name": ["x"], "mos": [1]', r"a\.json is not JSON: "),
@@ -350,13 +374,13 @@ def test_json_may_name_its_videos_by_key_or_have_one_a_line(tmp_path: Path) -> N
             b'[{"name": "a\\ud800b", "mos": 1}]',
             r"row 1, column name: .* is not valid Unicode",
         ),
-        ("a.json", b'{"x": 1, "x": 2}', r"a\.json: the key x stands twice"),
+        ("a.json", b'{"x": 1, "x": 2}', r"a\.json: an object has the key x twice"),
         ("a.json", b'{"name": ["x"], "mos": [1, 2]}', r"name has 1 entries, mos has 2 entries"),
         ("a.json", b'[{"name": "x", "mos": NaN}]', r"row 1, column mos: 'NaN' is not a number"),
-        ("a.json", b'[{"name": "x", "mos": 1}, 3]', r"a\.json, row 2: '3' is no object"),
-        ("a.json", b"3", r"a\.json holds no table"),
+        ("a.json", b'[{"name": "x", "mos": 1}, 3]', r"a\.json, row 2: '3' is not an object"),
+        ("a.json", b"3", r"a\.json does not contain a table"),
         ("a.json", b"[]", r"a\.json has no column name, mos"),
-        ("a.pdf", b"%PDF", r"a\.pdf is no label file that is known here; give one of \.csv, \.txt"),
+        ("a.pdf", b"%PDF", r"a\.pdf is not a label file of a known kind; give one of \.csv, \.txt"),
     ],
 )
 def test_a_bad_file_is_told_by_its_name_row_and_column(
@@ -375,7 +399,7 @@ def test_a_cell_that_is_not_wanted_may_be_in_any_encoding(tmp_path: Path) -> Non
 
 def test_a_sheet_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
     write_sheet(tmp_path / "a.xlsx", [["name", "mos"], ["x", 1]], sheet="DMOS")
-    with pytest.raises(UsageError, match=r"a\.xlsx has no sheet MOS; the file has about, DMOS"):
+    with pytest.raises(UsageError, match=r"a\.xlsx has no sheet MOS; choose from about, DMOS"):
         read(tmp_path / "a.xlsx", sheet="MOS")
 
 
@@ -402,7 +426,7 @@ def test_a_matlab_file_that_holds_objects_is_refused(kind: str, tmp_path: Path) 
         "complex": "values that are complex",
     }
     with pytest.raises(
-        UsageError, match=rf"a\.mat.*{message.get(kind, 'name, entry 1: several values stand')}"
+        UsageError, match=rf"a\.mat.*{message.get(kind, 'name, entry 1: there are several values')}"
     ):
         read(tmp_path / "a.mat")
 

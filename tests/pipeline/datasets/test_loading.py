@@ -86,8 +86,8 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     ("text", "message"),
     [
         ("", "is empty"),
-        ("path,mos\n", "a header and no rows"),
-        ("path,score\na.mp4,1\n", "has no column mos; it has path, score"),
+        ("path,mos\n", "a header but no rows"),
+        ("path,score\na.mp4,1\n", "has no column mos; its columns are path, score"),
         ("path,mos\na.mp4,1\nb.mp4,good\n", "row 3, column mos: 'good' is not a number"),
         ("path,mos\n,1\n", "row 2, column path: the cell is empty"),
         ("id,path,mos\nx,,1\n", "row 2, column path: the cell is empty"),
@@ -110,7 +110,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
         ),
         (
             'path,mos,note\na.mp4,1,x\nb.mp4,2,"open\nc.mp4,3,x\n',
-            "row 3: unexpected end of data; is a quote not closed",
+            "row 3: unexpected end of data; is a quotation mark not closed",
         ),
     ],
 )
