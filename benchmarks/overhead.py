@@ -79,7 +79,7 @@ def bare(manifest: Manifest, options: ExtractOptions) -> tuple[float, float]:
     start, frames = cpu(), 0
     for path in manifest.rows["path"]:
         with open_video(manifest.root / str(path), options.decoder) as video:
-            frames += len(video.read(np.asarray(choose(video))).index)
+            frames += sum(1 for _ in video.stream(np.unique(choose(video))))
     decode = cpu() - start
     runtime = Runtime.of(options.runtime, options.device, options.precision, len(manifest))
     forward = 0.0

@@ -22,6 +22,7 @@ from vqa_twostage.extract.inference.batching import Lane, Seconds, timed
 from vqa_twostage.extract.inference.engine import Failed, Todo, extract_locally
 from vqa_twostage.extract.inference.runtime import Runtime, check_view
 from vqa_twostage.extract.options import BATCH_FRAMES, ExtractOptions, View
+from vqa_twostage.extract.sampler import Sampler
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import (
@@ -123,8 +124,8 @@ def plan_tracks(
     A track that is asked for twice is planned once. ``raw`` is the manifest's.
     """
     sampler, extractors = resolve_specs(options)
-    choose = sampler.build()
-    clip_frames = getattr(choose, "clip_frames", 1)
+    choose: Sampler = sampler.build()
+    clip_frames = choose.clip_frames
     plans: dict[TrackPath, TrackPlan] = {}
     for kind, plugin in extractors:
         extractor = plugin.build()
@@ -148,7 +149,7 @@ def plan_tracks(
             preprocessing=str(replace(extractor.preprocessing, fit=view.fit)),
             decoder=decoder_identity(decoder_name(options.decoder)),
             precision=runtime.identity,
-            sampler_digest=getattr(choose, "digest", ""),  # of the file that decides on frames
+            sampler_digest=choose.digest,
             raw=str(raw or ""),  # the same bytes read otherwise are other frames
         )
         path = TrackPath.of(cache, dataset, name_of_extractor(plugin), identity)

@@ -1,13 +1,11 @@
-"""What samplers look at: when frames are shown, and every frame at low resolution, in one pass and
-bounded memory.
+"""What samplers look at: every frame of a video at low resolution, in one pass and bounded memory,
+and how alike two frames are.
 
-Letters: N frames in the video, T moments, h x w pixels of a small frame, D numbers that describe
-one. Times in seconds.
+Dimensions: N frames in the video, h x w pixels of a small frame, D numbers that describe one.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,11 +14,6 @@ from jaxtyping import Float64, Int64, UInt8
 from vqa_twostage.extract.decoding.containers import decoded, open_container
 from vqa_twostage.extract.decoding.pixels import RGB
 from vqa_twostage.extract.decoding.video import Video
-from vqa_twostage.pipeline.errors import VideoError
-
-# seconds: Matroska and FLV round times to milliseconds, and floats do not hold 1/30 exactly
-SLACK = 1e-3
-MOST = 100_000  # moments; more are asked for only by a broken clock, or by mistake
 
 CELLS = 4  # to a side of a small frame: where something is counts too
 # bins of L, a, b: an odd number, so that grey lies in the middle of one and noise does not move it
@@ -28,32 +21,6 @@ COLOURS = 9
 CHROMA = 72  # of a and b, at either end of their bins; stronger colours are in the last
 ORIENTATIONS = 8  # bins, level and upright edges in the middle of theirs
 FLAT = 16.0  # energy of edges, in grey levels a pixel, that counts as much as having none
-
-
-def window_centres(length: int, windows: int) -> Int64[np.ndarray, " T"]:
-    """Numbers of the frames at the centres of equal windows; where there are fewer frames than
-    windows some repeat.
-    """
-    return (np.arange(windows) * 2 + 1) * length // (2 * windows)
-
-
-def shown_every(timestamps: Float64[np.ndarray, " N"], rate: float) -> Int64[np.ndarray, " T"]:
-    """Numbers of the frames that are on the screen at 0, 1/rate, 2/rate, … seconds, up to the last
-    frame's start.
-
-    A frame stays until the next one starts; one that starts within a millisecond after the moment
-    counts. Frames of a video slower than `rate` repeat. Raises VideoError where that would be more
-    than `MOST` moments.
-    """
-    last = float(timestamps[-1])
-    moments = math.floor((last + SLACK) * rate) + 1
-    if moments > MOST:
-        raise VideoError(
-            f"is {last:.0f} s long by its clock, which makes {moments} moments at {rate:g} a "
-            f"second; {MOST} is the limit: choose a lower rate",
-            "sampling",
-        )
-    return np.searchsorted(timestamps, np.arange(moments) / rate + SLACK, side="right") - 1
 
 
 def scan(
@@ -70,11 +37,11 @@ def scan(
     """
     scale = min(1.0, side / min(video.height, video.width))
     height, width = (max(1, round(length * scale)) for length in (video.height, video.width))
-    small = RGB(height, width, video._matrix, kernel="area")
-    pts = video._index.pts
-    with open_container(video.path, video._kind) as (container, stream):
+    small = RGB(height, width, video.matrix, kernel="area")
+    pts = video.index.pts
+    with open_container(video.path, video.kind) as (container, stream):
         for place, frame in enumerate(decoded(container, stream)):
-            video.alive()
+            video.heartbeat()
             number = place if pts is None else _number(pts, frame.pts)
             if 0 <= number < len(video) and number % every == 0:
                 yield number, small(frame)
@@ -117,8 +84,10 @@ def describe(small: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, " D"]:
             [histogram(turn % 1, ORIENTATIONS, np.hypot(across, down).ravel()), FLAT * pixels]
         )
     )
-    told = np.hstack([part / np.maximum(part.sum(axis=1, keepdims=True), 1) for part in parts])
-    return np.sqrt(told.ravel() / (CELLS**2 * len(parts)))
+    description = np.hstack(
+        [part / np.maximum(part.sum(axis=1, keepdims=True), 1) for part in parts]
+    )
+    return np.sqrt(description.ravel() / (CELLS**2 * len(parts)))
 
 
 def _number(pts: Int64[np.ndarray, " N"], wanted: int | None) -> int:

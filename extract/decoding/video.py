@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import metadata
 from itertools import chain
 from pathlib import Path
@@ -65,19 +64,6 @@ Images = Iterator[
 ]  # row in what was asked for, pixels
 
 
-@dataclass(frozen=True)
-class Frames:
-    """T decoded frames.
-
-    pixels: uint8 [T, H, W, 3], RGB, upright. index: int64 [T], their numbers in the video.
-    timestamp: float64 [T], presentation times in seconds, counted from the video's first frame.
-    """
-
-    pixels: UInt8[np.ndarray, "frames height width 3"]
-    index: Int64[np.ndarray, " frames"]
-    timestamp: Float64[np.ndarray, " frames"]
-
-
 def _missing(name: str) -> list[str]:
     def absent(distribution: str) -> bool:
         try:
@@ -123,45 +109,33 @@ def decoder_identity(name: str) -> str:
 class Video(ABC):
     """An open video of N frames.
 
-    path: the file. id: what the dataset calls it. decoder: who gives its pixels, "decord" or
-    "pyav". width, height: pixels, after rotation. timestamps: float64 [N], seconds, real
-    presentation times in display order, the first 0. fps: frames a second, averaged over them.
-    damage: "" or what is wrong with the file, e.g. that it breaks off; N counts what is left.
-    alive: called now and then by what takes long, such as looking at every frame.
+    path: the file. kind: its container. index: its frames. id: what the dataset calls it, "" where
+    it is in none. decoder: what gives its pixels, "decord" or "pyav". width, height: pixels, after
+    rotation, which `matrix` describes. timestamps: float64 [N], seconds, real presentation times in
+    display order, the first 0. fps: frames a second, averaged over them. damage: "" or what is
+    wrong with the file, e.g. that it breaks off; N counts what is left. heartbeat: to be called now
+    and then by whatever takes long, such as looking at every frame.
     """
 
     decoder: str
-    id = ""
-    alive: Callable[[], None] = staticmethod(lambda: None)
 
-    def __init__(self, path: Path, kind: Kind, index: Index) -> None:
-        self.path, self._kind, self._index = path, kind, index
-        self.timestamps: Float64[np.ndarray, " n"] = index.timestamps
+    def __init__(
+        self,
+        path: Path,
+        kind: Kind,
+        index: Index,
+        id: str = "",
+        heartbeat: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.path, self.kind, self.index = path, kind, index
+        self.id, self.heartbeat = id, heartbeat
+        self.timestamps: Float64[np.ndarray, " N"] = index.timestamps
         self.fps, self.damage = index.fps, index.damage
-        self._matrix = display_matrix(index.first)
-        self.height, self.width = upright_size(index.first.height, index.first.width, self._matrix)
+        self.matrix = display_matrix(index.first)
+        self.height, self.width = upright_size(index.first.height, index.first.width, self.matrix)
 
     def __len__(self) -> int:
         return len(self.timestamps)
-
-    def read(self, index: Sequence[int] | np.ndarray) -> Frames:
-        """Frames `index` (T numbers in 0..N-1, any order, repeats allowed), in that order; each is
-        decoded once.
-
-        Raises IndexError for a number outside the video, VideoError for a frame that cannot be
-        decoded.
-        """
-        asked = np.asarray(index, dtype=np.int64).reshape(-1)
-        distinct, place = np.unique(asked, return_inverse=True)
-        pixels = np.empty((len(distinct), self.height, self.width, 3), np.uint8)
-        for row, image in self.stream(distinct):
-            pixels[row] = image
-        # the usual case, ascending and without repeats, needs no second copy of the pixels
-        return Frames(
-            pixels if np.array_equal(asked, distinct) else pixels[place],
-            asked,
-            self.timestamps[asked],
-        )
 
     def stream(
         self, index: Int64[np.ndarray, " frames"]
@@ -170,7 +144,8 @@ class Video(ABC):
         are decoded.
 
         That is in ascending order, except after damage. An image is valid until the next is asked
-        for. Raises as `read` does, VideoError after those frames that could be decoded.
+        for. Raises IndexError for a number outside the video, and VideoError for frames that cannot
+        be decoded, after those that can.
         """
         if len(index) and not (index[0] >= 0 and index[-1] < len(self)):
             raise IndexError(f"frame numbers must lie in 0..{len(self) - 1}")
@@ -190,10 +165,10 @@ class PyAVVideo(Video):
     decoder = "pyav"
 
     def _decode(self, index: Int64[np.ndarray, " frames"]) -> Images:
-        pts = self._index.pts
+        pts = self.index.pts
         todo = {int(i if pts is None else pts[i]): row for row, i in enumerate(index)}
-        sound = self._kind in SEEKABLE and self._index.codec not in STATEFUL and not self.damage
-        if pts is not None and (sound or self._index.frame_bytes):
+        sound = self.kind in SEEKABLE and self.index.codec not in STATEFUL and not self.damage
+        if pts is not None and (sound or self.index.frame_bytes):
             yield from self._decode_by_jumps(todo)
         if todo:
             yield from self._decode_in_order(todo)
@@ -205,10 +180,10 @@ class PyAVVideo(Video):
 
     def _decode_in_order(self, todo: dict[int, int]) -> Images:
         """Take out of `todo` (frame's name -> row) what is found from the start on."""
-        with open_container(self.path, self._kind) as (container, stream):
-            rgb = RGB(self.height, self.width, self._matrix)
+        with open_container(self.path, self.kind) as (container, stream):
+            rgb = RGB(self.height, self.width, self.matrix)
             for place, frame in enumerate(decoded(container, stream)):
-                name = place if self._index.pts is None else frame.pts
+                name = place if self.index.pts is None else frame.pts
                 if name in todo:
                     yield todo.pop(name), rgb(frame)
                 if not todo:
@@ -222,7 +197,7 @@ class PyAVVideo(Video):
         """
         from av.error import InvalidDataError
 
-        keys = self._index.keys
+        keys = self.index.keys
         groups: dict[
             int, list[int]
         ] = {}  # place of the keyframe to start from -> pts wanted after it
@@ -230,14 +205,14 @@ class PyAVVideo(Video):
             groups.setdefault(max(int(np.searchsorted(keys, pts, side="right")) - 1, 0), []).append(
                 pts
             )
-        with open_container(self.path, self._kind) as (container, stream):
+        with open_container(self.path, self.kind) as (container, stream):
             codec = stream.codec_context
             codec.options = {"err_detect": "explode"}
-            rgb = RGB(self.height, self.width, self._matrix)
+            rgb = RGB(self.height, self.width, self.matrix)
             try:
                 for key, wanted in groups.items():
                     if key > 0:
-                        jump(container, stream, self._index, key)
+                        jump(container, stream, self.index, key)
                     entered: int | None = (
                         None  # pts of the keyframe that decoding really starts from
                     )
@@ -271,42 +246,23 @@ class DecordVideo(PyAVVideo):
     """Decoded by decord from front to back: its own jumps return other frames than those asked for,
     without saying so.
 
-    Only for files that `open` lets through. One that it gives up on midway goes to PyAV, and
-    `decoder` then says so.
+    Only for files that `exact_decord_reader` lets through. One that decord gives up on midway goes
+    to PyAV, and `decoder` then says so.
     """
 
     decoder = "decord"
 
-    def __init__(self, path: Path, kind: Kind, index: Index, reader: Any) -> None:
-        super().__init__(path, kind, index)
+    def __init__(
+        self,
+        reader: Any,
+        path: Path,
+        kind: Kind,
+        index: Index,
+        id: str = "",
+        heartbeat: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(path, kind, index, id, heartbeat)
         self._reader = reader  # stands at the first frame; used once
-
-    @staticmethod
-    def open(path: Path, kind: Kind, index: Index) -> DecordVideo | None:
-        """The video, or None unless decord is known to decode such a file exactly and agrees on the
-        frames in it.
-        """
-        first = index.first
-        if not (
-            kind in DECORD_KINDS
-            and index.codec in DECORD_CODECS
-            and first.format.name in DECORD_FORMATS
-            and first.height % 2
-            == 0  # else its FFmpeg of 2018 places colour otherwise than today's
-            and display_matrix(first)
-            is None  # it overlooks the rotation of Matroska files, and all mirroring
-            and index.plain
-            and len(index.timestamps) <= DECORD_FRAMES
-        ):
-            return None
-        reader = _decord_reader(path)
-        if reader is None or len(reader) != len(index.timestamps):
-            return None
-        shown = np.asarray(reader.get_frame_timestamp(range(len(reader))), np.float64)[:, 0]
-        agree = np.allclose(
-            shown - shown[0], index.timestamps, rtol=1e-5, atol=1e-3
-        )  # decord keeps 32-bit floats
-        return DecordVideo(path, kind, index, reader) if agree else None
 
     def _decode(self, index: Int64[np.ndarray, " frames"]) -> Images:
         import decord
@@ -339,6 +295,32 @@ class DecordVideo(PyAVVideo):
                 yield row + late, image
 
 
+def exact_decord_reader(path: Path, kind: Kind, index: Index) -> Any:
+    """A reader at the first frame; None unless decord is known to decode such a file exactly and
+    agrees on the frames in it.
+    """
+    first = index.first
+    if not (
+        kind in DECORD_KINDS
+        and index.codec in DECORD_CODECS
+        and first.format.name in DECORD_FORMATS
+        # else its FFmpeg of 2018 places colour otherwise than today's
+        and first.height % 2 == 0
+        # it overlooks the rotation of Matroska files, and all mirroring
+        and display_matrix(first) is None
+        and index.plain
+        and len(index.timestamps) <= DECORD_FRAMES
+    ):
+        return None
+    reader = _decord_reader(path)
+    if reader is None or len(reader) != len(index.timestamps):
+        return None
+    shown = np.asarray(reader.get_frame_timestamp(range(len(reader))), np.float64)[:, 0]
+    # decord keeps 32-bit floats
+    agree = np.allclose(shown - shown[0], index.timestamps, rtol=1e-5, atol=1e-3)
+    return reader if agree else None
+
+
 def _decord_reader(path: Path) -> Any:
     """A fresh reader at the first frame, or None where decord cannot open the file."""
     import decord
@@ -351,18 +333,27 @@ def _decord_reader(path: Path) -> Any:
 
 
 @contextmanager
-def open_video(path: Path, decoder: str = "auto", raw: RawFormat | None = None) -> Iterator[Video]:
-    """Open a local video file for reading frames; `raw` says what those of its dataset without a
-    container are.
+def open_video(
+    path: Path,
+    decoder: str = "auto",
+    raw: RawFormat | None = None,
+    *,
+    id: str = "",
+    heartbeat: Callable[[], None] = lambda: None,
+) -> Iterator[Video]:
+    """Open a local video file for reading frames.
 
-    Raises VideoError with a short reason when the file cannot be used, UsageError when `decoder`
-    cannot.
+    `raw`: what those files of its dataset are that have no container. `id`: what the dataset calls
+    it. `heartbeat`: called now and then by whatever looks at many frames. Raises VideoError with a
+    short reason when the file cannot be used, UsageError when `decoder` cannot.
     """
     name = decoder_name(decoder)
-    path = Path(
-        os.path.abspath(path)
-    )  # "concat:a.mp4" is a file here, and must be no protocol to decord
+    # "concat:a.mp4" is a file here, and must be no protocol to decord
+    path = Path(os.path.abspath(path))
     kind = container_kind(path, raw)
     index = read_index(path, kind)
-    video = DecordVideo.open(path, kind, index) if name == "decord" else None
-    yield PyAVVideo(path, kind, index) if video is None else video
+    reader = exact_decord_reader(path, kind, index) if name == "decord" else None
+    if reader is None:
+        yield PyAVVideo(path, kind, index, id, heartbeat)
+    else:
+        yield DecordVideo(reader, path, kind, index, id, heartbeat)

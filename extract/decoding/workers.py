@@ -21,7 +21,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
@@ -31,6 +30,7 @@ from vqa_twostage.extract.decoding.containers import MISSING
 from vqa_twostage.extract.decoding.processes import as_video_error, decoding_processes
 from vqa_twostage.extract.decoding.ring import POLL_S, Memory, Ring
 from vqa_twostage.extract.decoding.video import open_video
+from vqa_twostage.extract.sampler import Sampler
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.raw_format import RawFormat
@@ -241,15 +241,14 @@ def decode_into(memory: str, room: int, name: str, path: Path, order: Order) -> 
     """
     start, parent = time.perf_counter(), os.getppid()
     choose = _sampler(order.sampler)
-    if getattr(choose, "digest", "") != order.sampler_digest:
+    if choose.digest != order.sampler_digest:
         raise VideoError(
             f"what the sampler {order.sampler} reads has changed since the run began; run it again",
             "sampling",
         )
     source = Source.of(path)
     ring = Ring(memory)
-    with open_video(path, order.decoder, order.raw) as video:
-        video.id, video.alive = name, ring.beat
+    with open_video(path, order.decoder, order.raw, id=name, heartbeat=ring.beat) as video:
         index = np.asarray(choose(video), np.int64)
         if not index.size:
             raise VideoError(f"the sampler {order.sampler} chose no frame", "sampling")
@@ -275,9 +274,10 @@ def decode_into(memory: str, room: int, name: str, path: Path, order: Order) -> 
 
 
 @cache
-def _sampler(text: str) -> Any:
+def _sampler(text: str) -> Sampler:
     """Built once a process: it may have read a file."""
-    return spec.resolve("extract.samplers", text).build()
+    sampler: Sampler = spec.resolve("extract.samplers", text).build()
+    return sampler
 
 
 def _patience(path: Path) -> float:

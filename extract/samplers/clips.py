@@ -10,14 +10,14 @@ import math
 import numpy as np
 from jaxtyping import Int64
 
-from vqa_twostage.extract.decoding.scan import shown_every
 from vqa_twostage.extract.decoding.video import Video
+from vqa_twostage.extract.sampler import Sampler, shown_every
 from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 
 
-def build(*, frames: int = 32, rate: float = 1.0, stride: int = 1) -> "Clips":
+def build(*, frames: int = 32, rate: float = 1.0, stride: int = 1) -> Sampler:
     """``frames`` in a clip, ``stride`` apart; ``rate``: clips a second."""
     require(frames >= 1, f"clips: frames must be at least 1, not {frames}")
     require(stride >= 1, f"clips: stride must be at least 1, not {stride}")
@@ -28,7 +28,7 @@ def build(*, frames: int = 32, rate: float = 1.0, stride: int = 1) -> "Clips":
     return Clips(frames, rate, stride)
 
 
-class Clips:
+class Clips(Sampler):
     def __init__(self, frames: int, rate: float, stride: int) -> None:
         self.clip_frames, self.rate, self.stride = frames, rate, stride
 

@@ -7,7 +7,7 @@ cover, k-centres, goes for outliers: a single black frame would always be chosen
 ``importance=RUN`` the gain of a frame is multiplied by the attention that a run of stage two has
 learnt.
 
-Letters: N frames in the video, M candidates, D numbers that describe a candidate.
+Dimensions: N frames in the video, M candidates, D numbers that describe a candidate.
 """
 
 import hashlib
@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from vqa_twostage.extract.decoding.scan import describe, scan, window_centres
+from vqa_twostage.extract.decoding.scan import describe, scan
 from vqa_twostage.extract.decoding.video import Video
+from vqa_twostage.extract.sampler import Sampler, window_centres
 from vqa_twostage.pipeline.attention_table import FILE, Curve, importance_curves
 from vqa_twostage.pipeline.errors import UsageError, VideoError, require
 
@@ -29,7 +30,7 @@ SIDE = 64  # pixels of a candidate's shorter side
 SPREAD = 0.05
 
 
-def build(*, frames: int = 8, importance: str = "none") -> "Content":
+def build(*, frames: int = 8, importance: str = "none") -> Sampler:
     """``importance``: ``none``, or the folder of a run that was trained with ``--temporal-encoder
     attention``.
 
@@ -40,8 +41,8 @@ def build(*, frames: int = 8, importance: str = "none") -> "Content":
     return Content(frames, importance)
 
 
-class Content:
-    """``digest``, only with importance: of the file it is read from, 16 hexadecimal digits of the
+class Content(Sampler):
+    """``digest``, with importance: of the file that it is read from, 16 hexadecimal digits of the
     SHA-256.
     """
 

@@ -9,14 +9,14 @@ import math
 import numpy as np
 from jaxtyping import Int64
 
-from vqa_twostage.extract.decoding.scan import shown_every
 from vqa_twostage.extract.decoding.video import Video
+from vqa_twostage.extract.sampler import Sampler, shown_every
 from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
 
 
-def build(*, rate: float = 1.0) -> "Fps":
+def build(*, rate: float = 1.0) -> Sampler:
     """``rate``: moments a second, not bound to the video's own rate."""
     require(
         math.isfinite(rate) and 0 < rate <= 1000,
@@ -25,7 +25,7 @@ def build(*, rate: float = 1.0) -> "Fps":
     return Fps(rate)
 
 
-class Fps:
+class Fps(Sampler):
     def __init__(self, rate: float) -> None:
         self.rate = rate
 

@@ -4,7 +4,7 @@ Motion is the mean length of the dense flow from the frame before (DIS, Kroeger 
 at low resolution. A cut counts as strong motion, and so does the jump at a keyframe of a coarsely
 compressed video. One that stands still gives the frames of ``uniform``.
 
-Letters: N frames in the video, T frames asked for, h x w pixels of a small frame.
+Dimensions: N frames in the video, T frames asked for, h x w pixels of a small frame.
 """
 
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
-from vqa_twostage.extract.decoding.scan import MOST, scan, window_centres
+from vqa_twostage.extract.decoding.scan import scan
 from vqa_twostage.extract.decoding.video import Video
+from vqa_twostage.extract.sampler import MAX_SAMPLES, Sampler, window_centres
 from vqa_twostage.pipeline.errors import require
 
 VERSION = 1
@@ -23,14 +24,15 @@ SIDE = 96  # pixels of the shorter side: the flow of most videos stays within wh
 STEP = 1 / 32
 
 
-def build(*, frames: int = 8) -> "Motion":
+def build(*, frames: int = 8) -> Sampler:
     require(
-        1 <= frames <= MOST, f"motion: frames must be at least 1 and at most {MOST}, not {frames}"
+        1 <= frames <= MAX_SAMPLES,
+        f"motion: frames must be at least 1 and at most {MAX_SAMPLES}, not {frames}",
     )
     return Motion(frames)
 
 
-class Motion:
+class Motion(Sampler):
     def __init__(self, frames: int) -> None:
         self.frames = frames
 

@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from video_frames import ffmpeg, read
 
 from vqa_twostage.extract.decoding.scan import describe, scan
 from vqa_twostage.extract.decoding.video import Video, decoder_name, open_video
+from vqa_twostage.extract.sampler import Sampler
 from vqa_twostage.extract.samplers.content import CANDIDATES, cover
 from vqa_twostage.extract.samplers.motion import motion, strongest
 from vqa_twostage.pipeline import spec
@@ -30,6 +32,7 @@ imageio_ffmpeg = pytest.importorskip(
 )
 
 RATE = 25
+H264 = "-c:v libx264 -preset veryfast -pix_fmt yuv420p"
 NAMES = sorted(spec.available("extract.samplers"))
 LOOKING = ("motion", "content")  # at the frames, and not only at the clock
 
@@ -80,10 +83,12 @@ def test_a_sampler_gives_numbers_of_frames_in_order_and_the_same_ones_again(
 ) -> None:
     for video_name in ("shots.mp4", "one.mp4", "three.mp4", "still.mp4"):
         with open_video(made(video_name)) as video:
-            numbers = sampler(name)(video)
+            choose = sampler(name)
+            assert isinstance(choose, Sampler)
+            numbers = choose(video)
             assert (
                 numbers.dtype == np.int64
-                and numbers.ndim == (2 if name == "clips" else 1)
+                and numbers.shape[1:] == ((choose.clip_frames,) if choose.clip_frames > 1 else ())
                 and len(numbers)
             )
             assert numbers.min() >= 0 and numbers.max() < len(video)
@@ -114,8 +119,8 @@ def test_an_option_that_cannot_be_is_refused_before_any_video(wrong: str) -> Non
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sampler_needs_no_torch_and_is_listed_without_opencv(name: str) -> None:
     code = (
-        f"import sys, extract.samplers.{name}; print({{'torch', 'cv2', 'av', 'decord'}} & "
-        "set(sys.modules))"
+        f"import sys, vqa_twostage.extract.samplers.{name}; "
+        "print({'torch', 'cv2', 'av', 'decord'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
@@ -286,36 +291,11 @@ def test_a_frame_is_most_like_itself(
 # --- by what is seen: videos ---
 
 
-def ffmpeg(*arguments: str | Path) -> None:
-    command = [
-        imageio_ffmpeg.get_ffmpeg_exe(),
-        "-nostdin",
-        "-v",
-        "error",
-        "-y",
-        *map(str, arguments),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def encoded(pixels: np.ndarray, path: Path, *options: str) -> Path:
+def encoded(pixels: np.ndarray, path: Path) -> Path:
     """uint8 [N, H, W, 3] as a video."""
     _, height, width, _ = pixels.shape
-    raw = [
-        "-f",
-        "rawvideo",
-        "-pix_fmt",
-        "rgb24",
-        "-s",
-        f"{width}x{height}",
-        "-r",
-        str(RATE),
-        "-i",
-        "-",
-    ]
-    chosen = options or ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p")
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *raw, *chosen, str(path)]
-    subprocess.run(command, check=True, input=pixels.tobytes())
+    raw = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {RATE} -i -"
+    ffmpeg(raw, H264, path, standard_input=pixels.tobytes())
     return path
 
 
@@ -337,62 +317,66 @@ BURSTS = (4, 27, 33, 58)  # frames of a video of 60 that jump by 6 pixels from t
 SHOTS = ("smptebars", "mandelbrot", "testsrc2", "rgbtestsrc")
 
 
+PATTERN = "testsrc2=s=160x120"
+# by file, what ffmpeg makes it of, without the path; bursts.mp4 is drawn here
+MADE: dict[str, tuple[str | Path, ...]] = {
+    "still.mp4": ("-f lavfi -i mandelbrot=s=160x120:r=25,loop=-1:1 -frames:v 50", H264),
+    "one.mp4": (f"-f lavfi -i {PATTERN} -frames:v 1", H264),
+    "three.mp4": (f"-f lavfi -i {PATTERN} -frames:v 3", H264),
+    "tiny.mp4": ("-f lavfi -i testsrc2=s=16x8:r=25 -frames:v 20", H264),
+    # more frames than there may be candidates
+    "long.mp4": ("-f lavfi -i testsrc2=s=64x48:r=25 -frames:v 1100", H264),
+    "turned.mp4": ("-display_rotation 90 -i", Path("bursts.mp4"), "-c copy"),
+    # stores no times: its frames are counted
+    "counted.avi": ("-i", Path("bursts.mp4"), "-c:v mpeg4 -bf 2 -q:v 2"),
+    "whole.mkv": ("-i", Path("bursts.mp4"), "-c copy"),
+    "intra.mp4": ("-i", Path("bursts.mp4"), "-c:v libx264 -g 1"),
+    # the data of frames 25 to 29 destroyed inside a sound container
+    "noise.mp4": (
+        "-i",
+        Path("intra.mp4"),
+        r"-c copy -bsf:v noise=amount=gt(n\,24)*lt(n\,30)",
+    ),
+}
+
+
+def bursts() -> np.ndarray:
+    """[60, 120, 160, 3]: a picture that jumps at the frames `BURSTS`, and never stands still."""
+    picture, at, pixels = texture(0, 120, 260), 0, []
+    for number in range(60):
+        at += 6 if number in BURSTS else number % 2
+        pixels.append(picture[:, at : at + 160])
+    return np.stack(pixels)
+
+
+def shots() -> str:
+    """The options of ffmpeg for four `SHOTS` of 5, 30, 5 and 40 frames."""
+    parts = [
+        f"{picture}=s=160x120:r=25,trim=end_frame={frames},setsar=1,format=yuv420p[s{number}]"
+        for number, (picture, frames) in enumerate(zip(SHOTS, (5, 30, 5, 40), strict=True))
+    ]
+    return f"-f lavfi -i {';'.join(parts)};[s0][s1][s2][s3]concat=n=4"
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A test video by its name, made when it is first asked for."""
     folder = tmp_path_factory.mktemp("videos")
-    h264 = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p")
 
     def of(name: str) -> Path:
         path = folder / name
         if path.exists():
             return path
-        if name.startswith("bursts"):
-            picture, at, pixels = texture(0, 120, 260), 0, []
-            for number in range(60):
-                at += 6 if number in BURSTS else number % 2  # it never stands quite still
-                pixels.append(picture[:, at : at + 160])
-            encoded(np.stack(pixels), path)
-        elif name == "turned.mp4":
-            ffmpeg("-display_rotation", "90", "-i", of("bursts.mp4"), "-c", "copy", path)
-        elif name == "still.mp4":
-            ffmpeg(
-                "-f",
-                "lavfi",
-                "-i",
-                "mandelbrot=s=160x120:r=25,loop=-1:1",
-                "-frames:v",
-                "50",
-                *h264,
-                path,
-            )
-        elif name == "shots.mp4":  # of 5, 30, 5 and 40 frames
-            shots = [
-                f"{p}=s=160x120:r=25,trim=end_frame={n}"
-                for p, n in zip(SHOTS, (5, 30, 5, 40), strict=True)
-            ]
-            graph = ";".join(
-                f"{shot},setsar=1,format=yuv420p[s{number}]" for number, shot in enumerate(shots)
-            )
-            graph += ";[s0][s1][s2][s3]concat=n=4"
-            ffmpeg("-f", "lavfi", "-i", graph, *h264, path)
-        elif name in ("one.mp4", "three.mp4"):
-            count = "1" if name == "one.mp4" else "3"
-            ffmpeg("-f", "lavfi", "-i", "testsrc2=s=160x120", "-frames:v", count, *h264, path)
-        elif name == "counted.avi":  # stores no times: its frames are counted
-            ffmpeg("-i", of("bursts.mp4"), "-c:v", "mpeg4", "-bf", "2", "-q:v", "2", path)
+        if name == "bursts.mp4":
+            encoded(bursts(), path)
+        elif name == "shots.mp4":
+            ffmpeg(shots(), H264, path)
         elif name == "cut.mkv":
-            ffmpeg("-i", of("bursts.mp4"), "-c", "copy", folder / "whole.mkv")
-            data = (folder / "whole.mkv").read_bytes()
+            data = of("whole.mkv").read_bytes()
             path.write_bytes(data[: len(data) * 3 // 4])
-        elif name == "noise.mp4":  # the data of frames 25 to 29 destroyed inside a sound container
-            ffmpeg("-i", of("bursts.mp4"), "-c:v", "libx264", "-g", "1", folder / "intra.mp4")
-            noise = r"noise=amount=gt(n\,24)*lt(n\,30)"
-            ffmpeg("-i", folder / "intra.mp4", "-c", "copy", "-bsf:v", noise, path)
-        elif name == "tiny.mp4":
-            ffmpeg("-f", "lavfi", "-i", "testsrc2=s=16x8:r=25", "-frames:v", "20", *h264, path)
-        elif name == "long.mp4":  # more frames than there may be candidates
-            ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25", "-frames:v", "1100", *h264, path)
+        else:
+            words = [of(str(word)) if isinstance(word, Path) else word for word in MADE[name]]
+            ffmpeg(*words, path)
         return path
 
     return of
@@ -462,7 +446,7 @@ def test_the_choice_does_not_depend_on_the_decoder(name: str, made: Callable[[st
             assert video.decoder == decoder
             chosen.append(sampler(f"{name}:frames=7")(video))
             # and looking does not disturb reading
-            assert video.read(chosen[-1]).index.tolist() == chosen[-1].tolist()
+            assert read(video, chosen[-1]).index.tolist() == chosen[-1].tolist()
     assert np.array_equal(*chosen)
 
 
@@ -477,7 +461,7 @@ def test_damage_that_is_seen_is_not_chosen(name: str, made: Callable[[str], Path
             assert len(video) == 60
             numbers = sampler(f"{name}:frames=4")(video)
             assert not set(range(25, 30)) & set(numbers.tolist())
-            assert len(video.read(numbers).index) == 4
+            assert len(read(video, numbers).index) == 4
 
 
 @pytest.mark.parametrize("name", LOOKING)
@@ -496,7 +480,7 @@ def test_scan_gives_every_frame_small_upright_and_by_its_number(
     import cv2
 
     with open_video(made(name)) as video:
-        whole = video.read(range(len(video))).pixels
+        whole = read(video, range(len(video))).pixels
         small = dict(scan(video, 60))
         assert list(small) == list(range(len(video)))
         assert list(dict(scan(video, 60, every=7))) == list(range(0, len(video), 7))
@@ -578,8 +562,7 @@ def test_importance_draws_the_choice_towards_it(
         "clip 1,0.0,0,0,0.0\nclip 1,1.4,0,0,0.0\nclip 1,1.5,0,0,0.9\nclip 1,1.96,0,0,0.9\n",
     )
     run_of(Path("runs/even"), "clip 1,0.0,0,0,0.5\nclip 1,1.9,0,0,0.5\n")
-    with open_video(made("still.mp4")) as video:
-        video.id = "clip 1"
+    with open_video(made("still.mp4"), id="clip 1") as video:
         plain = sampler("content:frames=4")(video)
         late, even_ = (
             sampler("content:frames=4,importance=runs/late"),
@@ -588,7 +571,7 @@ def test_importance_draws_the_choice_towards_it(
         assert (video.timestamps[late(video)] > 1.4).all()
         assert np.array_equal(even_(video), plain)
         assert late.importance(video)[[0, 35, 36, 49]] == pytest.approx([0, 0, 0.36, 0.9])
-    assert not hasattr(sampler("content:frames=4"), "digest")
+    assert sampler("content:frames=4").digest == ""
     assert late.digest != even_.digest and len(late.digest) == 16
     # the digest is of what is in the file, and not of where it lies
     run_of(Path("runs/copy"), Path("runs/late/attention.csv").read_text()[len(HEADER) :])
@@ -601,12 +584,13 @@ def test_a_video_that_the_run_does_not_know_is_an_error_of_that_video(
     monkeypatch.chdir(tmp_path)
     run_of(Path("runs/one"), "007,0.0,1,1,1\n")
     choose = sampler("content:importance=runs/one")
-    with open_video(made("still.mp4")) as video:
-        for unknown in ("7", ""):
-            video.id = unknown
-            with pytest.raises(VideoError, match=rf"runs/one.*'{unknown}'.*train"):
-                choose(video)
-        video.id = "007"
+    for unknown in ("7", ""):
+        with (
+            open_video(made("still.mp4"), id=unknown) as video,
+            pytest.raises(VideoError, match=rf"runs/one.*'{unknown}'.*train"),
+        ):
+            choose(video)
+    with open_video(made("still.mp4"), id="007") as video:
         assert len(choose(video)) == 8
 
 

@@ -50,7 +50,12 @@ OPENS_HDF5 = (
 CONTRACTS = {
     "extract/spatial": {"extract.extractor", "extract.preprocess", "extract.networks"},
     "extract/temporal": {"extract.extractor", "extract.preprocess", "extract.networks"},
-    "extract/samplers": {"extract.decoding.video", "extract.decoding.scan"},
+    "extract/samplers": {
+        "extract.sampler",
+        "extract.decoding.video",
+        "extract.decoding.scan",
+        "pipeline.attention_table",
+    },
     "fuse/pooling": {"fuse.streams"},
     "fuse/temporal": {"fuse.streams"},
     "fuse/fusion": {"fuse.streams"},

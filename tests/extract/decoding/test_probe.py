@@ -127,6 +127,9 @@ def test_workers_do_not_import_torch(
 
 
 def test_importing_the_module_loads_neither_torch_nor_a_decoder() -> None:
-    code = "import sys, extract.decoding.probe; print({'torch', 'av', 'decord'} & set(sys.modules))"
+    code = (
+        "import sys, vqa_twostage.extract.decoding.probe; "
+        "print({'torch', 'av', 'decord'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import UInt8
 from places import REAL
+from video_frames import PLAYLIST, Frames, ffmpeg, frames_of_ffmpeg, read
 
 from vqa_twostage.extract.decoding import video as decode
 from vqa_twostage.extract.decoding.pixels import RGB
@@ -96,24 +97,6 @@ TURNED = {
 }
 
 
-def ffmpeg(*arguments: str | Path) -> bytes:
-    """What ffmpeg writes to its output; words are split at blanks, paths are not."""
-    words = [
-        word
-        for part in arguments
-        for word in (part.split() if isinstance(part, str) else [str(part)])
-    ]
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", *words]
-    return subprocess.run(command, check=True, capture_output=True).stdout
-
-
-def frames_of_ffmpeg(
-    path: Path, width: int, height: int
-) -> UInt8[np.ndarray, "frames height width 3"]:
-    raw = ffmpeg("-i", path, "-map 0:v:0 -fps_mode passthrough -pix_fmt rgb24 -f rawvideo -")
-    return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
-
-
 @pytest.fixture(scope="session")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A test video by its name, made when it is first asked for."""
@@ -182,8 +165,6 @@ def cut(whole: Path, to: Path, share: float = 2 / 3) -> Path:
 
 # --- which files are opened
 # --------------------------------------------------------------------------------------------------
-
-PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.mp4\n#EXT-X-ENDLIST\n"
 
 
 @pytest.mark.parametrize(
@@ -280,7 +261,7 @@ def test_a_file_name_need_not_be_text(
     path = tmp_path / os.fsdecode(b"\xff\xe9.mp4")
     path.write_bytes(make("h264.mp4").read_bytes())
     with open_video(path, decoder) as video:
-        assert video.read([3]).pixels.shape == (1, 120, 160, 3)
+        assert read(video, [3]).pixels.shape == (1, 120, 160, 3)
 
 
 def test_sound_alone_is_no_video(make: Callable[[str], Path], decoder: str) -> None:
@@ -302,9 +283,9 @@ def test_both_decoders_give_the_frames_of_ffmpeg(
     order.
     """
     with open_video(make(name), decoder) as video:
-        frames = video.read(range(len(video)))
+        frames = read(video, range(len(video)))
         some = np.random.default_rng(0).integers(0, len(video), 5)
-        assert np.array_equal(video.read(some).pixels, frames.pixels[some])
+        assert np.array_equal(read(video, some).pixels, frames.pixels[some])
     expected = frames_of_ffmpeg(make(name), video.width, video.height)
     assert len(video) == len(expected)
     assert np.array_equal(frames.pixels, expected)
@@ -326,7 +307,7 @@ def test_times_of_a_variable_frame_rate_are_the_real_ones(
     make: Callable[[str], Path], decoder: str
 ) -> None:
     with open_video(make("uneven.mp4"), decoder) as video:
-        frames = video.read([3, 1])
+        frames = read(video, [3, 1])
         assert video.timestamps == pytest.approx(np.arange(len(video)) ** 2 / 100, abs=1e-3)
         assert frames.timestamp == pytest.approx([0.09, 0.01], abs=1e-3)
         assert video.fps == pytest.approx((len(video) - 1) / video.timestamps[-1])
@@ -356,7 +337,7 @@ def test_pixels_that_are_not_square_are_not_stretched(
     )
     with open_video(make(name), decoder) as video:
         assert (video.width, video.height) == (160, 120)
-        assert video.read([7]).pixels.shape == (1, 120, 160, 3)
+        assert read(video, [7]).pixels.shape == (1, 120, 160, 3)
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -365,7 +346,7 @@ def test_interlaced_video_is_given_as_stored_with_both_its_fields(
 ) -> None:
     with open_video(make(name), decoder) as video:
         assert len(video) == 30 and video.fps == pytest.approx(25)
-        pixels = video.read([7]).pixels[0].astype(int)
+        pixels = read(video, [7]).pixels[0].astype(int)
     without = ffmpeg(
         "-i", make(name), "-vf yadif -map 0:v:0 -fps_mode passthrough -pix_fmt rgb24 -f rawvideo -"
     )
@@ -377,11 +358,11 @@ def test_interlaced_video_is_given_as_stored_with_both_its_fields(
 
 def test_frames_come_back_in_the_order_asked(make: Callable[[str], Path], decoder: str) -> None:
     with open_video(make("h264.mp4"), decoder) as video:
-        frames = video.read([20, 3, 3, 11])
+        frames = read(video, [20, 3, 3, 11])
         assert frames.index.tolist() == [20, 3, 3, 11]
         assert frames.timestamp == pytest.approx([0.8, 0.12, 0.12, 0.44])
         for place, number in enumerate(frames.index.tolist()):
-            assert np.array_equal(frames.pixels[place], video.read([number]).pixels[0])
+            assert np.array_equal(frames.pixels[place], read(video, [number]).pixels[0])
 
 
 def test_each_frame_is_converted_once(
@@ -396,13 +377,13 @@ def test_each_frame_is_converted_once(
 
     monkeypatch.setattr(RGB, "__call__", counted)
     with open_video(make("h264.mp4"), "pyav") as video:
-        video.read([20, 3, 3, 11, 20])
+        read(video, [20, 3, 3, 11, 20])
     assert len(converted) == 3
 
 
 def test_no_frames_asked_gives_no_frames(make: Callable[[str], Path], decoder: str) -> None:
     with open_video(make("h264.mp4"), decoder) as video:
-        assert video.read([]).pixels.shape == (0, 120, 160, 3)
+        assert read(video, []).pixels.shape == (0, 120, 160, 3)
 
 
 @pytest.mark.parametrize("number", [-1, 30])
@@ -413,7 +394,7 @@ def test_a_frame_outside_the_video_is_an_error(
         open_video(make("h264.mp4"), decoder) as video,
         pytest.raises(IndexError, match=r"0\.\.29"),
     ):
-        video.read([number])
+        read(video, [number])
 
 
 @pytest.fixture(scope="session")
@@ -441,7 +422,7 @@ def test_any_frames_asked_for_are_the_frames_given(
     if by == "decord" and decoder_name("auto") != "decord":
         pytest.skip("decord is not installed")
     with open_video(make(name), by) as video:
-        assert np.array_equal(video.read(numbers).pixels, whole[name][numbers])
+        assert np.array_equal(read(video, numbers).pixels, whole[name][numbers])
 
 
 # --- damaged files
@@ -456,7 +437,7 @@ def test_a_file_that_breaks_off_gives_the_frames_that_exist_and_says_so(
 ) -> None:
     expected = frames_of_ffmpeg(make(name), 160, 120)
     with open_video(cut(make(name), tmp_path / name), decoder) as video:
-        frames = video.read(range(len(video)))
+        frames = read(video, range(len(video)))
     assert 10 < len(video) < 30
     assert video.damage
     # the last group of frames may hold a frame whose data was cut in two
@@ -477,10 +458,10 @@ def test_a_frame_that_cannot_be_decoded_is_an_error_and_not_its_neighbour(
     expected = frames_of_ffmpeg(make("intra.mp4"), 160, 120)
     sound = [*range(15), *range(18, 30)]
     with open_video(make("noise.mp4"), decoder) as video:
-        assert np.array_equal(video.read(sound).pixels, expected[sound])
+        assert np.array_equal(read(video, sound).pixels, expected[sound])
         for number in (15, 16, 17):
             with pytest.raises(VideoError, match="could not be decoded: 1 of the 2 frames"):
-                video.read([number, 20])
+                read(video, [number, 20])
 
 
 def test_the_container_is_closed_however_reading_ends(
@@ -493,7 +474,7 @@ def test_the_container_is_closed_however_reading_ends(
 
     def use() -> None:
         with open_video(make("h264.mp4"), decoder) as video:
-            video.read([5])
+            read(video, [5])
         with pytest.raises(VideoError), open_video(broken, decoder):
             pass
 
@@ -560,7 +541,10 @@ def test_decord_is_not_asked_to_decode_a_long_video_front_to_back(
 
 
 def test_importing_the_module_loads_neither_torch_nor_a_decoder() -> None:
-    code = "import sys, extract.decoding.video; print({'torch', 'av', 'decord'} & set(sys.modules))"
+    code = (
+        "import sys, vqa_twostage.extract.decoding.video; "
+        "print({'torch', 'av', 'decord'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
 
@@ -578,9 +562,9 @@ def packaged(distribution: str, *names: str) -> Iterator[Path]:
     yield from (Path(str(file.locate())) for file in files if file.name in names)
 
 
-def eight(path: Path, by: str) -> decode.Frames:
+def eight(path: Path, by: str) -> Frames:
     with open_video(path, by) as video:
-        return video.read(np.linspace(0, len(video) - 1, 8).round().astype(int))
+        return read(video, np.linspace(0, len(video) - 1, 8).round().astype(int))
 
 
 @pytest.mark.real
@@ -604,4 +588,4 @@ def test_videos_from_packages_give_the_frames_of_ffmpeg(decoder: str) -> None:
             numbers = np.linspace(0, len(video) - 1, 4).round().astype(int)
             expected = frames_of_ffmpeg(path, video.width, video.height)
             assert len(expected) == len(video)
-            assert np.array_equal(video.read(numbers).pixels, expected[numbers])
+            assert np.array_equal(read(video, numbers).pixels, expected[numbers])
