@@ -5,6 +5,7 @@ folder.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from vqa_twostage.fuse.export import config_of
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.pipeline import records
 
+# of `from_pretrained`, which concern the download
 OPTIONS = ("revision", "cache_dir", "force_download", "local_files_only", "token")
 
 
 class VideoScorer(ModelHubMixin):
-    """A model of `fuse.export`: ``model.score([Path("clip.mp4")])`` is `fuse.score.score` with it.
+    """A model that `fuse.export` wrote: ``model.score("clip.mp4")`` is `fuse.score.score` with it.
 
     ``folder`` has its ``model.safetensors``. `from_pretrained`, `save_pretrained` and `push_to_hub`
     are the hub's.
@@ -28,8 +30,8 @@ class VideoScorer(ModelHubMixin):
     def __init__(self, folder: Path) -> None:
         self.folder, self.scorer = folder, score.load(folder)
 
-    def score(self, videos: list[Path], **given: Any) -> list[score.Score]:
-        return score.score(videos, self.scorer, **given)
+    def score(self, videos: str | Path | Iterable[str | Path], **options: Any) -> list[score.Score]:
+        return score.score(videos, self.scorer, **options)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         if save_directory.resolve() != self.folder.resolve():
@@ -37,8 +39,8 @@ class VideoScorer(ModelHubMixin):
         records.write_json(save_directory / "config.json", config_of(self.scorer))
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **given: Any) -> VideoScorer:
+    def _from_pretrained(cls, *, model_id: str, **hub_options: Any) -> VideoScorer:
         if Path(model_id).is_dir():
             return cls(Path(model_id))
-        options: dict[str, Any] = {name: given[name] for name in OPTIONS if name in given}
+        options = {name: hub_options[name] for name in OPTIONS if name in hub_options}
         return cls(Path(str(hf_hub_download(model_id, saved.FILE, **options))).parent)

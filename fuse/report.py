@@ -22,7 +22,7 @@ from vqa_twostage.fuse.compare import compare_runs
 from vqa_twostage.fuse.reporting import charts
 from vqa_twostage.fuse.reporting.sections import LIKELY, MISSES, Found, Run, section
 from vqa_twostage.fuse.reporting.terminal import METRIC_TITLES, METRICS
-from vqa_twostage.fuse.reporting.thumbnails import strips
+from vqa_twostage.fuse.reporting.thumbnails import FrameStrip, frame_strips
 from vqa_twostage.fuse.runs import Ablation, RunSpecs
 from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.cache.layout import TrackPath
@@ -73,7 +73,8 @@ def write_report(runs: Sequence[Path], output: Path, root: Path | None = None) -
             for run in data
         ],
         "frames": {
-            keys[which]: {**vars(strip), "images": strip.images} for which, strip in found.items()
+            keys[which]: {**vars(strip), "images": _as_base64(strip)}
+            for which, strip in found.items()
         },
     }
     style, script = (
@@ -180,7 +181,7 @@ def frames_of(runs: list[Run], root: Path | None) -> tuple[Found, dict[str, str]
     size = 0
     for track in dict.fromkeys(track for track, _ in wanted):
         try:
-            made, reasons = strips(
+            made, reasons = frame_strips(
                 track, [name for of, name in wanted[:PICTURED] if of == track], root
             )
         except UsageError as error:
@@ -188,14 +189,20 @@ def frames_of(runs: list[Run], root: Path | None) -> tuple[Found, dict[str, str]
             continue
         unreadable |= reasons
         for name, strip in made.items():
-            if size + strip.size <= FRAMES_BYTES - RUN_BYTES * len(runs):
+            characters = sum(map(len, _as_base64(strip)))
+            if size + characters <= FRAMES_BYTES - RUN_BYTES * len(runs):
                 found[track, name] = strip
-                size += strip.size
+                size += characters
     left_out = sum(
         which not in found and which[1] not in unreadable and which[0] not in problems
         for which in wanted
     )
     return found, unreadable, "; ".join(dict.fromkeys(problems.values())), left_out
+
+
+def _as_base64(strip: FrameStrip) -> list[str]:
+    """The pictures of a strip as text for the page."""
+    return [base64.b64encode(jpeg).decode("ascii") for jpeg in strip.images]
 
 
 def safe_json(document: Any) -> Markup:

@@ -1,9 +1,8 @@
-"""vqa-fuse report, score and export: what a run is good for. Parses, nothing else."""
+"""The commands report, score and export of vqa-fuse: they parse, and nothing else."""
 
 from __future__ import annotations
 
-import json
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +43,30 @@ def report(runs: tuple[Path, ...], output: Path, root: Path | None, as_json: boo
     return DONE
 
 
+def _choose_format(context: click.Context, option: click.Parameter, chosen: bool) -> None:
+    """Puts the one format that was asked for into the parameter ``output_format``."""
+    formats = context.params.setdefault("output_format", "text")
+    if chosen and formats != "text":
+        raise UsageError("choose one of --json, --jsonl and --csv")
+    if chosen:
+        context.params["output_format"] = str(option.name)
+
+
+def output_format_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Adds --json, --jsonl and --csv: the parameter ``output_format``, a key of
+    `reporting.score_text.FORMATS`.
+    """
+    for name, help_text in (
+        ("csv", "Print a row a video."),
+        ("jsonl", "Print a JSON object a video, a line each."),
+        ("json", "Print one JSON document on stdout, everything else on stderr."),
+    ):
+        function = click.option(
+            f"--{name}", is_flag=True, expose_value=False, callback=_choose_format, help=help_text
+        )(function)
+    return function
+
+
 @click.command()
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO|DIR|PATTERN…")
 @click.option(
@@ -69,42 +92,36 @@ def report(runs: tuple[Path, ...], output: Path, root: Path | None, as_json: boo
     type=FOLDER,
     help="Also draw frames, and what each scores and counts: a PNG, SVG or PDF file.",
 )
-@as_json_option
-@click.option("--jsonl", "as_jsonl", is_flag=True, help="Print a JSON object a video, a line each.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print a row a video.")
+@output_format_options
 def score(
     videos: tuple[str, ...],
     run: Path | None,
     cache: Path | None,
     no_cache: bool,
     plot: Path | None,
-    as_json: bool,
-    as_jsonl: bool,
-    as_csv: bool,
-    **given: Any,
+    output_format: str,
+    **extraction: Any,
 ) -> int:
     """Raw video in, score out; exit code 3 where some have none.
 
-    Frames are sampled, and features made, as for the videos that the model was trained on. A folder
-    means all videos in it. The model that ships with this package was trained on VMAF pseudo-MOS of
-    few contents, not on opinions.
+    Frames are sampled, and features extracted, as for the videos that the model was trained on. A
+    folder means all videos in it. The model that ships with this package was trained on VMAF
+    pseudo-MOS of few contents, not on opinions.
 
     \b
     Example
       vqa-fuse score clip.mp4 --plot clip.png
       vqa-fuse score holiday --run runs/konvid-dynamic-1a2b3c4d5e --csv
     """
-    if as_json + as_jsonl + as_csv > 1:
-        raise UsageError("choose one of --json, --jsonl and --csv")
     if no_cache and cache is not None:
         raise UsageError("--cache and --no-cache contradict each other; give one of them")
-    if plot is not None:
-        from vqa_twostage.fuse.reporting import contact_sheet as sheet
-
-        sheet.check_name(plot)
+    # what can be wrong with paths is checked before torch is imported
+    from vqa_twostage.fuse.reporting import contact_sheet, score_text
     from vqa_twostage.pipeline.datasets.videos import find_videos
 
-    found, others = find_videos(videos)
+    if plot is not None:
+        contact_sheet.check_path(plot)
+    paths, others = find_videos(videos)
     if others:
         click.echo(
             f"not scored: {len(others)} files that are no videos by their names, such as "
@@ -112,38 +129,16 @@ def score(
             err=True,
         )
     from vqa_twostage.fuse import score as scoring
-    from vqa_twostage.fuse.reporting import score_text as verdict
 
     model = scoring.load(run)
-    keep = None if no_cache else cache or cache_folder()
+    kept = None if no_cache else cache or scoring.default_cache()
     with console.progress("score") as on_progress:
-        document = scoring.as_document(
-            scoring.score(found, model, keep, on_progress=on_progress, **given), model
-        )
+        scores = scoring.score(paths, model, kept, on_progress=on_progress, **extraction)
     if plot is not None:
-        for line in sheet.draw(document, plot):
-            click.echo(line, err=True)
-    if as_json:
-        click.echo(json.dumps(document, indent=2, allow_nan=False))
-    elif as_jsonl:
-        click.echo("\n".join(json.dumps(item, allow_nan=False) for item in document))
-    elif as_csv:
-        click.echo(verdict.as_csv(document), nl=False)
-    else:
-        click.echo("\n".join(line for item in document for line in verdict.said(item)))
-    return SOME_FAILED if any(item["error"] for item in document) else DONE
-
-
-def cache_folder() -> Path:
-    """Where features of scored videos are kept: ~/.cache/vqa-twostage, or where the system says."""
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vqa-twostage"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (RuntimeError, OSError) as error:
-        raise UsageError(
-            f"there is no home folder to keep features in ({error}); give --cache or --no-cache"
-        ) from None
-    return folder
+        for message in contact_sheet.draw(scores, plot):
+            click.echo(message, err=True)
+    click.echo(score_text.FORMATS[output_format](scores), nl=False)
+    return SOME_FAILED if any(item.error for item in scores) else DONE
 
 
 @click.command()

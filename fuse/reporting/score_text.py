@@ -1,18 +1,22 @@
-"""Scores of videos for people and for machines: what a number means, how sure it is, how it came
-about.
+"""Scores of videos as text: for people (what a score means, how far to trust it, how it came
+about), as JSON, as JSON Lines, and as CSV.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import math
-from typing import Any
+from collections.abc import Sequence
 
-# of the five parts of a scale, worst first: the words of ITU-T P.910 for absolute category ratings
-WORDS = ("bad", "poor", "fair", "good", "excellent")
+from vqa_twostage.fuse.video_score import Score
+
+# for the five equal parts of a scale, worst first: the categories of ITU-T P.910 for absolute
+# category rating
+QUALITY_WORDS = ("bad", "poor", "fair", "good", "excellent")
 BARS = "▁▂▃▄▅▆▇█"
-COLUMNS = (
+CSV_COLUMNS = (
     "video",
     "score",
     "low",
@@ -24,83 +28,109 @@ COLUMNS = (
     "label",
     "error",
 )
+EQUAL_WEIGHTS = 1.05  # up to this multiple of the mean weight, all frames count alike
 
 
-def said(item: dict[str, Any]) -> list[str]:
-    """One entry of the document of ``vqa-fuse score --json``, in lines."""
-    if item["error"]:
-        return [f"{item['video']}: no score: {item['error']}"]
-    low, high = item["scale"]
-    best = high if item["better"] == "higher" else low
-    first = (
-        f"{item['video']}: {item['score']:.2f}, {word(item)}, on a scale of {low:g} to "
+def to_text(scores: Sequence[Score]) -> str:
+    """What `vqa-fuse score` prints for people."""
+    return "\n".join(line for score in scores for line in lines_of(score)) + "\n"
+
+
+def to_json(scores: Sequence[Score]) -> str:
+    """The document of ``vqa-fuse score --json``."""
+    return json.dumps([score.to_json() for score in scores], indent=2, allow_nan=False) + "\n"
+
+
+def to_jsonl(scores: Sequence[Score]) -> str:
+    """A JSON object for each video, one a line."""
+    return "".join(json.dumps(score.to_json(), allow_nan=False) + "\n" for score in scores)
+
+
+def to_csv(scores: Sequence[Score]) -> str:
+    """A row for each video, with the columns `CSV_COLUMNS`."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for score in scores:
+        low, high = score.scale
+        writer.writerow({**score.to_json(), "low": low, "high": high})
+    return table.getvalue()
+
+
+FORMATS = {"text": to_text, "json": to_json, "jsonl": to_jsonl, "csv": to_csv}
+
+
+def lines_of(score: Score) -> list[str]:
+    """One score in sentences, one a line: the score, its scale, its frames, cautions."""
+    if score.error:
+        return [f"{score.video}: no score: {score.error}"]
+    low, high = score.scale
+    best = high if score.better == "higher" else low
+    headline = (
+        f"{score.video}: {score.score:.2f}, {quality_word(score)}, on a scale of {low:g} to "
         f"{high:g} ({best:g} is best)"
     )
-    return [first, *(f"  {line}" for line in (meaning(item), *_curve(item), *cautions(item)))]
+    details = [origin_of_scale(score), *_frame_curve(score), *cautions(score)]
+    return [headline, *(f"  {line}" for line in details)]
 
 
-def meaning(item: dict[str, Any]) -> str:
-    """What the scale is of, and where the score lies among those it was learnt from."""
-    above = f"above {item['percentile']:.0f} % of its videos"
-    return f"{item['label']}, as learnt from {item['trained_on']}; {above}"
+def origin_of_scale(score: Score) -> str:
+    """What the scale measures, and where the score lies among the training labels."""
+    rank = f"above {score.percentile:.0f} % of its videos"
+    return f"{score.label}, as learnt from {score.trained_on}; {rank}"
 
 
-def cautions(item: dict[str, Any]) -> list[str]:
-    """Why the score may be less than it seems, a line each."""
+def cautions(score: Score) -> list[str]:
+    """The reasons to trust the score less, one a line."""
     lines = []
-    if item["damage"]:
+    if score.damage:
         lines.append(
-            f"caution: the file is damaged, and was scored as far as it goes: {item['damage']}"
+            f"caution: the file is damaged, and was scored as far as it goes: {score.damage}"
         )
-    low, high = item["scale"]
-    if not low <= item["score"] <= high:
+    low, high = score.scale
+    if not low <= _value(score) <= high:
         lines.append(
             f"caution: the score lies outside of the scale, {low:g} to {high:g}: beyond what the "
             "model has seen"
         )
-    if item["far"]:
+    if score.far:
         lines.append(
             "caution: this video is unlike those the model was trained on (distance "
-            f"{item['distance']:.1f}, 1 is "
-            "typical, and 99 % of them lie nearer): take the score for a guess"
+            f"{score.distance:.1f}, 1 is typical, and 99 % of them lie nearer): take the score "
+            "for a guess"
         )
     return lines
 
 
-def word(item: dict[str, Any]) -> str:
-    """The fifth of the scale that a score lies in."""
-    low, high = item["scale"]
-    part = (item["score"] - low) / (high - low)
-    part = part if item["better"] == "higher" else 1 - part
-    return WORDS[min(4, max(0, math.floor(5 * part)))]
+def quality_word(score: Score) -> str:
+    """The word for the fifth of the scale that the score lies in."""
+    low, high = score.scale
+    position = (_value(score) - low) / (high - low)
+    quality = position if score.better == "higher" else 1 - position
+    return QUALITY_WORDS[min(4, max(0, math.floor(5 * quality)))]
 
 
-def as_csv(document: list[dict[str, Any]]) -> str:
-    """A row a video: the columns `COLUMNS`."""
-    table = io.StringIO()
-    writer = csv.DictWriter(table, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for item in document:
-        writer.writerow({**item, "low": item["scale"][0], "high": item["scale"][1]})
-    return table.getvalue()
-
-
-def _curve(item: dict[str, Any]) -> list[str]:
-    """The scores of its frames over time, and the frames that count most."""
-    frames = item["frames"]
-    if len(frames) < 2 or any(frame["score"] is None for frame in frames):
+def _frame_curve(score: Score) -> list[str]:
+    """The scores of single frames over time, and the frame that counts most."""
+    frames = score.frames
+    frame_scores = [frame.score for frame in frames if frame.score is not None]
+    if len(frames) < 2 or len(frame_scores) < len(frames):
         return []
-    low, high = item["scale"]
-    scores = [frame["score"] for frame in frames]
-    heights = [min(7, max(0, math.floor(8 * (score - low) / (high - low)))) for score in scores]
+    low, high = score.scale
+    heights = [
+        min(7, max(0, math.floor(8 * (value - low) / (high - low)))) for value in frame_scores
+    ]
     bars = "".join(BARS[height] for height in heights)
-    start, end = frames[0]["time"], frames[-1]["time"]
-    most = max(frames, key=lambda frame: frame["weight"])
-    alike = most["weight"] * len(frames) < 1.05
-    weighed = (
-        "all count alike"
-        if alike
-        else f"the one at {most['time']:.1f} s counts most ({most['weight']:.0%})"
-    )
-    alone = f"single frames {min(scores):.2f} to {max(scores):.2f}"
-    return [f"over time  {start:.1f} s {bars} {end:.1f} s, {alone}; {weighed}"]
+    heaviest = max(frames, key=lambda frame: frame.weight)
+    if heaviest.weight * len(frames) < EQUAL_WEIGHTS:
+        weights = "all count alike"
+    else:
+        weights = f"the one at {heaviest.time:.1f} s counts most ({heaviest.weight:.0%})"
+    range_of_scores = f"single frames {min(frame_scores):.2f} to {max(frame_scores):.2f}"
+    start, end = frames[0].time, frames[-1].time
+    return [f"over time  {start:.1f} s {bars} {end:.1f} s, {range_of_scores}; {weights}"]
+
+
+def _value(score: Score) -> float:
+    assert score.score is not None, "only a video that has a score is described"
+    return score.score

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from vqa_twostage.fuse.metrics import apply_logistic, fit_logistic
 from vqa_twostage.fuse.reporting import charts
 from vqa_twostage.fuse.reporting.terminal import METRICS, said_n
-from vqa_twostage.fuse.reporting.thumbnails import Strip
+from vqa_twostage.fuse.reporting.thumbnails import FrameStrip
 from vqa_twostage.fuse.runs import Run as RunFolder
 from vqa_twostage.fuse.runs import RunSpecs
 from vqa_twostage.pipeline.cache.layout import TrackPath
@@ -26,7 +26,7 @@ LIKELY = 40  # points of the first run that have frames, its misses among them
 POINTS, POINTS_A_RUN = 15_000, 2_000  # drawn
 RANGES = 5
 
-Found = dict[tuple[TrackPath, str], Strip]  # frames, by track and id
+Found = dict[tuple[TrackPath, str], FrameStrip]  # frames, by track and id
 
 
 @dataclass(frozen=True)

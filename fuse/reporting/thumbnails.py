@@ -1,5 +1,5 @@
-"""Small pictures of the frames that features were taken from: where a run's report and its videos
-come together.
+"""Small pictures of the frames that features were extracted from, for the report and the contact
+sheet.
 
 Videos are opened as `extract/decoding/probe.py` does, in processes of their own: one that hangs or
 crashes costs itself alone.
@@ -7,9 +7,8 @@ crashes costs itself alone.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,38 +16,41 @@ import numpy as np
 from vqa_twostage.extract.decoding.processes import as_video_error, decoding_processes
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest, manifest_path
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.raw_format import RawFormat, parse_raw_format
 
-WIDTH = 160  # pixels
-TALLEST = 240
-QUALITY = 68  # of JPEG
-FRAMES = 12  # of one video: of more, so many evenly spaced ones
+MAX_WIDTH, MAX_HEIGHT = 160, 240  # pixels
+JPEG_QUALITY = 68
+MAX_FRAMES = 12  # shown of one video; of more frames, so many evenly spaced ones
 TIMEOUT_S = 60.0
 WORKERS = 2
 
 
 @dataclass(frozen=True)
-class Strip:
-    """Frames of one video: ``rows`` of ``of`` sampled ones, when each is shown in seconds, each as
-    base64 of a JPEG.
+class FrameRequest:
+    """Which frames of a video file to show; any order and repeats are allowed."""
+
+    name: str
+    path: Path
+    frame_index: list[int]
+
+
+@dataclass(frozen=True)
+class FrameStrip:
+    """Pictures of frames of one video, each as JPEG: ``rows`` of its ``of`` sampled frames, and
+    when each is shown, in seconds.
     """
 
     rows: list[int]
     of: int
     timestamp: list[float]
-    images: list[str]
-
-    @property
-    def size(self) -> int:
-        """Characters in a page."""
-        return sum(map(len, self.images))
+    images: list[bytes]
 
 
-def strips(
+def frame_strips(
     track: TrackPath, ids: Sequence[str], root: Path
-) -> tuple[dict[str, Strip], dict[str, str]]:
-    """The sampled frames of the videos ``ids`` below ``root``, and why others have none.
+) -> tuple[dict[str, FrameStrip], dict[str, str]]:
+    """The sampled frames of the videos ``ids`` below ``root``, and the reasons why some have none.
 
     ``track`` lies in a cache, whose manifest says which file is which video. UsageError where the
     frames of the whole track are unknown.
@@ -62,8 +64,8 @@ def strips(
     rows = load_cached_manifest(cache, dataset).rows
     path_of = dict(zip(rows["id"].astype(str), rows["path"].astype(str), strict=True))
     reasons: dict[str, str] = {}
-    asked: list[tuple[str, Path, list[int]]] = []
-    shown: list[tuple[list[int], int, list[float]]] = []
+    requests: list[FrameRequest] = []
+    strips: dict[str, FrameStrip] = {}
     with cached.open_track(track) as features:
         if features.identity.imported:
             raise UsageError("features were imported: which frames they are of is not known")
@@ -74,67 +76,61 @@ def strips(
                 reasons[name] = f"not in {track}"
                 continue
             stored = features.read(name, without=("grid",))
-            of = len(stored.frame_index)
-            chosen = evenly_spaced(of)
-            asked.append((name, root / path_of[name], stored.frame_index[chosen].tolist()))
-            shown.append((chosen, of, stored.timestamp[chosen].tolist()))
-    images, refused = pictured(asked, raw)
-    about = {name: more for (name, *_), more in zip(asked, shown, strict=True)}
-    return {name: Strip(*about[name], found) for name, found in images.items()}, {
-        **reasons,
-        **refused,
-    }
+            shown = evenly_spaced(len(stored.frame_index))
+            timestamp = stored.timestamp[shown].tolist()
+            strips[name] = FrameStrip(shown, len(stored.frame_index), timestamp, images=[])
+            frame_index = stored.frame_index[shown].tolist()
+            requests.append(FrameRequest(name, root / path_of[name], frame_index))
+    images, failed = read_thumbnails(requests, raw)
+    shown_strips = {name: replace(strips[name], images=jpegs) for name, jpegs in images.items()}
+    return shown_strips, {**reasons, **failed}
 
 
-def evenly_spaced(of: int) -> list[int]:
-    """Which of so many frames are shown: all, or `FRAMES` of them."""
-    rows: list[int] = np.linspace(0, of - 1, min(of, FRAMES)).round().astype(int).tolist()
-    return rows
+def evenly_spaced(count: int) -> list[int]:
+    """Which of ``count`` frames are shown: all, or `MAX_FRAMES` evenly spaced ones."""
+    rows = np.linspace(0, count - 1, min(count, MAX_FRAMES)).round().astype(int)
+    return [int(row) for row in rows]
 
 
-def pictured(
-    asked: Sequence[tuple[str, Path, list[int]]], raw: RawFormat | None = None
-) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """`pictures` of several videos (name, file, frames), by name; and why others have none."""
-    found: dict[str, list[str]] = {}
+def read_thumbnails(
+    requests: Sequence[FrameRequest], raw: RawFormat | None = None
+) -> tuple[dict[str, list[bytes]], dict[str, str]]:
+    """`thumbnails_of` for several videos, by name, and the reasons why some have none."""
+    images: dict[str, list[bytes]] = {}
     reasons: dict[str, str] = {}
     with decoding_processes(WORKERS) as pool:
         futures = [
-            pool.schedule(pictures, (path, index, raw), timeout=TIMEOUT_S)
-            for _, path, index in asked
+            pool.schedule(thumbnails_of, (item.path, item.frame_index, raw), timeout=TIMEOUT_S)
+            for item in requests
         ]
-        for future, (name, *_) in zip(futures, asked, strict=True):
+        for future, request in zip(futures, requests, strict=True):
             error = future.exception()
             if error is None:
-                found[name] = future.result()
+                images[request.name] = future.result()
             else:
-                reasons[name] = str(as_video_error(error, TIMEOUT_S))
-    return found, reasons
+                reasons[request.name] = str(as_video_error(error, TIMEOUT_S))
+    return images, reasons
 
 
-def pictures(path: Path, index: list[int], raw: RawFormat | None) -> list[str]:
-    """Frames ``index`` of a video file, any order and repeats allowed, each as base64 of a small
-    JPEG.
-
-    VideoError where the file cannot be used.
-    """
+def thumbnails_of(path: Path, frame_index: list[int], raw: RawFormat | None) -> list[bytes]:
+    """Frames of a video file, each as a small JPEG; VideoError where the file cannot be used."""
     import cv2
 
     from vqa_twostage.extract.decoding.video import open_video
-    from vqa_twostage.pipeline.errors import VideoError
 
-    distinct = np.unique(np.asarray(index, np.int64))
-    made: dict[int, str] = {}
+    distinct = np.unique(np.asarray(frame_index, np.int64))
+    jpeg_of: dict[int, bytes] = {}
     with open_video(path, raw=raw) as video:
         if len(distinct) and distinct[-1] >= len(video):
             raise VideoError(
-                f"is not the video that was extracted: frame {distinct[-1]} of {len(video)} was "
-                "sampled"
+                "is not the video that features were extracted from: frame "
+                f"{distinct[-1]} was sampled, and it has {len(video)} frames"
             )
-        scale = min(WIDTH / video.width, TALLEST / video.height, 1.0)
+        scale = min(MAX_WIDTH / video.width, MAX_HEIGHT / video.height, 1.0)
         size = max(round(video.width * scale), 1), max(round(video.height * scale), 1)
         for row, image in video.stream(distinct):
             small = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
-            _, jpeg = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-            made[int(distinct[row])] = base64.b64encode(jpeg.tobytes()).decode("ascii")
-    return [made[number] for number in index]
+            options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+            _, jpeg = cv2.imencode(".jpg", small[..., ::-1], options)
+            jpeg_of[int(distinct[row])] = jpeg.tobytes()
+    return [jpeg_of[number] for number in frame_index]

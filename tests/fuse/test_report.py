@@ -27,7 +27,7 @@ from vqa_twostage.fuse.learning.fit import _looked_at
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.report import expanded, safe_json, write_report
 from vqa_twostage.fuse.reporting.sections import gates_by_range
-from vqa_twostage.fuse.reporting.thumbnails import pictures, strips
+from vqa_twostage.fuse.reporting.thumbnails import frame_strips, thumbnails_of
 from vqa_twostage.fuse.runs import CacheLocation, Run, RunIdentity, RunRecord, RunSpecs
 from vqa_twostage.fuse.train import train_run
 from vqa_twostage.pipeline import records
@@ -199,11 +199,11 @@ def test_frames_are_of_the_videos_and_the_others_are_named(page: tuple[Path, Any
 def test_many_frames_of_a_video_are_thinned_out_and_a_wrong_one_is_refused(
     clips: Path, made: tuple[list[Path], Path]
 ) -> None:
-    assert len(pictures(clips / "testsrc.mp4", [0, 11], None)) == 2
-    found, reasons = strips(Run(made[0][0]).tracks().spatial, ["unknown"], clips)
+    assert len(thumbnails_of(clips / "testsrc.mp4", [0, 11], None)) == 2
+    found, reasons = frame_strips(Run(made[0][0]).tracks().spatial, ["unknown"], clips)
     assert not found and "not in" in reasons["unknown"]
-    with pytest.raises(Exception, match="not the video that was extracted: frame 12 of 12"):
-        pictures(clips / "testsrc.mp4", [12], None)
+    with pytest.raises(Exception, match="frame 12 was sampled, and it has 12 frames"):
+        thumbnails_of(clips / "testsrc.mp4", [12], None)
 
 
 def test_without_videos_the_page_says_how_to_get_frames(

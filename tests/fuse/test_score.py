@@ -1,5 +1,5 @@
-"""A raw video goes in and a score comes out: by the features and model of a run, and told so that
-all understand.
+"""A raw video goes in and a score comes out: by the features and the model of a run, printed for
+people and for programs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ from vqa_twostage.fuse.data import load_dataset
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.novelty import Familiar, percentile_of
 from vqa_twostage.fuse.options import TrainOptions
-from vqa_twostage.fuse.reporting import score_text as verdict
+from vqa_twostage.fuse.reporting import score_text
 from vqa_twostage.fuse.train import train_run
+from vqa_twostage.fuse.video_score import Score
 from vqa_twostage.pipeline.datasets.loading import load_manifest
 from vqa_twostage.pipeline.errors import UsageError
 
@@ -53,11 +55,26 @@ def run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def scored(**changes: Any) -> Score:
+    """A score as the text formats get it."""
+    score = Score(
+        "x.mp4",
+        score=3.0,
+        percentile=50.0,
+        distance=1.0,
+        scale=(1.0, 5.0),
+        label="MOS",
+        better="higher",
+        trained_on="D",
+    )
+    return replace(score, **changes)
+
+
 def videos(clips: Path) -> list[Path]:
     return sorted(clips.glob("*.mp4"))
 
 
-def test_a_video_is_scored_as_its_features_in_the_cache_are(
+def test_score_of_a_video_equals_the_score_of_its_cached_features(
     run: Path, cache: Path, clips: Path
 ) -> None:
     data = load_dataset(cache, "mos", None, None)
@@ -76,7 +93,62 @@ def test_a_video_is_scored_as_its_features_in_the_cache_are(
     )
 
 
-def test_a_second_call_is_equal_and_loads_no_network(
+def test_score_takes_one_or_many_files_folders_and_patterns(
+    run: Path, clips: Path, tmp_path: Path
+) -> None:
+    one = videos(clips)[0]
+    alone = score.score(one, run, tmp_path)
+    assert [item.video for item in alone] == [str(one)] and alone[0].score is not None
+    assert score.score(str(one), str(run), str(tmp_path)) == alone
+    assert score.score([str(one), one], run, tmp_path) == alone  # each once
+    everything = score.score(videos(clips), run, tmp_path)
+    assert score.score(clips, run, tmp_path) == everything
+    assert score.score(f"{clips}/*.mp4", run, tmp_path) == everything
+    assert score.score([], run) == []
+
+
+def test_score_of_a_path_object_is_never_a_pattern(run: Path, tmp_path: Path) -> None:
+    (found,) = score.score(tmp_path / "holiday [1].mp4", run)
+    assert found.error == "file is missing"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("3", "a video is given as 3, of type int; give a path"),
+        ("['x.mp4', None]", "a video is given as None, of type NoneType; give a path"),
+        ("b'x.mp4'", "a video is given as b'x.mp4', of type bytes; give a path"),
+        ("'x.mp4', run=3", "a run is given as 3, of type int; give the folder of a run"),
+    ],
+)
+def test_score_of_a_wrong_type_is_one_clear_error(arguments: str, message: str) -> None:
+    # a real process, as in this one arguments are checked by beartype
+    program = f"""
+from vqa_twostage.fuse.score import score
+from vqa_twostage.pipeline.errors import UsageError
+try:
+    score({arguments})
+except UsageError as error:
+    print(error)
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert message in process.stdout, process.stderr
+
+
+def test_score_as_json_has_the_documented_fields(run: Path, clips: Path) -> None:
+    (found,) = score.score(videos(clips)[0], run)
+    document = found.to_json()
+    assert list(document) == [
+        *["video", "score", "error", "percentile", "distance", "far", "damage", "frames"],
+        *["scale", "label", "better", "trained_on"],
+    ]
+    assert document["scale"] == [1.0, 3.5] and document["label"] == "MOS"
+    assert list(document["frames"][0]) == ["index", "time", "score", "weight"]
+
+
+def test_score_called_twice_is_equal_and_loads_no_network(
     run: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = score.score(videos(clips), run, tmp_path)
@@ -90,19 +162,19 @@ def test_a_second_call_is_equal_and_loads_no_network(
     assert replace(again, video=str(clips / "testsrc.mp4")) in first
 
 
-def test_a_score_says_where_it_stands_and_how_it_came_about(run: Path, clips: Path) -> None:
+def test_score_has_percentile_distance_and_frames(run: Path, clips: Path) -> None:
     (found,) = score.score([clips / "testsrc.mp4"], run)
     assert found.score is not None and 0 <= found.percentile <= 100 and 0 < found.distance < 10
-    assert [frame["time"] for frame in found.frames] == pytest.approx([0.25, 0.75], abs=0.1)
-    assert sum(frame["weight"] for frame in found.frames) == pytest.approx(1)
+    assert [frame.time for frame in found.frames] == pytest.approx([0.25, 0.75], abs=0.1)
+    assert sum(frame.weight for frame in found.frames) == pytest.approx(1)
     assert (
-        min(frame["score"] for frame in found.frames) - 1
+        min(frame.score for frame in found.frames) - 1
         < found.score
-        < max(f["score"] for f in found.frames) + 1
+        < max(f.score for f in found.frames) + 1
     )
 
 
-def test_what_cannot_be_scored_is_told_and_the_others_go_on(
+def test_score_of_an_unusable_video_is_an_error_and_the_others_are_scored(
     run: Path, own_clips: Path, tmp_path: Path
 ) -> None:
     (own_clips / "text.mp4").write_text("no video at all, but quite a few words")
@@ -113,38 +185,25 @@ def test_what_cannot_be_scored_is_told_and_the_others_go_on(
         assert score.score([alone], run, tmp_path / "kept")[0].error == errors[given.index(alone)]
 
 
-def test_features_that_cannot_be_made_here_are_told_key_by_key(run: Path, clips: Path) -> None:
+def test_score_lists_how_features_would_differ_from_those_trained_on(
+    run: Path, clips: Path
+) -> None:
     model = score.load(run)
     assert model.training is not None
     other = [{**track, "weights": "0123", "decoder": "pyav-1.0"} for track in model.training.tracks]
     changed = replace(model, training=replace(model.training, tracks=other))
-    with pytest.raises(UsageError, match=r"cannot be made here:\n  weights: 0123 then, \w+ now\n"):
+    with pytest.raises(
+        UsageError, match=r"cannot be extracted here:\n  weights: 0123 then, \w+ now\n"
+    ):
         score.score(videos(clips), changed)
     imported = replace(
         model, training=replace(model.training, tracks=[{"kind": "spatial", "imported": True}] * 2)
     )
-    with pytest.raises(UsageError, match="were imported: no program here makes them of a video"):
+    with pytest.raises(UsageError, match="were imported: no program here extracts them"):
         score.score(videos(clips), imported)
 
 
-def test_a_model_of_an_early_version_says_so(run: Path, tmp_path: Path) -> None:
-    from safetensors import safe_open
-    from safetensors.numpy import load_file, save_file
-
-    with safe_open(run / saved.FILE, framework="numpy") as file:
-        about = json.loads(file.metadata()["about"])
-    del about["training"]
-    save_file(
-        load_file(run / saved.FILE),
-        tmp_path / saved.FILE,
-        {"about": json.dumps({**about, "format_version": 1})},
-    )
-    assert saved.load(tmp_path).training is None
-    with pytest.raises(UsageError, match="was trained by an earlier version"):
-        score.load(tmp_path)
-
-
-def test_a_file_that_changes_while_it_is_read_gives_no_other_file_its_score(
+def test_score_is_never_that_of_a_file_which_changed_meanwhile(
     run: Path, own_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video, old = (
@@ -165,7 +224,7 @@ def test_a_file_that_changes_while_it_is_read_gives_no_other_file_its_score(
     assert score.score([old], run, tmp_path / "kept") == score.score([old], run)
 
 
-def test_a_damaged_file_is_scored_as_far_as_it_goes_and_that_is_said(
+def test_score_of_a_damaged_file_is_computed_up_to_the_damage_and_has_a_caution(
     run: Path, own_clips: Path, tmp_path: Path
 ) -> None:
     from imageio_ffmpeg import get_ffmpeg_exe
@@ -180,11 +239,10 @@ def test_a_damaged_file_is_scored_as_far_as_it_goes_and_that_is_said(
     for _ in range(2):  # the second time from the cache
         (found,) = score.score([matroska], run, tmp_path / "kept")
         assert found.error == "" and "breaks off" in found.damage
-    document = score.as_document([found], score.load(run))
-    assert "caution: the file is damaged" in "\n".join(verdict.said(document[0]))
+    assert "caution: the file is damaged" in score_text.to_text([found])
 
 
-def test_a_score_does_not_depend_on_how_many_there_are(
+def test_score_does_not_depend_on_the_number_of_videos(
     run: Path, clips: Path, tmp_path: Path
 ) -> None:
     from vqa_twostage.extract.options import CONVERTED_FROM
@@ -210,7 +268,7 @@ def test_a_score_does_not_depend_on_how_many_there_are(
         (lambda about: about.update(format_version="new"), "format version new"),
     ],
 )
-def test_a_damaged_model_is_told_in_one_message(
+def test_score_by_a_damaged_model_is_refused_in_one_message(
     change: Any, message: str, run: Path, tmp_path: Path
 ) -> None:
     from safetensors import safe_open
@@ -231,11 +289,11 @@ def test_a_damaged_model_is_told_in_one_message(
         (
             "resnet",
             "content:importance=/tmp/run",
-            "learnt of each video: of a new one nothing is known",
+            "learnt of each video, and of a new video nothing is known",
         ),
     ],
 )
-def test_a_model_may_not_name_files(
+def test_score_by_a_model_that_names_files_is_refused(
     extractor: str, sampler: str, message: str, run: Path, clips: Path
 ) -> None:
     model = score.load(run)
@@ -250,7 +308,7 @@ def test_a_model_may_not_name_files(
 # --- the command ---
 
 
-def test_the_command_prints_what_people_and_machines_read(
+def test_score_command_prints_text_json_jsonl_and_csv(
     run: Path, own_clips: Path, tmp_path: Path
 ) -> None:
     (own_clips / "testsrc.mp4").rename(own_clips / "LOUD.MP4")
@@ -274,7 +332,7 @@ def test_the_command_prints_what_people_and_machines_read(
     assert called(*words, "--csv", "--json", cwd=tmp_path).returncode == 2
 
 
-def test_without_a_home_to_keep_features_in_the_way_out_is_told(
+def test_score_command_without_a_home_folder_names_the_options_that_help(
     run: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nonexistent")
@@ -282,7 +340,9 @@ def test_without_a_home_to_keep_features_in_the_way_out_is_told(
     assert done.returncode == 2 and "no home folder" in done.stderr and "--no-cache" in done.stderr
 
 
-def test_without_a_cache_nothing_is_left_behind(run: Path, own_clips: Path, tmp_path: Path) -> None:
+def test_score_command_without_a_cache_leaves_nothing_behind(
+    run: Path, own_clips: Path, tmp_path: Path
+) -> None:
     for path in own_clips.glob("[a-s]*.mp4"):
         path.unlink()
     (own_clips / "bad.mp4").write_bytes(b"")
@@ -306,7 +366,9 @@ def test_without_a_cache_nothing_is_left_behind(run: Path, own_clips: Path, tmp_
         (["x.mp4", "--cache", "c", "--no-cache"], "contradict each other"),
     ],
 )
-def test_wrong_use_is_told_in_one_message(words: list[str], message: str, tmp_path: Path) -> None:
+def test_score_command_refuses_wrong_use_in_one_message(
+    words: list[str], message: str, tmp_path: Path
+) -> None:
     done = called("vqa-fuse", "score", *words, cwd=tmp_path)
     assert done.returncode == 2 and message in done.stderr
 
@@ -323,34 +385,24 @@ def test_wrong_use_is_told_in_one_message(words: list[str], message: str, tmp_pa
         *[(9.0, "higher", "excellent"), (-2.0, "higher", "bad"), (1.2, "lower", "excellent")],
     ],
 )
-def test_a_fifth_of_the_scale_has_a_word(value: float, better: str, word: str) -> None:
-    assert verdict.word({"score": value, "scale": [1, 5], "better": better}) == word
+def test_score_has_a_word_for_each_fifth_of_the_scale(value: float, better: str, word: str) -> None:
+    assert score_text.quality_word(scored(score=value, better=better)) == word
 
 
-def test_a_video_unlike_those_trained_on_is_cautioned_against() -> None:
-    item: dict[str, Any] = {
-        "video": "x.mp4",
-        "error": "",
-        "score": 3.0,
-        "scale": [1, 5],
-        "better": "higher",
-    }
-    item |= {
-        "label": "MOS",
-        "trained_on": "D",
-        "percentile": 50.0,
-        "distance": 7.0,
-        "far": True,
-        "damage": "",
-        "frames": [],
-    }
-    assert (
-        "caution: this video is unlike those the model was trained on (distance 7.0"
-        in verdict.said(item)[-1]
-    )
+def test_score_of_a_video_unlike_the_training_videos_has_a_caution() -> None:
+    lines = score_text.lines_of(scored(distance=7.0, far=True))
+    assert "caution: this video is unlike those the model was trained on (distance 7.0" in lines[-1]
 
 
-def test_distance_is_one_for_a_typical_training_video_and_grows_with_what_is_unlike_them() -> None:
+def test_score_outside_of_the_scale_has_a_caution() -> None:
+    scale = (2.16, 4.64)
+    assert score_text.cautions(scored(score=-1.7, scale=scale)) == [
+        "caution: the score lies outside of the scale, 2.16 to 4.64: beyond what the model has seen"
+    ]
+    assert score_text.cautions(scored(score=4.64, scale=scale)) == []
+
+
+def test_distance_is_one_for_a_typical_training_video_and_larger_for_unlike_ones() -> None:
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -376,7 +428,7 @@ def test_distance_is_one_for_a_typical_training_video_and_grows_with_what_is_unl
 # --- the model that ships ---
 
 
-def test_the_model_that_ships_is_small_and_says_that_its_scale_is_no_opinion(
+def test_shipped_model_is_small_and_states_that_its_labels_are_pseudo_mos(
     clips: Path, tmp_path: Path
 ) -> None:
     assert score.SHIPPED.stat().st_size < 2_000_000
@@ -387,7 +439,7 @@ def test_the_model_that_ships_is_small_and_says_that_its_scale_is_no_opinion(
 
 
 @pytest.mark.real
-def test_the_real_clips_are_scored_twice_alike(real: Path, tmp_path: Path) -> None:
+def test_scores_of_the_real_clips_are_equal_when_repeated(real: Path, tmp_path: Path) -> None:
     words = ["vqa-fuse", "score", real / "clips", "--json", "--cache", tmp_path / "kept"]
     first, second = (json.loads(called(*words, cwd=tmp_path).stdout) for _ in range(2))
     assert len(first) == 8 and first == second
@@ -401,7 +453,7 @@ def test_the_real_clips_are_scored_twice_alike(real: Path, tmp_path: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_model_that_ships_is_what_its_command_trains(tmp_path: Path) -> None:
+def test_shipped_model_is_what_make_head_trains(tmp_path: Path) -> None:
     """With the features of `make demo` at hand, which take minutes to make; the command is `make
     head`.
     """

@@ -12,7 +12,6 @@ from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.options import TrainOptions
-from vqa_twostage.fuse.reporting import score_text as verdict
 from vqa_twostage.fuse.train import train_run
 
 TRAIN = [
@@ -27,7 +26,6 @@ TRAIN = [
     "--workers",
     "1",
 ]
-ITEM = {"score": -1.7, "scale": [2.16, 4.64], "damage": "", "far": False}
 
 
 def test_a_finished_run_is_not_overwritten_by_another(toy_cache: Path, tmp_path: Path) -> None:
@@ -94,13 +92,6 @@ def test_a_calibration_on_few_videos_is_no_step(toy_data: Dataset, tmp_path: Pat
     assert saved.load(tmp_path / "few").curve is None
     train_run(toy_data, options, tmp_path / "many")
     assert saved.load(tmp_path / "many").curve is not None
-
-
-def test_a_score_off_the_scale_is_cautioned_against() -> None:
-    assert verdict.cautions(ITEM) == [
-        "caution: the score lies outside of the scale, 2.16 to 4.64: beyond what the model has seen"
-    ]
-    assert verdict.cautions({**ITEM, "score": 4.64}) == []
 
 
 def test_a_run_is_not_taken_for_a_folder_of_videos(toy_cache: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""The picture of scored videos: real frames, every score, and nothing missing unsaid."""
+"""The contact sheet of scored videos: real frames, every score, and a message for all it lacks."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,40 +12,38 @@ import pytest
 from commands import called
 from matplotlib.figure import Figure
 
-from vqa_twostage.fuse.reporting import contact_sheet as sheet
+from vqa_twostage.fuse.reporting import contact_sheet
 from vqa_twostage.fuse.reporting.thumbnails import evenly_spaced
-
-TEXT = {"scale": [1.0, 5.0], "label": "opinion", "better": "higher", "trained_on": "clips"}
-
-
-def item(video: Path, frames: int = 3, **more: Any) -> dict[str, Any]:
-    looked = [
-        {"index": 2 * i, "time": i / 6, "score": 2.0 + i / 4, "weight": 1 / frames}
-        for i in range(frames)
-    ]
-    verdict = {
-        "score": 2.25,
-        "error": "",
-        "percentile": 40.0,
-        "distance": 1.0,
-        "far": False,
-        "damage": "",
-    }
-    return {"video": str(video), **verdict, **TEXT, "frames": looked, **more}
+from vqa_twostage.fuse.video_score import Frame, Score
 
 
-def texts(monkeypatch: pytest.MonkeyPatch, document: list[dict[str, Any]], path: Path) -> list[str]:
-    """All that stands in the picture of ``document``."""
+def scored(video: Path, frames: int = 3, **changes: Any) -> Score:
+    score = Score(
+        str(video),
+        score=2.25,
+        percentile=40.0,
+        distance=1.0,
+        frames=[Frame(2 * i, i / 6, 2.0 + i / 4, 1 / frames) for i in range(frames)],
+        scale=(1.0, 5.0),
+        label="opinion",
+        better="higher",
+        trained_on="clips",
+    )
+    return replace(score, **changes)
+
+
+def texts(monkeypatch: pytest.MonkeyPatch, scores: list[Score], path: Path) -> list[str]:
+    """All that stands in the picture of ``scores``."""
     figures: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
-    sheet.draw(document, path)
+    contact_sheet.draw(scores, path)
     (figure,) = figures
     parts: list[Any] = figure.findobj(lambda part: hasattr(part, "get_text"))
     return [part.get_text() for part in parts]
 
 
-def test_the_picture_shows_the_frames_of_the_video(clips: Path, tmp_path: Path) -> None:
-    assert sheet.draw([item(clips / "testsrc.mp4")], tmp_path / "one.png") == [
+def test_contact_sheet_shows_the_frames_of_the_video(clips: Path, tmp_path: Path) -> None:
+    assert contact_sheet.draw([scored(clips / "testsrc.mp4")], tmp_path / "one.png") == [
         f"picture: {tmp_path / 'one.png'}"
     ]
     drawn = cv2.imread(str(tmp_path / "one.png"))
@@ -55,54 +54,57 @@ def test_the_picture_shows_the_frames_of_the_video(clips: Path, tmp_path: Path) 
     assert {(0, 192, 192), (192, 192, 0), (192, 0, 192), (0, 0, 192)} <= colours
 
 
-def test_the_picture_says_score_word_scale_and_each_frame(
+def test_contact_sheet_states_score_word_scale_and_the_score_of_each_frame(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = texts(
-        monkeypatch, [item(clips / "testsrc.mp4", far=True, distance=3.0)], tmp_path / "one.svg"
+        monkeypatch, [scored(clips / "testsrc.mp4", far=True, distance=3.0)], tmp_path / "one.svg"
     )
-    said = "\n".join(found)
+    text = "\n".join(found)
     assert f"{clips.name}/testsrc.mp4: 2.25, poor" in found and {"2.00", "2.25", "2.50"} <= set(
         found
     )
     assert (
-        "opinion, as learnt from clips; above 40 % of its videos" in said
-        and "take the score for a guess" in said
+        "opinion, as learnt from clips; above 40 % of its videos" in text
+        and "take the score for a guess" in text
     )
 
 
-def test_what_the_picture_lacks_is_said(clips: Path, tmp_path: Path) -> None:
+def test_contact_sheet_reports_what_it_lacks(clips: Path, tmp_path: Path) -> None:
     gone, failed = (
-        item(tmp_path / "gone.mp4"),
-        {**item(clips / "a.mp4"), "error": "file is empty", "score": None},
+        scored(tmp_path / "gone.mp4"),
+        scored(clips / "a.mp4", error="file is empty", score=None),
     )
-    lacking = sheet.draw(
-        [gone, failed, *[item(tmp_path / "gone.mp4")] * sheet.VIDEOS], tmp_path / "many.png"
+    messages = contact_sheet.draw(
+        [gone, failed, *[scored(tmp_path / "gone.mp4")] * contact_sheet.MAX_VIDEOS],
+        tmp_path / "many.png",
     )
-    assert any("a.mp4 is not in" in line for line in lacking)
+    assert any("a.mp4 is not in" in line for line in messages)
     assert any(
-        f"shows the first {sheet.VIDEOS} of {sheet.VIDEOS + 1} videos" in line for line in lacking
+        f"shows the first {contact_sheet.MAX_VIDEOS} of {contact_sheet.MAX_VIDEOS + 1} videos"
+        in line
+        for line in messages
     )
     assert (
-        sum("no frames of" in line and "file is missing" in line for line in lacking)
-        == sheet.VIDEOS
+        sum("no frames of" in line and "file is missing" in line for line in messages)
+        == contact_sheet.MAX_VIDEOS
     )
     assert (tmp_path / "many.png").stat().st_size > 10_000
-    assert "nothing to show" in sheet.draw([failed], tmp_path / "none.png")[-1]
+    assert "nothing to show" in contact_sheet.draw([failed], tmp_path / "none.png")[-1]
     assert not (tmp_path / "none.png").exists()
 
 
-def test_frames_of_which_no_score_is_known_have_no_bar(
+def test_contact_sheet_draws_no_bars_where_frames_have_no_scores(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unknown = item(clips / "testsrc.mp4")
-    unknown["frames"] = [{**frame, "score": None} for frame in unknown["frames"]]
+    score = scored(clips / "testsrc.mp4")
+    unknown = replace(score, frames=[replace(frame, score=None) for frame in score.frames])
     assert not {"2.00", "2.50"} & set(texts(monkeypatch, [unknown], tmp_path / "one.png"))
 
 
-def test_of_many_frames_evenly_spaced_ones_are_shown() -> None:
-    frames = item(Path("x.mp4"), 40)["frames"]
-    shown = [frames[row]["index"] for row in evenly_spaced(len(frames))]
+def test_contact_sheet_shows_evenly_spaced_frames_of_a_long_video() -> None:
+    frames = scored(Path("x.mp4"), 40).frames
+    shown = [frames[row].index for row in evenly_spaced(len(frames))]
     assert len(shown) == 12 and shown[0] == 0 and shown[-1] == 78 and np.ptp(np.diff(shown)) <= 2
 
 
@@ -114,7 +116,7 @@ def test_of_many_frames_evenly_spaced_ones_are_shown() -> None:
         ("taken.png", "is a folder"),
     ],
 )
-def test_a_name_that_no_picture_can_have_is_told_before_anything_is_scored(
+def test_contact_sheet_path_is_checked_before_anything_is_scored(
     name: str, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "taken.png").mkdir()

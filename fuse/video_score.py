@@ -1,0 +1,57 @@
+"""The result of scoring: what `vqa_twostage.fuse.score.score` returns for each video, and what
+`vqa-fuse score` prints and draws. No torch here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A sampled frame of a scored video, or the first frame of a sampled clip."""
+
+    index: int
+    """Its number in the video."""
+    time: float
+    """When it is shown, in seconds."""
+    score: float | None
+    """The score of this frame as if it were the whole video; None where the spatial and the
+    temporal track hold different frames."""
+    weight: float
+    """Its share in the score of the video; the weights of all frames sum to 1."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score of one video. Where ``error`` is not empty, there is no score, and the fields up to
+    ``frames`` keep their defaults.
+    """
+
+    video: str
+    score: float | None = None
+    """On the scale of the training labels."""
+    error: str = ""
+    """Why there is no score."""
+    percentile: float | None = None
+    """The percentage of the training videos, 0 to 100, whose label is below the score."""
+    distance: float | None = None
+    """The distance of its features from those of the training videos; 1 is typical."""
+    far: bool = False
+    """Whether fewer than 1 % of the training videos lie as far out."""
+    damage: str = ""
+    """What is wrong with a damaged file, which was scored up to the damage."""
+    frames: list[Frame] = field(default_factory=list)
+    scale: tuple[float, float] = field(kw_only=True)
+    """The lowest and the highest value of the training labels' scale."""
+    label: str = field(kw_only=True)
+    """What the training labels are: ``opinion``, or which pseudo-MOS."""
+    better: str = field(kw_only=True)
+    """Which end of the scale is better: ``higher`` or ``lower``."""
+    trained_on: str = field(kw_only=True)
+    """The title of the dataset that the model was trained on."""
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of the document of ``vqa-fuse score --json``."""
+        return {**asdict(self), "scale": list(self.scale)}
