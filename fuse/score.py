@@ -189,9 +189,15 @@ def _extract(
     from vqa_twostage.extract.inference.runtime import Runtime
     from vqa_twostage.extract.run import extract_videos, plan_tracks
 
-    options = _options_of(wanted, options)
+    options = options_for(wanted, options)
     runtime = Runtime.of(options.runtime, options.device, options.precision, len(files))
-    plans = plan_tracks(SCORED, cache, options, runtime)
+    try:
+        plans = plan_tracks(SCORED, cache, options, runtime)
+    except UsageError as error:
+        raise UsageError(
+            f"the features of {training.title} that the model reads cannot be extracted here: "
+            f"{error}"
+        ) from None
     for identity, plan in zip(wanted, plans, strict=True):
         _check_same(training, identity, plan.identity)
     outcome = extract_videos(
@@ -259,12 +265,16 @@ def _up_to_date(path: TrackPath, ids: Collection[str]) -> set[str]:
         }
 
 
-def _options_of(identities: list[TrackIdentity], options: ExtractOptions) -> ExtractOptions:
-    """The options with which `vqa-extract` writes tracks of such identities."""
+def options_for(
+    identities: Sequence[TrackIdentity], options: ExtractOptions | None = None
+) -> ExtractOptions:
+    """The options with which stage one extracts tracks of these identities, the spatial one first;
+    what no identity holds (device, workers …) is taken from ``options``.
+    """
     first = identities[0]
     precision, _, runtime = first.precision.partition(" ")
     return replace(
-        options,
+        options or ExtractOptions(),
         spatial=str(first.extractor),
         temporal=tuple(str(identity.extractor) for identity in identities[1:]),
         sampler=str(first.sampler),

@@ -27,10 +27,12 @@ from vqa_twostage.fuse import score
 from vqa_twostage.fuse.data import load_dataset
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.novelty import Familiar, percentile_of
+from vqa_twostage.fuse.learning.scorer_file import Scorer
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reporting import score_text
 from vqa_twostage.fuse.train import train_run
 from vqa_twostage.fuse.video_score import Score
+from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.datasets.loading import load_manifest
 from vqa_twostage.pipeline.errors import UsageError
 
@@ -68,6 +70,13 @@ def scored(**changes: Any) -> Score:
         trained_on="D",
     )
     return replace(score, **changes)
+
+
+def with_tracks(model: Scorer, **changes: Any) -> Scorer:
+    """The model as if it had been trained on other features."""
+    assert model.training is not None
+    tracks = [replace(identity, **changes) for identity in model.training.tracks]
+    return replace(model, training=replace(model.training, tracks=tracks))
 
 
 def videos(clips: Path) -> list[Path]:
@@ -189,16 +198,12 @@ def test_score_lists_how_features_would_differ_from_those_trained_on(
     run: Path, clips: Path
 ) -> None:
     model = score.load(run)
-    assert model.training is not None
-    other = [{**track, "weights": "0123", "decoder": "pyav-1.0"} for track in model.training.tracks]
-    changed = replace(model, training=replace(model.training, tracks=other))
+    changed = with_tracks(model, weights="0123", decoder="pyav-1.0")
     with pytest.raises(
         UsageError, match=r"cannot be extracted here:\n  weights: 0123 then, \w+ now\n"
     ):
         score.score(videos(clips), changed)
-    imported = replace(
-        model, training=replace(model.training, tracks=[{"kind": "spatial", "imported": True}] * 2)
-    )
+    imported = with_tracks(model, source="0123")
     with pytest.raises(UsageError, match="were imported: no program here extracts them"):
         score.score(videos(clips), imported)
 
@@ -285,7 +290,9 @@ def test_score_by_a_damaged_model_is_refused_in_one_message(
 @pytest.mark.parametrize(
     ("extractor", "sampler", "message"),
     [
-        ("resnet:weights=/etc/passwd", "uniform:frames=2", "names files to read"),
+        ("resnet:weights=/etc/passwd", "uniform:frames=2", "names a file to read"),
+        ("resnet:weights=passwd", "uniform:frames=2", "names a file to read"),
+        ("vit:model=../passwd", "uniform:frames=2", "names a file to read"),
         (
             "resnet",
             "content:importance=/tmp/run",
@@ -296,13 +303,69 @@ def test_score_by_a_damaged_model_is_refused_in_one_message(
 def test_score_by_a_model_that_names_files_is_refused(
     extractor: str, sampler: str, message: str, run: Path, clips: Path
 ) -> None:
-    model = score.load(run)
-    assert model.training is not None
-    other = [
-        {**track, "extractor": extractor, "sampler": sampler} for track in model.training.tracks
-    ]
+    specs = {"extractor": spec.parse(extractor), "sampler": spec.parse(sampler)}
     with pytest.raises(UsageError, match=message):
-        score.score(videos(clips), replace(model, training=replace(model.training, tracks=other)))
+        score.score(videos(clips), with_tracks(score.load(run), **specs))
+
+
+# --- by features of networks that are called after a repository ---
+
+
+@pytest.fixture
+def small_transformer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default vit, whose configuration is known without its repository, of a few weights."""
+    from vqa_twostage.extract.spatial import vit
+
+    sizes = {"hidden_size": 24, "num_hidden_layers": 4, "num_attention_heads": 2}
+    config = {**sizes, "intermediate_size": 32, "image_size": 64, "patch_size": 16}
+    preprocessing = replace(vit.DEFAULT.preprocessing, size=64)
+    small = replace(vit.DEFAULT, config=config, preprocessing=preprocessing)
+    monkeypatch.setattr(vit, "DEFAULT", small)
+
+
+def trained_on(spatial: str, clips: Path, folder: Path) -> Path:
+    """A run on features of one network."""
+    options = ExtractOptions(
+        spatial=spatial, temporal=(), sampler="uniform:frames=2", runtime="torch"
+    )
+    extract_dataset(load_manifest(str(clips / "mos.csv")), folder / "cache", options)
+    data = load_dataset(folder / "cache", "mos", None, None)
+    head = TrainOptions(fusion="concat", protocol="random:n=1", epochs=2, members=1)
+    train_run(data, head, folder / "run")
+    return folder / "run"
+
+
+@pytest.mark.filterwarnings("ignore:.*random weights")
+def test_score_by_a_model_of_transformer_features_equals_that_of_cached_features(
+    small_transformer: None, clips: Path, tmp_path: Path
+) -> None:
+    run = trained_on("vit:weights=none", clips, tmp_path)
+    training = score.load(run).training
+    assert training is not None
+    assert training.tracks[0].extractor.options["model"] == "google/vit-base-patch16-224"
+    data = load_dataset(tmp_path / "cache", "mos", None, None)
+    cached_scores = saved.load(run).scores(data.spatial, data.temporal)
+    by_path = dict(zip(data.manifest.rows["path"], cached_scores, strict=True))
+    found = score.score(clips, run)
+    assert [item.score for item in found] == pytest.approx(
+        [by_path[Path(item.video).name] for item in found], abs=1e-5
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*random weights")
+def test_score_by_a_model_whose_network_came_from_a_folder_is_refused_in_one_message(
+    clips: Path, tmp_path: Path
+) -> None:
+    config = {"model_type": "vit", "image_size": 64, "patch_size": 16, "hidden_size": 24}
+    config |= {"num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
+    processor = {"size": 64, "resample": 2, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (tmp_path / "my nets").mkdir()
+    (tmp_path / "my nets" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "my nets" / "preprocessor_config.json").write_text(json.dumps(processor))
+    spatial = spec.Spec("vit", {"model": str(tmp_path / "my nets"), "weights": "none"})
+    run = trained_on(str(spatial), clips, tmp_path)
+    with pytest.raises(UsageError, match="that the model reads cannot be extracted here: "):
+        score.score(clips, run)
 
 
 # --- the command ---
