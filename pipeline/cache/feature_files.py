@@ -1,8 +1,9 @@
-"""Feature files of others: .mat, .npy, .npz, .csv, .h5 in, plain float32 arrays out; beside
-`cache.py` all of HDF5.
+"""Feature files of other programs: .mat, .npy, .npz, .csv, .h5 in, plain float32 arrays out.
 
-They come from strangers: nothing pickled is loaded, no link is followed, only plain numbers are
-read. Letters: T frames, C columns of a file's array.
+Nothing in such a file is trusted: no pickle is loaded, no link is followed, only plain numbers are
+read.
+
+Dimensions: T frames, C columns of a file's array.
 """
 
 from __future__ import annotations
@@ -29,26 +30,26 @@ LISTED = 10
 NO_OBJECTS = (
     "Only plain real numbers are read: no objects, cells, structs, text, sparse or complex arrays"
 )
-SAFE = "a file that reaches out of itself is refused; write a copy that holds its own numbers"
+SAFE = "a file that refers to other files is refused; write a copy that holds its own numbers"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Whose features the file is to hold: ``ids`` in the order of its rows; ``said`` is how many,
-    for people.
+    """The videos that the file must have features of: ``ids`` in the order of its rows.
+
+    ``description`` says how many they are, for messages: ``konvid has 1200 videos``.
     """
 
     ids: list[str]
-    said: str
+    description: str
 
 
 @dataclass(frozen=True)
 class FoundFeatures:
-    """``videos``: id -> [T, C]. ``key`` names the array ("" where it has no name), or the group of
-    arrays.
+    """``videos``: id -> [T, C]; ``key``: the name of the array or group, empty where it has none.
 
-    ``by_row``: the file's rows are the videos; else each has an array by its id, and ``others`` are
-    of no video.
+    ``by_row``: the rows of one array are the videos; otherwise each video has an array named by its
+    id, and ``others`` are the arrays that no video has.
     """
 
     key: str
@@ -59,28 +60,25 @@ class FoundFeatures:
 
 @dataclass(frozen=True)
 class Entry:
-    """A named array before it is read; ``problem`` is empty, or what it holds instead of plain
-    numbers.
-    """
+    """A named array before it is read; ``problem``: what it holds if not plain numbers."""
 
     shape: tuple[int, ...]
     problem: str
 
 
 def read_features(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
-    """Reads the features of one file; UsageError where it cannot be read, or does not say which
-    array is meant.
+    """Reads the features of one file.
+
+    UsageError where the file cannot be read, or does not say which array holds the features.
     """
     reader = READERS.get(path.suffix.lower())
     require(
         path.is_file(),
-        f"{path} {'is no file' if path.exists() else 'does not exist'}; give one of {SUFFIXES}",
+        f"{path} {'is not a file' if path.exists() else 'does not exist'}; give one of {SUFFIXES}",
     )
     try:
         if reader is None:
-            raise UsageError(
-                f"{path} is no feature file that is known here; give one of {SUFFIXES}"
-            )
+            raise UsageError(f"{path} is not a known kind of feature file; give one of {SUFFIXES}")
         return reader(path, key, wanted)
     except UsageError:
         raise
@@ -98,7 +96,7 @@ def _read_numpy(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
     except ValueError as error:
         require(
             "pickle" not in str(error),
-            f"{path} holds Python objects or is no NumPy file. {NO_OBJECTS}",
+            f"{path} holds Python objects or is not a NumPy file. {NO_OBJECTS}",
         )
         raise
     if isinstance(loaded, np.ndarray):
@@ -111,14 +109,17 @@ def _read_numpy(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
 def _npz_entry(loaded: Any, name: str) -> Entry:
     try:
         array = loaded[name]
-    except ValueError:  # it would have to be unpickled
+    except ValueError:  # unpickling it would run code
         return Entry((), "Python objects")
     return Entry(array.shape, _problem(array.dtype))
 
 
 def _read_mat(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
     if h5py.is_hdf5(path):
-        require(_of_matlab(path), f"{path} is HDF5, but not MATLAB's; call it .h5 and import that")
+        require(
+            _of_matlab(path),
+            f"{path} is HDF5 but was not written by MATLAB; rename it to .h5 and import that",
+        )
         return _read_hdf5(path, key, wanted)
     arrays = scipy.io.whosmat(path)
     entries = {
@@ -154,14 +155,13 @@ def _read_hdf5(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
             return FoundFeatures(
                 group.rstrip("/"), videos, by_row=False, others=sorted(named.keys() - set(present))
             )
+        # in groups called #… MATLAB keeps what its cells hold
         entries = {
             name: _hdf5_entry(item, matlab)
             for name, item in datasets.items()
             if not name.startswith("#")
         }
-        name = _choose(
-            path, entries, key, wanted
-        )  # in groups called #… MATLAB keeps what its cells hold
+        name = _choose(path, entries, key, wanted)
         array = datasets[name][()]
         return _by_row(path, name, array.T if matlab else array, wanted)
 
@@ -173,9 +173,7 @@ def _of_matlab(path: Path) -> bool:
 
 
 def _datasets(path: Path, file: h5py.File) -> dict[str, h5py.Dataset]:
-    """Every array by its path in the file; UsageError where the file reaches out of itself, or
-    might.
-    """
+    """Every array by its path in the file; UsageError for links and data in other files."""
     links: dict[str, object] = {}
     file.visititems_links(links.__setitem__)
     for name, link in links.items():
@@ -203,7 +201,8 @@ def _of_video(path: Path, video_id: str, item: h5py.Dataset) -> Float32[np.ndarr
     fits = not entry.problem and len(entry.shape) in (1, 2) and min(entry.shape) > 0
     require(
         fits,
-        f"{path}: video {video_id} has {_said(entry)}; give frames, or frames x columns, of plain "
+        f"{path}: video {video_id} has {_description_of(entry)}; give frames, or frames x columns, "
+        "of plain "
         "numbers",
     )
     return _float32(item[()].reshape(len(item), -1))
@@ -218,9 +217,8 @@ def _read_csv(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
     )
     first = lines[0][1]
     names = first if first[0] else first[1:]
-    counted = names == [
-        str(number) for number in range(len(names))
-    ]  # what pandas writes for want of names
+    # pandas numbers columns that have no names
+    counted = names == [str(number) for number in range(len(names))]
     header = (counted and len(lines) == len(wanted.ids) + 1) or any(
         _number(cell) is None for cell in first
     )
@@ -269,10 +267,13 @@ def _by_row(path: Path, key: str, array: np.ndarray, wanted: Wanted) -> FoundFea
 
 
 def _choose(path: Path, entries: Mapping[str, Entry], key: str | None, wanted: Wanted) -> str:
-    """The array that ``key`` names; without it the only one that can be features. UsageError lists
-    all otherwise.
+    """The array that ``key`` names; without it the only one that can be features.
+
+    UsageError lists all arrays where that is not clear.
     """
-    lines = [f"  {name}: {_said(entry)}" for name, entry in list(entries.items())[:LISTED]]
+    lines = [
+        f"  {name}: {_description_of(entry)}" for name, entry in list(entries.items())[:LISTED]
+    ]
     lines += [f"  and {len(entries) - LISTED} more"] if len(entries) > LISTED else []
     listed = "\n".join([f"{path} holds", *(lines or ["  no array"])])
     if key is None and len(entries) == 1:
@@ -296,34 +297,37 @@ def _choose(path: Path, entries: Mapping[str, Entry], key: str | None, wanted: W
         len(fitting) < 2,
         f"several arrays fit; choose one with --key: {', '.join(fitting)}\n{listed}",
     )
-    looked_for = (
-        "a matrix with a row for each and more than one column, or (.h5) arrays named by video"
-    )
-    advice = "Name the array with --key, or say with --ids FILE which videos the rows are"
-    said = (
-        f"{path} has no array that can be the features: {wanted.said}, and {looked_for} is "
-        f"looked for. {advice}"
-    )
-    require(len(fitting) == 1, f"{said}\n{listed}")
+    if not fitting:
+        raise UsageError(
+            f"{path} has no array that can be the features. {wanted.description}, so the file "
+            "needs "
+            "a matrix with a row for each and more than one column, or (.h5) arrays named by "
+            "video. "
+            "Name the array with --key, or give --ids FILE to say which videos the rows are\n"
+            f"{listed}"
+        )
     return fitting[0]
 
 
 def _check_fits(what: str, entry: Entry, wanted: Wanted) -> None:
-    said, shape, count = f"{what} is {_said(entry)}", entry.shape, len(wanted.ids)
-    require(not entry.problem, f"{said}. {NO_OBJECTS}")
+    described, shape, count = f"{what} is {_description_of(entry)}", entry.shape, len(wanted.ids)
+    require(not entry.problem, f"{described}. {NO_OBJECTS}")
     require(
         len(shape) in (1, 2, 3) and min(shape) > 0,
-        f"{said}; give videos x columns or videos x frames x columns",
+        f"{described}; give videos x columns or videos x frames x columns",
     )
     turned = f" (another axis has {count}: is it transposed?)" if count in shape[1:] else ""
     advice = (
-        "Give a row for each video in the same order, or say with --ids FILE which videos "
-        "the rows are"
+        "Give a row for each video in the same order, or give --ids FILE to say which videos the "
+        "rows are"
     )
-    require(shape[0] == count, f"{said}: {shape[0]} rows, and {wanted.said}{turned}. {advice}")
+    require(
+        shape[0] == count,
+        f"{described}: {shape[0]} rows, and {wanted.description}{turned}. {advice}",
+    )
 
 
-def _said(entry: Entry) -> str:
+def _description_of(entry: Entry) -> str:
     shape = " x ".join(map(str, entry.shape)) or "a single value"
     return f"{shape} ({entry.problem}, not plain numbers)" if entry.problem else shape
 

@@ -1,9 +1,10 @@
-"""A file whose changes take effect all at once, or not at all, whenever its writer is killed.
+"""A file with a write-ahead log: its changes take effect all at once, or not at all.
 
-Changes are gathered in memory until `commit`. It writes them to a journal beside the file, gives
-the journal its name in one step, carries them out, and removes it. Who finds a journal carries it
-out first, or reads as if it were. That holds against a killed process, not against a power failure:
-nothing is forced to the disk.
+Changes are gathered in memory until `commit`, which writes them to a journal beside the file,
+renames the journal into place (from then on the commit counts), applies it to the file, and removes
+it. Whoever opens the file and finds a journal replays it first, or, when only reading, reads as if
+it had been replayed. This protects against a killed process, not against a power failure: nothing
+is forced to the disk.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
-ENTRY = struct.Struct(
-    "<qq"
-)  # offset and length of a change, before its bytes; the first is (size of the file, -1)
+# offset and length of a change, before its bytes; the first is (size of the file, -1)
+ENTRY = struct.Struct("<qq")
 
 
 def journal_of(path: Path) -> Path:
@@ -25,8 +25,7 @@ def journal_of(path: Path) -> Path:
 
 
 class JournaledFile(io.RawIOBase):
-    """A binary file in the sense of Python's ``io``; with ``writable`` false it only reads, and
-    leaves all as it is.
+    """A binary file in the sense of Python's ``io``; without ``writable`` it changes nothing.
 
     BlockingIOError when another process has the file open to write (or, for a writer, at all).
     """
@@ -40,7 +39,7 @@ class JournaledFile(io.RawIOBase):
             self._size = os.fstat(self._handle).st_size
             self._load()
             if writable and self._changes:
-                self._carry_out()
+                self._replay()
         except BaseException:
             os.close(self._handle)
             raise
@@ -56,7 +55,7 @@ class JournaledFile(io.RawIOBase):
             pass  # some network file systems have no locks
 
     def commit(self) -> None:
-        """Makes all changes since the last time take effect in one step."""
+        """Makes all changes since the last commit take effect in one step."""
         if not self._changes and self._size == os.fstat(self._handle).st_size:
             return
         journal = journal_of(self._path)
@@ -67,9 +66,9 @@ class JournaledFile(io.RawIOBase):
                 file.write(ENTRY.pack(offset, len(data)))
                 file.write(data)
         aside.replace(journal)
-        self._carry_out()
+        self._replay()
 
-    def _carry_out(self) -> None:
+    def _replay(self) -> None:
         for offset, data in self._changes:
             done = 0
             while done < len(data):
@@ -90,7 +89,7 @@ class JournaledFile(io.RawIOBase):
             place += ENTRY.size + length
             self._changes.append((offset, data[place - length : place]))
 
-    # what follows is the interface of a binary file; h5py's buffers are not Python's memoryviews
+    # the interface of a binary file; h5py passes buffers that are not Python's memoryviews
 
     def readinto(self, buffer: Any) -> int:
         target = memoryview(buffer).cast("B")
@@ -142,7 +141,7 @@ class JournaledFile(io.RawIOBase):
         return True
 
     def close(self) -> None:
-        """Forgets what was not committed."""
+        """Discards what was not committed."""
         if not self.closed:
             os.close(self._handle)
         super().close()

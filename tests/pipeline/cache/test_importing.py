@@ -392,7 +392,7 @@ def test_a_file_of_several_arrays_needs_a_key_where_more_than_one_fits(name: str
 def test_the_only_matrix_that_fits_needs_no_key_and_a_label_is_never_taken(name: str) -> None:
     labels = {"scores": FEATURES[:, :1], "more": np.ones((7, 2))}
     NAMED[name](name, labels)
-    assert "no array that can be the features: own has 5 videos" in (message := refused(name))
+    assert "no array that can be the features. own has 5 videos" in (message := refused(name))
     assert "scores: 5 x 1" in message and "--key" in message
     NAMED[name](name, {**labels, "feats": FEATURES})
     assert imported(name)["source"]["key"] == "feats"
@@ -454,7 +454,7 @@ def test_a_file_that_reaches_out_of_itself_is_refused(link: str) -> None:
             file.create_virtual_dataset("feats", layout)
         else:
             file.create_dataset("feats", (5, 3), "f8", external=[("raw", 0, 120)])
-    assert "reaches out of itself is refused" in refused("f.h5")
+    assert "refers to other files is refused" in refused("f.h5")
 
 
 def test_a_group_that_holds_itself_is_no_trap() -> None:
@@ -495,11 +495,11 @@ def test_wrong_files_are_told() -> None:
     for name, message in [
         (
             "f.txt",
-            "no feature file that is known here; give one of .mat, .npy, .npz, .csv, .h5, .hdf5",
+            "not a known kind of feature file; give one of .mat, .npy, .npz, .csv, .h5, .hdf5",
         ),
-        ("folder.mat", "is no file"),
+        ("folder.mat", "is not a file"),
         ("nowhere.mat", "does not exist"),
-        ("h5py.mat", "HDF5, but not MATLAB's; call it .h5"),
+        ("h5py.mat", "is HDF5 but was not written by MATLAB; rename it to .h5"),
         ("empty.csv", "is empty"),
         ("ragged.csv", "line 3 has 1 columns, the first has 2"),
         ("words.csv", "line 3, column 1 (from 0): 'good' is not a number"),
@@ -596,7 +596,7 @@ def test_features_of_cvd2014_and_the_file_that_has_none(real: Path) -> None:
     Path("own.csv").write_text("\n".join(["path,mos", *rows]) + "\n")
     message = refused(str(real / "features" / "CVD2014info.mat"))
     assert (
-        "no array that can be the features: own has 234 videos" in message
+        "no array that can be the features. own has 234 videos" in message
         and "scores: 234 x 1" in message
     )
     document = imported(str(real / "features" / "CVD2014_ResNet-50_feature.mat"))
