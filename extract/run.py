@@ -16,7 +16,7 @@ import torch
 
 from vqa_twostage.extract.decoding.containers import MISSING
 from vqa_twostage.extract.decoding.video import decoder_identity, decoder_name
-from vqa_twostage.extract.decoding.workers import Order, Source
+from vqa_twostage.extract.decoding.workers import DecodeRequest, Source
 from vqa_twostage.extract.extractor import Extractor
 from vqa_twostage.extract.inference.batching import Lane, Seconds, timed
 from vqa_twostage.extract.inference.engine import Failed, Todo, extract_locally
@@ -251,7 +251,7 @@ def extract_videos(
         with timed(seconds, "load networks"):
             wanted = sorted({number for video in todo for number in video.tracks})
             lanes = {number: lane_of(plans[number], runtime, options) for number in wanted}
-        order = Order(
+        request = DecodeRequest(
             options.sampler,
             options.decoder,
             clips=any(lane.of_clips for lane in lanes.values()),
@@ -259,7 +259,7 @@ def extract_videos(
             raw=manifest.raw,
         )
         results = stack.enter_context(
-            closing(extract_locally(todo, lanes, order, options.workers, seconds))
+            closing(extract_locally(todo, lanes, request, options.workers, seconds))
         )
         for result in results:
             try:

@@ -1,11 +1,11 @@
 """Frames of one video on their way from a decoding process to the main one, through memory that
-both see.
+both share.
 
 It has room for a few frames and is used round and round: the decoder waits while it is full, so a
 video's length does not decide how much is held. Nothing is locked: one process writes, one reads,
 and either may die at any moment.
 
-Letters: k frames taken at once, H x W pixels.
+Dimensions: k frames taken at once, H x W pixels.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from threading import Lock
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-# counters: frames put in, frames taken out, bytes of the description, signs of life
-WRITTEN, RELEASED, DESCRIBED, BEATS = 0, 1, 2, 3
+# counters: frames put in, frames taken out, bytes of the description, heartbeats
+WRITTEN, RELEASED, DESCRIBED, HEARTBEATS = 0, 1, 2, 3
 MOST_FRAMES = 4096
 ROWS_AT = 64  # where each frame's row stands, after the counters
 DESCRIPTION_AT = ROWS_AT + 8 * MOST_FRAMES
@@ -31,9 +31,9 @@ POLL_S = 0.002
 _BARRIER = Lock()  # taking and releasing any lock is one
 
 
-class Memory:
-    """A file without a place on disk where the system has such, of which only the written parts
-    take memory.
+class SharedBuffer:
+    """A file that both processes map, in memory where the system has such files. Only the parts
+    that are written to take memory.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Memory:
         os.pwrite(self._handle, bytes(ROWS_AT), 0)
 
     def close(self) -> None:
-        """What is mapped stays readable; closing twice does nothing."""
+        """What is mapped stays readable. Closing twice does nothing."""
         if self._file is not None:
             self._file.close()
         elif self._handle >= 0:
@@ -59,52 +59,63 @@ class Memory:
             self._handle = -1
 
 
-class Ring:
-    """One process's view of a `Memory`."""
+class ControlBlock:
+    """The beginning of a `SharedBuffer`, as one process sees it: what is known of the video, and
+    how far both sides are.
+    """
 
     def __init__(self, path: str) -> None:
-        self._path = path
-        self.waited = 0.0  # seconds, in `put`
-        self._head = _map(path, DESCRIPTION_AT)
-        self._counters = np.frombuffer(self._head, np.int64, ROWS_AT // 8)
-        self._rows = np.frombuffer(self._head, np.int64, MOST_FRAMES, ROWS_AT)
+        self.path = path
+        memory = _map(path, DESCRIPTION_AT)
+        self.counters = np.frombuffer(memory, np.int64, ROWS_AT // 8)
+        self.rows = np.frombuffer(memory, np.int64, MOST_FRAMES, ROWS_AT)
 
     def describe(self, description: bytes) -> None:
-        """Says what the frames are of, before the first of them."""
+        """Tells the other side what the frames are of, before the first of them."""
         end = DESCRIPTION_AT + len(description)
         assert end <= FRAMES_AT, "frames would be written over the description"
-        _map(self._path, end)[DESCRIPTION_AT:end] = description
-        _in_order()
-        self._counters[DESCRIBED] = len(description)
+        _map(self.path, end)[DESCRIPTION_AT:end] = description
+        _memory_barrier()
+        self.counters[DESCRIBED] = len(description)
 
     def description(self) -> bytes | None:
-        """What the other side said, or None while it has not."""
-        end = DESCRIPTION_AT + int(self._counters[DESCRIBED])
-        return _map(self._path, end)[DESCRIPTION_AT:end] if end > DESCRIPTION_AT else None
+        """What the other side wrote with `describe`, or None until it has."""
+        end = DESCRIPTION_AT + int(self.counters[DESCRIBED])
+        return _map(self.path, end)[DESCRIPTION_AT:end] if end > DESCRIPTION_AT else None
 
-    def beat(self) -> None:
-        """Says that this side works on it, though there is nothing to hand over yet."""
-        self._counters[BEATS] += 1
+    def heartbeat(self) -> None:
+        """Tells the other side that this one is at work, though it has nothing to hand over yet."""
+        self.counters[HEARTBEATS] += 1
 
     @property
     def progress(self) -> int:
         """A number that changes as long as the other side is at work."""
-        return int(self._counters[BEATS] + self._counters[WRITTEN])
+        return int(self.counters[HEARTBEATS] + self.counters[WRITTEN])
 
-    def shape(self, height: int, width: int, most: int, room: int) -> None:
-        """Makes room for frames of that size: ``room`` bytes of them, at most ``most``, at least
-        two.
-        """
+
+class Ring:
+    """The frames of a `SharedBuffer`, as one process sees them; both sides make it of equal size.
+
+    It has ``room`` for so many bytes of frames, but for no more than ``most`` frames, and for two
+    at least.
+    """
+
+    def __init__(
+        self, control: ControlBlock, height: int, width: int, most: int, room: int
+    ) -> None:
+        self._counters, self._rows = control.counters, control.rows
         size = height * width * 3
         capacity = min(max(LEAST_FRAMES, min(most, room // size)), MOST_FRAMES)
-        memory = _map(self._path, FRAMES_AT + capacity * size)
+        memory = _map(control.path, FRAMES_AT + capacity * size)
         self._frames = np.frombuffer(memory, np.uint8, capacity * size, FRAMES_AT).reshape(
             capacity, height, width, 3
         )
+        self.waited = 0.0
+        """Seconds that `put` has waited for room."""
 
     def put(self, row: int, image: UInt8[np.ndarray, "H W 3"], alive: Callable[[], bool]) -> None:
-        """Hands over one frame; waits while there is no room. SystemExit when nobody is ``alive``
-        to take any.
+        """Hands over one frame; waits while there is no room. SystemExit when the other side is no
+        longer ``alive`` to take any.
         """
         written = int(self._counters[WRITTEN])
         while written - self._counters[RELEASED] >= len(self._frames):
@@ -116,25 +127,25 @@ class Ring:
         place = written % len(self._frames)
         self._frames[place] = image
         self._rows[place] = row
-        _in_order()
-        self._counters[WRITTEN] = written + 1  # what is counted is there
+        _memory_barrier()
+        self._counters[WRITTEN] = written + 1  # only now: what is counted is there
 
     def take(self) -> tuple[Int64[np.ndarray, " k"], UInt8[np.ndarray, "k H W 3"]]:
         """Rows and pixels of frames that are there, perhaps none; valid until `release`."""
         released = int(self._counters[RELEASED])
         place = released % len(self._frames)
         stop = min(place + int(self._counters[WRITTEN]) - released, len(self._frames))
-        _in_order()
+        _memory_barrier()
         return self._rows[place:stop], self._frames[place:stop]
 
     def release(self, frames: int) -> None:
-        _in_order()
+        _memory_barrier()
         self._counters[RELEASED] += frames
 
 
-def _in_order() -> None:
-    """What was read and written before is so for the other side too: not every processor keeps to
-    the order.
+def _memory_barrier() -> None:
+    """The other side sees what was written before this call before it sees what is written after:
+    not every processor keeps to the order by itself.
     """
     with _BARRIER:
         pass

@@ -1,10 +1,10 @@
-"""Decoding in processes of their own: a file that hangs or crashes a decoder costs one video, not
-the run.
+"""Videos are decoded in processes of their own, which never import torch: a file that hangs or
+crashes a decoder costs one video, not the run.
 
-Workers never import torch. Videos come back in the order they were given, each a stream of frames.
+Videos come back in the order in which they were asked for, each a stream of frames.
 
-Letters: T rows of n sampled frames (n is 1 except for clips), D distinct frames among them, k
-frames at once.
+Dimensions: T samples of n frames (n is 1 except for clips), D distinct frames among them, k frames
+at once, H x W pixels.
 """
 
 from __future__ import annotations
@@ -28,28 +28,31 @@ from pebble import ProcessFuture
 
 from vqa_twostage.extract.decoding.containers import MISSING
 from vqa_twostage.extract.decoding.processes import as_video_error, decoding_processes
-from vqa_twostage.extract.decoding.ring import POLL_S, Memory, Ring
+from vqa_twostage.extract.decoding.ring import POLL_S, ControlBlock, Ring, SharedBuffer
 from vqa_twostage.extract.decoding.video import open_video
 from vqa_twostage.extract.sampler import Sampler
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.raw_format import RawFormat
 
-# a decoder that gives nothing for longer than this is taken to hang: a fixed time and one per
+# a decoder that shows no progress for longer than this is taken to hang: a fixed time and one per
 # megabyte
 TIMEOUT_S = 120.0
 TIMEOUT_S_PER_MB = 1.0
 RINGS_BYTES = 256 << 20  # frames on their way, of all videos together
-AT_ONCE = 16  # frames given at once: resized they may be larger than the video's own
+AT_ONCE = 16  # frames handed over at once: resized they may be larger than the video's own
+
+SomeFrames = tuple[Int64[np.ndarray, " k"], UInt8[np.ndarray, "k H W 3"]]
 
 
 @dataclass(frozen=True)
-class Order:
-    """What decoding processes are asked for: specs; ``clips`` false where the first frame of each
-    is enough.
+class DecodeRequest:
+    """What decoding processes do with every video.
 
-    ``sampler_digest`` is that of the file that the sampler reads, if it does, when the run began.
-    ``raw``: what the dataset's files without a container are.
+    ``sampler``: a spec. ``decoder``: one of `extract.options.DECODERS`. ``clips``: whether any
+    network looks at clips; if none does, the first frame of each clip is enough.
+    ``sampler_digest``: the sampler's own when the run began. ``raw``: what the dataset's files
+    without a container are.
     """
 
     sampler: str
@@ -69,9 +72,10 @@ class Source:
 
     @staticmethod
     def of(path: Path) -> Source:
+        """Reads the whole file; VideoError where there is none, or it cannot be read."""
         try:
             status = path.stat()
-            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for who writes to it
+            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
                 raise VideoError("not a regular file")
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -83,7 +87,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Opened:
+class VideoHeader:
     """What is known of a video before its pixels.
 
     ``index``: which frames the sampler chose. ``distinct``: the same, ascending and without
@@ -103,71 +107,73 @@ class Opened:
 
     @property
     def repeated(self) -> int:
-        """How many of the sampled frames are there a second time: the video, or its end, is shorter
-        than asked for.
+        """How many of the sampled frames are repetitions: the video, or its end, is shorter than
+        what was asked for.
         """
-        rows = int((np.diff(self.index[:, 0]) == 0).sum())
-        return rows + int((np.diff(self.index, axis=1) == 0).sum())
+        samples = int((np.diff(self.index[:, 0]) == 0).sum())
+        return samples + int((np.diff(self.index, axis=1) == 0).sum())
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """What is known once the last frame is out: who gave the pixels, and the seconds the worker
-    spent on it.
+class DecodeSummary:
+    """What is known once the last frame is out.
 
-    Without those in which it waited for frames to be taken.
+    ``decoder``: what gave the pixels. ``seconds``: the worker's on this video, without those in
+    which it waited for frames to be taken.
     """
 
     decoder: str
     seconds: float
 
 
-@dataclass
-class Incoming:
-    """A video as the main process receives it: `opened`, then all `frames`, then `decoded`."""
+class DecodedStream:
+    """A video as the main process receives it: `open` it, take all its frames, then ask for its
+    `summary`.
+    """
 
-    id: str
-    memory: Memory
-    _future: ProcessFuture
-    _room: int
-    _patience: float  # seconds without a sign of life
-    _killed: bool = False
-
-    def opened(self) -> Opened:
-        """VideoError when the video cannot be used."""
-        self._ring = Ring(self.memory.path)
-        self._wait(lambda: self._ring.description() is not None)
-        description = self._ring.description()
-        if description is None:
-            self.decoded()
-            raise AssertionError("a worker ended well without describing its video")
-        self._opened: Opened = pickle.loads(description)
-        self._ring.shape(
-            self._opened.height, self._opened.width, len(self._opened.distinct), self._room
-        )
-        return self._opened
-
-    def frames(self) -> Iterator[tuple[Int64[np.ndarray, " k"], UInt8[np.ndarray, "k H W 3"]]]:
-        """All distinct frames, some at a time: their numbers and pixels, the latter valid until the
-        next are asked for.
-
-        VideoError where the decoder fails, crashes or hangs midway.
+    def __init__(
+        self, id: str, buffer: SharedBuffer, future: ProcessFuture, room: int, patience: float
+    ) -> None:
+        """``room``: bytes of frames. ``patience``: seconds without progress before it is given
+        up.
         """
-        missing = len(self._opened.distinct)
+        self.id, self.buffer = id, buffer
+        self._control = ControlBlock(buffer.path)
+        self._future, self._room, self._patience = future, room, patience
+        self._killed = False
+
+    def open(self) -> tuple[VideoHeader, Iterator[SomeFrames]]:
+        """What is known of the video, and all its distinct frames, some at a time: their numbers
+        and pixels.
+
+        Pixels are valid until the next are asked for. VideoError when the video cannot be used, or
+        where its decoder fails, crashes or hangs midway.
+        """
+        self._wait(lambda: self._control.description() is not None)
+        description = self._control.description()
+        if description is None:
+            self.summary()  # raises what the worker ended with
+            raise AssertionError("a worker ended well without describing its video")
+        header: VideoHeader = pickle.loads(description)
+        ring = Ring(self._control, header.height, header.width, len(header.distinct), self._room)
+        return header, self._frames(header, ring)
+
+    def _frames(self, header: VideoHeader, ring: Ring) -> Iterator[SomeFrames]:
+        missing = len(header.distinct)
         while missing:
-            self._wait(lambda: len(self._ring.take()[0]) > 0)
-            rows, pixels = (items[:AT_ONCE] for items in self._ring.take())
-            if not len(rows):
+            self._wait(lambda: len(ring.take()[0]) > 0)
+            rows, pixels = (items[:AT_ONCE] for items in ring.take())
+            if not len(rows):  # the worker ended early: `summary` says why
                 break
-            yield self._opened.distinct[rows], pixels
-            self._ring.release(len(rows))
+            yield header.distinct[rows], pixels
+            ring.release(len(rows))
             missing -= len(rows)
 
-    def decoded(self) -> Decoded:
-        """Waits for the worker's end; VideoError says what it ended with."""
+    def summary(self) -> DecodeSummary:
+        """Waits for the worker's end; VideoError where it failed."""
         try:
-            decoded: Decoded = self._future.result(timeout=self._patience)
-            return decoded
+            summary: DecodeSummary = self._future.result(timeout=self._patience)
+            return summary
         except UsageError:
             raise
         except FutureTimeout:
@@ -175,15 +181,19 @@ class Incoming:
         except Exception as error:  # noqa: BLE001  whatever a file can do to a decoder costs that file alone
             raise as_video_error(error, self._patience) from None
 
+    def stop(self) -> bool:
+        """Kills the worker unless it has ended; whether it was killed."""
+        return self._killed or (not self._future.done() and self._future.cancel())
+
     def _wait(self, ready: Callable[[], bool]) -> None:
-        """Until ``ready`` or the worker has ended; VideoError when it gives no sign of life for too
+        """Until ``ready`` or the worker has ended; VideoError where it shows no progress for too
         long.
         """
-        quiet, progress = time.monotonic(), self._ring.progress
+        since, progress = time.monotonic(), self._control.progress
         while not ready() and not self._future.done():
-            if self._ring.progress != progress:
-                quiet, progress = time.monotonic(), self._ring.progress
-            if time.monotonic() - quiet > self._patience:
+            if self._control.progress != progress:
+                since, progress = time.monotonic(), self._control.progress
+            if time.monotonic() - since > self._patience:
                 raise self._hung()
             time.sleep(POLL_S)
 
@@ -191,74 +201,74 @@ class Incoming:
         self._killed = self._future.cancel()  # another process takes its place
         return as_video_error(FutureTimeout(), self._patience)
 
-    def end(self) -> bool:
-        """Kills the worker unless it has ended; whether it was killed."""
-        return self._killed or (not self._future.done() and self._future.cancel())
-
 
 def default_workers() -> int:
     return min(8, max(1, (os.cpu_count() or 1) // 2))
 
 
-def read_all(
-    videos: Sequence[tuple[str, Path]], order: Order, workers: int
-) -> Generator[Incoming, None, None]:
-    """Decodes ``videos`` (id, path) in ``workers`` processes, ahead of who takes them, and gives
-    them in order.
+def decode_videos(
+    videos: Sequence[tuple[str, Path]], request: DecodeRequest, workers: int
+) -> Generator[DecodedStream, None, None]:
+    """Decodes ``videos`` (id, path) in ``workers`` processes, ahead of the caller, and yields them
+    in their order.
 
-    A video must be done with before the next is asked for.
+    The caller must be done with a video before it asks for the next.
     """
     workers = min(workers, len(videos))
     if not workers:
         return
     ahead = 2 * workers
     room = RINGS_BYTES // ahead
-    with ExitStack() as memories, decoding_processes(workers) as pool:
-        free = deque(memories.enter_context(closing(Memory())) for _ in range(ahead))
-        waiting, todo = deque[Incoming](), deque(videos)
+    with ExitStack() as buffers, decoding_processes(workers) as pool:
+        free = deque(buffers.enter_context(closing(SharedBuffer())) for _ in range(ahead))
+        waiting, pending = deque[DecodedStream](), deque(videos)
         try:
-            while todo or waiting:
-                while todo and free:
-                    memory, (name, path) = free.popleft(), todo.popleft()
-                    future = pool.schedule(decode_into, (memory.path, room, name, path, order))
-                    waiting.append(Incoming(name, memory, future, room, _patience(path)))
-                incoming = waiting.popleft()
-                yield incoming
-                if incoming.end():  # it may still write a little before it is gone
-                    incoming.memory.close()
-                    free.append(memories.enter_context(closing(Memory())))
+            while pending or waiting:
+                while pending and free:
+                    buffer, (name, path) = free.popleft(), pending.popleft()
+                    future = pool.schedule(decode_into, (buffer.path, room, name, path, request))
+                    waiting.append(DecodedStream(name, buffer, future, room, _patience(path)))
+                stream = waiting.popleft()
+                yield stream
+                if stream.stop():  # it may still write a little before it is gone
+                    stream.buffer.close()
+                    free.append(buffers.enter_context(closing(SharedBuffer())))
                 else:
-                    incoming.memory.clear()
-                    free.append(incoming.memory)
+                    stream.buffer.clear()
+                    free.append(stream.buffer)
         except BaseException:
             pool.stop()
             raise
 
 
-def decode_into(memory: str, room: int, name: str, path: Path, order: Order) -> Decoded:
-    """In a worker: opens a video, chooses frames, decodes them into ``memory``; VideoError where it
-    cannot be used.
+def decode_into(
+    buffer: str, room: int, name: str, path: Path, request: DecodeRequest
+) -> DecodeSummary:
+    """In a worker: opens a video, chooses frames, decodes them into the `SharedBuffer` at that
+    path; VideoError where the video cannot be used.
     """
     start, parent = time.perf_counter(), os.getppid()
-    choose = _sampler(order.sampler)
-    if choose.digest != order.sampler_digest:
+    sampler = _sampler(request.sampler)
+    if sampler.digest != request.sampler_digest:
         raise VideoError(
-            f"what the sampler {order.sampler} reads has changed since the run began; run it again",
+            f"what the sampler {request.sampler} reads has changed since the run began; "
+            "run it again",
             "sampling",
         )
     source = Source.of(path)
-    ring = Ring(memory)
-    with open_video(path, order.decoder, order.raw, id=name, heartbeat=ring.beat) as video:
-        index = np.asarray(choose(video), np.int64)
+    control = ControlBlock(buffer)
+    with open_video(
+        path, request.decoder, request.raw, id=name, heartbeat=control.heartbeat
+    ) as video:
+        index = np.asarray(sampler(video), np.int64)
         if not index.size:
-            raise VideoError(f"the sampler {order.sampler} chose no frame", "sampling")
-        index = index.reshape(len(index), -1)[:, : None if order.clips else 1]
+            raise VideoError(f"the sampler {request.sampler} chose no frame", "sampling")
+        index = index.reshape(len(index), -1)[:, : None if request.clips else 1]
         distinct = np.unique(index)
-        timestamp = video.timestamps[distinct]
-        opened = Opened(
+        header = VideoHeader(
             index,
             distinct,
-            timestamp,
+            video.timestamps[distinct],
             source,
             width=video.width,
             height=video.height,
@@ -266,16 +276,16 @@ def decode_into(memory: str, room: int, name: str, path: Path, order: Order) -> 
             length=len(video),
             damage=video.damage,
         )
-        ring.shape(video.height, video.width, len(distinct), room)
-        ring.describe(pickle.dumps(opened))
+        ring = Ring(control, video.height, video.width, len(distinct), room)
+        control.describe(pickle.dumps(header))
         for row, image in video.stream(distinct):
             ring.put(row, image, alive=lambda: os.getppid() == parent)
-        return Decoded(video.decoder, time.perf_counter() - start - ring.waited)
+        return DecodeSummary(video.decoder, time.perf_counter() - start - ring.waited)
 
 
 @cache
 def _sampler(text: str) -> Sampler:
-    """Built once a process: it may have read a file."""
+    """Built once in a process, since it may read a file."""
     sampler: Sampler = spec.resolve("extract.samplers", text).build()
     return sampler
 

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from vqa_twostage.extract.decoding.workers import Opened
+from vqa_twostage.extract.decoding.workers import VideoHeader
 from vqa_twostage.extract.extractor import Extractor
 from vqa_twostage.extract.inference.runtime import Runtime, preprocessings
 from vqa_twostage.extract.options import View
@@ -34,7 +34,7 @@ Seconds = defaultdict[str, float]  # by phase
 class Job:
     """A video on its way: its frames until they are used, its features until they are whole."""
 
-    def __init__(self, name: str, opened: Opened, lanes: list[Lane]) -> None:
+    def __init__(self, name: str, opened: VideoHeader, lanes: list[Lane]) -> None:
         self.id, self.opened, self.lanes = name, opened, lanes
         self._frames: dict[Geometry, dict[int, UInt8[Tensor, "3 S S"]]] = defaultdict(dict)
         self._uses: dict[Geometry, Counter[int]] = defaultdict(
@@ -136,7 +136,7 @@ class Lane:
         ]
         self._owners: list[tuple[Job, int]] = []  # whose units are in the batch, and which
 
-    def units(self, opened: Opened) -> Int64[np.ndarray, "units N"]:
+    def units(self, opened: VideoHeader) -> Int64[np.ndarray, "units N"]:
         """Which frames make each unit; the last is filled up with the last frame."""
         if self.of_clips:
             return opened.index
@@ -144,7 +144,7 @@ class Lane:
         missing = -len(frames) % self._unit
         return np.concatenate([frames, np.repeat(frames[-1:], missing)]).reshape(-1, self._unit)
 
-    def rows(self, opened: Opened, rows_a_unit: int) -> Int64[np.ndarray, " T"]:
+    def rows(self, opened: VideoHeader, rows_a_unit: int) -> Int64[np.ndarray, " T"]:
         """The frame that each row of features is of; of several, the first."""
         assert self._unit % rows_a_unit == 0, (
             "an extractor's rows share the frames of a unit evenly"

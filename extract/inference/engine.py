@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vqa_twostage.extract.decoding.workers import (
-    Decoded,
-    Incoming,
-    Order,
+    DecodedStream,
+    DecodeRequest,
+    DecodeSummary,
+    decode_videos,
     default_workers,
-    read_all,
 )
 from vqa_twostage.extract.inference.batching import Job, Lane, Seconds, timed
 from vqa_twostage.pipeline.errors import VideoError
@@ -52,7 +52,7 @@ class Failed:
 
 
 def extract_locally(
-    todo: list[Todo], lanes: dict[int, Lane], order: Order, workers: int, seconds: Seconds
+    todo: list[Todo], lanes: dict[int, Lane], request: DecodeRequest, workers: int, seconds: Seconds
 ) -> Generator[Extracted | Failed, None, None]:
     """Gives every video of ``todo`` back as soon as it is whole: frames of neighbours share
     batches.
@@ -60,16 +60,14 @@ def extract_locally(
     ``lanes``: by the numbers of their tracks. ``workers``: decoding processes, 0 for one per two
     cores.
     """
-    videos = read_all(
-        [(video.id, video.path) for video in todo], order, workers or default_workers()
+    videos = decode_videos(
+        [(video.id, video.path) for video in todo], request, workers or default_workers()
     )
-    under_way: list[tuple[Job, Decoded, list[int]]] = []
+    under_way: list[tuple[Job, DecodeSummary, list[int]]] = []
     with closing(videos):  # and with it the decoding processes, whatever ends the run
-        for video, incoming in zip(todo, videos, strict=True):
+        for video, stream in zip(todo, videos, strict=True):
             try:
-                job, decoded = _receive(
-                    incoming, [lanes[number] for number in video.tracks], seconds
-                )
+                job, decoded = _receive(stream, [lanes[number] for number in video.tracks], seconds)
             except VideoError as error:
                 yield Failed(video.id, str(error))
                 continue
@@ -85,10 +83,12 @@ def extract_locally(
         yield _extracted(job, decoded, tracks, lanes)
 
 
-def _receive(incoming: Incoming, lanes: list[Lane], seconds: Seconds) -> tuple[Job, Decoded]:
+def _receive(
+    stream: DecodedStream, lanes: list[Lane], seconds: Seconds
+) -> tuple[Job, DecodeSummary]:
     with timed(seconds, "waiting for frames"):
-        job = Job(incoming.id, incoming.opened(), lanes)
-    frames = incoming.frames()
+        header, frames = stream.open()
+        job = Job(stream.id, header, lanes)
     while True:
         with timed(seconds, "waiting for frames"):
             some = next(frames, None)
@@ -96,12 +96,14 @@ def _receive(incoming: Incoming, lanes: list[Lane], seconds: Seconds) -> tuple[J
             break
         job.receive(*some, seconds)
     with timed(seconds, "waiting for frames"):
-        decoded = incoming.decoded()
+        decoded = stream.summary()
     seconds["decode (in workers)"] += decoded.seconds
     return job, decoded
 
 
-def _extracted(job: Job, decoded: Decoded, tracks: list[int], lanes: dict[int, Lane]) -> Extracted:
+def _extracted(
+    job: Job, decoded: DecodeSummary, tracks: list[int], lanes: dict[int, Lane]
+) -> Extracted:
     opened = job.opened
     attributes = VideoAttributes(
         source_digest=opened.source.digest,

@@ -355,18 +355,18 @@ def test_of_clips_that_no_network_looks_at_only_the_first_frames_are_decoded(
 
 
 def test_a_sampler_whose_file_changes_midway_is_told(clips: Path, tmp_path: Path) -> None:
-    from vqa_twostage.extract.decoding.ring import Memory
-    from vqa_twostage.extract.decoding.workers import Order, decode_into
+    from vqa_twostage.extract.decoding.ring import SharedBuffer
+    from vqa_twostage.extract.decoding.workers import DecodeRequest, decode_into
     from vqa_twostage.pipeline.errors import VideoError
 
     (tmp_path / "attention.csv").write_text(
         "id,timestamp,spatial,temporal,importance\n000,0.0,1,1,1\n"
     )
-    order = Order(f"content:importance={tmp_path}", "pyav", sampler_digest="another")
-    memory = Memory()
+    request = DecodeRequest(f"content:importance={tmp_path}", "pyav", sampler_digest="another")
+    buffer = SharedBuffer()
     with pytest.raises(VideoError, match="has changed since the run began"):
-        decode_into(memory.path, 1 << 20, "000", clips / "testsrc.mp4", order)
-    memory.close()
+        decode_into(buffer.path, 1 << 20, "000", clips / "testsrc.mp4", request)
+    buffer.close()
 
 
 def test_a_resolution_that_a_network_cannot_take_is_told_before_any_video_is_read(

@@ -10,6 +10,7 @@ import os
 import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from video_frames import read
 
-from vqa_twostage.extract.decoding import ring
-from vqa_twostage.extract.decoding import workers as reader
-from vqa_twostage.extract.decoding.ring import Memory, Ring
+from vqa_twostage.extract.decoding import ring, workers
+from vqa_twostage.extract.decoding.ring import ControlBlock, Ring, SharedBuffer
 from vqa_twostage.extract.decoding.video import Video, open_video
-from vqa_twostage.extract.decoding.workers import Decoded, Order, decode_into, read_all
+from vqa_twostage.extract.decoding.workers import (
+    DecodeRequest,
+    DecodeSummary,
+    decode_into,
+    decode_videos,
+)
 from vqa_twostage.pipeline.errors import VideoError
 from vqa_twostage.pipeline.raw_format import RawFormat
+
+REQUEST = DecodeRequest("uniform:frames=5", "pyav")
 
 
 @pytest.fixture
@@ -35,18 +42,18 @@ def videos(clips: Path) -> list[tuple[str, Path]]:
 def outcomes(videos: list[tuple[str, Path]]) -> dict[str, dict[int, np.ndarray] | str]:
     """Every video's frames by number, or the reason why it has none."""
     found: dict[str, dict[int, np.ndarray] | str] = {}
-    for incoming in read_all(videos, Order("uniform:frames=5", "pyav"), workers=2):
+    for stream in decode_videos(videos, REQUEST, workers=2):
         try:
-            incoming.opened()
+            _, some_frames = stream.open()
             frames = {}
-            for numbers, pixels in incoming.frames():
+            for numbers, pixels in some_frames:
                 frames |= {
                     int(number): image.copy() for number, image in zip(numbers, pixels, strict=True)
                 }
-            incoming.decoded()
-            found[incoming.id] = frames
+            stream.summary()
+            found[stream.id] = frames
         except VideoError as error:
-            found[incoming.id] = str(error)
+            found[stream.id] = str(error)
     return found
 
 
@@ -54,7 +61,7 @@ def outcomes(videos: list[tuple[str, Path]]) -> dict[str, dict[int, np.ndarray] 
 def test_frames_arrive_whole_and_in_the_order_of_the_videos(
     videos: list[tuple[str, Path]], room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "RINGS_BYTES", room)
+    monkeypatch.setattr(workers, "RINGS_BYTES", room)
     found = outcomes(videos)
     assert list(found) == [name for name, _ in videos]
     for name, path in videos:
@@ -66,33 +73,33 @@ def test_frames_arrive_whole_and_in_the_order_of_the_videos(
             assert (image == expected[number]).all()
 
 
-def hang(memory: str, room: int, name: str, path: Path, order: Order) -> Decoded:
+def hang(buffer: str, room: int, name: str, path: Path, request: DecodeRequest) -> DecodeSummary:
     """As `decode_into`, but one video hangs in native code, as decord does: nothing but killing
     ends it.
     """
     if name == "mandelbrot":
         ctypes.PyDLL(None).sleep(600)  # holds the interpreter's lock
-    return decode_into(memory, room, name, path, order)
+    return decode_into(buffer, room, name, path, request)
 
 
-def crash(memory: str, room: int, name: str, path: Path, order: Order) -> Decoded:
+def crash(buffer: str, room: int, name: str, path: Path, request: DecodeRequest) -> DecodeSummary:
     """As `decode_into`, but one video's decoder dies at once, and another's after its frames are
     out.
     """
     if name == "mandelbrot":
         os.abort()
-    decoded = decode_into(memory, room, name, path, order)
+    summary = decode_into(buffer, room, name, path, request)
     if name == "smptebars":
         os._exit(7)
-    return decoded
+    return summary
 
 
 @pytest.mark.slow
 def test_a_decoder_that_hangs_costs_its_video_and_no_other(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "decode_into", hang)
-    monkeypatch.setattr(reader, "TIMEOUT_S", 4.0)  # long enough for a process to start
+    monkeypatch.setattr(workers, "decode_into", hang)
+    monkeypatch.setattr(workers, "TIMEOUT_S", 4.0)  # long enough for a process to start
     start = time.monotonic()
     found = outcomes(videos)
     assert time.monotonic() - start < 60
@@ -102,36 +109,38 @@ def test_a_decoder_that_hangs_costs_its_video_and_no_other(
     ]
 
 
-def look_long(memory: str, room: int, name: str, path: Path, order: Order) -> Decoded:
+def look_long(
+    buffer: str, room: int, name: str, path: Path, request: DecodeRequest
+) -> DecodeSummary:
     """As `decode_into`, but it works for longer than a hung decoder is given before the first frame
     is out.
     """
-    side = Ring(memory)
+    control = ControlBlock(buffer)
     for _ in range(11):
         time.sleep(0.5)
-        side.beat()
-    return decode_into(memory, room, name, path, order)
+        control.heartbeat()
+    return decode_into(buffer, room, name, path, request)
 
 
-def fail(memory: str, room: int, name: str, path: Path, order: Order) -> Decoded:
+def fail(buffer: str, room: int, name: str, path: Path, request: DecodeRequest) -> DecodeSummary:
     """As `decode_into`, but something unforeseen happens to one file."""
     if name == "mandelbrot":
         raise MemoryError("a frame of 10 terabytes")
-    return decode_into(memory, room, name, path, order)
+    return decode_into(buffer, room, name, path, request)
 
 
 @pytest.mark.slow
-def test_what_nobody_foresaw_costs_its_video_and_no_other(
+def test_an_unforeseen_error_costs_its_video_and_no_other(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "decode_into", fail)
+    monkeypatch.setattr(workers, "decode_into", fail)
     found = outcomes([*videos, ("odd", Path("a\0b.mp4"))])
     failed = {name: reason for name, reason in found.items() if isinstance(reason, str)}
     assert failed["mandelbrot"] == "the decoder failed (MemoryError: a frame of 10 terabytes)"
     assert set(failed) == {"mandelbrot", "odd"}
 
 
-def memories() -> int:
+def open_buffers() -> int:
     """How many files of frames this process holds open, once what nobody needs is gone."""
     gc.collect()
     found = 0
@@ -146,25 +155,25 @@ def test_killed_decoders_leave_no_memory_behind(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        reader, "RINGS_BYTES", 1
+        workers, "RINGS_BYTES", 1
     )  # two frames of five: every decoder waits, and is killed
-    before, held = memories(), []
-    for incoming in read_all(videos[:4], Order("uniform:frames=5", "pyav"), workers=1):
-        incoming.opened()
-        assert incoming.end()
-        held.append(memories())
+    before, held = open_buffers(), []
+    for stream in decode_videos(videos[:4], REQUEST, workers=1):
+        stream.open()
+        assert stream.stop()
+        held.append(open_buffers())
     assert max(held) == held[0]  # two, and what is mapped of the last video
-    del incoming
-    assert memories() <= before
+    del stream
+    assert open_buffers() <= before
 
 
 @pytest.mark.slow
 def test_a_sampler_that_looks_at_every_frame_is_not_taken_to_hang(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "decode_into", look_long)
+    monkeypatch.setattr(workers, "decode_into", look_long)
     monkeypatch.setattr(
-        reader, "TIMEOUT_S", 4.0
+        workers, "TIMEOUT_S", 4.0
     )  # long enough for a process to start, and shorter than it looks
     assert isinstance(next(iter(outcomes(videos[:1]).values())), dict)
 
@@ -173,7 +182,7 @@ def test_a_sampler_that_looks_at_every_frame_is_not_taken_to_hang(
 def test_a_decoder_that_crashes_costs_its_video_and_no_other(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "decode_into", crash)
+    monkeypatch.setattr(workers, "decode_into", crash)
     found = outcomes(videos)
     failed = {name: reason for name, reason in found.items() if isinstance(reason, str)}
     assert set(failed) == {"mandelbrot", "smptebars"}
@@ -183,18 +192,19 @@ def test_a_decoder_that_crashes_costs_its_video_and_no_other(
 
 def test_a_video_is_opened_and_decoded_once(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: Counter[str] = Counter()
-    real_open, real_stream = reader.open_video, Video.stream
-    monkeypatch.setattr(reader, "open_video", lambda *a: calls.update(["open"]) or real_open(*a))
-    monkeypatch.setattr(Video, "stream", lambda *a: calls.update(["stream"]) or real_stream(*a))
-    memory = Memory()
-    decode_into(
-        memory.path, 64 << 20, "x", clips / "testsrc.mp4", Order("clips:frames=4,rate=4", "pyav")
+    real_open, real_stream = workers.open_video, Video.stream
+    monkeypatch.setattr(
+        workers, "open_video", lambda *a, **o: calls.update(["open"]) or real_open(*a, **o)
     )
+    monkeypatch.setattr(Video, "stream", lambda *a: calls.update(["stream"]) or real_stream(*a))
+    buffer = SharedBuffer()
+    request = DecodeRequest("clips:frames=4,rate=4", "pyav")
+    decode_into(buffer.path, 64 << 20, "x", clips / "testsrc.mp4", request)
     assert calls == {"open": 1, "stream": 1}
-    memory.close()
+    buffer.close()
 
 
-def test_what_is_no_file_is_told_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_or_folder_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     found = outcomes(
         [("pipe", tmp_path / "pipe.mp4"), ("folder", tmp_path), ("none", tmp_path / "none.mp4")]
@@ -212,10 +222,8 @@ def test_a_ring_gives_what_was_put_in_whatever_the_turns(
     frames: int, room: int, turns: list[int]
 ) -> None:
     """One process in both roles: puts while there is room, takes some, to the end."""
-    memory = Memory()
-    writer, taker = Ring(memory.path), Ring(memory.path)
-    for side in (writer, taker):
-        side.shape(2, 3, frames, room * 18)
+    buffer = SharedBuffer()
+    writer, taker = (Ring(ControlBlock(buffer.path), 2, 3, frames, room * 18) for _ in range(2))
     capacity = max(ring.LEAST_FRAMES, min(frames, room))
     put, taken = 0, []
     while len(taken) < frames:
@@ -230,29 +238,28 @@ def test_a_ring_gives_what_was_put_in_whatever_the_turns(
         ]
         taker.release(len(rows[:some]))
     assert taken == [(frame * 10, frame) for frame in range(frames)]
-    memory.close()
+    buffer.close()
 
 
 def test_a_decoder_whose_run_is_gone_ends() -> None:
-    memory = Memory()
-    writer = Ring(memory.path)
-    writer.shape(1, 1, 2, 6)
+    buffer = SharedBuffer()
+    writer = Ring(ControlBlock(buffer.path), 1, 1, 2, 6)
     image = np.zeros((1, 1, 3), np.uint8)
     writer.put(0, image, alive=lambda: False)
     writer.put(1, image, alive=lambda: False)
     with pytest.raises(SystemExit):
         writer.put(2, image, alive=lambda: False)
-    memory.close()
+    buffer.close()
 
 
 def test_the_kind_of_a_failure_survives_the_way_out_of_its_process(tmp_path: Path) -> None:
-    (tmp_path / "text.mp4").write_text("Dear reader,\nthis is not a video.\n")
+    (tmp_path / "text.mp4").write_text("Dear workers,\nthis is not a video.\n")
     (tmp_path / "short.yuv").write_bytes(bytes(100))
-    request = Order("uniform:frames=5", "pyav", raw=RawFormat(16, 16, "yuv420p", 30.0))
+    request = replace(REQUEST, raw=RawFormat(16, 16, "yuv420p", 30.0))
     kinds = {}
     names = ("text.mp4", "short.yuv", "missing.mp4")
-    for incoming in read_all([(name, tmp_path / name) for name in names], request, workers=1):
+    for stream in decode_videos([(name, tmp_path / name) for name in names], request, workers=1):
         with pytest.raises(VideoError) as failure:
-            incoming.opened()
-        kinds[incoming.id] = failure.value.kind
+            stream.open()
+        kinds[stream.id] = failure.value.kind
     assert kinds == {"text.mp4": "unreadable", "short.yuv": "decode", "missing.mp4": "missing"}
