@@ -1,5 +1,5 @@
-"""A run as a model to hand on: weights, what they need to be used, and a card that says what they
-are worth.
+"""A run as a model for others: weights, what they need to be used, and a card with data, protocol,
+metrics and limits.
 
 The folder is one that the Hugging Face hub takes, and that `fuse.score.load` reads:
 ``model.safetensors`` holds all that scoring needs, ``config.json`` says the same for people and
@@ -11,63 +11,102 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vqa_twostage import __version__
 from vqa_twostage.fuse.delivery import onnx_check
 from vqa_twostage.fuse.delivery.onnx_graph import FILE as ONNX_FILE
-from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.scorer_file import Scorer
-from vqa_twostage.fuse.reporting.terminal import said_n
-from vqa_twostage.pipeline import records
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.fuse.reporting.formatting import METRIC_TITLES, n_videos, number
+from vqa_twostage.fuse.runs import Evaluation, Run
+from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.files import read_json, write_json, write_text
 
 CARD = Path(__file__).parent / "reporting" / "page" / "card.md"
 LIBRARY = "vqa-twostage"
-METRICS = {
-    "srcc": "SRCC",
-    "plcc": "PLCC",
-    "krcc": "KRCC",
-    "rmse": "RMSE",
-    "plcc_raw": "PLCC before the logistic",
-}
+CARD_TITLES = {**METRIC_TITLES, "plcc_raw": "PLCC before the logistic"}
+CARD_DIGITS = 4
 
 
-def export_run(run: Path, output: Path, onnx: bool = False) -> dict[str, Any]:
-    """Writes the folder ``output``; the document of ``vqa-fuse export --json``.
-
-    ``onnx``: also the model as a graph, whose scores are compared with this program's. UsageError
-    where ``run`` has no model, ``output`` is there and is no export of ours, or the graph is not to
-    be had; nothing is written then.
+@dataclass(frozen=True)
+class OnnxFile:
+    """The graph in an exported folder. ``difference``: the largest between its scores and this
+    program's, on random features.
     """
+
+    file: str
+    bytes: int
+    difference: float
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What `export_run` wrote. ``bytes``: of the weights; ``onnx``: None where no graph was asked
+    for.
+    """
+
+    run: Path
+    output: Path
+    files: list[str]
+    bytes: int
+    onnx: OnnxFile | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``vqa-fuse export --json``."""
+        return {**asdict(self), "run": str(self.run), "output": str(self.output)}
+
+    def to_text(self) -> str:
+        """What ``vqa-fuse export`` prints for people."""
+        lines = [f"{self.output}: {', '.join(self.files)} ({self.bytes / 1e6:.1f} MB of weights)"]
+        if self.onnx:
+            lines.append(
+                f"{self.onnx.file}: {self.onnx.bytes / 1e6:.1f} MB, run by onnxruntime; random "
+                f"features score as here within {self.onnx.difference:.1g}"
+            )
+        lines.append(f"next: vqa-fuse score VIDEO --run {self.output}")
+        return "\n".join(lines)
+
+
+def export_run(run: str | Path, output: str | Path, onnx: bool = False) -> ExportResult:
+    """Writes the model of ``run`` to the folder ``output``.
+
+    Args:
+        run: The folder of a run that has a model.
+        output: The folder to write: a new or an empty one, or an earlier export.
+        onnx: Also write the model as a graph, whose scores are compared with this program's.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UsageError: ``run`` has no model, ``output`` holds something else, or the graph cannot be
+            made; nothing was written.
+    """
+    run, output = Path(run), Path(output)
     if onnx:
         onnx_check.require_packages()
-    scorer, figures = saved.load(run), evaluate(run).to_json()
-    require(scorer.training is not None, f"{run} was trained by an earlier version; train it again")
-    require(
-        not output.exists() or not output.samefile(run),
-        f"--output {output} is the run itself; give another folder",
-    )
-    require(
-        _is_ours(output), f"--output {output} is there, and no exported model; give another folder"
-    )
+    scorer, evaluation = saved.load(run), Run(run).metrics()
+    if output.exists() and output.samefile(run):
+        raise UsageError(f"--output {output} is the run itself; give another folder")
+    if not _is_ours(output):
+        raise UsageError(f"--output {output} is there, and no exported model; give another folder")
     graph = onnx_check.make_graph(scorer) if onnx else None
     config = config_of(scorer) | ({"onnx": graph.about} if graph else {})
     output.mkdir(parents=True, exist_ok=True)
-    (output / ONNX_FILE).unlink(missing_ok=True)  # of the model that was here
+    (output / ONNX_FILE).unlink(missing_ok=True)  # of an earlier export
     shutil.copyfile(run / saved.FILE, output / saved.FILE)
-    records.write_json(output / "config.json", config)
-    records.write_text(output / "README.md", card(config, figures))
-    told = None
+    write_json(output / "config.json", config)
+    write_text(output / "README.md", card(config, evaluation))
+    onnx_file = None
     if graph:
         (output / ONNX_FILE).write_bytes(graph.content)
-        told = {"file": ONNX_FILE, "bytes": len(graph.content), "difference": graph.difference}
+        onnx_file = OnnxFile(ONNX_FILE, len(graph.content), graph.difference)
     files = sorted(path.name for path in output.iterdir())
-    weights = (output / saved.FILE).stat().st_size
-    return {"run": str(run), "output": str(output), "files": files, "bytes": weights, "onnx": told}
+    return ExportResult(run, output, files, (output / saved.FILE).stat().st_size, onnx_file)
 
 
 def _is_ours(output: Path) -> bool:
@@ -75,11 +114,11 @@ def _is_ours(output: Path) -> bool:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return True
     config = output / "config.json"
-    return config.is_file() and records.read_json(config).get("library") == LIBRARY
+    return config.is_file() and read_json(config).get("library") == LIBRARY
 
 
 def config_of(scorer: Scorer) -> dict[str, Any]:
-    """What a model is, reads and gives, as plain values."""
+    """What a model is, which features it reads and what its scores mean, as plain values."""
     training = scorer.training
     assert training is not None
     return {
@@ -107,25 +146,20 @@ def config_of(scorer: Scorer) -> dict[str, Any]:
     }
 
 
-def card(config: dict[str, Any], figures: dict[str, Any]) -> str:
+def card(config: dict[str, Any], evaluation: Evaluation) -> str:
     """The model card, in the Markdown of the Hugging Face hub."""
     from jinja2 import Environment, StrictUndefined
 
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(
         CARD.read_text("utf-8")
     )
-    apart = {json.dumps(track, sort_keys=True): track for track in config["features"]}
-    unknown = dict.fromkeys(("preprocessing", "weights"), "imported")
-    tracks = [{**unknown, **track} for track in apart.values()]
+    distinct = {json.dumps(track, sort_keys=True): track for track in config["features"]}
+    imported = dict.fromkeys(("preprocessing", "weights"), "imported")
     return template.render(
         {"onnx": None, **config},
-        tracks=tracks,
-        figures=figures,
-        n=said_n(figures),
-        metrics=METRICS,
-        number=_number,
+        tracks=[{**imported, **track} for track in distinct.values()],
+        evaluation=evaluation,
+        n_videos=n_videos(evaluation.n_videos, evaluation.n_dataset),
+        metrics=CARD_TITLES,
+        number=partial(number, digits=CARD_DIGITS),
     )
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"

@@ -14,7 +14,7 @@ from huggingface_hub import ModelHubMixin, hf_hub_download
 from vqa_twostage.fuse import score
 from vqa_twostage.fuse.export import config_of
 from vqa_twostage.fuse.learning import scorer_file as saved
-from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.files import write_json
 
 # of `from_pretrained`, which concern the download
 OPTIONS = ("revision", "cache_dir", "force_download", "local_files_only", "token")
@@ -36,7 +36,7 @@ class VideoScorer(ModelHubMixin):
     def _save_pretrained(self, save_directory: Path) -> None:
         if save_directory.resolve() != self.folder.resolve():
             shutil.copyfile(self.folder / saved.FILE, save_directory / saved.FILE)
-        records.write_json(save_directory / "config.json", config_of(self.scorer))
+        write_json(save_directory / "config.json", config_of(self.scorer))
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **hub_options: Any) -> VideoScorer:

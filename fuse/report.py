@@ -1,4 +1,4 @@
-"""Runs as one HTML page that needs nothing else: figures, plots, worst misses, gates, curves,
+"""Runs as one HTML page that needs nothing else: metrics, plots, largest errors, gates, curves,
 identity.
 
 All text of the page is escaped by its template (fuse/reporting/page/template.html), all data for
@@ -11,7 +11,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,184 +22,303 @@ from markupsafe import Markup
 
 from vqa_twostage.fuse.compare import compare_runs
 from vqa_twostage.fuse.reporting import charts
-from vqa_twostage.fuse.reporting.sections import LIKELY, MISSES, Found, Run, section
-from vqa_twostage.fuse.reporting.terminal import METRIC_TITLES, METRICS
+from vqa_twostage.fuse.reporting.formatting import METRIC_TITLES
+from vqa_twostage.fuse.reporting.sections import RunToReport, Section, VideoKey, section_of
 from vqa_twostage.fuse.reporting.thumbnails import FrameStrip, frame_strips
-from vqa_twostage.fuse.runs import Ablation, RunSpecs
-from vqa_twostage.pipeline import records
+from vqa_twostage.fuse.runs import Ablation, MetricSummary
 from vqa_twostage.pipeline.cache.layout import TrackPath
-from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.files import write_text
+from vqa_twostage.pipeline.versions import library_versions
 
 PAGE = Path(__file__).parent / "reporting" / "page"
-PICTURED = 80  # videos with frames, of all runs together
-FRAMES_BYTES, RUN_BYTES = (
-    3_500_000,
-    17_000,
-)  # frames have the room that the text of the runs leaves them
+MAX_PICTURED = 80  # videos with frames, of all runs together
+# the frames may take what the text of the runs leaves of the page
+MAX_FRAMES_BYTES, BYTES_OF_RUN = 3_500_000, 17_000
 
 
-def write_report(runs: Sequence[Path], output: Path, root: Path | None = None) -> dict[str, Any]:
-    """Writes a page about ``runs`` (or an ablation's folder) to ``output``, and says what is in it.
+@dataclass(frozen=True)
+class ReportResult:
+    """What `write_report` wrote.
 
-    ``root``: where the videos lie, for pictures of their sampled frames. Videos that cannot be
-    opened are in ``unreadable`` with the reason; ``frames`` says why there are none at all. Returns
-    the document of ``vqa-fuse report --json``; UsageError on wrong use.
+    ``why_not_compared``: why there are no paired differences; ``pictured``: videos with frames;
+    ``frames``: why there are no frames at all; ``unreadable``: videos that cannot be opened, and
+    why.
     """
-    require(
-        not output.is_dir(),
-        f"{output} is a folder; give --output a file in it, as {output / 'report.html'}",
+
+    report: Path
+    bytes: int
+    runs: list[Path]
+    why_not_compared: str
+    pictured: int
+    frames: str
+    unreadable: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``vqa-fuse report --json``."""
+        return {**asdict(self), "report": str(self.report), "runs": [str(run) for run in self.runs]}
+
+    def to_text(self) -> str:
+        """What ``vqa-fuse report`` prints for people."""
+        lines = []
+        if self.why_not_compared:
+            lines.append(f"without paired differences: {self.why_not_compared}")
+        if self.frames:
+            lines.append(f"without frames of the videos: {self.frames}")
+        lines += [
+            f"could not be opened: {name}: {reason}" for name, reason in self.unreadable.items()
+        ]
+        size = f"{self.bytes / 1e6:.1f} MB, frames of {self.pictured} videos"
+        lines.append(f"report: {self.report} ({size})")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run in the table of comparison; what is paired is None where there is no comparison, and
+    for the reference. ``plot``: the difference and its interval as SVG.
+    """
+
+    run: str
+    name: str
+    dataset: str
+    protocol: str
+    median: MetricSummary
+    std: MetricSummary
+    is_reference: bool = False
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+    p_value: float | None = None
+    wins: int | None = None
+    pairs: int | None = None
+    plot: Markup | None = None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the rows of a comparison share."""
+
+    protocol: str
+    n_splits: int
+    label: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Frames of videos. ``unreadable``: videos that cannot be opened, and why; ``problem``: why
+    there are none at all; ``left_out``: videos for which the page has no room.
+    """
+
+    strips: dict[VideoKey, FrameStrip]
+    unreadable: dict[str, str]
+    problem: str
+    left_out: int
+
+
+def write_report(
+    runs: str | Path | Iterable[str | Path],
+    output: str | Path,
+    root: str | Path | None = None,
+    cache: str | Path | None = None,
+) -> ReportResult:
+    """Writes one HTML page about runs.
+
+    Args:
+        runs: One or many folders of runs, or of ablations, which stand for the runs in them.
+        output: The page, a file that ends in .html.
+        root: The folder below which the videos lie, for pictures of their sampled frames.
+        cache: Where the features are; None is where the runs were trained, or ``$VQA_CACHE``.
+
+    Returns:
+        Where the page is, and what it lacks.
+
+    Raises:
+        UsageError: A folder is not a run, or ``output`` cannot be a page; nothing was written.
+    """
+    output = Path(output)
+    _check_paths(output, root)
+    folders, reference = expand_ablations(
+        [runs] if isinstance(runs, str | os.PathLike) else list(runs)
     )
-    require(
-        output.suffix.lower() in (".html", ".htm"),
-        f"--output {output}: the report is a page; end its name in .html",
-    )
-    require(
-        root is None or root.is_dir(),
-        f"--root {root} is no folder; give the one below which the videos lie",
-    )
-    paths, reference = expanded(runs)
-    read = [Run.read(path) for path in paths]
-    rows, compared, why_not = compared_rows(read, reference)
-    found, unreadable, no_frames, left_out = frames_of(read, root)
-    tracks = list(dict.fromkeys(run.track for run in read))
-    keys = {which: f"{tracks.index(which[0])}/{which[1]}" for which in found}
-    order = {row["run"]: place for place, row in enumerate(rows)}
-    read.sort(key=lambda run: order[str(run.path)])
-    sections, data = zip(*(section(run, found, keys, len(read)) for run in read), strict=True)
-    ids = list(dict.fromkeys(point[0] for run in data for point in run["points"]))
-    number = {name: place for place, name in enumerate(ids)}
-    embedded = {
-        "ids": ids,
-        "runs": [
-            {**run, "points": [[number[point[0]], *point[1:]] for point in run["points"]]}
-            for run in data
-        ],
-        "frames": {
-            keys[which]: {**vars(strip), "images": _as_base64(strip)}
-            for which, strip in found.items()
-        },
-    }
-    style, script = (
-        (PAGE / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")
-    )
-    environment = Environment(
-        loader=FileSystemLoader(PAGE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template("template.html").render(
-        title=", ".join(dict.fromkeys(run.record["dataset"] for run in read))
-        + (f": {sections[0]['name']}" if len(read) == 1 else f": {len(read)} runs"),
+    read = [RunToReport.read(folder, None if cache is None else Path(cache)) for folder in folders]
+    rows, compared, why_not_compared = compared_rows(read, reference)
+    order = {row.run: place for place, row in enumerate(rows)}
+    pictures = pictures_of(read, None if root is None else Path(root))
+    read.sort(key=lambda run: order[str(run.run.folder)])
+    tracks = list(dict.fromkeys(track for track, _ in pictures.strips))
+    keys = {(track, name): f"{tracks.index(track)}/{name}" for track, name in pictures.strips}
+    sections = [section_of(run, pictures.strips, keys, len(read)) for run in read]
+    datasets = ", ".join(dict.fromkeys(run.record.dataset for run in read))
+    subject = sections[0].name if len(sections) == 1 else f"{len(sections)} runs"
+    text = _render(
+        title=f"{datasets}: {subject}",
         sections=sections,
         rows=rows,
         compared=compared,
-        why_not=why_not,
-        metrics=list(zip(METRICS, METRIC_TITLES, strict=True)),
-        no_frames=no_frames,
-        unreadable=unreadable,
-        left_out=left_out,
-        likely=LIKELY,
-        style=Markup(style),  # files of this program
-        script=Markup(script),
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=safe_json(embedded),
-        version=records.versions()["vqa-twostage"],
+        why_not=why_not_compared,
+        metrics=list(METRIC_TITLES.items()),
+        no_frames=pictures.problem,
+        unreadable=pictures.unreadable,
+        left_out=pictures.left_out,
+        data=safe_json(_page_data(sections, pictures.strips, keys)),
+        version=library_versions()["vqa-twostage"],
     )
-    records.write_text(output, text)
-    about = {
-        "report": str(output),
-        "bytes": output.stat().st_size,
-        "runs": [str(run.path) for run in read],
-    }
-    return {
-        **about,
-        "why_not_compared": why_not,
-        "pictured": len(found),
-        "frames": no_frames,
-        "unreadable": unreadable,
-    }
+    write_text(output, text)
+    return ReportResult(
+        output,
+        output.stat().st_size,
+        [run.run.folder for run in read],
+        why_not_compared,
+        len(pictures.strips),
+        pictures.problem,
+        pictures.unreadable,
+    )
 
 
-def expanded(runs: Sequence[Path]) -> tuple[list[Path], Path | None]:
-    """Runs, each once, the folder of an ablation standing for those in it; and its reference."""
-    found: list[Path] = []
+def expand_ablations(runs: Sequence[str | Path]) -> tuple[list[Path], Path | None]:
+    """Runs, each once, where the folder of an ablation stands for those in it; and the reference
+    of the first ablation.
+    """
+    folders: list[Path] = []
     reference = None
-    for path in runs:
+    for path in map(Path, runs):
         ablation = Ablation(path)
         if ablation.complete:
-            found += ablation.runs()
+            folders += ablation.runs()
             reference = reference or ablation.reference()
         else:
-            found.append(path)
-    require(bool(found), "report needs a run or more; vqa-fuse train makes them")
-    return list(dict.fromkeys(found)), reference
+            folders.append(path)
+    if not folders:
+        raise UsageError("report needs a run or more; vqa-fuse train makes them")
+    return list(dict.fromkeys(folders)), reference
 
 
 def compared_rows(
-    runs: list[Run], reference: Path | None
-) -> tuple[list[dict[str, Any]], dict[str, Any] | None, str]:
-    """A row a run, with paired differences where they may be compared (the document of that), or
-    why they may not.
+    runs: Sequence[RunToReport], reference: Path | None
+) -> tuple[list[Row], Compared | None, str]:
+    """A row for each run, with paired differences where runs may be compared, else the reason why
+    not.
     """
-    plain = [
-        {
-            **run.document,
-            "name": RunSpecs(**run.record["specs"]).name,
-            "difference": None,
-            "plot": "",
-        }
+    rows = [
+        Row(
+            str(run.run.folder),
+            run.record.specs.name,
+            run.evaluation.dataset,
+            run.evaluation.protocol,
+            run.evaluation.median,
+            run.evaluation.std,
+        )
         for run in runs
     ]
     if len(runs) < 2:
-        return plain, None, ""
+        return rows, None, ""
     try:
-        document = compare_runs([run.path for run in runs], reference)
+        document = compare_runs([run.run.folder for run in runs], reference)
     except UsageError as error:
-        return plain, None, str(error)
-    intervals = [end for row in document["rows"] for end in row["interval"] or ()]
-    extent = max(map(abs, intervals), default=0) or 1.0
-    for row in document["rows"]:
-        row["plot"] = ""
-        if row["interval"]:
-            low, high = row["interval"]
-            said = f"{row['difference']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
-            row["plot"] = charts.interval(low, row["difference"], high, extent, said)
-    return document["rows"], document, ""
+        return rows, None, str(error)
+    row_of = {row.run: row for row in rows}
+    ends = [end for row in document["rows"] for end in row["interval"] or ()]
+    extent = max(map(abs, ends), default=0.0) or 1.0
+    paired = []
+    for item in document["rows"]:
+        statistics = {name: item[name] for name in ("difference", "p_value", "wins", "pairs")}
+        row = replace(
+            row_of[item["run"]], is_reference=item["run"] == document["baseline"], **statistics
+        )
+        if item["interval"]:
+            low, high = item["interval"]
+            title = f"{row.difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
+            plot = charts.interval(low, item["difference"], high, extent, title)
+            row = replace(row, interval=(low, high), plot=plot)
+        paired.append(row)
+    shared = (document[name] for name in ("protocol", "n_splits", "label", "reference"))
+    return paired, Compared(*shared), ""
 
 
-def frames_of(runs: list[Run], root: Path | None) -> tuple[Found, dict[str, str], str, int]:
-    """Frames by track and id: of all misses, and of the first run's likely videos; why not; how
-    many were too many.
+def pictures_of(runs: Sequence[RunToReport], root: Path | None) -> Pictures:
+    """Frames of the videos with the largest errors in all runs, and of those that a reader is
+    likely to select in the first.
     """
     if root is None:
-        return {}, {}, "give --root DIR, the folder below which the videos lie", 0
-    misses = [(run.track, str(name)) for run in runs for name in run.videos["id"][:MISSES]]
-    wanted = list(dict.fromkeys([*misses, *((runs[0].track, name) for name in runs[0].likely())]))
-    found: Found = {}
+        return Pictures({}, {}, "give --root DIR, the folder below which the videos lie", 0)
+    problems = [run.cache_problem for run in runs if run.track is None]
+    asked = [(run.track, name) for run in runs for name in run.largest_errors()]
+    asked += [(runs[0].track, name) for name in runs[0].likely_selected()]
+    wanted = list(dict.fromkeys((track, name) for track, name in asked if track is not None))
+    strips: dict[VideoKey, FrameStrip] = {}
     unreadable: dict[str, str] = {}
-    problems: dict[TrackPath, str] = {}
-    size = 0
+    without_frames: set[TrackPath] = set()
+    room = MAX_FRAMES_BYTES - BYTES_OF_RUN * len(runs)
     for track in dict.fromkeys(track for track, _ in wanted):
+        ids = [name for of, name in wanted[:MAX_PICTURED] if of == track]
         try:
-            made, reasons = frame_strips(
-                track, [name for of, name in wanted[:PICTURED] if of == track], root
-            )
+            readable, reasons = frame_strips(track, ids, root)
         except UsageError as error:
-            problems[track] = str(error)
+            problems.append(str(error))
+            without_frames.add(track)
             continue
         unreadable |= reasons
-        for name, strip in made.items():
-            characters = sum(map(len, _as_base64(strip)))
-            if size + characters <= FRAMES_BYTES - RUN_BYTES * len(runs):
-                found[track, name] = strip
-                size += characters
+        for name, strip in readable.items():
+            size = sum(map(len, _as_base64(strip)))
+            if size <= room:
+                strips[track, name] = strip
+                room -= size
     left_out = sum(
-        which not in found and which[1] not in unreadable and which[0] not in problems
-        for which in wanted
+        (track, name) not in strips and name not in unreadable and track not in without_frames
+        for track, name in wanted
     )
-    return found, unreadable, "; ".join(dict.fromkeys(problems.values())), left_out
+    return Pictures(strips, unreadable, "; ".join(dict.fromkeys(problems)), left_out)
+
+
+def safe_json(document: Any) -> Markup:
+    """JSON that may stand in a page: nothing in it can end the element or begin another."""
+    text = json.dumps(document, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _check_paths(output: Path, root: str | Path | None) -> None:
+    if output.is_dir():
+        raise UsageError(
+            f"{output} is a folder; give --output a file in it, as {output / 'report.html'}"
+        )
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--output {output}: the report is a page; end its name in .html")
+    if root is not None and not Path(root).is_dir():
+        raise UsageError(f"--root {root} is no folder; give the one below which the videos lie")
+
+
+def _page_data(
+    sections: Sequence[Section],
+    strips: Mapping[VideoKey, FrameStrip],
+    keys: Mapping[VideoKey, str],
+) -> dict[str, Any]:
+    """What the page's program knows: points of each run by the number of their video, and frames
+    by key.
+    """
+    ids = list(dict.fromkeys(point.id for section in sections for point in section.points))
+    number = {name: place for place, name in enumerate(ids)}
+    runs = [
+        {
+            "points": [
+                # a key only where there are frames
+                [number[point.id], point.mos, point.predicted, *([point.key] if point.key else [])]
+                for point in section.points
+            ],
+            "attention": section.attention,
+        }
+        for section in sections
+    ]
+    frames = {
+        keys[video]: {
+            "rows": strip.rows,
+            "of": strip.of,
+            "timestamp": strip.timestamp,
+            "images": _as_base64(strip),
+        }
+        for video, strip in strips.items()
+    }
+    return {"ids": ids, "runs": runs, "frames": frames}
 
 
 def _as_base64(strip: FrameStrip) -> list[str]:
@@ -205,7 +326,17 @@ def _as_base64(strip: FrameStrip) -> list[str]:
     return [base64.b64encode(jpeg).decode("ascii") for jpeg in strip.images]
 
 
-def safe_json(document: Any) -> Markup:
-    """JSON that may stand in a page: nothing in it can end the element or begin another."""
-    text = json.dumps(document, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+def _render(**values: Any) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(PAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # files of this program, which need no escapes
+    style = Markup((PAGE / "style.css").read_text("utf-8"))
+    script = Markup((PAGE / "script.js").read_text("utf-8"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    template = environment.get_template("template.html")
+    return template.render(style=style, script=script, script_digest=digest, **values)

@@ -248,8 +248,8 @@ def save_run(
         saved.save(scorer, run)
     predictions = target.predictions()
     evaluation = evaluate_predictions(record, predictions, run)
-    scatter(predictions, evaluation.to_json(), target.scatter_file)
-    write_text(target.metrics_file, markdown.of_run(evaluation.to_json()))
+    scatter(predictions, evaluation, target.scatter_file)
+    write_text(target.metrics_file, markdown.of_run(evaluation))
     target.write_record(record)  # last: a folder with a record is a whole run
     return evaluation
 

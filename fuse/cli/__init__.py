@@ -11,7 +11,6 @@ import click
 
 from vqa_twostage.fuse.cli import models as cli_use
 from vqa_twostage.fuse.options import TrainOptions
-from vqa_twostage.fuse.reporting import terminal as tables
 from vqa_twostage.pipeline import console, presets, spec
 from vqa_twostage.pipeline.console import as_json_option, show, version_option
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
@@ -169,14 +168,15 @@ def train(
     options = options_of(preset, given)
     from vqa_twostage.fuse import train as training
     from vqa_twostage.fuse.reporting import tensorboard as events
+    from vqa_twostage.fuse.reporting import terminal as tables
 
     if tensorboard:
         events.require_package()
     with console.progress(f"train {options.fusion}") as on_progress:
-        document = training.train(cache, options, dataset, run, workers, on_progress).to_json()
+        evaluation = training.train(cache, options, dataset, run, workers, on_progress)
     if tensorboard:
-        click.echo(f"tensorboard --logdir {events.write_events(Path(document['run']))}", err=True)
-    show(document, as_json, tables.print_evaluation)
+        click.echo(f"tensorboard --logdir {events.write_events(evaluation.run)}", err=True)
+    show(evaluation.to_json() if as_json else evaluation, as_json, tables.print_evaluation)
     return DONE
 
 
@@ -238,6 +238,7 @@ def ablate(
     options = options_of(preset, given)
     from vqa_twostage.fuse import ablate as ablation
     from vqa_twostage.fuse.data import load_dataset
+    from vqa_twostage.fuse.reporting import terminal as tables
 
     names = (ablation.listed(text) for text in (fusion, pooling, temporal_encoder, baselines))
     chosen = ablation.variants(options, *names)
@@ -270,6 +271,9 @@ def evaluate(run: Path, dataset: str | None, cache: Path | None, as_json: bool) 
       vqa-fuse evaluate runs/demo-dynamic-1a2b3c4d5e
       vqa-fuse evaluate runs/konvid-dynamic-1a2b3c4d5e --dataset livevqc
     """
+    # imports pandas, which --help does not wait for
+    from vqa_twostage.fuse.reporting import terminal as tables
+
     if dataset is not None:
         from vqa_twostage.fuse.cross_dataset import evaluate_on
 
@@ -279,7 +283,8 @@ def evaluate(run: Path, dataset: str | None, cache: Path | None, as_json: bool) 
         raise UsageError("--cache is where the features of --dataset OTHER are; give --dataset too")
     from vqa_twostage.fuse import evaluate as evaluation
 
-    show(evaluation.evaluate(run).to_json(), as_json, tables.print_evaluation)
+    metrics = evaluation.evaluate(run)
+    show(metrics.to_json() if as_json else metrics, as_json, tables.print_evaluation)
     return DONE
 
 
@@ -296,6 +301,7 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> int:
     if len(runs) < 2:
         raise UsageError("compare needs two runs or more; vqa-fuse train makes them")
     from vqa_twostage.fuse.compare import compare_runs
+    from vqa_twostage.fuse.reporting import terminal as tables
 
     show(compare_runs(list(runs)), as_json, tables.print_runs)
     return DONE
@@ -316,6 +322,7 @@ def reproduce(run: Path, cache: Path | None, workers: int, as_json: bool) -> int
     Example
       vqa-fuse reproduce runs/demo-dynamic-1a2b3c4d5e
     """
+    from vqa_twostage.fuse.reporting import terminal as tables
     from vqa_twostage.fuse.reproduce import reproduce_run
 
     with console.progress("reproduce") as on_progress:

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from vqa_twostage.fuse.reporting import terminal as tables
 from vqa_twostage.pipeline import console
 from vqa_twostage.pipeline.console import as_json_option, show
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
@@ -23,15 +22,18 @@ FOLDER = click.Path(path_type=Path)
     type=FOLDER,
     default=Path("report.html"),
     show_default=True,
-    help="The page, one file that is whole.",
+    help="The page, one file that needs no other.",
 )
 @click.option("--root", type=FOLDER, help="Where the videos are, to show their sampled frames.")
+@click.option("--cache", type=FOLDER, help="Where the features are [default: the runs' cache].")
 @as_json_option
-def report(runs: tuple[Path, ...], output: Path, root: Path | None, as_json: bool) -> int:
+def report(
+    runs: tuple[Path, ...], output: Path, root: Path | None, cache: Path | None, as_json: bool
+) -> int:
     """Runs, or an ablation's folder, as one HTML page to open without a network.
 
-    It has the figures, a table to compare runs, predictions against labels, the worst misses,
-    gates, learning curves, and what reproduces them.
+    It shows metrics, a table to compare runs, predictions against labels, the largest errors,
+    gates, validation curves, and the commands that reproduce the runs.
 
     \b
     Example
@@ -39,7 +41,8 @@ def report(runs: tuple[Path, ...], output: Path, root: Path | None, as_json: boo
     """
     from vqa_twostage.fuse.report import write_report
 
-    show(write_report(list(runs), output, root), as_json, tables.print_report)
+    result = write_report(runs, output, root, cache)
+    show(result.to_json() if as_json else result.to_text(), as_json, click.echo)
     return DONE
 
 
@@ -151,8 +154,8 @@ def score(
 )
 @as_json_option
 def export(run: Path, output: Path, onnx: bool, as_json: bool) -> int:
-    """The model of RUN as a folder to hand on: weights, config, and a card with data, protocol,
-    figures and limits.
+    """The model of RUN as a folder for others: weights, configuration, and a card with data,
+    protocol, metrics and limits.
 
     `vqa-fuse score --run` takes it, and so does the Hugging Face hub.
 
@@ -162,5 +165,6 @@ def export(run: Path, output: Path, onnx: bool, as_json: bool) -> int:
     """
     from vqa_twostage.fuse.export import export_run
 
-    show(export_run(run, output, onnx), as_json, tables.print_export)
+    result = export_run(run, output, onnx)
+    show(result.to_json() if as_json else result.to_text(), as_json, click.echo)
     return DONE

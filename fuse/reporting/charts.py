@@ -1,8 +1,7 @@
-"""Charts as inline SVG, which stands in a page without a program: colours and sizes are the page's
-style sheet's.
+"""Charts as inline SVG, which a page shows without a program: colours and sizes come from the
+page's style sheet.
 
-Coordinates are of a ``WIDTH`` by ``HEIGHT`` box, rounded to a tenth: they are looked at, not
-computed with.
+Coordinates lie in a box of ``WIDTH`` by ``HEIGHT`` and are rounded to a tenth.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from matplotlib.ticker import MaxNLocator
 
 WIDTH, HEIGHT = 520.0, 400.0
 LEFT, RIGHT, TOP, BOTTOM = 62.0, 12.0, 12.0, 56.0
-INTERVAL = 120.0  # width of the little one in a table
+INTERVAL_WIDTH = 120.0  # of the small chart in a table
 
 Points = Sequence[tuple[float, float]]
 
 
 class Axes:
-    """A frame with ticks, and where values lie in it."""
+    """The frame of a chart with ticks, and the positions of values in it."""
 
     def __init__(self, x: Iterable[float], y: Iterable[float], x_label: str, y_label: str) -> None:
         self.x_range, self.x_ticks = _range(x)
@@ -41,7 +40,7 @@ class Axes:
 
     def frame(self) -> str:
         parts = []
-        for value, text in zip(self.x_ticks, _said(self.x_ticks), strict=True):
+        for value, text in zip(self.x_ticks, _tick_labels(self.x_ticks), strict=True):
             x = self.at(value, self.y_range[0])[0]
             parts.append(
                 f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP:g}" '
@@ -50,7 +49,7 @@ class Axes:
             parts.append(
                 f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 20:g}">{text}</text>'
             )
-        for value, text in zip(self.y_ticks, _said(self.y_ticks), strict=True):
+        for value, text in zip(self.y_ticks, _tick_labels(self.y_ticks), strict=True):
             y = self.at(self.x_range[0], value)[1]
             parts.append(
                 f'<line class="grid" x1="{LEFT:g}" x2="{WIDTH - RIGHT:g}" y1="{y:.1f}" '
@@ -69,13 +68,13 @@ class Axes:
         return "".join(parts)
 
 
-def scatter(points: Points, curve: Points, shown: Sequence[bool], label: str, name: str) -> Markup:
-    """``points`` (prediction, label) in their order, each a circle, those ``shown`` filled;
-    ``curve`` through them.
-    """
+def scatter(
+    points: Points, curve: Points, with_frames: Sequence[bool], label: str, name: str
+) -> Markup:
+    """``points`` (prediction, label) as circles, those ``with_frames`` filled, and ``curve``."""
     axes = Axes([x for x, _ in points], [y for _, y in points], "prediction", label)
     circles = []
-    for (x, y), full in zip(points, shown, strict=True):
+    for (x, y), full in zip(points, with_frames, strict=True):
         across, up = axes.at(x, y)
         circles.append(
             f'<circle cx="{across:.1f}" cy="{up:.1f}" r="4"{" class=full " if full else ""}/>'
@@ -89,7 +88,7 @@ def scatter(points: Points, curve: Points, shown: Sequence[bool], label: str, na
 
 
 def learning(curves: Mapping[int, Points], median: Points, chosen: Points, name: str) -> Markup:
-    """A faint line a split, the epoch chosen on each, and their median."""
+    """A faint line for each split with a dot at its chosen epoch, and the median of all."""
     every = [point for points in curves.values() for point in points]
     axes = Axes([x for x, _ in every], [y for _, y in every], "epoch", "SRCC on validation")
     lines = "".join(axes.path(points, "faint") for points in curves.values())
@@ -99,12 +98,13 @@ def learning(curves: Mapping[int, Points], median: Points, chosen: Points, name:
 
 
 def interval(low: float, middle: float, high: float, extent: float, name: str) -> Markup:
-    """A difference and its interval, 0 in the midst and ``extent`` at both ends."""
-    a, b, c = (INTERVAL / 2 + value / extent * (INTERVAL / 2 - 5) for value in (low, middle, high))
+    """A difference and its interval; 0 lies in the middle, ``extent`` at both ends."""
+    zero = INTERVAL_WIDTH / 2
+    a, b, c = (zero + value / extent * (zero - 5) for value in (low, middle, high))
     return Markup(  # numbers, and an escaped name
-        f'<svg class="interval" viewBox="0 0 {INTERVAL:g} 16" role="img" '
+        f'<svg class="interval" viewBox="0 0 {INTERVAL_WIDTH:g} 16" role="img" '
         f'aria-label="{escape(name)}">'
-        f'<line class="grid" x1="{INTERVAL / 2:g}" x2="{INTERVAL / 2:g}" y1="0" y2="16"/>'
+        f'<line class="grid" x1="{zero:g}" x2="{zero:g}" y1="0" y2="16"/>'
         f'<line class="whisker" x1="{a:.1f}" x2="{c:.1f}" y1="8" y2="8"/><circle cx="{b:.1f}" '
         'cy="8" r="3.5"/></svg>'
     )
@@ -130,7 +130,7 @@ def _range(values: Iterable[float]) -> tuple[tuple[float, float], list[float]]:
     ]
 
 
-def _said(ticks: list[float]) -> list[str]:
-    """All with as many digits as one of them needs."""
+def _tick_labels(ticks: list[float]) -> list[str]:
+    """All with the number of digits that the longest of them needs."""
     digits = max((len(f"{tick:.6g}".partition(".")[2]) for tick in ticks), default=0)
     return [f"{tick:.{digits}f}".replace("-", "−") for tick in ticks]

@@ -1,19 +1,30 @@
-"""Tables to paste: of an ablation, of a run."""
+"""Tables of metrics in Markdown, to paste: of an ablation, of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vqa_twostage.fuse.reporting.terminal import METRIC_TITLES, METRICS, said_n
+from vqa_twostage.fuse.reporting.formatting import (
+    AFTER_LOGISTIC,
+    MEANING,
+    metric_cells,
+    n_videos,
+    titles,
+)
+from vqa_twostage.fuse.runs import MAIN_METRICS, Evaluation, MetricSummary
+
+DIGITS = 4
 
 
-def of_ablation(document: dict[str, Any]) -> str:
-    """A row a variant, with the line that says what the table is of."""
-    titles = [f"SRCC against {document['reference']} [95 %]", "wins", "Wilcoxon p"]
+def of_ablation(document: Mapping[str, Any]) -> str:
+    """A row for each variant of the document of ``vqa-fuse ablate --json``, below a line that says
+    what the table shows.
+    """
     rows = []
     for row in document["rows"]:
-        cells = [f"`{row['name']}`", *_figures(row, METRICS[:4])]
+        median, std = MetricSummary(**row["median"]), MetricSummary(**row["spread"])
+        cells = [f"`{row['name']}`", *metric_cells(median, std, MAIN_METRICS, DIGITS)]
         if row["difference"] is None:
             cells += ["", "", ""]
         else:
@@ -21,55 +32,47 @@ def of_ablation(document: dict[str, Any]) -> str:
             cells += [f"{row['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"]
             cells += [f"{row['wins']} of {row['pairs']}", f"{row['p_value']:.2g}"]
         rows.append(cells)
+    caption = _caption(
+        document["dataset"],
+        document["protocol"],
+        document["n_splits"],
+        n_videos(document["n_videos"], document["n_dataset"]),
+        document["label"],
+    )
     undefined = "".join(_undefined(row["name"], row["undefined"]) for row in document["rows"])
-    about = _about(document, document["n_splits"]) + "; difference: paired, median."
-    return about + undefined + "\n\n" + _table(["", *METRIC_TITLES[:4], *titles], rows)
+    paired_titles = [f"SRCC against {document['reference']} [95 %]", "wins", "Wilcoxon p"]
+    table = _table(["", *titles(MAIN_METRICS), *paired_titles], rows)
+    return f"{caption}; difference: paired, median.{undefined}\n\n{table}"
 
 
-def of_run(document: Mapping[str, Any]) -> str:
-    """The same of one run, whose document is that of ``vqa-fuse evaluate --json``."""
-    about = (
-        _about(document, len(document["splits"])) + "; PLCC and RMSE after a 4-parameter logistic."
+def of_run(evaluation: Evaluation) -> str:
+    """The metrics of one run as a table of one row, below a line that says what it shows."""
+    caption = _caption(
+        evaluation.dataset,
+        evaluation.protocol,
+        len(evaluation.splits),
+        n_videos(evaluation.n_videos, evaluation.n_dataset),
+        evaluation.label,
     )
-    about += _undefined(document["fusion"], document["undefined"])
-    return (
-        about
-        + "\n\n"
-        + _table(["", *METRIC_TITLES], [[f"`{document['fusion']}`", *_figures(document, METRICS)]])
-    )
+    undefined = _undefined(evaluation.fusion, evaluation.undefined)
+    cells = metric_cells(evaluation.median, evaluation.std, digits=DIGITS)
+    table = _table(["", *titles()], [[f"`{evaluation.fusion}`", *cells]])
+    return f"{caption}; {AFTER_LOGISTIC}.{undefined}\n\n{table}"
 
 
-def _about(document: Mapping[str, Any], splits: int) -> str:
-    return (
-        f"{document['dataset']}, `{document['protocol']}`: {splits} splits of {said_n(document)}, "
-        f"labels: {document['label']}; median ± standard deviation over splits"
-    )
+def _caption(dataset: str, protocol: str, splits: int, videos: str, label: str) -> str:
+    return f"{dataset}, `{protocol}`: {splits} splits of {videos}, labels: {label}; {MEANING}"
 
 
 def _undefined(name: str, count: int) -> str:
+    if not count:
+        return ""
     return (
         f" SRCC of `{name}` is undefined in {count} splits (constant scores), which count nowhere."
-        if count
-        else ""
     )
 
 
-def _figures(row: Mapping[str, Any], metrics: tuple[str, ...]) -> list[str]:
-    cells = []
-    for metric in metrics:
-        median, spread = row["median"][metric], row["spread"][metric]
-        cells.append(
-            "undefined"
-            if median is None
-            else f"{median:.4f}" + (f" ± {spread:.3f}" if spread else "")
-        )
-    return cells
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [
-        f"| {' | '.join(head)} |",
-        "|" + "---|" * len(head),
-        *(f"| {' | '.join(cells)} |" for cells in rows),
-    ]
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    lines += [f"| {' | '.join(cells)} |" for cells in rows]
     return "\n".join(lines) + "\n"

@@ -15,10 +15,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vqa_twostage.fuse.metrics import apply_logistic, fit_logistic
-from vqa_twostage.fuse.reporting.terminal import said_n
+from vqa_twostage.fuse.reporting.formatting import MEANING, n_videos, number
+from vqa_twostage.fuse.runs import Evaluation
+
+BLUE, ORANGE = "#2a6fbb", "#c2410c"
 
 
-def scatter(predictions: pd.DataFrame, document: Mapping[str, Any], path: Path) -> None:
+def scatter(predictions: pd.DataFrame, evaluation: Evaluation, path: Path) -> None:
     """Prediction against label for every test video of every split, with the fitted logistic, as
     PNG.
     """
@@ -26,23 +29,23 @@ def scatter(predictions: pd.DataFrame, document: Mapping[str, Any], path: Path) 
     predicted, mos = test["predicted"].to_numpy(), test["mos"].to_numpy()
     figure = Figure(figsize=(6, 5.6), layout="constrained")
     axes = figure.subplots()
-    axes.scatter(predicted, mos, s=9, alpha=0.35, linewidths=0, color="#2a6fbb")
+    axes.scatter(predicted, mos, s=9, alpha=0.35, linewidths=0, color=BLUE)
     x = np.linspace(predicted.min(), predicted.max(), 200)
     axes.plot(
         x,
         apply_logistic(fit_logistic(predicted, mos), x),
-        color="#c2410c",
+        color=ORANGE,
         linewidth=1.8,
         label="fitted logistic",
     )
-    median, splits = document["median"], len(document["splits"])
+    median = evaluation.median
     axes.set_xlabel("predicted score")
-    axes.set_ylabel(document["label"])
+    axes.set_ylabel(evaluation.label)
     axes.set_title(
-        f"{document['dataset']}, {document['fusion']}: test videos of {splits} splits, "
-        f"{said_n(document)}\n"
-        f"median SRCC {_shown(median['srcc'])}, PLCC {_shown(median['plcc'])}, RMSE "
-        f"{_shown(median['rmse'])}",
+        f"{evaluation.dataset}, {evaluation.fusion}: test videos of {len(evaluation.splits)} "
+        f"splits, {n_videos(evaluation.n_videos, evaluation.n_dataset)}\n"
+        f"median SRCC {number(median.srcc)}, PLCC {number(median.plcc)}, RMSE "
+        f"{number(median.rmse)}",
         fontsize=10,
     )
     axes.grid(alpha=0.25)
@@ -50,36 +53,32 @@ def scatter(predictions: pd.DataFrame, document: Mapping[str, Any], path: Path) 
     figure.savefig(path, dpi=150)
 
 
-def ablation(document: dict[str, Any], path: Path) -> None:
-    """Median SRCC of each variant and its spread over the splits, the best on top, as PNG."""
+def ablation(document: Mapping[str, Any], path: Path) -> None:
+    """Median SRCC of each variant and its standard deviation over the splits, the best on top, as
+    PNG.
+    """
     rows = [row for row in document["rows"] if row["median"]["srcc"] is not None][::-1]
     figure = Figure(figsize=(7, 1.4 + 0.27 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    for place, row in enumerate(rows):
-        color = "#c2410c" if row["run"] == document["baseline"] else "#2a6fbb"
-        spread = row["spread"]["srcc"] or 0.0
+    for height, row in enumerate(rows):
         axes.errorbar(
             row["median"]["srcc"],
-            place,
-            xerr=spread,
+            height,
+            xerr=row["spread"]["srcc"] or 0.0,
             fmt="o",
-            color=color,
+            color=ORANGE if row["run"] == document["baseline"] else BLUE,
             markersize=5,
             linewidth=1.4,
         )
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows], parse_math=False)
     axes.set_ylim(-0.7, max(len(rows), 1) - 0.3)
-    axes.set_xlabel("SRCC: median ± standard deviation over splits")
+    axes.set_xlabel(f"SRCC: {MEANING}")
     axes.set_title(
         f"{document['dataset']}, {document['protocol']}: {document['n_splits']} splits, "
-        f"{said_n(document)}\n"
+        f"{n_videos(document['n_videos'], document['n_dataset'])}\n"
         f"orange: {document['reference']}, the reference of the paired differences",
         fontsize=9,
         parse_math=False,
     )
     axes.grid(alpha=0.25)
     figure.savefig(path, dpi=150)
-
-
-def _shown(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"

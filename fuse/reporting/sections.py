@@ -1,238 +1,324 @@
-"""One run in a report: metrics, plots, worst misses, gates, curves, identity, commands."""
+"""One run in a report: metrics, plots, largest errors, gates, validation curve, identity, commands.
+
+`RunToReport` is what is read of a run, `Section` what the page's template shows of it.
+"""
 
 from __future__ import annotations
 
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from markupsafe import Markup
 
 from vqa_twostage.fuse.metrics import apply_logistic, fit_logistic
 from vqa_twostage.fuse.reporting import charts
-from vqa_twostage.fuse.reporting.terminal import METRICS, said_n
+from vqa_twostage.fuse.reporting.formatting import n_videos, number, undefined_splits
 from vqa_twostage.fuse.reporting.thumbnails import FrameStrip
-from vqa_twostage.fuse.runs import Run as RunFolder
-from vqa_twostage.fuse.runs import RunSpecs
+from vqa_twostage.fuse.runs import METRICS, Evaluation, MetricSummary, Run, RunRecord
 from vqa_twostage.pipeline.cache.layout import TrackPath
+from vqa_twostage.pipeline.errors import UsageError
 
-MISSES = 8
-LIKELY = 40  # points of the first run that have frames, its misses among them
-POINTS, POINTS_A_RUN = 15_000, 2_000  # drawn
-RANGES = 5
+LARGEST_ERRORS = 8  # videos that are listed
+SELECTED = 40  # points of the first run that have frames, its largest errors among them
+MAX_POINTS, MAX_POINTS_OF_RUN, MIN_POINTS_OF_RUN = 15_000, 2_000, 100  # drawn
+GATE_RANGES = 5  # of the labels
 
-Found = dict[tuple[TrackPath, str], FrameStrip]  # frames, by track and id
+# a video of a track
+VideoKey = tuple[TrackPath, str]
 
 
 @dataclass(frozen=True)
-class Run:
-    """What is read of a run. ``videos``: ``id, mos, predicted`` of each tested video, the largest
-    miss first.
+class RunToReport:
+    """What a report reads of a run.
+
+    ``videos``: columns ``id, mos, predicted`` of each tested video, the mean over the splits that
+    tested it, the largest error first. ``track``: the spatial track, whose frames are shown; None
+    where the cache is not found, which is said in ``cache_problem``.
     """
 
-    path: Path
-    record: dict[str, Any]
-    document: Mapping[str, Any]
+    run: Run
+    record: RunRecord
+    evaluation: Evaluation
     videos: pd.DataFrame
+    track: TrackPath | None
+    cache_problem: str
 
     @staticmethod
-    def read(path: Path) -> Run:
-        document = RunFolder(path).metrics().to_json()
-        table = RunFolder(path).predictions()
-        tested = (
-            table[table["part"] == "test"]
-            .groupby("id", sort=False)[["mos", "predicted"]]
-            .mean()
-            .reset_index()
-        )
-        order = (
-            (tested["predicted"] - tested["mos"])
-            .abs()
-            .sort_values(ascending=False, kind="stable")
-            .index
-        )
-        return Run(
-            path,
-            RunFolder(path).record().to_json(),
-            document,
-            tested.loc[order].reset_index(drop=True),
+    def read(folder: Path, cache: Path | None) -> RunToReport:
+        """UsageError where ``folder`` is not a run."""
+        run = Run(folder)
+        predictions = run.predictions()
+        tested = predictions[predictions["part"] == "test"]
+        videos = tested.groupby("id", sort=False)[["mos", "predicted"]].mean().reset_index()
+        errors = (videos["predicted"] - videos["mos"]).abs()
+        order = errors.sort_values(ascending=False, kind="stable").index
+        track, cache_problem = None, ""
+        try:
+            track = run.tracks(cache).spatial
+        except UsageError as error:
+            cache_problem = str(error)
+        return RunToReport(
+            run,
+            run.record(),
+            run.metrics(),
+            videos.loc[order].reset_index(drop=True),
+            track,
+            cache_problem,
         )
 
     @property
-    def track(self) -> TrackPath:
-        """Whose frames are shown: the spatial one."""
-        location = self.record["cache"]
-        return TrackPath.parse(Path(location["absolute"]) / location["spatial"])
+    def cache(self) -> str:
+        """The cache where it is, else where it was."""
+        return self.record.cache.absolute if self.track is None else str(self.track.cache)
 
-    def likely(self) -> list[str]:
-        """Videos that a reader is likeliest to look at: the largest misses, the lowest and the
-        highest predictions.
+    def largest_errors(self) -> list[str]:
+        return list(self.videos["id"][:LARGEST_ERRORS])
+
+    def likely_selected(self) -> list[str]:
+        """Videos that a reader is likely to select: those with the largest errors, the lowest and
+        the highest predictions.
         """
-        ends = self.videos.sort_values("predicted")["id"]
-        each = LIKELY // 5
-        return list(dict.fromkeys([*self.videos["id"][: 3 * each], *ends[:each], *ends[-each:]]))
+        by_prediction = self.videos.sort_values("predicted")["id"]
+        part = SELECTED // 5
+        ids = [*self.videos["id"][: 3 * part], *by_prediction[:part], *by_prediction[-part:]]
+        return list(dict.fromkeys(ids))
 
 
-def section(
-    run: Run, found: Found, keys: dict[tuple[TrackPath, str], str], runs: int
-) -> tuple[dict[str, Any], Any]:
-    """What the template shows of a run, and what its program knows of it: points, attention."""
-    record, document, videos = run.record, run.document, run.videos
-    most = min(POINTS_A_RUN, max(POINTS // runs, 100))
-    drawn = videos
-    if len(videos) > most:  # misses and what has frames come first
-        first = (videos.index < MISSES) | videos["id"].map(lambda name: (run.track, name) in found)
-        drawn = pd.concat(
-            [videos[first], videos[~first].sample(max(most - int(first.sum()), 0), random_state=0)]
-        )
-    points = list(zip(drawn["predicted"].tolist(), drawn["mos"].tolist(), strict=True))
-    curve = fit_logistic(videos["predicted"].to_numpy(), videos["mos"].to_numpy())
-    x = np.linspace(videos["predicted"].min(), videos["predicted"].max(), 120)
-    line = (
-        []
-        if curve is None
-        else list(zip(x.tolist(), apply_logistic(curve, x).tolist(), strict=True))
-    )
-    known = [keys.get((run.track, name)) for name in drawn["id"]]
-    name = RunSpecs(**record["specs"]).name
-    said = (
-        f"{name}: prediction and {document['label']} of {len(drawn)} videos; arrow keys go "
-        "from point to point"
-    )
-    splits = pd.DataFrame(document["splits"])[list(METRICS)].astype(float)
-    lists = {"median": document["median"], "spread": document["spread"]}
-    lists |= {"lowest": splits.min().to_dict(), "highest": splits.max().to_dict()}
-    notes = [*document["notes"]]
-    if document["undefined"]:
-        notes.append(
-            f"undefined, and not in the median: SRCC of {document['undefined']} splits (constant "
-            "scores)"
-        )
-    attention = RunFolder(run.path).attention()
+@dataclass(frozen=True)
+class PlottedVideo:
+    """A tested video. ``key`` names its frames in the page, None where it has none."""
+
+    id: str
+    mos: float
+    predicted: float
+    key: str | None
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """``label_range`` as text; ``values``: the mean of each gate over ``count`` videos, and the
+    width of its bar in percent.
+    """
+
+    label_range: str
+    count: int
+    values: list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class GateTable:
+    kind: str
+    columns: list[str]
+    rows: list[GateRow]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page shows of a run.
+
+    ``metric_rows``: a title and each metric as text. ``attention``: by the key of a video, the
+    share of each shown frame. Charts are SVG.
+    """
+
+    name: str
+    evaluation: Evaluation
+    n_videos: str
+    scale: str
+    metric_rows: list[tuple[str, dict[str, str]]]
+    notes: list[str]
+    scatter: Markup
+    logistic: str | None
+    points: list[PlottedVideo]
+    tested: int
+    largest_errors: list[PlottedVideo]
+    attends: bool
+    attention: dict[str, list[float]]
+    gates: list[GateTable]
+    validation_curve: Markup | None
+    identity: str
+    versions: dict[str, str]
+    tracks: list[str]
+    train_command: str
+    reproduce_command: str
+
+
+def section_of(
+    run: RunToReport,
+    strips: Mapping[VideoKey, FrameStrip],
+    keys: Mapping[VideoKey, str],
+    n_runs: int,
+) -> Section:
+    """The section of one of ``n_runs`` runs; ``keys`` name the ``strips`` in the page."""
+    record, evaluation, videos = run.record, run.evaluation, run.videos
+    key_of = {name: key for (track, name), key in keys.items() if track == run.track}
+    drawn = _drawn(videos, key_of, n_runs)
+    points = _points(drawn, key_of)
+    name = record.specs.name
+    logistic = fit_logistic(videos["predicted"].to_numpy(), videos["mos"].to_numpy())
+    attention = run.run.attention()
     shares = {}
-    if attention is not None:
-        groups = attention[attention["id"].isin(drawn["id"])].groupby("id")["importance"]
-        for key, (_, video_id) in (
-            (keys[which], which) for which in found if which[0] == run.track
-        ):
-            values = groups.get_group(video_id).tolist() if video_id in groups.groups else []
-            if len(values) == found[run.track, video_id].of:
-                shares[key] = [round(values[row], 4) for row in found[run.track, video_id].rows]
-    about = {
-        "name": name,
-        "document": document,
-        "n": said_n(document),
-        "scale": "{:g} to {:g}".format(*record["scale"]),
-        "figures": [
-            (title, {metric: _number(row[metric]) for metric in METRICS})
-            for title, row in lists.items()
-        ],
-        "notes": notes,
-        "scatter": charts.scatter(
-            points, line, [key is not None for key in known], document["label"], said
+    if attention is not None and run.track is not None:
+        shares = {
+            key: share
+            for video, key in key_of.items()
+            if (share := _shares(attention, video, strips[run.track, video])) is not None
+        }
+    notes = [*evaluation.notes]
+    if evaluation.undefined:
+        notes.append(undefined_splits(evaluation.undefined))
+    return Section(
+        name=name,
+        evaluation=evaluation,
+        n_videos=n_videos(evaluation.n_videos, evaluation.n_dataset),
+        scale="{:g} to {:g}".format(*record.scale),
+        metric_rows=_metric_rows(evaluation),
+        notes=notes,
+        scatter=charts.scatter(
+            [(point.predicted, point.mos) for point in _points(drawn, key_of, digits=None)],
+            _curve(logistic, videos["predicted"]),
+            [point.key is not None for point in points],
+            evaluation.label,
+            f"{name}: prediction and {evaluation.label} of {len(drawn)} videos; arrow keys go "
+            "from point to point",
         ),
-        "curve": None
-        if curve is None
-        else "β₁ = {:.4g}, β₂ = {:.4g}, β₃ = {:.4g}, β₄ = {:.4g}".format(*curve),
-        "drawn": len(drawn),
-        "tested": len(videos),
-        "misses": [
-            {**row, "key": keys.get((run.track, row["id"]))}
-            for row in videos[:MISSES].to_dict(orient="records")
-        ],
-        "attention": attention is not None,
-        "gates": gates_by_range(RunFolder(run.path).gates()),
-        "learning": learning(run, name),
-        "identity": json.dumps(record["identity"], indent=2, ensure_ascii=False),
-        "versions": record["versions"],
-        "tracks": [record["cache"][kind] for kind in ("spatial", "temporal")],
-        "commands": {
-            "train": train_command(run),
-            "reproduce": f"vqa-fuse reproduce {shlex.quote(str(run.path))}",
-        },
-    }
-    rows = zip(drawn["id"], drawn["mos"].round(3), drawn["predicted"].round(3), known, strict=True)
-    # a key only where there are frames
-    return about, {
-        "points": [list(row[: 3 + (row[3] is not None)]) for row in rows],
-        "attention": shares,
-    }
+        logistic=None
+        if logistic is None
+        else "β₁ = {:.4g}, β₂ = {:.4g}, β₃ = {:.4g}, β₄ = {:.4g}".format(*logistic),
+        points=points,
+        tested=len(videos),
+        largest_errors=_points(videos[:LARGEST_ERRORS], key_of, digits=None),
+        attends=attention is not None,
+        attention=shares,
+        gates=gate_tables(run.run.gates()),
+        validation_curve=_validation_curve(run, name),
+        identity=json.dumps(record.identity.to_json(), indent=2, ensure_ascii=False),
+        versions=record.versions,
+        tracks=[f"{run.cache}/{file}" for file in (record.cache.spatial, record.cache.temporal)],
+        train_command=train_command(run),
+        reproduce_command=f"vqa-fuse reproduce {shlex.quote(str(run.run.folder))}",
+    )
 
 
-def gates_by_range(table: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """The mean gate of the videos in `RANGES` equally full ranges of MOS; one table per gate."""
-    if table is None or table.empty:
+def gate_tables(gates: pd.DataFrame | None) -> list[GateTable]:
+    """The mean of each gate over the videos in `GATE_RANGES` equally large ranges of labels; a
+    table for each kind of gate.
+    """
+    if gates is None or gates.empty:
         return []
-    parts = np.array_split(table["mos"].argsort().to_numpy(), min(RANGES, len(table)))
-    kinds: dict[str, list[str]] = {}
-    for column in table.columns[2:]:
-        kinds.setdefault(column.rpartition(".")[0], []).append(column)
-    shown = []
-    for kind, columns in kinds.items():
-        rows = [table.iloc[part] for part in parts]
-        means = [[float(row[column].mean()) for column in columns] for row in rows]
-        ranges = [f"{row['mos'].min():.2f} to {row['mos'].max():.2f}" for row in rows]
-        top = max(abs(value) for values in means for value in values) or 1.0
-        numbers = [column.rpartition(".")[2] for column in columns]
-        counts = [len(row) for row in rows]
-        body = [
-            (said, count, [(value, 100 * abs(value) / top) for value in values])
-            for said, count, values in zip(ranges, counts, means, strict=True)
+    parts = np.array_split(gates["mos"].argsort().to_numpy(), min(GATE_RANGES, len(gates)))
+    ranges = [gates.iloc[part] for part in parts]
+    columns_of: dict[str, list[str]] = {}
+    for column in gates.columns[2:]:
+        columns_of.setdefault(column.rpartition(".")[0], []).append(column)
+    tables = []
+    for kind, columns in columns_of.items():
+        means = [[float(rows[column].mean()) for column in columns] for rows in ranges]
+        largest = max(abs(value) for values in means for value in values) or 1.0
+        rows_of_table = [
+            GateRow(
+                f"{rows['mos'].min():.2f} to {rows['mos'].max():.2f}",
+                len(rows),
+                [(value, 100 * abs(value) / largest) for value in values],
+            )
+            for rows, values in zip(ranges, means, strict=True)
         ]
-        shown.append({"kind": kind, "columns": numbers, "rows": body})
-    return shown
+        names = [column.rpartition(".")[2] for column in columns]
+        tables.append(GateTable(kind, names, rows_of_table))
+    return tables
 
 
-def learning(run: Run, name: str) -> Markup | None:
-    table = RunFolder(run.path).validation_curve()
-    table = (
-        table if table is None else table.dropna().astype({"epoch": float})
-    )  # undefined where scores were constant
-    if table is None or table.empty:
+def train_command(run: RunToReport) -> str:
+    """The command that trains such a run again, with every option: defaults may change."""
+    options = asdict(run.record.options)
+    oracle_epoch = options.pop("oracle_epoch")
+    if options["baseline"] is not None:  # reads no option of a head
+        heads = ("spatial", "temporal", "protocol", "seed", "baseline")
+        options = {name: options[name] for name in heads}
+    words = ["vqa-fuse", "train", "--dataset", run.record.dataset]
+    for name, value in options.items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    words += ["--oracle-epoch"] if oracle_epoch else []
+    return shlex.join([*words, "--cache", run.cache])
+
+
+def _metric_rows(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
+    splits = pd.DataFrame([split.metrics.to_json() for split in evaluation.splits]).astype(float)
+    summaries = {
+        "median": evaluation.median,
+        "spread": evaluation.std,
+        "lowest": MetricSummary.of(splits.min()),
+        "highest": MetricSummary.of(splits.max()),
+    }
+    return [
+        (title, {metric: number(getattr(summary, metric)) for metric in METRICS})
+        for title, summary in summaries.items()
+    ]
+
+
+def _drawn(videos: pd.DataFrame, key_of: Mapping[str, str], n_runs: int) -> pd.DataFrame:
+    """The videos that the plot shows: where they are too many, the largest errors, those with
+    frames, and a random choice of the others.
+    """
+    limit = min(MAX_POINTS_OF_RUN, max(MAX_POINTS // n_runs, MIN_POINTS_OF_RUN))
+    if len(videos) <= limit:
+        return videos
+    always = (videos.index < LARGEST_ERRORS) | videos["id"].isin(key_of)
+    others = videos[~always].sample(max(limit - int(always.sum()), 0), random_state=0)
+    return pd.concat([videos[always], others])
+
+
+def _points(
+    videos: pd.DataFrame, key_of: Mapping[str, str], digits: int | None = 3
+) -> list[PlottedVideo]:
+    """Rounded to ``digits``: the page's program shows fewer."""
+    rounded = videos if digits is None else videos.round(digits)
+    rows = zip(rounded["id"], rounded["mos"].tolist(), rounded["predicted"].tolist(), strict=True)
+    return [PlottedVideo(name, mos, predicted, key_of.get(name)) for name, mos, predicted in rows]
+
+
+def _curve(logistic: Float[np.ndarray, " 4"] | None, predicted: pd.Series) -> charts.Points:
+    """The logistic over the range of the predictions."""
+    if logistic is None:
+        return []
+    x = np.linspace(predicted.min(), predicted.max(), 120)
+    return list(zip(x.tolist(), apply_logistic(logistic, x).tolist(), strict=True))
+
+
+def _shares(attention: pd.DataFrame, video: str, strip: FrameStrip) -> list[float] | None:
+    """The attention on each frame of a strip; None where it is of other frames."""
+    importance = attention.loc[attention["id"] == video, "importance"].tolist()
+    if len(importance) != strip.of:
+        return None
+    return [round(importance[row], 4) for row in strip.rows]
+
+
+def _validation_curve(run: RunToReport, name: str) -> Markup | None:
+    table = run.run.validation_curve()
+    if table is None:
+        return None
+    table = table.dropna().astype({"epoch": float})  # undefined where scores were constant
+    if table.empty:
         return None
     curves = {
         int(str(seed)): list(zip(rows["epoch"].tolist(), rows["srcc"].tolist(), strict=True))
         for seed, rows in table.groupby("split")
     }
-    seeds = [split["seed"] for split in run.document["splits"]]
-    epochs = dict(zip(seeds, run.record["chosen_epochs"], strict=True))
+    seeds = [split.seed for split in run.evaluation.splits]
+    chosen_epoch = dict(zip(seeds, run.record.chosen_epochs, strict=True))
     chosen = [
-        point for seed, points in curves.items() for point in points if point[0] == epochs.get(seed)
+        point
+        for seed, points in curves.items()
+        for point in points
+        if point[0] == chosen_epoch.get(seed)
     ]
-    middle = table.groupby("epoch")["srcc"].median()
-    median = list(zip(middle.index.tolist(), middle.tolist(), strict=True))
-    said = f"{name}: SRCC on validation by epoch, {len(curves)} splits and their median"
-    return charts.learning(curves, median, chosen, said)
-
-
-def train_command(run: Run) -> str:
-    """What trains such a run again, every option spelt out: defaults may change."""
-    options = dict(run.record["options"])
-    baseline, oracle = options.pop("baseline", None), options.pop("oracle_epoch", False)
-    words = [
-        "vqa-fuse",
-        "train" if baseline is None else "ablate",
-        "--dataset",
-        run.record["dataset"],
-    ]
-    if baseline is not None:
-        options = {
-            key: value
-            for key, value in options.items()
-            if key in ("spatial", "temporal", "protocol", "seed")
-        }
-        words += ["--fusion", "", "--baselines", baseline]
-    for key, value in options.items():
-        if value is not None:
-            words += [f"--{key.replace('_', '-')}", str(value)]
-    words += ["--oracle-epoch"] if oracle else []
-    return shlex.join([*words, "--cache", run.record["cache"]["absolute"]])
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None or np.isnan(value) else f"{value:.3f}"
+    medians = table.groupby("epoch")["srcc"].median()
+    median = list(zip(medians.index.tolist(), medians.tolist(), strict=True))
+    title = f"{name}: SRCC on validation by epoch, {len(curves)} splits and their median"
+    return charts.learning(curves, median, chosen, title)

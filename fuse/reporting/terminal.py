@@ -1,56 +1,54 @@
-"""What the commands of stage two print for people."""
+"""Results of the commands of stage two as text for people."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-METRICS = ("srcc", "plcc", "krcc", "rmse", "plcc_raw")
-METRIC_TITLES = ("SRCC", "PLCC", "KRCC", "RMSE", "PLCC raw")
-SHOWN = 10  # of names in one line
+from vqa_twostage.fuse.reporting.formatting import (
+    AFTER_LOGISTIC,
+    MEANING,
+    metric_cells,
+    n_videos,
+    number,
+    shortened,
+    titles,
+    undefined_splits,
+)
+from vqa_twostage.fuse.runs import MAIN_METRICS, Evaluation, MetricSummary
 
 
-def said_n(document: Mapping[str, Any]) -> str:
-    """On how many videos figures stand: ``N = 8 of 1200 videos``, or all of them."""
-    count, of = document["n_videos"], document["n_dataset"]
-    return f"N = {count} videos" if count == of else f"N = {count} of {of} videos"
-
-
-def print_evaluation(document: Mapping[str, Any]) -> None:
-    sizes = ", ".join(
-        f"{part} {document['splits'][0][f'n_{part}']}" for part in ("train", "val", "test")
-    )
+def print_evaluation(evaluation: Evaluation) -> None:
+    first = evaluation.splits[0]
     click.echo(
-        f"{document['dataset']}, {document['fusion']}, {document['protocol']}: "
-        f"{len(document['splits'])} splits of "
-        f"{said_n(document)} (first: {sizes}), labels: {document['label']}"
+        f"{evaluation.dataset}, {evaluation.fusion}, {evaluation.protocol}: "
+        f"{len(evaluation.splits)} splits of "
+        f"{n_videos(evaluation.n_videos, evaluation.n_dataset)} "
+        f"(first: train {first.n_train}, val {first.n_val}, test {first.n_test}), "
+        f"labels: {evaluation.label}"
     )
-    print_table(["", *METRIC_TITLES], [[document["fusion"], *_metric_cells(document)]])
-    click.echo(
-        "median ± standard deviation over splits; PLCC and RMSE after a 4-parameter logistic"
-    )
-    if document["undefined"]:
-        click.echo(
-            f"undefined, and not in the median: SRCC of {document['undefined']} splits (constant "
-            "scores)"
-        )
-    if document["oracle"]:
+    cells = metric_cells(evaluation.median, evaluation.std)
+    print_table(["", *titles()], [[evaluation.fusion, *cells]])
+    click.echo(f"{MEANING}; {AFTER_LOGISTIC}")
+    if evaluation.undefined:
+        click.echo(undefined_splits(evaluation.undefined))
+    if evaluation.oracle:
         click.echo(
             "oracle, not a result: choosing the epoch on the test part would have claimed SRCC "
-            + _figure(document["oracle"]["srcc"])
+            + number(evaluation.oracle.srcc)
         )
-    _print_cautions(document)
-    _print_not_finite(document)
-    click.echo(f"run: {document['run']}")
-    click.echo(f"plot: {document['run']}/scatter.png")
+    _print_cautions(evaluation.notes, evaluation.missing)
+    _print_not_finite(evaluation.not_finite)
+    click.echo(f"run: {evaluation.run}")
+    click.echo(f"plot: {evaluation.run}/scatter.png")
 
 
 def print_comparison(document: dict[str, Any]) -> None:
     click.echo(
         f"{document['dataset']}, {document['protocol']}: {document['n_splits']} splits of "
-        f"{said_n(document)}, "
+        f"{_n_videos(document)}, "
         f"labels: {document['label']}"
     )
     rows = []
@@ -60,11 +58,10 @@ def print_comparison(document: dict[str, Any]) -> None:
             low, high = row["interval"]
             difference = f"{row['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
             wins, p_value = f"{row['wins']} of {row['pairs']}", f"{row['p_value']:.2g}"
-        rows.append([row["name"], *_metric_cells(row), difference, wins, p_value])
-    print_table(["", *METRIC_TITLES, "SRCC difference [95 %]", "wins", "Wilcoxon p"], rows)
-    click.echo(
-        "median ± standard deviation over splits; PLCC and RMSE after a 4-parameter logistic"
-    )
+        cells = metric_cells(MetricSummary(**row["median"]), MetricSummary(**row["spread"]))
+        rows.append([row["name"], *cells, difference, wins, p_value])
+    print_table(["", *titles(), "SRCC difference [95 %]", "wins", "Wilcoxon p"], rows)
+    click.echo(f"{MEANING}; {AFTER_LOGISTIC}")
     click.echo(
         f"difference: paired, median over splits, against {document['reference']} "
         f"({document['baseline']})"
@@ -76,7 +73,7 @@ def print_comparison(document: dict[str, Any]) -> None:
                 f"{row['undefined']} of "
                 f"{document['n_splits']} splits (constant scores)"
             )
-    _print_cautions(document)
+    _print_cautions(document["notes"], document["missing"])
 
 
 def print_runs(document: dict[str, Any]) -> None:
@@ -87,7 +84,7 @@ def print_runs(document: dict[str, Any]) -> None:
 
 def print_ablation(document: dict[str, Any]) -> None:
     print_comparison(document)
-    _print_not_finite(document)
+    _print_not_finite(document["not_finite"])
     for name, reason in document["impossible"].items():
         click.echo(f"not run: {name}: {reason}")
     click.echo(
@@ -100,17 +97,15 @@ def print_cross_dataset(document: dict[str, Any]) -> None:
     click.echo(
         f"{document['run']}, trained on all of {document['trained_on']}; tested on "
         f"{document['dataset']}, "
-        f"{said_n(document)}, labels: {document['label']}"
+        f"{_n_videos(document)}, labels: {document['label']}"
     )
     rows = []
     for key, title in (
         ("refitted", "logistic re-fit to its labels"),
         ("as_is", "scores as they are"),
     ):
-        figures = document[key]
-        cells = [_figure(figures[metric]) for metric in METRICS[:4]]
-        rows.append([title, *cells])
-    print_table(["", *METRIC_TITLES[:4]], rows)
+        rows.append([title, *(number(document[key][metric]) for metric in MAIN_METRICS)])
+    print_table(["", *titles(MAIN_METRICS)], rows)
     own, other = (
         f"{low:g} to {high:g}" for low, high in (document["scale"], document["other_scale"])
     )
@@ -118,7 +113,7 @@ def print_cross_dataset(document: dict[str, Any]) -> None:
         click.echo(
             f"RMSE of the scores as they are compares the scale {own} with labels from {other}"
         )
-    _print_cautions({**document, "notes": []})
+    _print_cautions([], document["missing"])
 
 
 def print_reproduction(document: dict[str, Any]) -> None:
@@ -131,34 +126,10 @@ def print_reproduction(document: dict[str, Any]) -> None:
         click.echo(
             f"{document['run']}: {document['predictions']} of {document['n_predictions']} "
             "predictions differ, by "
-            f"{document['largest']:.3g} at most; videos: {_shortened(document['videos'])}"
+            f"{document['largest']:.3g} at most; videos: {shortened(document['videos'])}"
         )
     for line in document["changed"]:
         click.echo(f"  changed: {line}")
-
-
-def print_report(document: dict[str, Any]) -> None:
-    if document["why_not_compared"]:
-        click.echo(f"without paired differences: {document['why_not_compared']}")
-    if document["frames"]:
-        click.echo(f"without frames of the videos: {document['frames']}")
-    for name, reason in document["unreadable"].items():
-        click.echo(f"could not be opened: {name}: {reason}")
-    click.echo(
-        f"report: {document['report']} ({document['bytes'] / 1e6:.1f} MB, frames of "
-        f"{document['pictured']} videos)"
-    )
-
-
-def print_export(document: dict[str, Any]) -> None:
-    click.echo(
-        f"{document['output']}: {', '.join(document['files'])} ({document['bytes'] / 1e6:.1f} MB "
-        "of weights)"
-    )
-    if graph := document["onnx"]:
-        said = f"{graph['file']}: {graph['bytes'] / 1e6:.1f} MB, run by onnxruntime"
-        click.echo(f"{said}; random features score as here within {graph['difference']:.1g}")
-    click.echo(f"next: vqa-fuse score VIDEO --run {document['output']}")
 
 
 def print_table(titles: list[str], rows: list[list[str]]) -> None:
@@ -171,41 +142,26 @@ def print_table(titles: list[str], rows: list[list[str]]) -> None:
         table.add_column(title, justify="right" if title else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    # a narrow terminal wraps a line, which loses nothing; rich would cut figures off
+    # a narrow terminal wraps a line, which loses nothing; rich would cut numbers off
     Console(width=max(180, Console().width)).print(table)
 
 
-def _print_not_finite(document: Mapping[str, Any]) -> None:
-    columns = [f"{name} ({videos} videos)" for name, videos in document["not_finite"].items()]
+def _print_not_finite(not_finite: Mapping[str, int]) -> None:
+    columns = [f"{name} ({videos} videos)" for name, videos in not_finite.items()]
     if columns:
         click.echo(
-            f"not finite, imputed with the median of the training part: {_shortened(columns)}"
+            f"not finite, imputed with the median of the training part: {shortened(columns)}"
         )
 
 
-def _print_cautions(document: Mapping[str, Any]) -> None:
-    for note in document["notes"]:
+def _print_cautions(notes: Sequence[str], missing: Sequence[str]) -> None:
+    for note in notes:
         click.echo(f"caution: {note}")
-    if document["missing"]:
-        count = len(document["missing"])
+    if missing:
         click.echo(
-            f"without features, and in no figure: {count} videos: {_shortened(document['missing'])}"
+            f"without features, and in no figure: {len(missing)} videos: {shortened(missing)}"
         )
 
 
-def _shortened(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f", … ({len(names)} in all)" if len(names) > SHOWN else "")
-
-
-def _metric_cells(document: Mapping[str, Any]) -> list[str]:
-    cells = []
-    for metric in METRICS:
-        spread = document["spread"][metric]
-        cells.append(
-            _figure(document["median"][metric]) + (f" ± {spread:.3f}" if spread is not None else "")
-        )
-    return cells
-
-
-def _figure(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"
+def _n_videos(document: Mapping[str, Any]) -> str:
+    return n_videos(document["n_videos"], document["n_dataset"])

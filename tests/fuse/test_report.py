@@ -1,10 +1,10 @@
-"""The report: what it says, that nothing from data can act in it, and how it behaves in a real
-browser.
-"""
+"""The report: what it shows, its safety against names in data, and its behaviour in a real browser."""
 
 from __future__ import annotations
 
+import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -25,17 +25,17 @@ from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.learning.fit import _looked_at
 from vqa_twostage.fuse.options import TrainOptions
-from vqa_twostage.fuse.report import expanded, safe_json, write_report
-from vqa_twostage.fuse.reporting.sections import gates_by_range
+from vqa_twostage.fuse.report import ReportResult, expand_ablations, safe_json, write_report
+from vqa_twostage.fuse.reporting.sections import gate_tables
 from vqa_twostage.fuse.reporting.thumbnails import frame_strips, thumbnails_of
 from vqa_twostage.fuse.runs import CacheLocation, Run, RunIdentity, RunRecord, RunSpecs
 from vqa_twostage.fuse.train import train_run
-from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.cache import track as cached
-from vqa_twostage.pipeline.cache.layout import TrackPath
+from vqa_twostage.pipeline.cache.layout import TrackPath, save_manifest
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
+from vqa_twostage.pipeline.files import read_json, write_json, write_text
 from vqa_twostage.pipeline.identity import TrackIdentity
 from vqa_twostage.pipeline.spec import Spec
 
@@ -118,7 +118,7 @@ def made(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Pa
         {"id": ids, "path": [*files, *["nowhere.mp4"] * (VIDEOS - len(files))], "mos": 3.0}
     )
     rows = rows.assign(mos_std=np.nan, group=rows["id"], split="")
-    records.save_manifest(folder / "cache", Manifest("clips", "clips", "opinion", (1.0, 5.0), rows))
+    save_manifest(folder / "cache", Manifest("clips", "clips", "opinion", (1.0, 5.0), rows))
     path = TrackPath.of(folder / "cache", "clips", "net", NET)
     index = np.array([2, 5, 5, 11])
     with cached.write_track(path, NET, {}) as track:
@@ -131,7 +131,7 @@ def made(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Pa
         for when, share in zip(index, (0.7, 0.1, 0.1, 0.1), strict=True)
     ]
     columns = ["id", "timestamp", "spatial", "temporal", "importance"]
-    records.write_text(
+    write_text(
         runs[0] / "attention.csv", pd.DataFrame(attention, columns=columns).to_csv(index=False)
     )
     return runs, clips
@@ -140,10 +140,10 @@ def made(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Pa
 @pytest.fixture(scope="module")
 def page(
     made: tuple[list[Path], Path], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, Any], str]:
+) -> tuple[Path, ReportResult, str]:
     output = tmp_path_factory.mktemp("page") / "new folder" / "report.html"
-    document = write_report(made[0], output, made[1])
-    return output, document, output.read_text(encoding="utf-8")
+    result = write_report(made[0], output, made[1])
+    return output, result, output.read_text(encoding="utf-8")
 
 
 def data_of(text: str) -> dict[str, Any]:
@@ -153,14 +153,14 @@ def data_of(text: str) -> dict[str, Any]:
     return dict(json.loads(found))
 
 
-def test_the_page_says_every_figure_of_the_runs(
-    made: tuple[list[Path], Path], page: tuple[Path, Any, str]
+def test_report_shows_every_metric_of_the_runs(
+    made: tuple[list[Path], Path], page: tuple[Path, ReportResult, str]
 ) -> None:
     for run in made[0]:
-        document = evaluate(run).to_json()
+        evaluation = evaluate(run)
         for metric in ("srcc", "plcc", "krcc", "rmse", "plcc_raw"):
-            assert f"<td>{document['median'][metric]:.3f}</td>" in page[2]
-            assert f"<td>{document['spread'][metric]:.3f}</td>" in page[2]
+            assert f"<td>{getattr(evaluation.median, metric):.3f}</td>" in page[2]
+            assert f"<td>{getattr(evaluation.std, metric):.3f}</td>" in page[2]
     for said in (
         "N = 12 of 20 videos",
         "a &amp; b",
@@ -172,7 +172,9 @@ def test_the_page_says_every_figure_of_the_runs(
     assert "vqa-fuse reproduce" in page[2] and "vqa-fuse train --dataset clips" in page[2]
 
 
-def test_nothing_from_data_can_act_in_the_page(page: tuple[Path, Any, str]) -> None:
+def test_report_is_safe_against_markup_and_scripts_in_names(
+    page: tuple[Path, ReportResult, str],
+) -> None:
     text = page[2]
     assert "<script>window" not in text and "<i>" not in text.replace("<b>", "")
     assert len(re.findall(r"<script", text)) == len(re.findall(r"</script", text)) == 2
@@ -182,10 +184,12 @@ def test_nothing_from_data_can_act_in_the_page(page: tuple[Path, Any, str]) -> N
     assert json.loads(safe_json({"</script>": "<!--&"})) == {"</script>": "<!--&"}
 
 
-def test_frames_are_of_the_videos_and_the_others_are_named(page: tuple[Path, Any, str]) -> None:
-    document, data = page[1], data_of(page[2])
-    assert document["pictured"] == len(data["frames"]) == 6
-    assert len(document["unreadable"]) == 6 and "video 11" in document["unreadable"]
+def test_report_shows_frames_and_names_videos_that_cannot_be_opened(
+    page: tuple[Path, ReportResult, str],
+) -> None:
+    result, data = page[1], data_of(page[2])
+    assert result.pictured == len(data["frames"]) == 6
+    assert len(result.unreadable) == 6 and "video 11" in result.unreadable
     strip = data["frames"][f"0/{NASTY}"]
     assert (
         strip["rows"] == [0, 1, 2, 3]
@@ -193,12 +197,10 @@ def test_frames_are_of_the_videos_and_the_others_are_named(page: tuple[Path, Any
         and strip["images"][1] == strip["images"][2]
     )
     assert data["runs"][0]["attention"] or data["runs"][1]["attention"]
-    assert document["bytes"] < 5e6
+    assert result.bytes < 5e6
 
 
-def test_many_frames_of_a_video_are_thinned_out_and_a_wrong_one_is_refused(
-    clips: Path, made: tuple[list[Path], Path]
-) -> None:
+def test_report_refuses_frames_of_another_video(clips: Path, made: tuple[list[Path], Path]) -> None:
     assert len(thumbnails_of(clips / "testsrc.mp4", [0, 11], None)) == 2
     found, reasons = frame_strips(Run(made[0][0]).tracks().spatial, ["unknown"], clips)
     assert not found and "not in" in reasons["unknown"]
@@ -206,36 +208,37 @@ def test_many_frames_of_a_video_are_thinned_out_and_a_wrong_one_is_refused(
         thumbnails_of(clips / "testsrc.mp4", [12], None)
 
 
-def test_without_videos_the_page_says_how_to_get_frames(
+def test_report_without_frames_explains_how_to_get_them(
     made: tuple[list[Path], Path], tmp_path: Path
 ) -> None:
-    document = write_report(made[0][:1], tmp_path / "one.html")
+    result = write_report(made[0][:1], tmp_path / "one.html")
     text = (tmp_path / "one.html").read_text()
-    assert (
-        "--root DIR" in document["frames"] and "--root DIR" in text and not data_of(text)["frames"]
-    )
+    assert "--root DIR" in result.frames and "--root DIR" in text and not data_of(text)["frames"]
     assert "Comparison" not in text
     copy = Path(shutil.copytree(made[0][0], tmp_path / "moved"))
-    record = records.read_json(copy / "run.json")
+    record = read_json(copy / "run.json")
     record["cache"] |= {"absolute": "gone", "spatial": "clips/uniform/net-0.h5"}
-    records.write_json(copy / "run.json", record)
-    assert "gone is not here" in write_report([copy], tmp_path / "two.html", made[1])["frames"]
+    write_json(copy / "run.json", record)
+    result = write_report(copy, tmp_path / "two.html", made[1])
+    assert "features are not there" in result.frames and "give --cache DIR" in result.frames
 
 
-def test_runs_on_other_splits_are_shown_with_the_reason(
+def test_report_on_runs_of_different_splits_explains_why_it_does_not_compare(
     made: tuple[list[Path], Path], tmp_path: Path
 ) -> None:
     other = make_run(tmp_path / "other", tmp_path, 3, splits="others")
-    document = write_report([made[0][0], other], tmp_path / "two.html")
-    assert "differ in their splits" in document["why_not_compared"]
+    result = write_report([made[0][0], other], tmp_path / "two.html")
+    assert "differ in their splits" in result.why_not_compared
     text = (tmp_path / "two.html").read_text()
     assert "No paired differences" in text and "SRCC difference" not in text
 
 
-def test_a_trained_run_has_curves_gates_and_a_table(toy_data: Dataset, tmp_path: Path) -> None:
+def test_report_of_a_trained_run_has_validation_curves_and_gates(
+    toy_data: Dataset, tmp_path: Path
+) -> None:
     train_run(toy_data, QUICK, tmp_path / "run")
     curve = pd.read_csv(tmp_path / "run" / "learning.csv")
-    record = records.read_json(tmp_path / "run" / "run.json")
+    record = read_json(tmp_path / "run" / "run.json")
     assert list(curve.columns) == ["split", "epoch", "srcc"]
     for (_, rows), chosen in zip(curve.groupby("split"), record["chosen_epochs"], strict=True):
         assert set(rows["epoch"]) == _looked_at(QUICK.epochs)
@@ -248,9 +251,7 @@ def test_a_trained_run_has_curves_gates_and_a_table(toy_data: Dataset, tmp_path:
     assert "Learning curves" in text and "Gates by quality: experts" in text
 
 
-def test_an_ablation_leaves_a_plot_and_its_folder_is_a_report(
-    toy_data: Dataset, tmp_path: Path
-) -> None:
+def test_report_takes_the_folder_of_an_ablation(toy_data: Dataset, tmp_path: Path) -> None:
     options = replace(QUICK, epochs=3, protocol="random:n=2")
     document = ablate(
         toy_data, variants(options, ["concat"], ["avg"], ["mean"], ["ridge"]), tmp_path / "here"
@@ -258,22 +259,50 @@ def test_an_ablation_leaves_a_plot_and_its_folder_is_a_report(
     assert (tmp_path / "here" / "ablation.png").stat().st_size > 5000
     assert not list((tmp_path / "here").glob("*ridge*/learning.csv"))
     (tmp_path / "here").rename(tmp_path / "there")
-    runs, reference = expanded([tmp_path / "there"])
+    runs, reference = expand_ablations([tmp_path / "there"])
     assert (
         len(runs) == len(document["rows"]) and reference is not None and "ridge" in reference.name
     )
     write_report([tmp_path / "there"], tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    assert "reference" in text and "--baselines ridge" in text
+    assert (
+        "reference" in text
+        and "vqa-fuse train --dataset toy" in text
+        and "--baseline ridge" in text
+    )
 
 
-def test_gates_are_means_over_fifths_of_the_labels() -> None:
+def test_report_shows_gates_as_means_over_fifths_of_the_labels() -> None:
     mos = np.random.default_rng(0).permutation(50) / 10
-    (gate,) = gates_by_range(pd.DataFrame({"id": "a", "mos": mos, "e.0": mos, "e.1": 1 - mos}))
-    assert gate["kind"] == "e" and gate["columns"] == ["0", "1"]
-    assert [row[1] for row in gate["rows"]] == [10] * 5
-    assert [row[2][0][0] for row in gate["rows"]] == pytest.approx([0.45, 1.45, 2.45, 3.45, 4.45])
-    assert gates_by_range(None) == []
+    (gate,) = gate_tables(pd.DataFrame({"id": "a", "mos": mos, "e.0": mos, "e.1": 1 - mos}))
+    assert gate.kind == "e" and gate.columns == ["0", "1"]
+    assert [row.count for row in gate.rows] == [10] * 5
+    means = [row.values[0][0] for row in gate.rows]
+    assert means == pytest.approx([0.45, 1.45, 2.45, 3.45, 4.45])
+    assert gate_tables(None) == []
+
+
+def test_report_finds_the_cache_from_another_folder_and_after_a_move(
+    made: tuple[list[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, clips = made
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    relative = Path(os.path.relpath(runs[0], elsewhere))
+    assert write_report(relative, "one.html", clips).frames == ""
+    # the run alone was moved, and then the cache as well
+    copy = Path(shutil.copytree(runs[0], tmp_path / "run"))
+    assert write_report(str(copy), "two.html", str(clips)).frames == ""
+    record = read_json(copy / "run.json")
+    record["cache"] |= {"absolute": "/nowhere", "from_run": "nowhere"}
+    write_json(copy / "run.json", record)
+    assert "give --cache DIR" in write_report(copy, "three.html", clips).frames
+    cache = shutil.copytree(runs[0].parent / "cache", tmp_path / "new cache")
+    assert write_report(copy, "four.html", clips, cache).frames == ""
+    assert f"--cache '{cache}'" in html.unescape(Path("four.html").read_text())
+    monkeypatch.setenv("VQA_CACHE", str(cache))
+    assert write_report(copy, "five.html", clips).frames == ""
 
 
 @pytest.mark.parametrize(
@@ -285,7 +314,7 @@ def test_gates_are_means_over_fifths_of_the_labels() -> None:
         ([], "Missing argument"),
     ],
 )
-def test_wrong_use_is_said(
+def test_report_command_refuses_wrong_use_in_one_message(
     made: tuple[list[Path], Path], words: list[str], said: str, tmp_path: Path
 ) -> None:
     given = [str(made[0][0]) if word == "RUN" else word for word in words]
@@ -293,7 +322,7 @@ def test_wrong_use_is_said(
     assert done.returncode == 2 and said in done.stderr
 
 
-def test_the_command_says_what_it_wrote(made: tuple[list[Path], Path], tmp_path: Path) -> None:
+def test_report_command_prints_what_it_wrote(made: tuple[list[Path], Path], tmp_path: Path) -> None:
     done = called("vqa-fuse", "report", made[0][0], "--root", made[1], cwd=tmp_path)
     assert (
         done.returncode == 0
@@ -397,7 +426,7 @@ MIDDLE = (
 
 
 def test_the_page_loads_without_errors_or_requests(
-    browser: Browser, page: tuple[Path, Any, str]
+    browser: Browser, page: tuple[Path, ReportResult, str]
 ) -> None:
     browser.log("browser"), browser.log("performance")
     browser.open(page[0])
@@ -416,7 +445,7 @@ def test_the_page_loads_without_errors_or_requests(
 
 
 def test_a_header_sorts_by_mouse_and_keyboard(
-    browser: Browser, page: tuple[Path, Any, str]
+    browser: Browser, page: tuple[Path, ReportResult, str]
 ) -> None:
     browser.open(page[0])
     names = (
@@ -441,7 +470,7 @@ def test_a_header_sorts_by_mouse_and_keyboard(
 
 
 def test_a_point_tells_its_video_and_shows_its_frames(
-    browser: Browser, page: tuple[Path, Any, str]
+    browser: Browser, page: tuple[Path, ReportResult, str]
 ) -> None:
     browser.open(page[0])
     point = "document.querySelector('.points circle.full')"
@@ -467,7 +496,7 @@ def test_a_point_tells_its_video_and_shows_its_frames(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_it_without_scrolling_sideways_in_both_schemes(
-    browser: Browser, page: tuple[Path, Any, str], scheme: str
+    browser: Browser, page: tuple[Path, ReportResult, str], scheme: str
 ) -> None:
     browser.open(page[0], 375, scheme)
     assert browser.js("return [document.documentElement.scrollWidth, innerWidth]") == [375, 375]
@@ -478,7 +507,7 @@ def test_a_phone_shows_it_without_scrolling_sideways_in_both_schemes(
     assert (paper > ink) == (scheme == "light") and abs(paper - ink) > 450
 
 
-def test_paper_shows_all_runs(browser: Browser, page: tuple[Path, Any, str]) -> None:
+def test_paper_shows_all_runs(browser: Browser, page: tuple[Path, ReportResult, str]) -> None:
     browser.open(page[0])
     browser.js("document.querySelectorAll('details.run').forEach((run) => (run.open = false))")
     browser.cdp("Page.printToPDF")

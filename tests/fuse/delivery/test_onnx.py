@@ -23,13 +23,12 @@ from vqa_twostage.fuse.data import Dataset, Features
 from vqa_twostage.fuse.delivery import onnx_check, onnx_graph
 from vqa_twostage.fuse.delivery.onnx_check import make_graph
 from vqa_twostage.fuse.delivery.onnx_graph import Whole
-from vqa_twostage.fuse.export import export_run
+from vqa_twostage.fuse.export import ExportResult, OnnxFile, export_run
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.scorer_file import Scorer
 from vqa_twostage.fuse.options import TrainOptions
-from vqa_twostage.fuse.reporting import terminal as tables
 from vqa_twostage.fuse.splits import Split
 from vqa_twostage.fuse.temporal.gru import Gru
 from vqa_twostage.fuse.train import train_run
@@ -224,15 +223,17 @@ def test_config_and_card_name_the_inputs_of_the_graph(exported: Path) -> None:
 
 
 def test_the_command_says_how_far_the_graph_is_off_and_torch_says_nothing(
-    done: CompletedProcess[str], exported: Path, capsys: pytest.CaptureFixture[str]
+    done: CompletedProcess[str], exported: Path, run: Path
 ) -> None:
     assert done.stderr == ""
     told = document(done)
     assert told["files"] == ["README.md", "config.json", "head.onnx", "model.safetensors"]
     assert told["onnx"]["bytes"] == (exported / "head.onnx").stat().st_size
     assert 0 <= told["onnx"]["difference"] <= 1e-5
-    tables.print_export(told)
-    said = capsys.readouterr().out
+    graph = OnnxFile(**told["onnx"])
+    result = ExportResult(run, exported, told["files"], told["bytes"], graph)
+    assert result.to_json() == told | {"run": str(run), "output": str(exported)}
+    said = result.to_text()
     assert "head.onnx: 0." in said and "random features score as here within " in said
 
 
@@ -241,7 +242,7 @@ def test_an_export_without_a_graph_leaves_no_older_graph(
 ) -> None:
     for name in ("config.json", "head.onnx"):
         (tmp_path / name).write_bytes((exported / name).read_bytes())
-    assert export_run(run, tmp_path)["files"] == ["README.md", "config.json", "model.safetensors"]
+    assert export_run(run, tmp_path).files == ["README.md", "config.json", "model.safetensors"]
     assert "onnx" not in json.loads((tmp_path / "config.json").read_text())
     assert "onnx" not in (tmp_path / "README.md").read_text()
 
