@@ -1,4 +1,4 @@
-"""The report: what it shows, its safety against names in data, and its behaviour in a real browser."""
+"""The report: what it shows, its safety against names in data, its behaviour in a real browser."""
 
 from __future__ import annotations
 
