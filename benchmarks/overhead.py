@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -20,8 +21,7 @@ import pandas as pd
 import torch
 
 from vqa_twostage.extract.decoding.video import open_video
-from vqa_twostage.extract.inference.batching import Lane
-from vqa_twostage.extract.inference.runtime import Runtime
+from vqa_twostage.extract.inference.runtime import Runtime, preprocessings
 from vqa_twostage.extract.options import BATCH_FRAMES, RUNTIMES, ExtractOptions
 from vqa_twostage.extract.run import extract_dataset, plan_tracks
 from vqa_twostage.pipeline import presets, spec
@@ -46,16 +46,20 @@ def main(
     many = Manifest(
         manifest.name, manifest.title, manifest.label, manifest.scale, rows, manifest.root
     )
-    options = ExtractOptions(**presets.load(preset, "extract"), runtime=runtime, decoder=decoder)
+    options = replace(
+        ExtractOptions.from_mapping(presets.load(preset, "extract"), preset),
+        runtime=runtime,
+        decoder=decoder,
+    )
     first = bare(many, options)
     start = cpu()
     with tempfile.TemporaryDirectory() as cache:
-        outcome = extract_dataset(many, Path(cache), options)
+        extraction = extract_dataset(many, cache, options)
     whole = cpu() - start
     second = bare(many, options)
-    assert outcome["done"] == len(rows), outcome["failed"]
+    assert extraction.done == len(rows), extraction.failed
     click.echo(
-        f"{len(rows)} videos, {outcome['frames']} frames, {options.decoder}, preset {preset}, CPU "
+        f"{len(rows)} videos, {extraction.frames} frames, {options.decoder}, preset {preset}, CPU "
         "seconds"
     )
     for name, (decode, forward) in (("bare, before", first), ("bare, after", second)):
@@ -63,9 +67,9 @@ def main(
             f"  {name:<14} decode {decode:7.2f}  forward {forward:7.2f}  together "
             f"{decode + forward:7.2f}"
         )
-    click.echo(f"  {'whole':<14} {whole:7.2f}, wall {outcome['seconds']:.1f}: {outcome['phases']}")
+    click.echo(f"  {'whole':<14} {whole:7.2f}, wall {extraction.seconds:.1f}: {extraction.phases}")
     together = (sum(first) + sum(second)) / 2
-    loading = outcome["phases"]["load networks"]
+    loading = extraction.phases["load networks"]
     click.echo(
         f"  ratio {whole / together:.3f}, without loading the networks "
         f"{(whole - loading) / together:.3f}"
@@ -83,17 +87,16 @@ def bare(manifest: Manifest, options: ExtractOptions) -> tuple[float, float]:
     decode = cpu() - start
     runtime = Runtime.of(options.runtime, options.device, options.precision, len(manifest))
     forward = 0.0
-    for plan in plan_tracks(manifest.name, Path("unused"), options, runtime):
-        size = BATCH_FRAMES[runtime.device.type]
-        lane = Lane(plan.extractor, plan.view, runtime, size)
-        side, unit = plan.extractor.preprocessing.size, plan.extractor.unit_frames
-        units = torch.randint(
-            0, 256, (max(1, size // unit), unit, 3, side, side), dtype=torch.uint8
-        )
-        lane._forward[0](units)  # the first pass prepares
+    for track in plan_tracks(manifest.name, Path("unused"), options, runtime).tracks:
+        side, unit = track.extractor.preprocessing.size, track.extractor.unit_frames
+        batch = max(1, BATCH_FRAMES[runtime.device.type] // unit)
+        (preprocessing,) = preprocessings(track.extractor, track.view)
+        network = runtime.load(track.extractor, preprocessing, track.view.grid, batch)
+        units = torch.randint(0, 256, (batch, unit, 3, side, side), dtype=torch.uint8)
+        network(units)  # the first pass prepares
         start = cpu()
-        for _ in range(-(-frames // (units.shape[0] * unit))):
-            lane._forward[0](units)
+        for _ in range(-(-frames // (batch * unit))):
+            network(units)
         forward += cpu() - start
     return decode, forward
 

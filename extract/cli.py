@@ -23,7 +23,7 @@ from vqa_twostage.pipeline.console import as_json_option, version_option
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
 if TYPE_CHECKING:  # torch is not loaded for help and lists
-    from vqa_twostage.extract.run import Extraction
+    from vqa_twostage.extract.results import Extraction
 
 DEFAULTS = ExtractOptions()
 
@@ -161,12 +161,12 @@ def command(
     from vqa_twostage.extract.run import extract_dataset
 
     with console.progress(f"extract {manifest.name}") as on_progress:
-        outcome = extract_dataset(manifest, cache, options, on_progress)
+        extraction = extract_dataset(manifest, cache, options, on_progress)
     if as_json:
-        click.echo(json.dumps(outcome, indent=2))
+        click.echo(json.dumps(extraction.to_json(), indent=2))
     else:
-        print_outcome(outcome)
-    return SOME_FAILED if outcome["failed"] else DONE
+        print_extraction(extraction)
+    return SOME_FAILED if extraction.failed else DONE
 
 
 def print_plugins() -> None:
@@ -193,59 +193,43 @@ def print_plan(plan: dict[str, Any]) -> None:
             click.echo(f"  {name} = {' '.join(value) if isinstance(value, tuple) else value}")
 
 
-def print_outcome(outcome: Extraction) -> None:
-    from vqa_twostage.extract.decoding.containers import MISSING
-
-    counts = (
-        f"{outcome['done']} done, {outcome['skipped']} already there, "
-        f"{len(outcome['failed'])} failed"
-    )
+def print_extraction(extraction: Extraction) -> None:
     click.echo(
-        f"{outcome['dataset']}: {outcome['videos']} videos: {counts}; "
-        f"{outcome['frames']} frames in {outcome['seconds']:.1f} s"
+        f"{extraction.dataset}: {extraction.videos} videos: {extraction.done} done, "
+        f"{extraction.skipped} already there, {len(extraction.failed)} failed; "
+        f"{extraction.frames} frames in {extraction.seconds:.1f} s"
     )
-    if outcome["phases"]:
-        click.echo(
-            "  "
-            + ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in outcome["phases"].items())
-        )
-    for path in outcome["tracks"]:
+    if extraction.phases:
+        phases = (f"{phase} {seconds:.1f} s" for phase, seconds in extraction.phases.items())
+        click.echo(f"  {', '.join(phases)}")
+    for path in extraction.tracks:
         click.echo(f"  {path}")
-    print_some(
-        "damaged, used as far as it goes",
-        [(item["id"], item["damage"]) for item in outcome["damaged"]],
-        outcome,
-    )
-    gone = [item for item in outcome["failed"] if item["reason"].startswith(MISSING)]
-    print_some(
-        "failed",
-        [(item["id"], item["reason"]) for item in outcome["failed"] if item not in gone],
-        outcome,
-    )
-    if gone:
-        videos = (
-            f"{len(gone)} of {outcome['videos']} videos, first {gone[0]['id']}: {gone[0]['reason']}"
-        )
+    damaged = [f"{item.id}: {item.damage}" for item in extraction.damaged]
+    print_some("damaged, used as far as it goes", damaged, extraction.record)
+    missing = [failure for failure in extraction.failed if failure.kind == "missing"]
+    others = [failure for failure in extraction.failed if failure.kind != "missing"]
+    reasons = [f"{failure.id}: {failure.reason}" for failure in others]
+    print_some("failed", reasons, extraction.record)
+    if missing:
+        first = missing[0]
         click.echo(
-            f"  missing: {videos}; vqa-data check lists them, their record is {outcome['record']}",
+            f"  missing: {len(missing)} of {extraction.videos} videos, first {first.id}: "
+            f"{first.reason}; vqa-data check lists them, their record is {extraction.record}",
             err=True,
         )
-        if len(gone) == outcome["videos"]:
-            click.echo(
-                "  none is there: is --root right? It says below which folder the paths are",
-                err=True,
-            )
-
-
-def print_some(
-    what: str, items: list[tuple[str, str]], outcome: Extraction, most: int = 20
-) -> None:
-    for video_id, reason in items[:most]:
-        click.echo(f"  {what}: {video_id}: {reason}", err=True)
-    if len(items) > most:
+    if missing and len(missing) == extraction.videos:
         click.echo(
-            f"  {what}: and {len(items) - most} more, all of them in {outcome['record']}", err=True
+            "  no video was found: is --root right? Paths of a dataset are relative to it",
+            err=True,
         )
+
+
+def print_some(heading: str, lines: list[str], record: Path, most: int = 20) -> None:
+    """The first lines of a list; the record has all of them."""
+    for line in lines[:most]:
+        click.echo(f"  {heading}: {line}", err=True)
+    if len(lines) > most:
+        click.echo(f"  {heading}: and {len(lines) - most} more, all listed in {record}", err=True)
 
 
 def main() -> None:

@@ -5,34 +5,36 @@ published whole.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypedDict
 
-import torch
-
-from vqa_twostage.extract.decoding.containers import MISSING
 from vqa_twostage.extract.decoding.video import decoder_identity, decoder_name
 from vqa_twostage.extract.decoding.workers import DecodeRequest, Source
 from vqa_twostage.extract.extractor import Extractor
-from vqa_twostage.extract.inference.batching import Lane, Seconds, timed
-from vqa_twostage.extract.inference.engine import Failed, Todo, extract_locally
-from vqa_twostage.extract.inference.runtime import Runtime, check_view
+from vqa_twostage.extract.inference.batching import TrackBatcher
+from vqa_twostage.extract.inference.engine import (
+    ExtractedVideo,
+    FailedVideo,
+    LocalEngine,
+    PendingVideo,
+)
+from vqa_twostage.extract.inference.runtime import Runtime, check_view, full_float32
+from vqa_twostage.extract.inference.timing import PhaseTimes
 from vqa_twostage.extract.options import BATCH_FRAMES, ExtractOptions, View
+from vqa_twostage.extract.results import Damage, Extraction, Failure, VideoResults
 from vqa_twostage.extract.sampler import Sampler
 from vqa_twostage.pipeline import spec
-from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import (
     TrackPath,
     extraction_path,
     provenance,
     save_manifest,
 )
+from vqa_twostage.pipeline.cache.track import Track, write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
-from vqa_twostage.pipeline.errors import UsageError, VideoError, require
+from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.files import write_json
 from vqa_twostage.pipeline.identity import (
     Kind,
@@ -44,46 +46,12 @@ from vqa_twostage.pipeline.raw_format import RawFormat
 from vqa_twostage.pipeline.spec import Plugin
 from vqa_twostage.pipeline.versions import library_versions
 
-
-class Failure(TypedDict):
-    """A video without features, and why."""
-
-    id: str
-    reason: str
+Progress = Callable[[int, int], None]
+LOADING = "load networks"
 
 
-class Damage(TypedDict):
-    """A video that was used as far as it goes."""
-
-    id: str
-    damage: str
-
-
-class Videos(TypedDict):
-    """What became of the videos of a manifest."""
-
-    dataset: str
-    videos: int
-    """How many were asked for: ``done + skipped + len(failed)``."""
-    done: int
-    skipped: int
-    """The cache held them."""
-    failed: list[Failure]
-    damaged: list[Damage]
-    tracks: list[str]
-    """The files with the features."""
-    frames: int
-    """Of the videos that were done, those that networks looked at."""
-
-
-class Extraction(Videos):
-    """The document of ``vqa-extract --json``."""
-
-    seconds: float
-    phases: dict[str, float]
-    """Seconds of each part of the work."""
-    record: str
-    """The file that keeps this document with options, versions and identities."""
+def no_progress(done: int, total: int) -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +62,18 @@ class TrackPlan:
     view: View
     identity: TrackIdentity
     path: TrackPath
+
+
+@dataclass(frozen=True)
+class ExtractionPlan:
+    """All that is known of an extraction before its first video; ``raw`` is the format of files
+    that have no container.
+    """
+
+    tracks: tuple[TrackPlan, ...]
+    options: ExtractOptions
+    runtime: Runtime
+    raw: RawFormat | None = None
 
 
 def resolve_specs(options: ExtractOptions) -> tuple[Plugin, list[tuple[Kind, Plugin]]]:
@@ -117,11 +97,11 @@ def plan_tracks(
     options: ExtractOptions,
     runtime: Runtime,
     raw: RawFormat | None = None,
-) -> list[TrackPlan]:
-    """Resolves every spec and loads the weights (their digest is a part of the identity);
-    UsageError on wrong use.
+) -> ExtractionPlan:
+    """Resolves every spec and loads the weights, whose digest is a part of the identity.
 
-    A track that is asked for twice is planned once. ``raw`` is the manifest's.
+    A track that is asked for twice is planned once. ``raw`` is the manifest's. UsageError for a
+    spec that cannot be used, weights that cannot be had, or a sampler that does not suit.
     """
     sampler, extractors = resolve_specs(options)
     choose: Sampler = sampler.build()
@@ -129,13 +109,13 @@ def plan_tracks(
     plans: dict[TrackPath, TrackPlan] = {}
     for kind, plugin in extractors:
         extractor = plugin.build()
-        require(
-            not extractor.of_clips or clip_frames == extractor.unit_frames,
-            f"{plugin.spec} looks at clips of {extractor.unit_frames} frames, and the sampler "
-            f"{options.sampler} gives "
-            f"{f'clips of {clip_frames}' if clip_frames > 1 else 'single frames'}; "
-            f"choose --sampler clips:frames={extractor.unit_frames}",
-        )
+        if extractor.of_clips and clip_frames != extractor.unit_frames:
+            sampled = f"clips of {clip_frames}" if clip_frames > 1 else "single frames"
+            raise UsageError(
+                f"{plugin.spec} looks at clips of {extractor.unit_frames} frames, and the sampler "
+                f"{options.sampler} gives {sampled}; "
+                f"choose --sampler clips:frames={extractor.unit_frames}"
+            )
         view: View = plugin.shared()
         if view.grid or view.resolutions:
             check_view(extractor, view)
@@ -154,14 +134,14 @@ def plan_tracks(
         )
         path = TrackPath.of(cache, dataset, name_of_extractor(plugin), identity)
         plans[path] = TrackPlan(extractor, view, identity, path)
-    return list(plans.values())
+    return ExtractionPlan(tuple(plans.values()), options, runtime, raw)
 
 
 def extract_dataset(
     manifest: Manifest,
-    cache: Path,
+    cache: str | Path,
     options: ExtractOptions,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Progress = no_progress,
 ) -> Extraction:
     """Extracts every track of ``options`` for every video that ``cache`` does not hold yet;
     `vqa-extract` is this.
@@ -173,139 +153,178 @@ def extract_dataset(
     Args:
         manifest: The videos and their labels, from `vqa_twostage.load_manifest`.
         cache: The folder that features go to, as
-        ``<cache>/<dataset>/<sampler>/<extractor>-<digest>.h5``. options: Which networks, on which
-        frames, with what. on_progress: Called with the number of videos that are done, and of all.
+            ``<cache>/<dataset>/<sampler>/<extractor>-<digest>.h5``.
+        options: Which networks, on which frames, with what.
+        on_progress: Called with the number of videos that are done, and of all.
 
     Returns:
         What was done, what failed, and where the features are.
 
     Raises:
         UsageError: A spec names nothing, weights cannot be had, or the cache holds other videos;
-        nothing was extracted.
+            nothing was extracted.
     """
+    start, times, cache = time.perf_counter(), PhaseTimes(), Path(cache)
+    rows = manifest.rows.iloc[options.rows]
+    paths = dict(zip(rows["id"].astype(str), rows["path"].astype(str), strict=True))
+    root = root_of(manifest)
+    runtime = Runtime.of(options.runtime, options.device, options.precision, len(manifest))
+    with times.measure(LOADING):
+        plan = plan_tracks(manifest.name, cache, options, runtime, manifest.raw)
+    save_manifest(cache, manifest)
+    videos = [(video_id, root / path) for video_id, path in paths.items()]
+    results = extract_videos(videos, plan, provenance(manifest), times, on_progress)
+    extraction = Extraction(
+        dataset=manifest.name,
+        done=results.done,
+        skipped=results.skipped,
+        failed=tuple(with_path(failure, paths[failure.id]) for failure in results.failed),
+        damaged=results.damaged,
+        tracks=tuple(track.path.path for track in plan.tracks),
+        frames=results.frames,
+        seconds=round(time.perf_counter() - start, 3),
+        phases=times.to_json(),
+        record=extraction_path(cache, manifest.name),
+    )
+    write_record(extraction, plan, manifest)
+    return extraction
+
+
+def extract_videos(
+    videos: Iterable[tuple[str, Path]],
+    plan: ExtractionPlan,
+    provenance: Mapping[str, str],
+    times: PhaseTimes | None = None,
+    on_progress: Progress = no_progress,
+) -> VideoResults:
+    """Extracts what the tracks of a plan lack of ``videos``, pairs of a unique id and a path.
+
+    ``provenance`` is recorded in tracks that are created.
+    """
+    times, videos = times or PhaseTimes(), list(videos)
+    with ExitStack() as stack:
+        tracks = {
+            track.path: stack.enter_context(write_track(track.path, track.identity, provenance))
+            for track in plan.tracks
+        }
+        pending = pending_videos(videos, tracks)
+        with times.measure(LOADING):
+            engine = local_engine(plan, pending, times)
+        skipped = len(videos) - len(pending)
+        on_progress(skipped, len(videos))
+        stack.enter_context(full_float32())
+        results = stack.enter_context(closing(engine.extract(pending)))
+        return publish(results, tracks, skipped, times, lambda done: on_progress(done, len(videos)))
+
+
+def pending_videos(
+    videos: Iterable[tuple[str, Path]], tracks: Mapping[TrackPath, Track]
+) -> list[PendingVideo]:
+    """The videos that a track lacks."""
+    pending = []
+    for video_id, path in videos:
+        lacking = tracks_without(video_id, path, tracks)
+        if lacking:
+            pending.append(PendingVideo(video_id, path, lacking))
+    return pending
+
+
+def tracks_without(
+    video_id: str, path: Path, tracks: Mapping[TrackPath, Track]
+) -> tuple[TrackPath, ...]:
+    """The tracks that do not hold this very file: by size and time, else by its content."""
+    stored = {
+        place: track.attributes(video_id) for place, track in tracks.items() if video_id in track
+    }
+    try:
+        status = path.stat()
+        now = (status.st_size, status.st_mtime_ns)
+        touched = {
+            place
+            for place, attributes in stored.items()
+            if (attributes.source_size, attributes.source_mtime_ns) != now
+        }
+        digest = Source.of(path).digest if touched else ""
+    except (OSError, ValueError, VideoError):
+        # the video is gone or out of reach, its features are in the cache: that is what it is for
+        return tuple(place for place in tracks if place not in stored)
+    replaced = {place for place in touched if stored[place].source_digest != digest}
+    return tuple(place for place in tracks if place not in stored or place in replaced)
+
+
+def local_engine(
+    plan: ExtractionPlan, pending: Sequence[PendingVideo], times: PhaseTimes
+) -> LocalEngine:
+    """The engine with the networks of those tracks that lack a video."""
+    options, wanted = plan.options, {place for video in pending for place in video.tracks}
+    batch_frames = options.batch_size or BATCH_FRAMES[plan.runtime.device.type]
+    tracks = [track for track in plan.tracks if track.path in wanted]
+    batchers = {
+        track.path: TrackBatcher(track.extractor, track.view, plan.runtime, batch_frames)
+        for track in tracks
+    }
+    request = DecodeRequest(
+        options.sampler,
+        options.decoder,
+        clips=any(track.extractor.of_clips for track in tracks),
+        sampler_digest=plan.tracks[0].identity.sampler_digest,
+        raw=plan.raw,
+    )
+    return LocalEngine(batchers, request, options.workers, times)
+
+
+def publish(
+    results: Iterable[ExtractedVideo | FailedVideo],
+    tracks: Mapping[TrackPath, Track],
+    skipped: int,
+    times: PhaseTimes,
+    on_progress: Callable[[int], None],
+) -> VideoResults:
+    """Writes each video into its tracks, whole or not at all, and counts what became of it."""
+    frames, done = 0, 0
+    failed: list[Failure] = []
+    damaged: list[Damage] = []
+    for result in results:
+        try:
+            if isinstance(result, FailedVideo):
+                raise result.error
+            with times.measure("write"):
+                for place, features in result.features.items():
+                    tracks[place].write(result.id, features)
+            frames += result.frames
+            done += 1
+            if result.damage:
+                damaged.append(Damage(result.id, result.damage))
+        except VideoError as error:
+            failed.append(Failure.of(result.id, error))
+        on_progress(skipped + done + len(failed))
+    return VideoResults(done, skipped, tuple(failed), tuple(damaged), frames)
+
+
+def root_of(manifest: Manifest) -> Path:
+    """The folder of the videos; UsageError for a manifest that was read from a cache."""
     if manifest.root is None:
         raise UsageError(
             f"the manifest of {manifest.name} has no root, the folder of its videos; "
             "load_manifest(dataset, root) sets it"
         )
-    start, seconds = time.perf_counter(), defaultdict[str, float](float)
-    runtime = Runtime.of(options.runtime, options.device, options.precision, len(manifest))
-    with timed(seconds, "load networks"):
-        plans = plan_tracks(manifest.name, cache, options, runtime, manifest.raw)
-    save_manifest(cache, manifest)
-    videos = extract_videos(manifest, plans, options, runtime, seconds, on_progress)
-    outcome: Extraction = {
-        **videos,
-        "seconds": round(time.perf_counter() - start, 3),
-        "record": str(extraction_path(cache, manifest.name)),
-        "phases": {phase: round(value, 3) for phase, value in seconds.items()},
-    }
+    return manifest.root
+
+
+def with_path(failure: Failure, path: str) -> Failure:
+    """Of a file that is missing, the reason says which it is, as its dataset names it."""
+    if failure.kind != "missing":
+        return failure
+    return replace(failure, reason=f"{failure.reason}: {path}")
+
+
+def write_record(extraction: Extraction, plan: ExtractionPlan, manifest: Manifest) -> None:
+    """Keeps what was asked for beside what came of it."""
     record = {
-        "options": asdict(options),
-        "runtime": {"name": runtime.name, "device": str(runtime.device)},
-        "identities": [plan.identity.to_json() for plan in plans],
+        "options": asdict(plan.options),
+        "runtime": {"name": plan.runtime.name, "device": str(plan.runtime.device)},
+        "identities": [track.identity.to_json() for track in plan.tracks],
         "versions": library_versions(),
         "manifest": manifest.digest,
     }
-    write_json(Path(outcome["record"]), {**outcome, **record})
-    return outcome
-
-
-def extract_videos(
-    manifest: Manifest,
-    plans: list[TrackPlan],
-    options: ExtractOptions,
-    runtime: Runtime,
-    seconds: Seconds,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Videos:
-    """The loop of `extract_dataset`, for tracks that are planned; the part of its document that the
-    videos decide.
-    """
-    assert manifest.root is not None
-    torch.backends.cudnn.allow_tf32 = (
-        False  # on by default; "fp32" in an identity is to mean float32 on a GPU as well
-    )
-    rows, about = manifest.rows.iloc[options.rows], provenance(manifest)
-    paths = {str(name): str(path) for name, path in zip(rows["id"], rows["path"], strict=True)}
-    files = {name: manifest.root / path for name, path in paths.items()}
-    frames, done = 0, 0
-    failed: list[Failure] = []
-    damaged: list[Damage] = []
-    with ExitStack() as stack:
-        tracks = [
-            stack.enter_context(cached.write_track(plan.path, plan.identity, about))
-            for plan in plans
-        ]
-        lacking = [
-            Todo(
-                name,
-                path,
-                [number for number, there in enumerate(_held(tracks, name, path)) if not there],
-            )
-            for name, path in files.items()
-        ]
-        todo = [video for video in lacking if video.tracks]
-        skipped = len(files) - len(todo)
-        on_progress(skipped, len(files))
-        with timed(seconds, "load networks"):
-            wanted = sorted({number for video in todo for number in video.tracks})
-            lanes = {number: lane_of(plans[number], runtime, options) for number in wanted}
-        request = DecodeRequest(
-            options.sampler,
-            options.decoder,
-            clips=any(lane.of_clips for lane in lanes.values()),
-            sampler_digest=plans[0].identity.sampler_digest,
-            raw=manifest.raw,
-        )
-        results = stack.enter_context(
-            closing(extract_locally(todo, lanes, request, options.workers, seconds))
-        )
-        for result in results:
-            try:
-                if isinstance(result, Failed):
-                    raise VideoError(result.reason)
-                with timed(seconds, "write"):
-                    for number, features in result.features.items():
-                        tracks[number].write(result.id, features)
-                frames += result.frames
-                done += 1
-                if result.damage:
-                    damaged.append({"id": result.id, "damage": result.damage})
-            except VideoError as error:
-                where = f": {paths[result.id]}" if str(error) == MISSING else ""
-                failed.append({"id": result.id, "reason": f"{error}{where}"})
-            on_progress(skipped + done + len(failed), len(files))
-    return {
-        "dataset": manifest.name,
-        "videos": len(files),
-        "done": done,
-        "skipped": skipped,
-        "failed": failed,
-        "damaged": damaged,
-        "tracks": [str(plan.path) for plan in plans],
-        "frames": frames,
-    }
-
-
-def lane_of(plan: TrackPlan, runtime: Runtime, options: ExtractOptions) -> Lane:
-    frames = options.batch_size or BATCH_FRAMES[runtime.device.type]
-    return Lane(plan.extractor, plan.view, runtime, frames)
-
-
-def _held(tracks: list[cached.Track], name: str, path: Path) -> list[bool]:
-    """Which tracks hold this very file: by size and time, else by its content."""
-    known = [track.attributes(name) if name in track else None for track in tracks]
-    try:
-        status = path.stat()
-        now = (status.st_size, status.st_mtime_ns)
-        touched = any(one and (one.source_size, one.source_mtime_ns) != now for one in known)
-        digest = Source.of(path).digest if touched else ""
-    except (OSError, ValueError, VideoError):
-        # the video is gone or out of reach, its features are here: that is what a cache is for
-        return [one is not None for one in known]
-    return [
-        one is not None
-        and ((one.source_size, one.source_mtime_ns) == now or one.source_digest == digest)
-        for one in known
-    ]
+    write_json(extraction.record, {**extraction.to_json(), **record})

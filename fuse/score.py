@@ -10,14 +10,12 @@ import logging
 import math
 import os
 import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 
 from vqa_twostage.extract.decoding.workers import Source
@@ -29,9 +27,8 @@ from vqa_twostage.fuse.learning.novelty import percentile_of
 from vqa_twostage.fuse.learning.scorer_file import Scorer, Training
 from vqa_twostage.fuse.video_score import Frame, Score
 from vqa_twostage.pipeline.cache import track as cached
-from vqa_twostage.pipeline.cache.layout import TrackPath
+from vqa_twostage.pipeline.cache.layout import TrackPath, provenance
 from vqa_twostage.pipeline.cache.layout import tracks as tracks_of
-from vqa_twostage.pipeline.datasets.manifest import COLUMNS, Manifest
 from vqa_twostage.pipeline.datasets.videos import find_videos
 from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.features import STATISTICS, VideoFeatures
@@ -192,30 +189,20 @@ def _extract(
     options = options_for(wanted, options)
     runtime = Runtime.of(options.runtime, options.device, options.precision, len(files))
     try:
-        plans = plan_tracks(SCORED, cache, options, runtime)
+        plan = plan_tracks(SCORED, cache, options, runtime)
     except UsageError as error:
         raise UsageError(
             f"the features of {training.title} that the model reads cannot be extracted here: "
             f"{error}"
         ) from None
-    for identity, plan in zip(wanted, plans, strict=True):
-        _check_same(training, identity, plan.identity)
-    outcome = extract_videos(
-        _as_manifest(files), plans, options, runtime, defaultdict(float), on_progress
-    )
-    held = [_up_to_date(plan.path, files.keys()) for plan in plans]
+    for identity, track in zip(wanted, plan.tracks, strict=True):
+        _check_same(training, identity, track.identity)
+    results = extract_videos(files.items(), plan, provenance(), on_progress=on_progress)
+    held = [_up_to_date(track.path, files.keys()) for track in plan.tracks]
     changed = "the file changed while it was read; score it again"
     reasons = {name: changed for name in files if not all(name in ids for ids in held)}
-    reasons |= {failure["id"]: failure["reason"] for failure in outcome["failed"]}
-    return [plan.path for plan in plans], reasons
-
-
-def _as_manifest(files: dict[str, Path]) -> Manifest:
-    rows = pd.DataFrame(
-        [(name, str(path), math.nan, math.nan, name, "") for name, path in files.items()],
-        columns=COLUMNS,
-    )
-    return Manifest(SCORED, SCORED, "", (0.0, 1.0), rows, Path("/"))
+    reasons |= {failure.id: failure.reason for failure in results.failed}
+    return [track.path for track in plan.tracks], reasons
 
 
 def _check_extractable(training: Training, wanted: list[TrackIdentity]) -> None:

@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vqa_twostage.extract.options import ExtractOptions as ExtractOptions
-    from vqa_twostage.extract.run import Extraction as Extraction
+    from vqa_twostage.extract.results import Extraction as Extraction
     from vqa_twostage.extract.run import extract_dataset as extract_dataset
     from vqa_twostage.fuse.compare import Comparison as Comparison
     from vqa_twostage.fuse.compare import compare as compare
@@ -38,7 +38,7 @@ _OWNERS = {
     "Comparison": "fuse.compare",
     "Evaluation": "fuse.runs",
     "ExtractOptions": "extract.options",
-    "Extraction": "extract.run",
+    "Extraction": "extract.results",
     "Manifest": "pipeline.datasets.manifest",
     "Score": "fuse.score",
     "TrainOptions": "fuse.options",

@@ -132,7 +132,12 @@ class DecodedStream:
     """
 
     def __init__(
-        self, id: str, buffer: SharedBuffer, future: ProcessFuture, room: int, patience: float
+        self,
+        id: str,
+        buffer: SharedBuffer,
+        future: ProcessFuture[DecodeSummary],
+        room: int,
+        patience: float,
     ) -> None:
         """``room``: bytes of frames. ``patience``: seconds without progress before it is given
         up.

@@ -1,195 +1,262 @@
-"""From a stream of frames to batches, one lane a track, and from batches back to the videos they
-came from.
+"""From streams of frames to batches, and from batches back to the videos that they came from.
 
-Frames of several videos share a batch. Each is resized once for all lanes that want it alike, and
-is forgotten as soon as the last of them has taken it.
+Frames of several videos share a batch of a track. Each frame is resized once for all tracks that
+want it alike, and is dropped as soon as the last of them has taken it. Neither a video nor a
+batcher knows the other: the engine carries units from the one and features to the other.
 
-Letters: T rows of n sampled frames, N frames of a unit, M rows of features a unit, k frames at
+Dimensions: T rows of n sampled frames, N frames of a unit, M rows of features a unit, k frames at
 once, S side in pixels.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from time import perf_counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
-from vqa_twostage.extract.decoding.workers import VideoHeader
+from vqa_twostage.extract.decoding.workers import DecodeSummary, VideoHeader
 from vqa_twostage.extract.extractor import Extractor
 from vqa_twostage.extract.inference.runtime import Runtime, preprocessings
 from vqa_twostage.extract.options import View
-from vqa_twostage.extract.preprocess import Geometry
+from vqa_twostage.extract.preprocess import Geometry, Preprocessing
+from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
 
-Part = dict[str, np.ndarray]  # a unit's features: name -> [M, C] or, for a grid, [M, C, h, w]
-Seconds = defaultdict[str, float]  # by phase
+# features of a unit: name -> [M, C] or, for a grid, [M, C, h, w]
+UnitArrays = dict[str, Float32[np.ndarray, "M ..."]]
+Frame = UInt8[Tensor, "3 S S"]
 
 
-class Job:
-    """A video on its way: its frames until they are used, its features until they are whole."""
+@dataclass(frozen=True)
+class Unit:
+    """Frames of a video that go through a track's network together.
 
-    def __init__(self, name: str, opened: VideoHeader, lanes: list[Lane]) -> None:
-        self.id, self.opened, self.lanes = name, opened, lanes
-        self._frames: dict[Geometry, dict[int, UInt8[Tensor, "3 S S"]]] = defaultdict(dict)
-        self._uses: dict[Geometry, Counter[int]] = defaultdict(
-            Counter
-        )  # how many units still want a frame
-        self._waiting: dict[
-            Lane, deque[tuple[int, list[int]]]
-        ] = {}  # units by number, with their frames
-        self._parts: dict[Lane, list[Part | None]] = {}
-        for lane in lanes:
-            units = lane.units(opened).tolist()
-            self._waiting[lane] = deque(enumerate(units))
-            self._parts[lane] = [None] * len(units)
-            for preprocessing in lane.preprocessings:
+    ``number`` counts the video's units on that track. ``frames``: N frames for each preprocessing
+    of the track, which may differ in size.
+    """
+
+    video: str
+    track: TrackPath
+    number: int
+    frames: list[list[UInt8[Tensor, "3 _ _"]]]
+
+
+@dataclass(frozen=True)
+class UnitFeatures:
+    """What a network made of a unit."""
+
+    video: str
+    track: TrackPath
+    number: int
+    arrays: UnitArrays
+
+
+@dataclass(frozen=True)
+class UnitLayout:
+    """How the sampled frames of a video become the units of an extractor."""
+
+    unit_frames: int
+    of_clips: bool
+    preprocessings: tuple[Preprocessing, ...]
+
+    def units(self, header: VideoHeader) -> Int64[np.ndarray, "units N"]:
+        """Which frames make each unit; the last unit is filled up with the last frame."""
+        if self.of_clips:
+            return header.index
+        frames = header.index[:, 0]  # of a clip, its first frame
+        missing = -len(frames) % self.unit_frames
+        filled = np.concatenate([frames, np.repeat(frames[-1:], missing)])
+        return filled.reshape(-1, self.unit_frames)
+
+    def rows(self, header: VideoHeader, rows_per_unit: int) -> Int64[np.ndarray, " T"]:
+        """The frame that each row of features is of; where it is of several, the first."""
+        if self.unit_frames % rows_per_unit:
+            raise ValueError(
+                f"an extractor gave {rows_per_unit} rows for {self.unit_frames} frames of a unit; "
+                "each row must be of equally many frames"
+            )
+        share = self.unit_frames // rows_per_unit
+        rows = self.units(header)[:, ::share].reshape(-1)
+        # without the rows of frames that only fill up the last unit
+        return rows if self.of_clips else rows[: -(-len(header.index) // share)]
+
+
+class VideoInFlight:
+    """A video between its decoder and its tracks: frames until all units have taken them, features
+    until all units have them.
+    """
+
+    def __init__(self, video_id: str, header: VideoHeader, layouts: Mapping[TrackPath, UnitLayout]):
+        self.id, self.header = video_id, header
+        self.decoded: DecodeSummary | None = None  # set when the last frame was received
+        self._layouts = layouts
+        self._frames: dict[Geometry, dict[int, Frame]] = defaultdict(dict)
+        # how many units still want a frame
+        self._uses: dict[Geometry, Counter[int]] = defaultdict(Counter)
+        # of each track the units that wait for frames, as their numbers and frames
+        self._waiting: dict[TrackPath, deque[tuple[int, list[int]]]] = {}
+        self._arrays: dict[TrackPath, list[UnitArrays | None]] = {}
+        for track, layout in layouts.items():
+            units = layout.units(header).tolist()
+            self._waiting[track] = deque(enumerate(units))
+            self._arrays[track] = [None] * len(units)
+            for preprocessing in layout.preprocessings:
                 for unit in units:
                     self._uses[preprocessing.geometry].update(unit)
+        self._preprocessings = {
+            preprocessing.geometry: preprocessing
+            for layout in layouts.values()
+            for preprocessing in layout.preprocessings
+        }
 
     def receive(
-        self,
-        numbers: Int64[np.ndarray, " k"],
-        pixels: UInt8[np.ndarray, "k H W 3"],
-        seconds: Seconds,
+        self, numbers: Int64[np.ndarray, " k"], pixels: UInt8[np.ndarray, "k H W 3"]
     ) -> None:
-        """Takes frames in, resized, and moves every unit that is whole into its lane's batch."""
-        for preprocessing in {
-            p.geometry: p for lane in self.lanes for p in lane.preprocessings
-        }.values():
-            wanted = [
-                place
-                for place, frame in enumerate(numbers)
-                if self._uses[preprocessing.geometry][int(frame)]
-            ]
-            if wanted:
-                with timed(seconds, "resize"):
-                    chosen = torch.from_numpy(
-                        pixels if len(wanted) == len(numbers) else pixels[wanted]
-                    )
-                    # cloned: the result may be a view of memory that the next frames are written to
-                    resized = preprocessing.resize(chosen).clone()
-                frames = (int(numbers[place]) for place in wanted)
-                self._frames[preprocessing.geometry].update(zip(frames, resized, strict=True))
-        for lane in self.lanes:
-            while self._waiting[lane] and self._has(lane, self._waiting[lane][0][1]):
-                lane.add(self, *self._waiting[lane].popleft(), seconds)
+        """Keeps the frames that a unit wants, resized."""
+        for geometry, preprocessing in self._preprocessings.items():
+            uses = self._uses[geometry]
+            wanted = [place for place, number in enumerate(numbers) if uses[int(number)]]
+            if not wanted:
+                continue
+            chosen = torch.from_numpy(pixels if len(wanted) == len(numbers) else pixels[wanted])
+            # cloned: the result may be a view of memory that the next frames are written to
+            resized = preprocessing.resize(chosen).clone()
+            kept = (int(numbers[place]) for place in wanted)
+            self._frames[geometry].update(zip(kept, resized, strict=True))
 
-    def take(self, geometry: Geometry, unit: list[int]) -> list[UInt8[Tensor, "3 S S"]]:
-        """A unit's frames; those that no other unit wants are forgotten."""
-        held, uses = self._frames[geometry], self._uses[geometry]
-        taken = [held[frame] for frame in unit]
-        uses.subtract(unit)
-        for frame in set(unit):
-            if not uses[frame]:
-                del held[frame]
-        return taken
+    def ready_units(self) -> Iterator[Unit]:
+        """The units whose frames are all here, with those frames, each unit once."""
+        for track, waiting in self._waiting.items():
+            geometries = [item.geometry for item in self._layouts[track].preprocessings]
+            # a frame comes in all its sizes at once, so one of them tells
+            while waiting and all(frame in self._frames[geometries[0]] for frame in waiting[0][1]):
+                number, frames = waiting.popleft()
+                yield Unit(
+                    self.id,
+                    track,
+                    number,
+                    [self._take(geometry, frames) for geometry in geometries],
+                )
 
-    def give(self, lane: Lane, unit: int, part: Part) -> None:
-        self._parts[lane][unit] = part
+    def collect(self, features: UnitFeatures) -> None:
+        self._arrays[features.track][features.number] = features.arrays
+
+    @property
+    def tracks(self) -> tuple[TrackPath, ...]:
+        return tuple(self._layouts)
 
     @property
     def complete(self) -> bool:
-        return all(part is not None for parts in self._parts.values() for part in parts)
+        """Whether all units of all tracks have their features."""
+        return all(part is not None for parts in self._arrays.values() for part in parts)
 
-    def features(self, lane: Lane, attributes: VideoAttributes) -> VideoFeatures:
-        """What a lane found of this video, once it is `complete`."""
-        parts = [part for part in self._parts[lane] if part is not None]
-        assert len(parts) == len(self._parts[lane]), "a video is asked for before it is complete"
-        frames = lane.rows(self.opened, len(next(iter(parts[0].values()))))
+    def features(self, track: TrackPath, runtime: str) -> VideoFeatures:
+        """What ``runtime`` computed for one track of a video that is `complete`."""
+        assert self.complete and self.decoded is not None, "asked for before it is complete"
+        header, decoded = self.header, self.decoded
+        parts = [part for part in self._arrays[track] if part is not None]
+        rows = self._layouts[track].rows(header, len(next(iter(parts[0].values()))))
         arrays = {
-            ArrayName(name): np.concatenate([part[name] for part in parts])[: len(frames)]
+            ArrayName(name): np.concatenate([part[name] for part in parts])[: len(rows)]
             for name in parts[0]
         }
-        timestamp = self.opened.timestamp[np.searchsorted(self.opened.distinct, frames)]
-        return VideoFeatures(arrays, frames, timestamp, attributes)
+        timestamp = header.timestamp[np.searchsorted(header.distinct, rows)]
+        attributes = VideoAttributes(
+            source_digest=header.source.digest,
+            source_size=header.source.size,
+            source_mtime_ns=header.source.mtime_ns,
+            width=header.width,
+            height=header.height,
+            fps=header.fps,
+            frames=header.length,
+            repeated=header.repeated,
+            decoder=decoded.decoder,
+            damage=header.damage,
+            seconds=decoded.seconds,
+            runtime=runtime,
+        )
+        return VideoFeatures(arrays, rows, timestamp, attributes)
 
-    def _has(self, lane: Lane, unit: list[int]) -> bool:
-        held = self._frames[
-            lane.preprocessings[0].geometry
-        ]  # a frame comes in all its sizes at once
-        return all(frame in held for frame in unit)
+    def _take(self, geometry: Geometry, unit: list[int]) -> list[Frame]:
+        """The frames of a unit; those that no other unit wants are dropped."""
+        held, uses = self._frames[geometry], self._uses[geometry]
+        taken = [held[number] for number in unit]
+        uses.subtract(unit)
+        for number in set(unit):
+            if not uses[number]:
+                del held[number]
+        return taken
 
 
-class Lane:
-    """One extractor with its batch."""
+class TrackBatcher:
+    """The batch of one track: it takes units until it is `full`, and runs the network on them."""
 
     def __init__(
         self, extractor: Extractor, view: View, runtime: Runtime, batch_frames: int
     ) -> None:
-        self.preprocessings = preprocessings(extractor, view)
-        self.of_clips, self.runtime = extractor.of_clips, runtime.name
-        self._unit = extractor.unit_frames
-        self._most = max(1, batch_frames // self._unit)
-        self._forward = [
-            runtime.load(extractor, p, view.grid, self._most) for p in self.preprocessings
-        ]
-        shapes = [(self._most * self._unit, p.size, p.size, 3) for p in self.preprocessings]
-        # channels last: 1.9 times the frames a second of the default on CPU (docs/experiments.md)
-        self._batch = [
-            torch.zeros(shape, dtype=torch.uint8).permute(0, 3, 1, 2) for shape in shapes
-        ]
-        self._owners: list[tuple[Job, int]] = []  # whose units are in the batch, and which
-
-    def units(self, opened: VideoHeader) -> Int64[np.ndarray, "units N"]:
-        """Which frames make each unit; the last is filled up with the last frame."""
-        if self.of_clips:
-            return opened.index
-        frames = opened.index[:, 0]  # of a clip, its first frame
-        missing = -len(frames) % self._unit
-        return np.concatenate([frames, np.repeat(frames[-1:], missing)]).reshape(-1, self._unit)
-
-    def rows(self, opened: VideoHeader, rows_a_unit: int) -> Int64[np.ndarray, " T"]:
-        """The frame that each row of features is of; of several, the first."""
-        assert self._unit % rows_a_unit == 0, (
-            "an extractor's rows share the frames of a unit evenly"
+        self.layout = UnitLayout(
+            extractor.unit_frames,
+            extractor.of_clips,
+            tuple(preprocessings(extractor, view)),
         )
-        share = self._unit // rows_a_unit
-        rows = self.units(opened)[:, ::share].reshape(-1)
-        # without those of the frames that fill up the last unit
-        return rows if self.of_clips else rows[: -(-len(opened.index) // share)]
+        self.runtime = runtime.name
+        self._size = max(1, batch_frames // extractor.unit_frames)  # units in a batch
+        self._networks = [
+            runtime.load(extractor, preprocessing, view.grid, self._size)
+            for preprocessing in self.layout.preprocessings
+        ]
+        # channels last: 1.9 times the frames a second of the default on CPU (docs/experiments.md)
+        self._batches = [
+            torch.zeros(
+                (self._size * extractor.unit_frames, item.size, item.size, 3), dtype=torch.uint8
+            ).permute(0, 3, 1, 2)
+            for item in self.layout.preprocessings
+        ]
+        self._units: list[tuple[str, TrackPath, int]] = []  # what is in the batch, in its order
 
-    def add(self, job: Job, unit: int, frames: list[int], seconds: Seconds) -> None:
-        """Puts a unit into the batch, and runs the batch when it is full."""
-        place = len(self._owners) * self._unit
-        for preprocessing, batch in zip(self.preprocessings, self._batch, strict=True):
-            for offset, frame in enumerate(job.take(preprocessing.geometry, frames)):
-                batch[place + offset] = frame
-        self._owners.append((job, unit))
-        if len(self._owners) == self._most:
-            self.flush(seconds)
+    @property
+    def empty(self) -> bool:
+        return not self._units
 
-    def flush(self, seconds: Seconds) -> None:
-        """Runs the batch and gives the features to their videos.
+    @property
+    def full(self) -> bool:
+        return len(self._units) == self._size
 
-        It is always of full size, what is left over from an earlier one included: with one shape,
-        what shares a batch with a video does not decide which kernels compute its features.
+    def add(self, unit: Unit) -> None:
+        """Copies a unit into the batch, which must not be full."""
+        assert not self.full, "a full batch must run before the next unit is added"
+        first = len(self._units) * self.layout.unit_frames
+        for batch, frames in zip(self._batches, unit.frames, strict=True):
+            for place, frame in enumerate(frames, start=first):
+                batch[place] = frame
+        self._units.append((unit.video, unit.track, unit.number))
+
+    def run(self) -> list[UnitFeatures]:
+        """Runs the network on the batch, which must hold a unit, empties it, and returns the
+        features of its units.
+
+        The batch always has its full size, with what is left over from an earlier one: with one
+        shape, what shares a batch with a video does not decide which kernels compute its features.
         """
-        if not self._owners:
-            return
-        with timed(seconds, "forward"):
-            found = [
-                forward(batch.unflatten(0, (-1, self._unit)))
-                for forward, batch in zip(self._forward, self._batch, strict=True)
-            ]
-        for place, (job, unit) in enumerate(self._owners):
-            job.give(
-                self,
-                unit,
-                {n: np.concatenate([one[n][place] for one in found], axis=1) for n in found[0]},
+        outputs = [
+            network(batch.unflatten(0, (-1, self.layout.unit_frames)))
+            for network, batch in zip(self._networks, self._batches, strict=True)
+        ]
+        features = [
+            UnitFeatures(
+                *unit,
+                # resolutions stand side by side
+                {
+                    name: np.concatenate([output[name][place] for output in outputs], axis=1)
+                    for name in outputs[0]
+                },
             )
-        self._owners.clear()
-
-
-@contextmanager
-def timed(seconds: Seconds, phase: str) -> Iterator[None]:
-    start = perf_counter()
-    try:
-        yield
-    finally:
-        seconds[phase] += perf_counter() - start
+            for place, unit in enumerate(self._units)
+        ]
+        self._units.clear()
+        return features

@@ -1,125 +1,140 @@
 """The engine of one machine: processes decode, this one runs the networks and gives whole videos
 back.
 
-Another engine (many machines) is another function of this signature: `extract/run.py` is the one
-writer for all.
+Another engine, for many machines, is another class with this method `extract`: `extract/run.py` is
+the one writer for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from vqa_twostage.extract.decoding.workers import (
     DecodedStream,
     DecodeRequest,
-    DecodeSummary,
     decode_videos,
     default_workers,
 )
-from vqa_twostage.extract.inference.batching import Job, Lane, Seconds, timed
+from vqa_twostage.extract.inference.batching import TrackBatcher, VideoInFlight
+from vqa_twostage.extract.inference.timing import PhaseTimes
+from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import VideoError
-from vqa_twostage.pipeline.features import VideoAttributes, VideoFeatures
+from vqa_twostage.pipeline.features import VideoFeatures
+
+WAITING = "waiting for frames"
 
 
 @dataclass(frozen=True)
-class Todo:
-    """A video and the numbers of the tracks that lack it."""
+class PendingVideo:
+    """A video and the tracks that lack it."""
 
     id: str
     path: Path
-    tracks: list[int]
+    tracks: tuple[TrackPath, ...]
 
 
 @dataclass(frozen=True)
-class Extracted:
-    """All that was lacking of a video: track's number -> features; how many frames were looked at;
-    any damage.
+class ExtractedVideo:
+    """The features of a video for all tracks that lacked it.
+
+    ``frames``: how many of its frames networks looked at; ``damage``: what is wrong with its file.
     """
 
     id: str
-    features: dict[int, VideoFeatures]
+    features: dict[TrackPath, VideoFeatures]
     frames: int
     damage: str
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedVideo:
     id: str
-    reason: str
+    error: VideoError
 
 
-def extract_locally(
-    todo: list[Todo], lanes: dict[int, Lane], request: DecodeRequest, workers: int, seconds: Seconds
-) -> Generator[Extracted | Failed, None, None]:
-    """Gives every video of ``todo`` back as soon as it is whole: frames of neighbours share
-    batches.
+class LocalEngine:
+    """Decodes in ``workers`` processes (0: one per two cores) and runs the networks of ``batchers``
+    in this one.
 
-    ``lanes``: by the numbers of their tracks. ``workers``: decoding processes, 0 for one per two
-    cores.
+    ``times`` is told how long each phase took.
     """
-    videos = decode_videos(
-        [(video.id, video.path) for video in todo], request, workers or default_workers()
-    )
-    under_way: list[tuple[Job, DecodeSummary, list[int]]] = []
-    with closing(videos):  # and with it the decoding processes, whatever ends the run
-        for video, stream in zip(todo, videos, strict=True):
-            try:
-                job, decoded = _receive(stream, [lanes[number] for number in video.tracks], seconds)
-            except VideoError as error:
-                yield Failed(video.id, str(error))
-                continue
-            under_way.append((job, decoded, video.tracks))
-            # not in their order: one may wait long for its batch to fill, where it alone lacks a
-            # track
-            for whole in [item for item in under_way if item[0].complete]:
-                under_way.remove(whole)
-                yield _extracted(*whole, lanes)
-    for lane in lanes.values():
-        lane.flush(seconds)
-    for job, decoded, tracks in under_way:
-        yield _extracted(job, decoded, tracks, lanes)
 
+    def __init__(
+        self,
+        batchers: Mapping[TrackPath, TrackBatcher],
+        request: DecodeRequest,
+        workers: int,
+        times: PhaseTimes,
+    ) -> None:
+        self._batchers, self._request, self._times = batchers, request, times
+        self._workers = workers or default_workers()
+        self._in_flight: dict[str, VideoInFlight] = {}
 
-def _receive(
-    stream: DecodedStream, lanes: list[Lane], seconds: Seconds
-) -> tuple[Job, DecodeSummary]:
-    with timed(seconds, "waiting for frames"):
-        header, frames = stream.open()
-        job = Job(stream.id, header, lanes)
-    while True:
-        with timed(seconds, "waiting for frames"):
-            some = next(frames, None)
-        if some is None:
-            break
-        job.receive(*some, seconds)
-    with timed(seconds, "waiting for frames"):
-        decoded = stream.summary()
-    seconds["decode (in workers)"] += decoded.seconds
-    return job, decoded
+    def extract(
+        self, videos: Sequence[PendingVideo]
+    ) -> Generator[ExtractedVideo | FailedVideo, None, None]:
+        """Gives each of ``videos``, whose ids are unique, as soon as it is whole or has failed.
 
+        Frames of neighbours share batches, so their order is not that of ``videos``: one may wait
+        long for its batch to fill, where it alone lacks a track.
+        """
+        pairs = [(video.id, video.path) for video in videos]
+        streams = decode_videos(pairs, self._request, self._workers)
+        with closing(streams):  # and with it the decoding processes, whatever ends the run
+            for video, stream in zip(videos, streams, strict=True):
+                try:
+                    self._receive(video, stream)
+                except VideoError as error:
+                    # units of it may be in a batch: what comes of them is dropped
+                    self._in_flight.pop(video.id, None)
+                    yield FailedVideo(video.id, error)
+                    continue
+                yield from self._complete_videos()
+        for track, batcher in self._batchers.items():
+            if not batcher.empty:
+                self._run(track)
+        yield from self._complete_videos()
 
-def _extracted(
-    job: Job, decoded: DecodeSummary, tracks: list[int], lanes: dict[int, Lane]
-) -> Extracted:
-    opened = job.opened
-    attributes = VideoAttributes(
-        source_digest=opened.source.digest,
-        source_size=opened.source.size,
-        source_mtime_ns=opened.source.mtime_ns,
-        width=opened.width,
-        height=opened.height,
-        fps=opened.fps,
-        frames=opened.length,
-        repeated=opened.repeated,
-        decoder=decoded.decoder,
-        damage=opened.damage,
-        seconds=decoded.seconds,
-    )
-    features = {
-        number: job.features(lanes[number], replace(attributes, runtime=lanes[number].runtime))
-        for number in tracks
-    }
-    return Extracted(job.id, features, len(opened.distinct), opened.damage)
+    def _receive(self, video: PendingVideo, stream: DecodedStream) -> None:
+        """All frames of a video, through the batches that they fill; VideoError where its decoder
+        fails.
+        """
+        with self._times.measure(WAITING):
+            header, frames = stream.open()
+        layouts = {track: self._batchers[track].layout for track in video.tracks}
+        in_flight = self._in_flight[video.id] = VideoInFlight(video.id, header, layouts)
+        while True:
+            with self._times.measure(WAITING):
+                some = next(frames, None)
+            if some is None:
+                break
+            with self._times.measure("resize"):
+                in_flight.receive(*some)
+            for unit in in_flight.ready_units():
+                self._batchers[unit.track].add(unit)
+                if self._batchers[unit.track].full:
+                    self._run(unit.track)
+        with self._times.measure(WAITING):
+            in_flight.decoded = stream.summary()
+        self._times.add("decode (in workers)", in_flight.decoded.seconds)
+
+    def _run(self, track: TrackPath) -> None:
+        with self._times.measure("forward"):
+            features = self._batchers[track].run()
+        for part in features:
+            if video := self._in_flight.get(part.video):
+                video.collect(part)
+
+    def _complete_videos(self) -> Generator[ExtractedVideo, None, None]:
+        for video in [video for video in self._in_flight.values() if video.complete]:
+            del self._in_flight[video.id]
+            features = {
+                track: video.features(track, self._batchers[track].runtime)
+                for track in video.tracks
+            }
+            yield ExtractedVideo(
+                video.id, features, len(video.header.distinct), video.header.damage
+            )

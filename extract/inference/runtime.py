@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib.util
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -107,6 +109,28 @@ class Runtime:
             return {name: values.cpu().numpy() for name, values in arrays.items()}
 
         return forward
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Without TensorFloat-32, which cuDNN uses by default: "fp32" in an identity is to mean float32
+    on a GPU as well. The settings of the calling program come back at the end.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    settings: list[tuple[Any, str, object]] = [
+        (cudnn, "allow_tf32", False),
+        (matmul, "allow_tf32", False),
+    ]
+    if hasattr(cudnn, "conv"):  # from torch 2.9 on; the names above cannot show all of its settings
+        settings = [(item, "fp32_precision", "ieee") for item in (cudnn.conv, cudnn.rnn, matmul)]
+    before = [getattr(item, name) for item, name, _ in settings]
+    try:
+        for item, name, value in settings:
+            setattr(item, name, value)
+        yield
+    finally:
+        for (item, name, _), value in zip(settings, before, strict=True):
+            setattr(item, name, value)
 
 
 def check_view(extractor: Extractor, view: View) -> None:

@@ -86,10 +86,13 @@ def extraction_path(cache: Path, dataset: str) -> Path:
     return cache / dataset / EXTRACTION
 
 
-def provenance(manifest: Manifest) -> dict[str, str]:
-    """What a track records beside its identity when it is created; it changes no feature."""
+def provenance(manifest: Manifest | None = None) -> dict[str, str]:
+    """What a track records beside its identity when it is created; it changes no feature.
+
+    Without a manifest, of videos that belong to no dataset.
+    """
     versions = {f"version {name}": version for name, version in library_versions().items()}
-    return {"manifest": manifest.digest, **versions}
+    return versions if manifest is None else {"manifest": manifest.digest, **versions}
 
 
 def save_manifest(cache: Path, manifest: Manifest) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from places import REPOSITORY, TESTS
 
 from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.extract.preprocess import Preprocessing
+from vqa_twostage.extract.results import Extraction
 from vqa_twostage.extract.run import extract_dataset
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
@@ -30,16 +32,16 @@ OFFLINE = ExtractOptions(
 )
 
 
-def extract(folder: Path, cache: Path, **options: Any) -> dict[str, Any]:
+def extract(folder: Path, cache: Path, **options: Any) -> Extraction:
     manifest = load_manifest(str(folder / "mos.csv"))
-    return extract_dataset(manifest, cache, ExtractOptions(**{**OFFLINE.__dict__, **options}))
+    return extract_dataset(manifest, cache, replace(OFFLINE, **options))
 
 
-def contents(outcome: dict[str, Any]) -> dict[str, bytes]:
+def contents(outcome: Extraction) -> dict[str, bytes]:
     """Every stored array of every video and track, as bytes."""
     found = {}
-    for path in outcome["tracks"]:
-        with cached.open_track(Path(path)) as track:
+    for path in outcome.tracks:
+        with cached.open_track(path) as track:
             for name in track.ids:
                 video = track.read(name)
                 for key, array in [
@@ -47,20 +49,20 @@ def contents(outcome: dict[str, Any]) -> dict[str, bytes]:
                     ("index", video.frame_index),
                     ("time", video.timestamp),
                 ]:
-                    found[f"{track.identity['kind']}/{name}/{key}"] = array.tobytes()
+                    found[f"{track.identity.kind}/{name}/{key}"] = array.tobytes()
     return found
 
 
 @pytest.fixture(scope="module")
-def undisturbed(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def undisturbed(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Extraction:
     return extract(clips, tmp_path_factory.mktemp("cache"))
 
 
-def test_every_stage_is_stored_per_frame(undisturbed: dict[str, Any]) -> None:
-    assert (undisturbed["done"], undisturbed["failed"], undisturbed["frames"]) == (6, [], 24)
+def test_every_stage_is_stored_per_frame(undisturbed: Extraction) -> None:
+    assert (undisturbed.done, undisturbed.failed, undisturbed.frames) == (6, (), 24)
     channels = {"c1": 16, "c2": 24, "c3": 40, "c4": 112, "c5": 320, "last": 1280}
-    for path in undisturbed["tracks"]:
-        with cached.open_track(Path(path)) as track:
+    for path in undisturbed.tracks:
+        with cached.open_track(path) as track:
             assert track.ids == [f"00{number}" for number in range(6)]
             video = track.read("000")
         shapes = {name: array.shape for name, array in video.arrays.items()}
@@ -71,27 +73,27 @@ def test_every_stage_is_stored_per_frame(undisturbed: dict[str, Any]) -> None:
         # the centres of four windows over twelve frames at 12 a second
         assert list(video.frame_index) == [1, 4, 7, 10]
         assert np.allclose(video.timestamp, np.array([1, 4, 7, 10]) / 12)
-        assert (video.attributes["width"], video.attributes["height"]) == (128, 96)
+        assert (video.attributes.width, video.attributes.height) == (128, 96)
 
 
 def test_a_second_extraction_skips_everything(clips: Path, tmp_path: Path) -> None:
     first = extract(clips, tmp_path)
-    before = [Path(path).read_bytes() for path in first["tracks"]]
+    before = [path.read_bytes() for path in first.tracks]
     second = extract(clips, tmp_path)
-    assert (second["done"], second["skipped"], second["frames"]) == (0, 6, 0)
-    assert second["tracks"] == first["tracks"]
-    assert [Path(path).read_bytes() for path in second["tracks"]] == before
+    assert (second.done, second.skipped, second.frames) == (0, 6, 0)
+    assert second.tracks == first.tracks
+    assert [path.read_bytes() for path in second.tracks] == before
 
 
 def test_another_sampler_never_reads_or_writes_the_same_file(clips: Path, tmp_path: Path) -> None:
     first = extract(clips, tmp_path, temporal=())
     second = extract(clips, tmp_path, temporal=(), sampler="uniform:frames=2")
-    assert second["done"] == 6 and not set(first["tracks"]) & set(second["tracks"])
+    assert second.done == 6 and not set(first.tracks) & set(second.tracks)
     # and where somebody puts the one in the other's place, it is refused and the difference said
-    shutil.copy(first["tracks"][0], second["tracks"][0])
+    shutil.copy(first.tracks[0], second.tracks[0])
     with pytest.raises(
         UsageError,
-        match=r"sampler: the file has 'uniform:frames=4', this run wants 'uniform:frames=2'",
+        match=r"sampler: the file has uniform:frames=4, this run wants uniform:frames=2",
     ):
         extract(clips, tmp_path, temporal=(), sampler="uniform:frames=2")
 
@@ -109,26 +111,26 @@ def test_the_same_weights_in_two_files_are_one_track_and_random_ones_are_named(
         torch.save(network.state_dict(), tmp_path / name)
         text = f"efficientnet:variant=b0,weights={tmp_path / name}"
         outcomes.append(extract(clips, tmp_path / "cache", spatial=text, temporal=()))
-    assert outcomes[1]["tracks"] == outcomes[0]["tracks"] and outcomes[1]["skipped"] == 6
-    assert Path(outcomes[0]["tracks"][0]).name.startswith("efficientnet:variant=b0-")
-    assert Path(random["tracks"][0]).name.startswith("efficientnet:variant=b0,weights=none-")
+    assert outcomes[1].tracks == outcomes[0].tracks and outcomes[1].skipped == 6
+    assert outcomes[0].tracks[0].name.startswith("efficientnet-variant-b0-")
+    assert random.tracks[0].name.startswith("efficientnet-variant-b0-weights-none-")
 
 
 def test_a_new_track_is_added_and_the_others_are_left_alone(clips: Path, tmp_path: Path) -> None:
     first = extract(clips, tmp_path, temporal=())
-    before = Path(first["tracks"][0]).read_bytes()
+    before = first.tracks[0].read_bytes()
     second = extract(clips, tmp_path)
-    assert second["done"] == 6 and second["tracks"][0] == first["tracks"][0]
-    with cached.open_track(Path(second["tracks"][1])) as track:
+    assert second.done == 6 and second.tracks[0] == first.tracks[0]
+    with cached.open_track(second.tracks[1]) as track:
         assert len(track) == 6
-    assert Path(first["tracks"][0]).read_bytes() == before
+    assert first.tracks[0].read_bytes() == before
 
 
 RUN = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_extract import extract
+sys.path[:0] = {tests!r}
+from test_run import extract
 if __name__ == "__main__":
     extract(Path(sys.argv[1]), Path(sys.argv[2]))
 """
@@ -137,15 +139,14 @@ if __name__ == "__main__":
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_stopped_in_the_middle_ends_with_the_same_features(
-    how: signal.Signals, clips: Path, undisturbed: dict[str, Any], tmp_path: Path
+    how: signal.Signals, clips: Path, undisturbed: Extraction, tmp_path: Path
 ) -> None:
     script = tmp_path / "run.py"
-    script.write_text(RUN.format(tests=str(TESTS / "support")))
+    script.write_text(RUN.format(tests=[str(TESTS / "extract"), str(TESTS / "support")]))
     cache = tmp_path / "cache"
     process = subprocess.Popen(
         [sys.executable, script, clips, cache], stderr=subprocess.PIPE, start_new_session=True
     )
-    marker = '"videos"'
     deadline = time.monotonic() + 120
     # a track file grows with every video: stop when it holds some
     while process.poll() is None and time.monotonic() < deadline:
@@ -158,12 +159,12 @@ def test_a_run_stopped_in_the_middle_ends_with_the_same_features(
     assert process.stderr is not None
     process.stderr.close()
     again = extract(clips, cache)
-    assert again["failed"] == [] and again["done"] + again["skipped"] == 6
-    assert contents(again) == contents(undisturbed), marker
+    assert again.failed == () and again.done + again.skipped == 6
+    assert contents(again) == contents(undisturbed)
 
 
 def test_features_do_not_depend_on_the_batch_size_or_the_workers(
-    clips: Path, undisturbed: dict[str, Any], tmp_path: Path
+    clips: Path, undisturbed: Extraction, tmp_path: Path
 ) -> None:
     other = contents(extract(clips, tmp_path, batch_size=3, workers=2))
     assert_close(other, contents(undisturbed))
@@ -183,7 +184,7 @@ def assert_close(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
 
 
 def test_both_runtimes_give_the_same_features_in_the_same_track(
-    clips: Path, undisturbed: dict[str, Any], tmp_path: Path
+    clips: Path, undisturbed: Extraction, tmp_path: Path
 ) -> None:
     pytest.importorskip("openvino")
     outcomes = {
@@ -191,8 +192,7 @@ def test_both_runtimes_give_the_same_features_in_the_same_track(
         for runtime in ("torch", "openvino")
     }
     names = {
-        runtime: [Path(path).name for path in outcome["tracks"]]
-        for runtime, outcome in outcomes.items()
+        runtime: [path.name for path in outcome.tracks] for runtime, outcome in outcomes.items()
     }
     assert names["torch"] == names["openvino"]
     assert_close(contents(outcomes["openvino"]), contents(outcomes["torch"]))
@@ -209,7 +209,7 @@ def test_what_shares_a_batch_with_a_video_does_not_touch_its_features(
     for number in (1, 4):
         (tmp_path / "mos.csv").write_text("\n".join(rows[:number] + rows[number + 1 :]) + "\n")
         manifest = load_manifest(str(tmp_path / "mos.csv"), clips)
-        options = ExtractOptions(**{**OFFLINE.__dict__, "batch_size": 7})
+        options = replace(OFFLINE, batch_size=7)
         alone = contents(extract_dataset(manifest, tmp_path / str(number), options))
         assert len(alone) < len(together)
         assert alone == {name: together[name] for name in alone}
@@ -221,7 +221,7 @@ def test_several_resolutions_stand_side_by_side(clips: Path, tmp_path: Path) -> 
     for sides in ("64", "96", "64+96"):
         with pytest.warns(UserWarning, match="random weights"):
             outcome = extract(clips, tmp_path, spatial=text.format(sides), temporal=())
-        with cached.open_track(Path(outcome["tracks"][0])) as track:
+        with cached.open_track(outcome.tracks[0]) as track:
             found[sides] = track.read("000").arrays
     for name, both in found["64+96"].items():
         assert (both == np.concatenate([found["64"][name], found["96"][name]], axis=1)).all()
@@ -236,8 +236,8 @@ def test_maps_are_stored_on_request_in_the_proportions_of_the_pyramid(
         spatial="efficientnet_lite0:grid=4,resolutions=128",
         temporal=("tsm:grid=2,resolutions=64",),
     )
-    for path, side in zip(outcome["tracks"], (4, 2), strict=True):
-        with cached.open_track(Path(path)) as track:
+    for path, side in zip(outcome.tracks, (4, 2), strict=True):
+        with cached.open_track(path) as track:
             arrays = track.read("001").arrays
         grids = {name: array.shape[2:] for name, array in arrays.items() if name.endswith("/grid")}
         assert grids == {f"c{level}/grid": (side * 2 ** (5 - level),) * 2 for level in (2, 3, 4, 5)}
@@ -257,7 +257,7 @@ def test_a_video_that_waits_for_its_batch_holds_no_other_back(clips: Path, tmp_p
     extract_dataset(
         load_manifest(str(tmp_path / "mos.csv"), clips),
         cache,
-        ExtractOptions(**{**OFFLINE.__dict__}),
+        OFFLINE,
     )
     for path in cache.rglob("efficientnet*.h5"):
         path.unlink()  # all lack the spatial track, and the first the temporal one as well
@@ -265,7 +265,7 @@ def test_a_video_that_waits_for_its_batch_holds_no_other_back(clips: Path, tmp_p
     write = cached.Track.write
 
     def note(track: cached.Track, name: str, features: cached.VideoFeatures) -> None:
-        seen.append((track.identity["kind"], name))
+        seen.append((track.identity.kind, name))
         write(track, name, features)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -324,7 +324,7 @@ def test_wrong_views_are_told_and_leave_nothing_behind(
 
 def test_a_track_that_is_asked_for_twice_is_made_once(clips: Path, tmp_path: Path) -> None:
     outcome = extract(clips, tmp_path, temporal=("tsm", "tsm:n_div=8"))
-    assert len(outcome["tracks"]) == 2 and outcome["done"] == 6
+    assert len(outcome.tracks) == 2 and outcome.done == 6
 
 
 def test_one_decode_of_a_video_serves_all_tracks(
@@ -342,16 +342,16 @@ def test_one_decode_of_a_video_serves_all_tracks(
 
     monkeypatch.setattr(ProcessPool, "schedule", count)
     outcome = extract(clips, tmp_path, temporal=("tsm", "tsm:n_segment=4", "tsm:n_div=4,fit=pad"))
-    assert len(outcome["tracks"]) == 4 and outcome["done"] == 6
+    assert len(outcome.tracks) == 4 and outcome.done == 6
     assert sorted(handed) == [f"00{number}" for number in range(6)]
-    assert outcome["frames"] == 6 * 4
+    assert outcome.frames == 6 * 4
 
 
 def test_of_clips_that_no_network_looks_at_only_the_first_frames_are_decoded(
     clips: Path, tmp_path: Path
 ) -> None:
     outcome = extract(clips, tmp_path, sampler="clips:frames=6,rate=2")
-    assert outcome["frames"] == 6 * 2
+    assert outcome.frames == 6 * 2
 
 
 def test_a_sampler_whose_file_changes_midway_is_told(clips: Path, tmp_path: Path) -> None:
@@ -403,14 +403,14 @@ def test_clips_and_their_first_frames_line_up(clips: Path, tmp_path: Path) -> No
             temporal=("slowfast:weights=none,resolutions=64", "tsm"),
             sampler="clips:frames=32,rate=2",
         )
-    assert outcome["failed"] == []
-    for path in outcome["tracks"]:
-        with cached.open_track(Path(path)) as track:
+    assert outcome.failed == ()
+    for path in outcome.tracks:
+        with cached.open_track(path) as track:
             video = track.read("000")
         assert list(video.frame_index) == [0, 6]
         assert np.allclose(video.timestamp, [0, 0.5])
-        assert video.arrays["last/mean"].shape == (2, 2304 if "slowfast" in path else 1280)
-        assert video.attributes["repeated"] == (32 - 12) + (32 - 6)
+        assert video.arrays["last/mean"].shape == (2, 2304 if "slowfast" in path.name else 1280)
+        assert video.attributes.repeated == (32 - 12) + (32 - 6)
 
 
 @pytest.mark.parametrize("length", [1, 3])
@@ -430,19 +430,19 @@ def test_a_video_of_fewer_frames_than_asked_for_repeats_some_and_it_is_recorded(
     ]
     subprocess.run([*command, "-frames:v", str(length), short], check=True)
     outcome = extract(own_clips, tmp_path)
-    with cached.open_track(Path(outcome["tracks"][1])) as track:
+    with cached.open_track(outcome.tracks[1]) as track:
         whole, few = track.read("000"), track.read("005")
-    assert (whole.attributes["repeated"], few.attributes["repeated"]) == (0, 4 - length)
+    assert (whole.attributes.repeated, few.attributes.repeated) == (0, 4 - length)
     assert len(few.frame_index) == 4 and set(few.frame_index) == set(range(length))
 
 
 def test_both_decoders_give_the_same_features_under_their_own_identities(
-    clips: Path, undisturbed: dict[str, Any], tmp_path: Path
+    clips: Path, undisturbed: Extraction, tmp_path: Path
 ) -> None:
     other = extract(clips, tmp_path, decoder="pyav")
     assert contents(other) == contents(undisturbed)
-    assert {Path(path).name for path in other["tracks"]} & {
-        Path(path).name for path in undisturbed["tracks"]
+    assert {path.name for path in other.tracks} & {
+        path.name for path in undisturbed.tracks
     } == set()
 
 
@@ -453,8 +453,8 @@ def test_what_is_no_video_is_listed_with_a_reason_and_the_others_finish(
     (own_clips / "mandelbrot.mp4").write_bytes(b"")
     (own_clips / "smptebars.mp4").write_text("#EXTM3U\nhttp://example.org/video.ts\n")
     outcome = extract(own_clips, tmp_path)
-    assert outcome["done"] == 3
-    reasons = {failure["id"]: failure["reason"] for failure in outcome["failed"]}
+    assert outcome.done == 3
+    reasons = {failure.id: failure.reason for failure in outcome.failed}
     assert set(reasons) == {"000", "001", "002"}
     assert (
         "missing" in reasons["000"]
@@ -470,7 +470,7 @@ def test_a_file_that_was_replaced_is_extracted_again_and_one_that_was_only_touch
     os.utime(own_clips / "testsrc.mp4", (1, 1))
     shutil.copy(own_clips / "mandelbrot.mp4", own_clips / "testsrc2.mp4")
     outcome = extract(own_clips, tmp_path)
-    assert (outcome["done"], outcome["skipped"]) == (1, 5)
+    assert (outcome.done, outcome.skipped) == (1, 5)
     second = contents(outcome)
     assert {name.split("/")[1] for name in first if first[name] != second[name]} == {"000"}
 
@@ -478,7 +478,7 @@ def test_a_file_that_was_replaced_is_extracted_again_and_one_that_was_only_touch
 def test_features_outlive_their_video(own_clips: Path, tmp_path: Path) -> None:
     extract(own_clips, tmp_path)
     (own_clips / "testsrc2.mp4").unlink()
-    assert extract(own_clips, tmp_path)["skipped"] == 6
+    assert extract(own_clips, tmp_path).skipped == 6
 
 
 def test_another_dataset_of_the_same_name_is_refused(
@@ -618,5 +618,5 @@ def test_a_device_that_is_not_there_is_told(clips: Path, tmp_path: Path) -> None
 def test_the_real_clips_are_extracted_once(real: Path, tmp_path: Path) -> None:
     manifest = load_manifest(str(real / "clips" / "mos.csv"), real / "clips")
     options = ExtractOptions(spatial="efficientnet_lite0", temporal=("tsm",))
-    assert extract_dataset(manifest, tmp_path, options)["done"] == 8
-    assert extract_dataset(manifest, tmp_path, options)["skipped"] == 8
+    assert extract_dataset(manifest, tmp_path, options).done == 8
+    assert extract_dataset(manifest, tmp_path, options).skipped == 8

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from vqa_twostage.extract.decoding.containers import check_video
 from vqa_twostage.extract.decoding.scan import scan
 from vqa_twostage.extract.decoding.video import open_video
 from vqa_twostage.extract.options import ExtractOptions
+from vqa_twostage.extract.results import Extraction, Failure
 from vqa_twostage.extract.run import extract_dataset
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
@@ -182,7 +182,7 @@ def test_samplers_choose_of_a_raw_file_what_they_choose_of_the_same_frames_in_a_
         assert choose(video).tolist() == choose(same).tolist()
 
 
-def extract(folder: Path, cache: Path, raw: RawFormat | None) -> dict[str, Any]:
+def extract(folder: Path, cache: Path, raw: RawFormat | None) -> Extraction:
     manifest = replace(load_manifest(str(folder / "mos.csv")), raw=raw)
     options = ExtractOptions(spatial="efficientnet_lite0", temporal=(), sampler="uniform:frames=4")
     return extract_dataset(manifest, cache, options)
@@ -195,9 +195,9 @@ def test_a_dataset_of_raw_files_is_extracted_and_what_they_were_taken_for_is_in_
     ffmpeg("-f lavfi -i testsrc2=s=96x64:r=25 -frames:v 5 -pix_fmt yuv420p", tmp_path / "box.mp4")
     (tmp_path / "mos.csv").write_text("id,path,mos\n0,raw.yuv,1\n1,box.mp4,2\n2,sub/none.yuv,3\n")
     outcome = extract(tmp_path, tmp_path / "cache", RAW)
-    assert (outcome["done"], outcome["damaged"]) == (2, [])
-    assert outcome["failed"] == [{"id": "2", "reason": "file is missing: sub/none.yuv"}]
-    with cached.open_track(Path(outcome["tracks"][0])) as track:
+    assert (outcome.done, outcome.damaged) == (2, ())
+    assert outcome.failed == (Failure("2", "file is missing: sub/none.yuv", "missing"),)
+    with cached.open_track(outcome.tracks[0]) as track:
         assert track.identity.raw == "64x48 yuv420p 29.97"
         video = track.read("0")
     attributes = video.attributes
@@ -206,8 +206,8 @@ def test_a_dataset_of_raw_files_is_extracted_and_what_they_were_taken_for_is_in_
     assert np.allclose(video.timestamp, np.array([1, 4, 7, 10]) / 29.97)
 
     without = extract(tmp_path, tmp_path / "cache", None)
-    assert without["done"] == 1 and "raw video without a header" in without["failed"][0]["reason"]
-    with cached.open_track(Path(without["tracks"][0])) as other:
+    assert without.done == 1 and "raw video without a header" in without.failed[0].reason
+    with cached.open_track(without.tracks[0]) as other:
         assert other.identity == replace(track.identity, raw="")
 
 
@@ -217,6 +217,6 @@ def test_raw_files_read_otherwise_are_another_track(tmp_path: Path) -> None:
     tracks = {
         path
         for raw in (RAW, replace(RAW, pixel_format="nv12"))
-        for path in extract(tmp_path, tmp_path / "cache", raw)["tracks"]
+        for path in extract(tmp_path, tmp_path / "cache", raw).tracks
     }
     assert len(tracks) == 2

@@ -1,0 +1,184 @@
+"""Units of videos in batches, without a decoder or a real network: what shares a batch, what is
+kept, what comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor, nn
+
+from vqa_twostage.extract.decoding.workers import Decoded, Incoming, Opened, Source
+from vqa_twostage.extract.extractor import Extractor, each_frame
+from vqa_twostage.extract.inference import engine
+from vqa_twostage.extract.inference.batching import TrackBatcher, UnitLayout, VideoInFlight
+from vqa_twostage.extract.inference.engine import (
+    ExtractedVideo,
+    FailedVideo,
+    LocalEngine,
+    PendingVideo,
+)
+from vqa_twostage.extract.inference.runtime import Runtime
+from vqa_twostage.extract.inference.timing import PhaseTimes
+from vqa_twostage.extract.options import View
+from vqa_twostage.extract.preprocess import Preprocessing
+from vqa_twostage.pipeline.cache.layout import TrackPath
+from vqa_twostage.pipeline.errors import VideoError
+
+SIDE = 32
+PLAIN = Preprocessing(SIDE, "bilinear", (0.0,) * 3, (1.0,) * 3)
+VIEW = View("crop", 0, ())
+CPU = Runtime("torch", torch.device("cpu"), "fp32")
+SPATIAL = TrackPath(Path("cache"), "mos", "uniform", "spatial")
+TEMPORAL = TrackPath(Path("cache"), "mos", "uniform", "temporal")
+
+
+def header(frames: list[int]) -> Opened:
+    index = np.array(frames)[:, None]
+    distinct = np.unique(index)
+    source = Source(1, 2, "digest")
+    return Opened(index, distinct, distinct / 10, source, SIDE, SIDE, 10.0, 100, "")
+
+
+def pixels(numbers: list[int]) -> np.ndarray:
+    """Frames whose every value is their number."""
+    return np.repeat(np.array(numbers, np.uint8), SIDE * SIDE * 3).reshape(-1, SIDE, SIDE, 3)
+
+
+def batcher(unit_frames: int, batch_frames: int) -> TrackBatcher:
+    """Its network gives each frame as it is."""
+
+    def maps(frames: Tensor) -> dict[str, Tensor]:
+        return {"last": frames}
+
+    extractor = Extractor(nn.Identity(), each_frame(maps), PLAIN, "", unit_frames)
+    return TrackBatcher(extractor, VIEW, CPU, batch_frames)
+
+
+def values(video: ExtractedVideo, track: TrackPath) -> list[int]:
+    """Which frame each row of features is of, by what the network saw."""
+    return [round(255 * row) for row in video.features[track].arrays["last/mean"][:, 0].tolist()]
+
+
+class Stream(Incoming):
+    """A decoder's output, two frames at a time; it fails after ``fails_after`` frames."""
+
+    def __init__(self, frames: list[int], fails_after: int = 1000) -> None:
+        self.id, self.header, self.fails_after = "", header(frames), fails_after
+
+    def opened(self) -> Opened:
+        return self.header
+
+    def frames(self) -> Iterator[tuple[Int64[np.ndarray, " k"], UInt8[np.ndarray, "k H W 3"]]]:
+        distinct = self.header.distinct
+        for start in range(0, len(distinct), 2):
+            if start >= self.fails_after:
+                raise VideoError("broken")
+            numbers = distinct[start : start + 2]
+            yield numbers, pixels(numbers.tolist())
+
+    def decoded(self) -> Decoded:
+        return Decoded("pyav", 0.5)
+
+
+def extract(
+    monkeypatch: pytest.MonkeyPatch,
+    streams: dict[str, Stream],
+    batchers: dict[TrackPath, TrackBatcher],
+    lacking: dict[str, tuple[TrackPath, ...]] | None = None,
+) -> list[ExtractedVideo | FailedVideo]:
+    def read_all(videos: list, *_: object) -> Iterator[Stream]:
+        yield from (streams[video_id] for video_id, _ in videos)
+
+    monkeypatch.setattr(engine, "read_all", read_all)
+    pending = [
+        PendingVideo(name, Path(name), (lacking or {}).get(name, tuple(batchers)))
+        for name in streams
+    ]
+    request = engine.Order("uniform", "auto")
+    return list(LocalEngine(batchers, request, 1, PhaseTimes()).extract(pending))
+
+
+@pytest.mark.parametrize("batch_frames", [1, 2, 3, 7, 100])
+def test_batches_of_any_size_give_every_video_its_own_frames(
+    batch_frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = {"a": Stream([1, 2, 3, 4, 5]), "b": Stream([9]), "c": Stream([6, 6, 7, 8])}
+    batchers = {SPATIAL: batcher(1, batch_frames), TEMPORAL: batcher(2, batch_frames)}
+    results = {video.id: video for video in extract(monkeypatch, streams, batchers)}
+    assert results.keys() == streams.keys()
+    for name, frames in {"a": [1, 2, 3, 4, 5], "b": [9], "c": [6, 6, 7, 8]}.items():
+        video = results[name]
+        assert isinstance(video, ExtractedVideo)
+        for track in batchers:
+            assert values(video, track) == frames
+            assert video.features[track].frame_index.tolist() == frames
+            assert np.allclose(video.features[track].timestamp, np.array(frames) / 10)
+        assert video.features[SPATIAL].attributes.runtime == "torch"
+        assert video.features[SPATIAL].attributes.seconds == 0.5
+    assert results["c"].frames == 3  # type: ignore[union-attr]  # distinct ones
+
+
+def test_a_video_that_fails_midway_leaves_the_others_of_its_batch_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    streams = {"a": Stream([1, 2, 3]), "bad": Stream([4, 5, 6, 7], fails_after=2), "c": Stream([8])}
+    first, second, third = extract(monkeypatch, streams, {SPATIAL: batcher(1, 5)})
+    assert isinstance(first, FailedVideo) and (first.id, str(first.error)) == ("bad", "broken")
+    assert isinstance(second, ExtractedVideo) and values(second, SPATIAL) == [1, 2, 3]
+    assert isinstance(third, ExtractedVideo) and values(third, SPATIAL) == [8]
+
+
+def test_a_video_is_given_as_soon_as_the_tracks_that_lack_it_are_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    streams = {"a": Stream([1, 2]), "b": Stream([3, 4])}
+    batchers = {SPATIAL: batcher(1, 2), TEMPORAL: batcher(2, 100)}
+    results = extract(monkeypatch, streams, batchers, {"b": (SPATIAL,)})
+    assert [video.id for video in results] == ["b", "a"]
+    assert isinstance(results[0], ExtractedVideo) and set(results[0].features) == {SPATIAL}
+
+
+def test_a_video_keeps_no_frame_that_no_unit_wants_any_more() -> None:
+    layouts = {
+        SPATIAL: UnitLayout(1, of_clips=False, preprocessings=(PLAIN,)),
+        TEMPORAL: UnitLayout(2, of_clips=False, preprocessings=(PLAIN,)),
+    }
+    video = VideoInFlight("a", header([1, 2, 3]), layouts)
+    kept = video._frames[PLAIN.geometry]
+    for number, expected in [(1, {1}), (2, set()), (3, set())]:
+        video.receive(np.array([number]), pixels([number]))
+        units = list(video.ready_units())
+        assert set(kept) == expected
+    # the last unit of two frames is filled up with the last frame
+    assert [(unit.track, unit.number, len(unit.frames[0])) for unit in units] == [
+        (SPATIAL, 2, 1),
+        (TEMPORAL, 1, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows_per_unit", "expected"), [(4, [0, 1, 2, 3, 4, 5]), (2, [0, 2, 4]), (1, [0, 4])]
+)
+def test_rows_of_features_stand_for_the_first_of_their_frames(
+    rows_per_unit: int, expected: list[int]
+) -> None:
+    layout = UnitLayout(4, of_clips=False, preprocessings=(PLAIN,))
+    assert layout.units(header([0, 1, 2, 3, 4, 5])).tolist() == [[0, 1, 2, 3], [4, 5, 5, 5]]
+    assert layout.rows(header([0, 1, 2, 3, 4, 5]), rows_per_unit).tolist() == expected
+    with pytest.raises(ValueError, match="3 rows for 4 frames of a unit"):
+        layout.rows(header([0, 1, 2, 3]), 3)
+
+
+def test_times_of_a_phase_add_up_also_where_the_phase_fails() -> None:
+    times = PhaseTimes()
+    times.add("decode", 1.25)
+    times.add("decode", 0.5)
+    with pytest.raises(KeyError), times.measure("write"):
+        raise KeyError
+    assert times.to_json() == {"decode": 1.75, "write": 0.0}

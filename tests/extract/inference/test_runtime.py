@@ -1,0 +1,27 @@
+"""Settings of torch that the calling program owns."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vqa_twostage.extract.inference.runtime import full_float32
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_tensor_float_32_is_off_while_networks_run_and_as_before_afterwards(allowed: bool) -> None:
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = matmul.allow_tf32 = allowed
+    try:
+        with full_float32():
+            if hasattr(cudnn, "conv"):
+                assert cudnn.conv.fp32_precision == matmul.fp32_precision == "ieee"
+            else:
+                assert not cudnn.allow_tf32 and not matmul.allow_tf32
+        assert (cudnn.allow_tf32, matmul.allow_tf32) == (allowed, allowed)
+        with pytest.raises(KeyboardInterrupt), full_float32():
+            raise KeyboardInterrupt
+        assert (cudnn.allow_tf32, matmul.allow_tf32) == (allowed, allowed)
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
