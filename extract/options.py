@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.errors import UsageError
 
 DECODERS = ("auto", "decord", "pyav")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -141,36 +141,3 @@ def _shard(text: object) -> tuple[int, int]:
             f"shard {text!r} is not understood; give I/N, as in 2/4, the second of four parts"
         )
     return part, parts
-
-
-@dataclass(frozen=True)
-class View:
-    """How an extractor looks at frames and what it keeps: the options that all of them share, in
-    their specs.
-
-    ``resolutions``: sides of the input in pixels joined by ``+``, whose features are put side by
-    side in that order; ``auto`` is the one that came with the weights. ``fit``: one of `FITS`.
-    ``grid``: side of the stored maps of c5 (c4, c3 and c2 are twice, four and eight times as
-    large), 0 for none.
-    """
-
-    fit: str
-    grid: int
-    resolutions: tuple[int, ...]
-
-
-def view(*, fit: str = "crop", grid: int = 0, resolutions: str = "auto") -> View:
-    """UsageError for a value that cannot be."""
-    check_choice("fit", fit, FITS)
-    require(
-        0 <= grid <= 64,
-        f"grid must be 0 (none) or the side of the stored maps of c5, as in grid=4, not {grid}",
-    )
-    sides = [] if resolutions == "auto" else resolutions.split("+")
-    require(
-        all(side.isdecimal() and 32 <= int(side) <= 4096 for side in sides)
-        and len(set(sides)) == len(sides),
-        f"resolutions={resolutions} is not understood; give sides of 32 to 4096 pixels, as in "
-        "resolutions=224+336+448",
-    )
-    return View(fit, grid, tuple(map(int, sides)))

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from vqa_twostage.extract.decoding.video import decoder_identity, decoder_name
 from vqa_twostage.extract.decoding.workers import DecodeRequest, Source
-from vqa_twostage.extract.extractor import Extractor
+from vqa_twostage.extract.extractor import Extractor, View
 from vqa_twostage.extract.inference.batching import TrackBatcher
 from vqa_twostage.extract.inference.engine import (
+    Engine,
     ExtractedVideo,
     FailedVideo,
     LocalEngine,
@@ -22,7 +23,7 @@ from vqa_twostage.extract.inference.engine import (
 )
 from vqa_twostage.extract.inference.runtime import Runtime, check_view, full_float32
 from vqa_twostage.extract.inference.timing import PhaseTimes
-from vqa_twostage.extract.options import BATCH_FRAMES, ExtractOptions, View
+from vqa_twostage.extract.options import BATCH_FRAMES, ExtractOptions
 from vqa_twostage.extract.results import Damage, Extraction, Failure, VideoResults
 from vqa_twostage.extract.sampler import Sampler
 from vqa_twostage.pipeline import spec
@@ -50,7 +51,7 @@ Progress = Callable[[int, int], None]
 LOADING = "load networks"
 
 
-def no_progress(done: int, total: int) -> None:
+def _no_progress(done: int, total: int) -> None:
     """Tells nobody."""
 
 
@@ -91,6 +92,17 @@ def resolve_specs(options: ExtractOptions) -> tuple[Plugin, list[tuple[Kind, Plu
     return sampler, extractors
 
 
+def _build_extractor(plugin: Plugin) -> Extractor:
+    """With its weights; TypeError where a plug-in does not keep the contract."""
+    extractor = plugin.build()
+    if not isinstance(extractor, Extractor):
+        raise TypeError(
+            f"build() of the plug-in {plugin.module.__name__} returned a "
+            f"{type(extractor).__name__}, not an Extractor"
+        )
+    return extractor
+
+
 def plan_tracks(
     dataset: str,
     cache: Path,
@@ -108,7 +120,7 @@ def plan_tracks(
     clip_frames = choose.clip_frames
     plans: dict[TrackPath, TrackPlan] = {}
     for kind, plugin in extractors:
-        extractor = plugin.build()
+        extractor = _build_extractor(plugin)
         if extractor.of_clips and clip_frames != extractor.unit_frames:
             sampled = f"clips of {clip_frames}" if clip_frames > 1 else "single frames"
             raise UsageError(
@@ -141,7 +153,7 @@ def extract_dataset(
     manifest: Manifest,
     cache: str | Path,
     options: ExtractOptions,
-    on_progress: Progress = no_progress,
+    on_progress: Progress = _no_progress,
 ) -> Extraction:
     """Extracts every track of ``options`` for every video that ``cache`` does not hold yet;
     `vqa-extract` is this.
@@ -167,18 +179,18 @@ def extract_dataset(
     start, times, cache = time.perf_counter(), PhaseTimes(), Path(cache)
     rows = manifest.rows.iloc[options.rows]
     paths = dict(zip(rows["id"].astype(str), rows["path"].astype(str), strict=True))
-    root = root_of(manifest)
+    root = _root_of(manifest)
     runtime = Runtime.of(options.runtime, options.device, options.precision, len(manifest))
     with times.measure(LOADING):
         plan = plan_tracks(manifest.name, cache, options, runtime, manifest.raw)
     save_manifest(cache, manifest)
     videos = [(video_id, root / path) for video_id, path in paths.items()]
-    results = extract_videos(videos, plan, provenance(manifest), times, on_progress)
+    results = extract_videos(videos, plan, provenance(manifest), on_progress, times)
     extraction = Extraction(
         dataset=manifest.name,
         done=results.done,
         skipped=results.skipped,
-        failed=tuple(with_path(failure, paths[failure.id]) for failure in results.failed),
+        failed=tuple(_with_path(failure, paths[failure.id]) for failure in results.failed),
         damaged=results.damaged,
         tracks=tuple(track.path.path for track in plan.tracks),
         frames=results.frames,
@@ -186,7 +198,7 @@ def extract_dataset(
         phases=times.to_json(),
         record=extraction_path(cache, manifest.name),
     )
-    write_record(extraction, plan, manifest)
+    _write_record(extraction, plan, manifest)
     return extraction
 
 
@@ -194,8 +206,8 @@ def extract_videos(
     videos: Iterable[tuple[str, Path]],
     plan: ExtractionPlan,
     provenance: Mapping[str, str],
+    on_progress: Progress = _no_progress,
     times: PhaseTimes | None = None,
-    on_progress: Progress = no_progress,
 ) -> VideoResults:
     """Extracts what the tracks of a plan lack of ``videos``, pairs of a unique id and a path.
 
@@ -207,29 +219,31 @@ def extract_videos(
             track.path: stack.enter_context(write_track(track.path, track.identity, provenance))
             for track in plan.tracks
         }
-        pending = pending_videos(videos, tracks)
+        pending = _pending_videos(videos, tracks)
         with times.measure(LOADING):
-            engine = local_engine(plan, pending, times)
+            engine = _local_engine(plan, pending, times)
         skipped = len(videos) - len(pending)
         on_progress(skipped, len(videos))
         stack.enter_context(full_float32())
         results = stack.enter_context(closing(engine.extract(pending)))
-        return publish(results, tracks, skipped, times, lambda done: on_progress(done, len(videos)))
+        return _publish(
+            results, tracks, skipped, times, lambda done: on_progress(done, len(videos))
+        )
 
 
-def pending_videos(
+def _pending_videos(
     videos: Iterable[tuple[str, Path]], tracks: Mapping[TrackPath, Track]
 ) -> list[PendingVideo]:
     """The videos that a track lacks."""
     pending = []
     for video_id, path in videos:
-        lacking = tracks_without(video_id, path, tracks)
+        lacking = _tracks_without(video_id, path, tracks)
         if lacking:
             pending.append(PendingVideo(video_id, path, lacking))
     return pending
 
 
-def tracks_without(
+def _tracks_without(
     video_id: str, path: Path, tracks: Mapping[TrackPath, Track]
 ) -> tuple[TrackPath, ...]:
     """The tracks that do not hold this very file: by size and time, else by its content."""
@@ -252,9 +266,9 @@ def tracks_without(
     return tuple(place for place in tracks if place not in stored or place in replaced)
 
 
-def local_engine(
+def _local_engine(
     plan: ExtractionPlan, pending: Sequence[PendingVideo], times: PhaseTimes
-) -> LocalEngine:
+) -> Engine:
     """The engine with the networks of those tracks that lack a video."""
     options, wanted = plan.options, {place for video in pending for place in video.tracks}
     batch_frames = options.batch_size or BATCH_FRAMES[plan.runtime.device.type]
@@ -273,7 +287,7 @@ def local_engine(
     return LocalEngine(batchers, request, options.workers, times)
 
 
-def publish(
+def _publish(
     results: Iterable[ExtractedVideo | FailedVideo],
     tracks: Mapping[TrackPath, Track],
     skipped: int,
@@ -301,7 +315,7 @@ def publish(
     return VideoResults(done, skipped, tuple(failed), tuple(damaged), frames)
 
 
-def root_of(manifest: Manifest) -> Path:
+def _root_of(manifest: Manifest) -> Path:
     """The folder of the videos; UsageError for a manifest that was read from a cache."""
     if manifest.root is None:
         raise UsageError(
@@ -311,14 +325,14 @@ def root_of(manifest: Manifest) -> Path:
     return manifest.root
 
 
-def with_path(failure: Failure, path: str) -> Failure:
+def _with_path(failure: Failure, path: str) -> Failure:
     """Of a file that is missing, the reason says which it is, as its dataset names it."""
     if failure.kind != "missing":
         return failure
     return replace(failure, reason=f"{failure.reason}: {path}")
 
 
-def write_record(extraction: Extraction, plan: ExtractionPlan, manifest: Manifest) -> None:
+def _write_record(extraction: Extraction, plan: ExtractionPlan, manifest: Manifest) -> None:
     """Keeps what was asked for beside what came of it."""
     record = {
         "options": asdict(plan.options),

@@ -20,9 +20,8 @@ from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
 from vqa_twostage.extract.decoding.workers import DecodeSummary, VideoHeader
-from vqa_twostage.extract.extractor import Extractor
+from vqa_twostage.extract.extractor import Extractor, View
 from vqa_twostage.extract.inference.runtime import Runtime, preprocessings
-from vqa_twostage.extract.options import View
 from vqa_twostage.extract.preprocess import Geometry, Preprocessing
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures

@@ -1,8 +1,7 @@
 """The engine of one machine: processes decode, this one runs the networks and gives whole videos
 back.
 
-Another engine, for many machines, is another class with this method `extract`: `extract/run.py` is
-the one writer for all.
+Another engine, for many machines, is another `Engine`; `extract/run.py` is the one writer for all.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from vqa_twostage.extract.decoding.workers import (
     DecodedStream,
@@ -55,11 +55,21 @@ class FailedVideo:
     error: VideoError
 
 
+class Engine(Protocol):
+    """What extracts videos: gives each of ``videos``, whose ids are unique, as soon as it is whole
+    or has failed, in any order.
+    """
+
+    def extract(
+        self, videos: Sequence[PendingVideo]
+    ) -> Generator[ExtractedVideo | FailedVideo, None, None]: ...
+
+
 class LocalEngine:
     """Decodes in ``workers`` processes (0: one per two cores) and runs the networks of ``batchers``
     in this one.
 
-    ``times`` is told how long each phase took.
+    ``times`` adds up how long each phase takes.
     """
 
     def __init__(
@@ -76,10 +86,10 @@ class LocalEngine:
     def extract(
         self, videos: Sequence[PendingVideo]
     ) -> Generator[ExtractedVideo | FailedVideo, None, None]:
-        """Gives each of ``videos``, whose ids are unique, as soon as it is whole or has failed.
+        """As `Engine.extract`.
 
-        Frames of neighbours share batches, so their order is not that of ``videos``: one may wait
-        long for its batch to fill, where it alone lacks a track.
+        Frames of neighbours share batches. A video that alone lacks a track may wait long for that
+        batch to fill, and others come before it.
         """
         pairs = [(video.id, video.path) for video in videos]
         streams = decode_videos(pairs, self._request, self._workers)

@@ -19,13 +19,12 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from vqa_twostage.extract.extractor import Arrays, Extractor, Pooled
+from vqa_twostage.extract.extractor import Arrays, Extractor, Pooled, View
 from vqa_twostage.extract.options import (
     CONVERTED_FROM,
     DEVICE_CHOICES,
     PRECISIONS,
     RUNTIMES,
-    View,
     check_choice,
     check_device,
 )

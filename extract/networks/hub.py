@@ -1,37 +1,35 @@
 """Checkpoints as the Hugging Face hub keeps them: their files, and the preprocessing that is
 written beside them.
 
-A file is taken from the hub's cache on this machine, else fetched; where neither can be, one
-message says how to.
+A file is taken from the hub's cache on this machine, else fetched; where neither is possible, one
+message says how to get it.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from vqa_twostage.extract.preprocess import Preprocessing
-from vqa_twostage.pipeline import records
-from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.files import read_json
 
-WEIGHTS = (
-    "model.safetensors",
-    "pytorch_model.bin",
-)  # the second where a repository has no safetensors
+# the second where a repository has no safetensors
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CONFIG = ("config.json",)
 PROCESSOR = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 LOGGERS = ("huggingface_hub", "transformers")
 
+logger = logging.getLogger(__name__)
+
 
 def hub_files(repository: str, wanted: Sequence[Sequence[str]]) -> list[Path]:
-    """For each of ``wanted``, names of which a repository has at least one: where the first that it
-    has lies.
+    """One path for each of ``wanted``, a list of names: of the first name that the repository has.
 
-    UsageError when they cannot be had: it says how to fetch them on another machine, and what to do
+    UsageError when a file cannot be had; it says how to fetch it on another machine, and what to do
     then.
     """
     from huggingface_hub.errors import (
@@ -49,17 +47,16 @@ def hub_files(repository: str, wanted: Sequence[Sequence[str]]) -> list[Path]:
     try:
         kept = [_cached(repository, names) for names in wanted]
         if None in kept:
-            print(
-                f"fetching the weights of {repository} from the Hugging Face hub", file=sys.stderr
-            )
-        with quiet():  # it tells of every retry; one message at the end says it all
+            # a warning, since without a word a download of some minutes looks like a hang
+            logger.warning("fetching the weights of %s from the Hugging Face hub", repository)
+        with quiet():  # its loggers report every retry; here one message at the end is enough
             return [
                 path or _fetched(repository, names)
                 for path, names in zip(kept, wanted, strict=True)
             ]
     except HFValidationError:
         raise UsageError(
-            f"{repository!r} is no name of a repository of the Hugging Face hub (OWNER/NAME)"
+            f"{repository!r} is not a name of a repository of the Hugging Face hub (OWNER/NAME)"
         ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         reason = type(error).__name__
@@ -102,8 +99,8 @@ def _fetched(repository: str, names: Sequence[str]) -> Path:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Only errors of the hub's and transformers' loggers, which tell of retries and of every unused
-    tensor.
+    """Only errors from the loggers of the hub and of transformers, which report retries and every
+    unused tensor.
     """
     loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [logger.level for logger in loggers]
@@ -127,20 +124,21 @@ def weight_files(path: Path) -> list[Path]:
 
 
 def first_of(folder: Path, names: Sequence[str]) -> Path:
-    found = [folder / name for name in names if (folder / name).is_file()]
-    require(
-        bool(found),
+    """The first of ``names`` that the folder of a checkpoint has; UsageError where it has none."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise UsageError(
         f"{folder} has no {names[0]}, which says how frames are resized; it comes with the "
-        "checkpoint",
+        "checkpoint"
     )
-    return found[0]
 
 
 def preprocessing_of(path: Path) -> Preprocessing:
     """Of a checkpoint's image or video processor: the side it crops to, and its values on the scale
     0 to 1.
     """
-    written = records.read_json(path)
+    written = read_json(path)
     about = written.get("image_processor") or written.get("video_processor") or written
     cropped = about.get("do_center_crop") and about.get("crop_size")
     size = cropped or about.get("size")
@@ -156,7 +154,8 @@ def preprocessing_of(path: Path) -> Preprocessing:
     shift = 1 if about.get("offset") else 0
     normal = about.get("do_normalize", True)
     mean, std = (about.get(key) if normal else None for key in ("image_mean", "image_std"))
-    require(not normal or bool(mean and std), f"{path} has no image_mean or no image_std")
+    if normal and not (mean and std):
+        raise UsageError(f"{path} has no image_mean or no image_std")
     mean, std = mean or [0.0] * 3, std or [1.0] * 3
     return Preprocessing(
         side,

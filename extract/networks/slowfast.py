@@ -5,7 +5,7 @@ After the stem and each stage but the last, the fast pathway's maps are strided 
 beside the slow one's. The classifier is left out. Modules carry the names of PyTorchVideo's
 ``slowfast_r50``, whose state dict loads.
 
-Letters: B clips of N frames, S side of the input in pixels, C channels, t, h, w of a map.
+Dimensions: B clips of N frames, S side of the input in pixels, C channels, t, h, w of a map.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 ALPHA = 4  # frames of the fast pathway for one of the slow
 BETA = 8  # channels of the slow pathway for one of the fast
-SLOW_CHANNELS, FAST_CHANNELS = 2048, 2048 // BETA
 DEPTHS = (3, 4, 6, 3)
 
 Map = Float[Tensor, "B C t h w"]

@@ -3,7 +3,7 @@ a Res2Net block.
 
 Modules carry the names of the authors' code, so that its state dicts load as they are.
 
-Letters: F frames, F = B units of N frames, C channels, R reduced channels, h and w of a map.
+Dimensions: F frames, F = B units of N frames, C channels, R reduced channels, h and w of a map.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ class TeaBlock(nn.Module):
         for number, (split, conv, norm) in enumerate(
             zip(splits, self.convs, self.bns, strict=True)
         ):
-            given = split if number == 0 or self.is_first else split + outputs[-1]
-            outputs.append(self.relu(norm(conv(self.shifts[number](given)))))
+            summed = split if number == 0 or self.is_first else split + outputs[-1]
+            outputs.append(self.relu(norm(conv(self.shifts[number](summed)))))
         last = self.shifts[-1](last)
         outputs.append(self.pool(last) if self.is_first else last)
         merged = self.bn3(self.conv3(torch.cat(outputs, dim=1)))
@@ -110,8 +110,8 @@ class TeaBlock(nn.Module):
 
 
 def into_tea(network: nn.Module, n_segment: int) -> None:
-    """Makes the blocks of a timm Res2Net blocks of TEA, with the published initialisation from seed
-    0.
+    """Replaces the blocks of a timm Res2Net by those of TEA, with the published initialisation from
+    seed 0.
 
     Frozen, in eval mode and channels last, as the network came.
     """

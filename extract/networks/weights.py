@@ -16,7 +16,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
@@ -40,26 +40,39 @@ from vqa_twostage.extract.networks.hub import (
     weight_files,
 )
 from vqa_twostage.extract.preprocess import Preprocessing
-from vqa_twostage.pipeline import records
-from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.files import read_json
 
 StateDict = dict[str, Tensor]
 
-# of a configuration of transformers: notes on the file, and on a classifier that is not used
+# of a configuration of transformers: notes on its file, and on a classifier that is not used
 NOT_THE_NETWORK = {
-    *{"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"},
-    *{
-        "finetuning_task",
-        "id2label",
-        "label2id",
-        "num_labels",
-        "problem_type",
-        "output_hidden_states",
-        "use_cache",
-    },
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "finetuning_task",
+    "id2label",
+    "label2id",
+    "num_labels",
+    "output_hidden_states",
+    "problem_type",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
 }
-# sources of weights that are no file
+# sources of weights that are not files
 SOURCES = ("auto", "wheel", "hub", "none")
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network in eval mode that needs no gradients, its own preprocessing, and the digest of its
+    weights.
+    """
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -98,135 +111,171 @@ class Checkpoint:
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def timm_network(model: str, weights: str) -> tuple[nn.Module, Preprocessing, str]:
-    """A timm network without its classifier, ready to run; its preprocessing; the digest of its
-    weights.
+def timm_network(model: str, weights: str, *, warn_random: bool = True) -> LoadedNetwork:
+    """A timm network without its classifier. ``weights``: one of `SOURCES` or a file.
 
     UsageError when timm has no such model, or the weights cannot be had: it names the file and how
-    to get it.
+    to get it. Random weights come with a warning unless ``warn_random`` is off.
     """
     about = _timm_about(model)
     network = _timm_random(model, bool(about.fixed_input_size))
     # the test size: larger than the one trained on, and what timm's published accuracy is measured
     # at; a network with a fixed size has that one, and was published with it
-    size = (
-        about.input_size if about.fixed_input_size else about.test_input_size or about.input_size
-    )[-1]
-    preprocessing = Preprocessing(size, about.interpolation, three(about.mean), three(about.std))
+    sizes = about.input_size
+    if about.test_input_size and not about.fixed_input_size:
+        sizes = about.test_input_size
+    preprocessing = Preprocessing(
+        sizes[-1], about.interpolation, three(about.mean), three(about.std)
+    )
     wheel = WHEELS.get(model)
-    source = weights if weights != "auto" else "wheel" if wheel else "hub"
+    source = weights
+    if weights == "auto":
+        source = "wheel" if wheel else "hub"
     if source == "none":
-        _warn_random(model)
+        if warn_random:
+            warn_of_random_weights(model)
     elif source == "wheel":
         if wheel is None:
             raise UsageError(
                 f"no wheel holds weights of {model}; choose weights=hub, or weights=FILE"
             )
-        preprocessing = Preprocessing(
-            preprocessing.size, preprocessing.interpolation, (wheel.mean,) * 3, (wheel.std,) * 3
-        )
+        preprocessing = replace(preprocessing, mean=(wheel.mean,) * 3, std=(wheel.std,) * 3)
         load_state(
             network, _renamed(network, read_state(_wheel_file(wheel))), f"the wheel {wheel.package}"
         )
     else:
         path = _timm_file(model, about) if source == "hub" else Path(source)
         load_state(network, _timm_names(network, read_state(path)), str(path))
-    weights_digest = digest(network.state_dict())
     # channels last: 1.9 times the frames a second of the default on CPU (docs/experiments.md)
-    return (
-        network.eval().requires_grad_(False).to(memory_format=torch.channels_last),
-        preprocessing,
-        weights_digest,
-    )
+    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return LoadedNetwork(network, preprocessing, digest(network.state_dict()))
 
 
 def transformers_network(
     model: str, weights: str, families: Mapping[str, str], default: Checkpoint
-) -> tuple[Any, Preprocessing, str]:
-    """A network of transformers, ready to run; its preprocessing; the digest of its weights.
+) -> LoadedNetwork:
+    """A network of transformers.
 
-    ``model``: a repository of the hub or a folder made by ``save_pretrained``. ``families``: the
-    model types that fit with their classes. ``weights``: as in `timm_network`, or a folder; a
-    configuration beside the file or in the folder is used. UsageError when the model does not fit,
-    or its configuration or its weights cannot be had.
+    Args:
+        model: A repository of the hub, or a folder that ``save_pretrained`` wrote.
+        weights: As in `timm_network`, or a folder; a configuration beside the file or in the folder
+            is used.
+        families: The model types that fit, with their classes.
+        default: What is known of one model without its files.
+
+    Raises:
+        UsageError: The model does not fit, or its configuration or its weights cannot be had.
     """
+    parts = _find_parts(model, weights, default)
+    preprocessing = default.preprocessing
+    if parts.processor:
+        preprocessing = preprocessing_of(parts.processor)
+    written = {"model_type": default.family, **default.config}
+    if parts.config:
+        written = read_json(parts.config)
+    network_class = _class_of(model, str(written.get("model_type")), families)
+    config = network_class.config_class.from_dict(written)
+    options: dict[str, Any] = {}
+    # no classifier, and no layer in front of one, which is random in checkpoints that never had it
+    if "add_pooling_layer" in inspect.signature(network_class).parameters:
+        options["add_pooling_layer"] = False
+    if weights == "none":
+        warn_of_random_weights(model)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = network_class(config, **options)
+    else:
+        network = _with_state(network_class, parts.weights, config=config, **options)
+    # the same tensors under another configuration (heads, activation, …) are another network
+    settings = {
+        key: value for key, value in config.to_diff_dict().items() if key not in NOT_THE_NETWORK
+    }
+    beside = json.dumps(settings, sort_keys=True, default=str)
+    weights_digest = digest(network.state_dict(), beside)
+    return LoadedNetwork(network.eval().requires_grad_(False), preprocessing, weights_digest)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Files of a checkpoint; without a configuration it is that of the default, and likewise the
+    preprocessing.
+    """
+
+    config: Path | None
+    processor: Path | None
+    weights: list[Path]
+
+
+def _find_parts(model: str, weights: str, default: Checkpoint) -> _Parts:
+    """Beside the weights that a path names, else in the folder ``model``, else on the hub."""
+    if weights == "wheel":
+        raise UsageError(f"no wheel holds weights of {model}; choose weights=hub, or weights=FILE")
+    path = None if weights in SOURCES else Path(weights)
+    if path is not None and not path.exists():
+        raise UsageError(f"weights: {weights} does not exist; choose auto, hub, none or a file")
+    files = weight_files(path) if path else []
+    if folder := _folder_with_config(model, path):
+        if weights == "hub":
+            raise UsageError(
+                f"weights=hub, but {model} is a folder; leave weights out to use what it holds"
+            )
+        processor = first_of(folder, PROCESSOR)
+        if weights == "auto":
+            files = weight_files(folder)
+        return _Parts(folder / CONFIG[0], processor, files)
+    if model == default.model and (path or weights == "none"):
+        return _Parts(None, None, files)
+    if weights == "none":
+        raise UsageError(
+            f"the configuration of {model} is not known here, so weights=none cannot build it; "
+            f"give a folder that holds {CONFIG[0]} and {PROCESSOR[0]}, as in "
+            "model=/path/to/folder, or leave model out"
+        )
+    wanted = [CONFIG, PROCESSOR] if path else [CONFIG, PROCESSOR, WEIGHTS]
+    config, processor, *fetched = hub_files(model, wanted)
+    return _Parts(config, processor, files or fetched)
+
+
+def _folder_with_config(model: str, weights: Path | None) -> Path | None:
+    folders = [Path(model)]
+    if weights:
+        folders.insert(0, weights if weights.is_dir() else weights.parent)
+    return next((folder for folder in folders if (folder / CONFIG[0]).is_file()), None)
+
+
+def _class_of(model: str, family: str, families: Mapping[str, str]) -> Any:
     import transformers  # takes seconds, which nothing else should wait for
 
-    require(
-        weights != "wheel",
-        f"no wheel holds weights of {model}; choose weights=hub, or weights=FILE",
-    )
-    known = weights in ("auto", "hub", "none")
-    given = None if known else Path(weights)
-    require(
-        given is None or given.exists(),
-        f"weights: {weights} does not exist; choose auto, hub, none or a file",
-    )
-    homes = [given if given.is_dir() else given.parent] if given else []
-    homes = [home for home in [*homes, Path(model)] if (home / CONFIG[0]).is_file()]
-    files = weight_files(given) if given else []
-    about: Path | None = None
-    seen: Path | None = None
-    if homes:
-        about, seen = homes[0] / CONFIG[0], first_of(homes[0], PROCESSOR)
-        files = files or (weight_files(homes[0]) if weights == "auto" else [])
-        require(
-            weights != "hub",
-            f"weights=hub, but {model} is a folder; leave weights out to use what it holds",
-        )
-    elif model != default.model or not (given or weights == "none"):
-        require(
-            weights != "none",
-            f"the configuration of {model} is not known here, so weights=none cannot build it; "
-            "give a folder that "
-            f"holds {CONFIG[0]} and {PROCESSOR[0]}, as in model=/path/to/folder, or leave model "
-            "out",
-        )
-        about, seen, *fetched = hub_files(model, [CONFIG, PROCESSOR, *([] if given else [WEIGHTS])])
-        files = files or fetched
-    preprocessing = preprocessing_of(seen) if seen else default.preprocessing
-    written = (
-        records.read_json(about) if about else {"model_type": default.family, **default.config}
-    )
-    family = str(written.get("model_type"))
     network_class = getattr(transformers, families.get(family, ""), None)
     if network_class is None:
         raise UsageError(
             f"{model} is of the family {family}, which does not fit; choose from "
             f"{', '.join(families)}"
         )
-    config = network_class.config_class.from_dict(written)
-    # no classifier, and no layer in front of one, which is random in checkpoints that never had it
-    options = (
-        {"add_pooling_layer": False}
-        if "add_pooling_layer" in inspect.signature(network_class).parameters
-        else {}
+    return network_class
+
+
+def _with_state(network_class: Any, files: Sequence[Path], **options: Any) -> Any:
+    """A network with the tensors of ``files``; UsageError where one of its own is missing or
+    misshapen.
+    """
+    state = {name: tensor for file in files for name, tensor in read_state(file).items()}
+    network, report = _loaded(network_class, state_dict=state, **options)
+    network = network.float()
+    misshapen = sorted(name for name, *_ in report["mismatched_keys"])
+    wrong = [*misshapen, *sorted(report["missing_keys"])]
+    _require_whole(network.state_dict(), wrong, str(files[0]))
+    return network
+
+
+def warn_of_random_weights(model: str) -> None:
+    warnings.warn(
+        f"{model} has random weights (weights=none): its features mean nothing", stacklevel=3
     )
-    if weights == "none":
-        _warn_random(model)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            network = network_class(config, **options)
-    else:
-        state = {name: tensor for file in files for name, tensor in read_state(file).items()}
-        network, report = _loaded(network_class, config=config, state_dict=state, **options)
-        network = network.float()
-        misshapen = [name for name, *_ in report["mismatched_keys"]]
-        _require_whole(
-            network.state_dict(),
-            [*sorted(misshapen), *sorted(report["missing_keys"])],
-            str(files[0]),
-        )
-    # the same tensors under another configuration (heads, activation, …) are another network
-    told = {
-        key: value for key, value in config.to_diff_dict().items() if key not in NOT_THE_NETWORK
-    }
-    weights_digest = digest(network.state_dict(), json.dumps(told, sort_keys=True, default=str))
-    return network.eval().requires_grad_(False), preprocessing, weights_digest
 
 
 def digest(state: StateDict, beside: str = "") -> str:
-    """Digest of names, shapes and values, whatever file they came in, and of ``beside``."""
+    """Of names, shapes and values, whatever file they came in, and of the text ``beside``."""
     total = sha256(beside.encode())
     for name, tensor in sorted(state.items()):
         total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
@@ -244,11 +293,11 @@ def read_state(path: Path) -> StateDict:
     if not path.is_file():
         raise UsageError(f"weights: {path} does not exist; choose auto, wheel, hub, none or a file")
     try:
-        state = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, "cpu", weights_only=True)
-        )
+        state: Any
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, "cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
@@ -258,13 +307,14 @@ def read_state(path: Path) -> StateDict:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     named = state if isinstance(state, dict) else {}
-    found = {
+    tensors = {
         str(name).removeprefix("module."): value
         for name, value in named.items()
         if isinstance(value, Tensor)
     }
-    require(bool(found), f"weights: {path} holds no named tensors")
-    return found
+    if not tensors:
+        raise UsageError(f"weights: {path} holds no named tensors")
+    return tensors
 
 
 def load_state(network: nn.Module, state: StateDict, where: str) -> None:
@@ -295,8 +345,8 @@ def _shape(state: StateDict, name: str) -> torch.Size | None:
 
 
 def _loaded(network_class: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
-    """By the library, which knows older names of tensors; without its bar and its report of unused
-    ones.
+    """By the library, which knows older names of tensors, without its progress bar and its report
+    of unused tensors.
     """
     from transformers.utils import logging
 
@@ -313,29 +363,21 @@ def _loaded(network_class: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
             logging.enable_progress_bar()
 
 
-def _warn_random(model: str) -> None:
-    warnings.warn(
-        f"{model} has random weights (weights=none): its features mean nothing", stacklevel=3
-    )
-
-
 def _timm_about(model: str) -> Any:
     """What timm knows of the weights that ``model`` names, with their preprocessing."""
     architecture = model.partition(".")[0]
-    known = timm.is_model(architecture)
-    if known:
+    if timm.is_model(architecture):
         with suppress(RuntimeError):  # it has the network, but no weights of that name
             return timm.get_pretrained_cfg(model)
-    names = timm.list_pretrained(f"{architecture}.*") if known else timm.list_models()
-    near = (
-        ", ".join(get_close_matches(model, names, 5, cutoff=0.0 if known else 0.6))
-        or "see timm.list_models()"
-    )
+        close = get_close_matches(model, timm.list_pretrained(f"{architecture}.*"), 5, cutoff=0.0)
+    else:
+        close = get_close_matches(model, timm.list_models(), 5)
+    near = ", ".join(close) or "see timm.list_models()"
     raise UsageError(f"timm has no model {model!r}; close to it: {near}")
 
 
 def _timm_random(model: str, fixed: bool) -> nn.Module:
-    """A network made for a ``fixed`` input size is made to take other sizes where it can."""
+    """With random weights. A network of a ``fixed`` input size takes other sizes where it can."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # for weights=none: the same random network everywhere
         if fixed:
@@ -349,11 +391,9 @@ def _timm_random(model: str, fixed: bool) -> nn.Module:
 
 def _timm_file(model: str, about: Any) -> Path:
     if not about.hf_hub_id:
-        how = (
-            f"fetch {about.url}, then weights=FILE"
-            if about.url
-            else "timm.list_pretrained() names those that have"
-        )
+        how = "timm.list_pretrained() names the models that have"
+        if about.url:
+            how = f"fetch {about.url}, then weights=FILE"
         raise UsageError(f"the hub has no weights of timm's {model}; {how}")
     return hub_files(
         str(about.hf_hub_id), [(about.hf_hub_filename,) if about.hf_hub_filename else WEIGHTS]
@@ -372,7 +412,7 @@ def _timm_names(network: nn.Module, state: StateDict) -> StateDict:
     try:
         return dict(rename(dict(state), network))
     except (KeyError, ValueError, IndexError, AttributeError, RuntimeError):
-        return state  # of something else: load_state says so
+        return state  # of another network: load_state says so
 
 
 def _wheel_file(wheel: Wheel) -> Path:

@@ -1,5 +1,5 @@
 """Spatial backbones: each frame on its own."""
 
-from vqa_twostage.extract.options import view as shared
+from vqa_twostage.extract.extractor import view as shared
 
 __all__ = ["shared"]

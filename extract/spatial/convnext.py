@@ -1,7 +1,7 @@
 """ConvNeXt tiny to large (Liu et al., CVPR 2022), default base, ImageNet weights from the hub."""
 
-from vqa_twostage.extract.extractor import Extractor, timm_stages
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.extract.extractor import Extractor
+from vqa_twostage.extract.networks.timm_stages import model_of, timm_stages
 
 VERSION = 1
 
@@ -19,7 +19,4 @@ def build(*, variant: str = "base", weights: str = "auto") -> Extractor:
     """Levels c2 to c5; with ``base`` of 128, 256, 512 and 1024 channels. UsageError for another
     ``variant``.
     """
-    require(
-        variant in MODELS, f"convnext has no variant {variant!r}; choose from {', '.join(MODELS)}"
-    )
-    return timm_stages(MODELS[variant], weights=weights)
+    return timm_stages(model_of("convnext", MODELS, variant), weights=weights)

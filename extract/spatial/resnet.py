@@ -2,8 +2,8 @@
 hub.
 """
 
-from vqa_twostage.extract.extractor import Extractor, timm_stages
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.extract.extractor import Extractor
+from vqa_twostage.extract.networks.timm_stages import model_of, timm_stages
 
 VERSION = 1
 
@@ -16,8 +16,4 @@ def build(*, variant: int = 50, weights: str = "auto") -> Extractor:
     """Levels c1 to c5; with 50 layers and more of 64, 256, 512, 1024 and 2048 channels. UsageError
     for another ``variant``.
     """
-    require(
-        variant in MODELS,
-        f"resnet has no variant {variant}; choose from {', '.join(map(str, MODELS))}",
-    )
-    return timm_stages(MODELS[variant], weights=weights)
+    return timm_stages(model_of("resnet", MODELS, variant), weights=weights)

@@ -5,15 +5,17 @@
 family must be one of `FAMILIES`. Frames may have any size, the position embeddings are
 interpolated.
 
-Letters: F frames, L tokens, S side of the input in pixels, C channels, h and w of a map.
+Dimensions: F frames, L tokens, S side of the input in pixels, C channels, h and w of a map.
 """
 
 import inspect
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from vqa_twostage.extract.extractor import Extractor, Frames, block_levels, each_frame, token_maps
+from vqa_twostage.extract.extractor import Extractor, Frames, each_frame
+from vqa_twostage.extract.networks.timm_stages import block_levels, token_maps
 from vqa_twostage.extract.networks.weights import Checkpoint, transformers_network
 from vqa_twostage.extract.preprocess import Preprocessing
 
@@ -43,11 +45,12 @@ def build(*, model: str = DEFAULT.model, weights: str = "auto") -> Extractor:
     UsageError when the model's family does not fit, or its configuration or its weights cannot be
     had.
     """
-    network, preprocessing, digest = transformers_network(model, weights, FAMILIES, DEFAULT)
+    loaded = transformers_network(model, weights, FAMILIES, DEFAULT)
+    network: Any = loaded.network
     patch, levels = network.config.patch_size, block_levels(network.config.num_hidden_layers)
-    # the others interpolate unasked
-    asked = "interpolate_pos_encoding" in inspect.signature(network.forward).parameters
-    options = {"interpolate_pos_encoding": True} if asked else {}
+    # networks without this option interpolate by themselves
+    optional = "interpolate_pos_encoding" in inspect.signature(network.forward).parameters
+    options = {"interpolate_pos_encoding": True} if optional else {}
 
     def maps(frames: Frames) -> dict[str, Tensor]:
         outputs = network(frames, output_hidden_states=True, **options)
@@ -60,4 +63,4 @@ def build(*, model: str = DEFAULT.model, weights: str = "auto") -> Extractor:
         blocks = {name: spread(outputs.hidden_states[block]) for name, block in levels.items()}
         return {**blocks, "last": spread(final), "last/cls": final[:, 0]}
 
-    return Extractor(network, each_frame(maps), preprocessing, digest)
+    return Extractor(network, each_frame(maps), loaded.preprocessing, loaded.digest)

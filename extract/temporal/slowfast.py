@@ -9,8 +9,7 @@ At 224 pixels the mean is what PyTorchVideo's classifier sees. At other sizes th
 of 7 x 7, this averages everything.
 """
 
-import sys
-import warnings
+import logging
 from http.client import HTTPException
 from pathlib import Path
 
@@ -20,11 +19,18 @@ from torch import Tensor, nn
 
 from vqa_twostage.extract.extractor import Extractor, Maps, Units
 from vqa_twostage.extract.networks.slowfast import SlowFast
-from vqa_twostage.extract.networks.weights import digest, load_state, read_state
+from vqa_twostage.extract.networks.weights import (
+    digest,
+    load_state,
+    read_state,
+    warn_of_random_weights,
+)
 from vqa_twostage.extract.preprocess import Preprocessing
 from vqa_twostage.pipeline.errors import UsageError
 
 VERSION = 1
+
+logger = logging.getLogger(__name__)
 
 FILE = "SLOWFAST_8x8_R50.pyth"
 URL = f"https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/{FILE}"
@@ -39,9 +45,7 @@ def build(*, weights: str = "auto") -> Extractor:
         torch.manual_seed(0)  # for weights=none: the same random network everywhere
         network = SlowFast()
     if weights == "none":
-        warnings.warn(
-            "slowfast has random weights (weights=none): its features mean nothing", stacklevel=2
-        )
+        warn_of_random_weights("slowfast")
     else:
         path = _hub_file() if weights in ("auto", "hub") else Path(weights)
         # counts of training steps, which files from before PyTorch 0.4.1 lack and nothing here
@@ -81,7 +85,7 @@ def pooled(network: nn.Module, units: Units) -> Maps:
 def _hub_file() -> Path:
     path = Path(torch.hub.get_dir(), "checkpoints", FILE)
     if not path.is_file():
-        print(f"fetching {URL}", file=sys.stderr)
+        logger.warning("fetching %s", URL)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(URL, str(path), progress=False)

@@ -10,11 +10,11 @@ checkpoint trained with the authors' code, or ImageNet weights under timm's name
 Same as the authors' code but for ``n_segment``, any number here, 8 or 16 there.
 """
 
-import warnings
 from pathlib import Path
 
-from vqa_twostage.extract.extractor import Extractor, each_frame, stage_maps
+from vqa_twostage.extract.extractor import Extractor, each_frame
 from vqa_twostage.extract.networks.tea import into_tea
+from vqa_twostage.extract.networks.timm_stages import stage_maps
 from vqa_twostage.extract.networks.weights import (
     SOURCES,
     digest,
@@ -22,7 +22,7 @@ from vqa_twostage.extract.networks.weights import (
     read_state,
     timm_network,
 )
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.pipeline.errors import UsageError
 
 VERSION = 1
 
@@ -35,13 +35,14 @@ def build(*, n_segment: int = 8, weights: str = "auto") -> Extractor:
 
     UsageError when the weights cannot be had or do not fit.
     """
-    require(n_segment >= 1, f"tea: n_segment must be at least 1, not {n_segment}")
+    if n_segment < 1:
+        raise UsageError(f"tea: n_segment must be at least 1, not {n_segment}")
     state = {} if weights in SOURCES else read_state(Path(weights))
     trained = any(".me." in name for name in state)
-    with warnings.catch_warnings():
-        if trained:
-            warnings.simplefilter("ignore")  # that weights are random: they are replaced below
-        model, preprocessing, _ = timm_network(NETWORK, "none" if trained else weights)
+    # random weights are replaced below
+    source = "none" if trained else weights
+    loaded = timm_network(NETWORK, source, warn_random=not trained)
+    model = loaded.network
     into_tea(model, n_segment)
     if trained:
         named = {name.removeprefix("base_model."): tensor for name, tensor in state.items()}
@@ -49,7 +50,7 @@ def build(*, n_segment: int = 8, weights: str = "auto") -> Extractor:
     return Extractor(
         model,
         each_frame(lambda frames: stage_maps(model, frames)),
-        preprocessing,
+        loaded.preprocessing,
         digest(model.state_dict()),
         unit_frames=n_segment,
     )

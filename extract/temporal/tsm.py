@@ -8,17 +8,17 @@ weights are kept. ``weights=FILE`` also takes the authors' checkpoints
 (MIT-HAN-Lab/temporal-shift-module) for ``network=resnet50.a1_in1k`` and ``mobilenetv2_100``, with
 their preprocessing, 224 pixels bilinear; those with non-local blocks do not fit.
 
-Letters: F frames, F = B units of N frames, C channels, h and w of a map.
+Dimensions: F frames, F = B units of N frames, C channels, h and w of a map.
 """
 
-import warnings
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vqa_twostage.extract.extractor import Extractor, each_frame, stage_maps
+from vqa_twostage.extract.extractor import Extractor, each_frame
+from vqa_twostage.extract.networks.timm_stages import stage_maps
 from vqa_twostage.extract.networks.weights import (
     SOURCES,
     StateDict,
@@ -28,7 +28,7 @@ from vqa_twostage.extract.networks.weights import (
     timm_network,
 )
 from vqa_twostage.extract.preprocess import Preprocessing
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.pipeline.errors import UsageError
 
 VERSION = 2
 
@@ -46,34 +46,32 @@ def build(
     UsageError when the network has no block to shift in, or the weights cannot be had or do not
     fit.
     """
-    require(n_segment >= 1, f"tsm: n_segment must be at least 1, not {n_segment}")
-    require(
-        n_div >= 2,
-        f"tsm: n_div must be at least 2, not {n_div}: two parts of 1/n_div of the channels move",
-    )
+    if n_segment < 1:
+        raise UsageError(f"tsm: n_segment must be at least 1, not {n_segment}")
+    if n_div < 2:
+        raise UsageError(
+            f"tsm: n_div must be at least 2, not {n_div}: two parts of 1/n_div of the channels move"
+        )
     state = {} if weights in SOURCES else read_state(Path(weights))
     official = any(name.startswith("base_model.") for name in state)
-    with warnings.catch_warnings():
-        if official:
-            warnings.simplefilter("ignore")  # that weights are random: they are replaced below
-        model, preprocessing, weights_digest = timm_network(
-            network, "none" if official else weights
-        )
+    # random weights are replaced below
+    source = "none" if official else weights
+    loaded = timm_network(network, source, warn_random=not official)
+    model, preprocessing, weights_digest = loaded.network, loaded.preprocessing, loaded.digest
     shifted = insert_shift(model, n_segment, n_div)
-    require(
-        len(shifted) > 0,
-        f"tsm: {network} has neither residual blocks as in ResNets nor inverted residuals with a "
-        "skip; "
-        "choose tf_efficientnet_lite0, mobilenetv2_100, resnet50.a1_in1k or alike",
-    )
+    if not shifted:
+        raise UsageError(
+            f"tsm: {network} has neither residual blocks as in ResNets nor inverted residuals with "
+            "a skip; choose tf_efficientnet_lite0, mobilenetv2_100, resnet50.a1_in1k or similar"
+        )
     if official:
         named, marked = _timm_names(model, state)
-        require(
-            marked == shifted,
-            f"weights: {weights} was trained with shifts before {len(marked)} layers, which are "
-            f"not the {len(shifted)} "
-            f"residual branches of {network}: another network, or another place than 'blockres'",
-        )
+        if marked != shifted:
+            raise UsageError(
+                f"weights: {weights} was trained with shifts before {len(marked)} layers, which "
+                f"are not the {len(shifted)} residual branches of {network}: another network, or "
+                "another place than 'blockres'"
+            )
         load_state(model, named, weights)
         weights_digest = digest(model.state_dict())
         preprocessing = Preprocessing(224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

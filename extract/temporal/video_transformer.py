@@ -5,7 +5,7 @@ on clips.
 family must be one of `FAMILIES`. Their position embeddings are made for one size of frames and one
 length of clips, so both are the model's.
 
-Letters: B clips of N frames, M groups of successive frames that share tokens (N / M is the
+Dimensions: B clips of N frames, M groups of successive frames that share tokens (N / M is the
 tubelet's length, 2 as a rule; 1 in TimeSformer), S side of the input in pixels, L tokens, C
 channels, h and w of a map.
 """
@@ -15,10 +15,11 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from vqa_twostage.extract.extractor import Extractor, Maps, Units, block_levels
+from vqa_twostage.extract.extractor import Extractor, Maps, Units
+from vqa_twostage.extract.networks.timm_stages import block_levels
 from vqa_twostage.extract.networks.weights import Checkpoint, transformers_network
 from vqa_twostage.extract.preprocess import Preprocessing
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.pipeline.errors import UsageError
 
 VERSION = 1
 
@@ -41,13 +42,14 @@ def build(*, model: str = DEFAULT.model, weights: str = "auto") -> Extractor:
     UsageError when the model's family does not fit, or its configuration or its weights cannot be
     had.
     """
-    network, preprocessing, digest = transformers_network(model, weights, FAMILIES, DEFAULT)
+    loaded = transformers_network(model, weights, FAMILIES, DEFAULT)
+    network: Any = loaded.network
     config = network.config
-    require(
-        getattr(config, "attention_type", "") != "space_only",
-        f"video_transformer: {model} looks at each frame alone (space_only); choose one with "
-        "attention over time",
-    )
+    if getattr(config, "attention_type", "") == "space_only":
+        raise UsageError(
+            f"video_transformer: {model} looks at each frame alone (space_only); choose one with "
+            "attention over time"
+        )
     frames = int(getattr(config, "frames_per_clip", 0) or config.num_frames)
     size = int(getattr(config, "crop_size", 0) or config.image_size)
     tubelet = getattr(config, "tubelet_size", 1)
@@ -59,23 +61,28 @@ def build(*, model: str = DEFAULT.model, weights: str = "auto") -> Extractor:
     options: dict[str, Any] = {"skip_predictor": True} if config.model_type == "vjepa2" else {}
 
     def spread(tokens: Float[Tensor, "B L C"]) -> Float[Tensor, "B M C h w"]:
-        patches = tokens[
-            :, tokens.shape[1] - rows * side * side :
-        ]  # a class token stands first where there is one
-        if (
-            config.model_type == "timesformer"
-        ):  # a patch's frames follow each other; elsewhere a frame's patches do
+        # a class token stands first where there is one
+        patches = tokens[:, tokens.shape[1] - rows * side * side :]
+        # the frames of a patch follow each other; elsewhere the patches of a frame do
+        if config.model_type == "timesformer":
             return patches.unflatten(1, (side, side, rows)).permute(0, 3, 4, 1, 2)
         return patches.unflatten(1, (rows, side, side)).permute(0, 1, 4, 2, 3)
 
     def maps(units: Units) -> Maps:
-        require(
-            int(units.shape[-1]) == size,
-            f"{model} cannot take frames of {units.shape[-1]} pixels; its own size is {size}; "
-            "leave resolutions out",
-        )
+        if int(units.shape[-1]) != size:
+            raise UsageError(
+                f"{model} cannot take frames of {units.shape[-1]} pixels; its own size is {size}; "
+                "leave resolutions out"
+            )
         outputs = network(units, output_hidden_states=True, **options)
         blocks = {name: spread(outputs.hidden_states[block]) for name, block in levels.items()}
         return {**blocks, "last": spread(outputs.last_hidden_state)}
 
-    return Extractor(network, maps, preprocessing, digest, unit_frames=frames, of_clips=True)
+    return Extractor(
+        network,
+        maps,
+        loaded.preprocessing,
+        loaded.digest,
+        unit_frames=frames,
+        of_clips=True,
+    )

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from vqa_twostage.extract.extractor import Extractor
+from vqa_twostage.extract.extractor import Extractor, ExtractorPlugin
 from vqa_twostage.extract.inference.runtime import Forward, Runtime
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
@@ -59,11 +59,13 @@ CASES = [
 def build(case: Case) -> Extractor:
     given = f"model={tiny(TINY[case.name])}" if case.name in TINY else GIVEN.get(case.name)
     options = ",".join(option for option in (given, "weights=none") if option)
+    plugin = spec.resolve(f"extract.{case.kind}", f"{case.name}:{options}")
     with pytest.warns(
         UserWarning, match=r"random weights \(weights=none\): its features mean nothing"
     ):
-        extractor = spec.resolve(f"extract.{case.kind}", f"{case.name}:{options}").build()
+        extractor = plugin.build()
     assert isinstance(extractor, Extractor)
+    assert isinstance(plugin.module, ExtractorPlugin)
     for name, blocks in list(extractor.network.named_modules()):
         if REPEATED.search(name):
             del blocks[2:]  # type: ignore[operator]  # a Sequential

@@ -21,7 +21,7 @@ from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.extract.run import extract_dataset
 from vqa_twostage.pipeline.datasets.loading import load_manifest
 options = ExtractOptions(spatial="efficientnet_lite0", temporal=(), sampler="uniform:frames=2")
-print("done", extract_dataset(load_manifest("mos.csv"), Path("cache"), options)["done"])
+print("done", extract_dataset(load_manifest("mos.csv"), Path("cache"), options).done)
 """
 HOSTS = ["script", "standard input", "python -c", "python -i"]
 

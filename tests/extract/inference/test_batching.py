@@ -14,7 +14,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
 from vqa_twostage.extract.decoding.workers import Decoded, Incoming, Opened, Source
-from vqa_twostage.extract.extractor import Extractor, each_frame
+from vqa_twostage.extract.extractor import Extractor, View, each_frame
 from vqa_twostage.extract.inference import engine
 from vqa_twostage.extract.inference.batching import TrackBatcher, UnitLayout, VideoInFlight
 from vqa_twostage.extract.inference.engine import (
@@ -25,7 +25,6 @@ from vqa_twostage.extract.inference.engine import (
 )
 from vqa_twostage.extract.inference.runtime import Runtime
 from vqa_twostage.extract.inference.timing import PhaseTimes
-from vqa_twostage.extract.options import View
 from vqa_twostage.extract.preprocess import Preprocessing
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import VideoError

