@@ -1,4 +1,4 @@
-"""A manifest as one ``.csv`` that `load_manifest` reads back: exactly what a study used."""
+"""Write a manifest as one ``.csv`` that `load_manifest` reads back unchanged."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ from vqa_twostage.pipeline.files import write_text
 
 
 def write_csv(manifest: Manifest, path: Path) -> None:
-    """All of a manifest but its root, in one step: a row a video; what is said of the whole dataset
-    is in every row.
+    """Write everything but the root, one row for each video. What describes the whole dataset is
+    repeated in every row.
     """
-    (low, high), raw = manifest.scale, str(manifest.raw or "")
-    of_all = [
-        manifest.name,
-        manifest.title,
-        manifest.label,
-        repr(low),
-        repr(high),
-        manifest.better,
-        raw,
-    ]
+    low, high = manifest.scale
+    dataset_cells = {
+        "dataset": manifest.name,
+        "title": manifest.title,
+        "label": manifest.label,
+        "lowest": repr(low),
+        "highest": repr(high),
+        "better": manifest.better,
+        "raw": "" if manifest.raw is None else str(manifest.raw),
+    }
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow([*COLUMNS, *DATASET_COLUMNS])
     for row in manifest.rows[COLUMNS].itertuples(index=False):
-        cells = [repr(float(cell)) if isinstance(cell, float) else cell for cell in row]
-        writer.writerow(
-            ["" if pd.isna(number) else cell for cell, number in zip(cells, row, strict=True)]
-            + of_all
-        )
+        cells = [_as_cell(value) for value in row]
+        writer.writerow([*cells, *(dataset_cells[column] for column in DATASET_COLUMNS)])
     write_text(path, table.getvalue())
+
+
+def _as_cell(value: str | float) -> str:
+    if pd.isna(value):
+        return ""
+    return repr(float(value)) if isinstance(value, float) else value

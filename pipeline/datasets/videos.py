@@ -42,14 +42,14 @@ def find_videos(sources: str | Path | Iterable[str | Path]) -> tuple[list[Path],
             raise UsageError(_not_a_path(source))
         if source == "":
             raise UsageError(
-                "a video is called '': is a variable of your shell empty? give videos, folders, "
-                "patterns"
+                "the path of a video is empty (''); check the variables of your shell, and give "
+                "videos, folders or patterns"
             )
         path = Path(source)
         if path.is_dir():
             if (path / MODEL_FILE).is_file():
                 raise UsageError(
-                    f"{source} is a run or a model, no folder of videos; a pattern after --run "
+                    f"{source} is a run or a model, not a folder of videos; a pattern after --run "
                     "must match one run alone"
                 )
             for file in _files_below(path):

@@ -505,7 +505,7 @@ def test_any_parts_give_a_valid_division_or_a_usage_error(
         ("official:n=0", "n=0.*n must be at least 1"),
         ("official:val=1", "val=1.*val between 0 and 1"),
         ("indices", "file must be given, as in indices:file="),
-        ("indices:file=nowhere.mat", "nowhere.mat does not exist; give one of .mat, .npy"),
+        ("indices:file=nowhere.mat", "nowhere.mat does not exist; give an index file, .mat, .npy"),
         ("indices:file=nowhere.mat,n=0", "n=0.*n must be at least 1"),
         ("indices:file=nowhere.mat,train=0.9,val=0.2", r"train=0.9.*train \+ val below 1"),
     ],
@@ -606,10 +606,10 @@ def test_files_that_are_no_index_files_are_refused(tmp_path: Path) -> None:
     for name, told in {
         "objects.npy": "cannot be read as .npy",
         "damaged.mat": "cannot be read as .mat",
-        "index.xlsx": "no index file that is known here; give one of .mat",
+        "index.xlsx": "not an index file of a known kind; give one of .mat",
         "other.mat": "has no array index",
-        "linked.mat": "this file is refused",
-        ".": "is no file",
+        "linked.mat": "is a link; such a file is refused",
+        ".": "is not a file",
     }.items():
         with pytest.raises(UsageError, match=told):
             read_index_file(tmp_path / name)
@@ -618,6 +618,6 @@ def test_files_that_are_no_index_files_are_refused(tmp_path: Path) -> None:
 def test_a_reference_that_no_permutation_orders_is_named(tmp_path: Path) -> None:
     path = index_file(tmp_path, ".mat", np.arange(1, 6)[None], np.array([1, 2, 6, 4, 5]))
     with pytest.raises(
-        UsageError, match="ref_ids of video 3 is 6, and index orders the references 1 to 5"
+        UsageError, match="ref_ids of video 3 is 6, but index permutes the references 1 to 5"
     ):
         read_index_file(path)

@@ -98,7 +98,7 @@ def test_a_run_is_not_taken_for_a_folder_of_videos(toy_cache: Path, tmp_path: Pa
     for name in ("one", "two"):
         assert called(*TRAIN, "--cache", toy_cache, "--run", name, cwd=tmp_path).returncode == 0
     done = called("vqa-fuse", "score", "clip.mp4", "--run", "one", "two", cwd=tmp_path)
-    assert done.returncode == 2 and "two is a run or a model, no folder of videos" in done.stderr
+    assert done.returncode == 2 and "two is a run or a model, not a folder of videos" in done.stderr
 
 
 @pytest.mark.parametrize("program", ["vqa-extract", "vqa-fuse", "vqa-data", "vqa-cache"])

@@ -258,7 +258,7 @@ def test_texts_that_matlab_does_not_write_are_no_names_of_other_variables(tmp_pa
     with h5py.File(tmp_path / "labels.mat", "w") as file:
         file["mos"] = [[1.0]]
         file["name"] = np.array(["mos"], dtype=h5py.string_dtype())
-    with pytest.raises(UsageError, match="name holds texts as MATLAB writes none"):
+    with pytest.raises(UsageError, match="name contains HDF5 strings, which MATLAB does not write"):
         read(tmp_path / "labels.mat")
 
 
@@ -421,7 +421,7 @@ def test_a_matlab_file_that_holds_objects_is_refused(kind: str, tmp_path: Path) 
     }[kind]
     scipy.io.savemat(tmp_path / "a.mat", {"name": thing, "mos": np.array([[1.0], [2.0]])})
     message = {
-        "object": "name holds objects",
+        "object": "name contains objects",
         "sparse": "name is sparse",
         "complex": "values that are complex",
     }
@@ -448,8 +448,8 @@ def test_a_newer_matlab_file_that_holds_objects_or_reaches_out_of_itself_is_refu
             )
             file["name"].attrs["MATLAB_object_decode"] = np.int32(3 if kind == "object" else 1)
     told = {
-        "object": "holds objects",
-        "function": "holds a function",
+        "object": "contains objects",
+        "function": "contains a function",
         "link": "is a link",
         "elsewhere": "another file",
     }
