@@ -1,4 +1,4 @@
-"""vqa-data: parses, nothing else."""
+"""The command vqa-data: it parses arguments and prints results, and leaves the work to others."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ dataset_argument = click.argument("dataset", metavar="NAME|TOML|CSV")
 root_option = click.option(
     "--root",
     type=click.Path(path_type=Path),
-    help="Where the videos and labels are; else $VQA_DATA/<dataset>.",
+    help="Folder of the videos and label files [default: $VQA_DATA/<dataset>].",
 )
 
 
 @click.group("vqa-data", context_settings=SETTINGS)
 @version_option
 def data_command() -> None:
-    """Datasets: what is known, whether it is complete, and the demo.
+    """Known datasets, checks of a copy on disk, frozen manifests, and the demo dataset.
 
     \b
     Example
@@ -34,8 +34,8 @@ def data_command() -> None:
 @data_command.command("list")
 @as_json_option
 def list_datasets(as_json: bool) -> int:
-    """Every dataset that has a manifest: videos, range of its labels, official splits, and where it
-    is from.
+    """List the datasets that have a manifest: number of videos, range of the labels, official
+    splits, and home page.
 
     \b
     Example
@@ -67,16 +67,16 @@ def list_datasets(as_json: bool) -> int:
     "--missing",
     "missing_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where all missing videos are listed, if any are [default: <dataset>-missing.csv].",
+    help="File that lists all missing videos, if there are any [default: <dataset>-missing.csv].",
 )
 @as_json_option
 def check(dataset: str, root: Path | None, missing_file: Path | None, as_json: bool) -> int:
-    """Read the labels of DATASET, look for its videos and open each; exit code 3 where something is
+    """Read the labels of a dataset, look for its videos and open each; exit code 3 if something is
     wrong.
 
-    Told are: videos that are missing or cannot be opened, copies of each other, labels out of
-    range, and which known release this looks like. Damage beyond a video's first frame shows itself
-    when features are extracted.
+    The check reports videos that are missing or cannot be opened, videos that are copies of each
+    other, labels out of range, and which known release has as many videos. Damage after the first
+    frame of a video is only found when features are extracted.
 
     \b
     Example
@@ -129,13 +129,13 @@ def check(dataset: str, root: Path | None, missing_file: Path | None, as_json: b
     "--output",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The .csv that is written.",
+    help="The .csv file to write.",
 )
 def export(dataset: str, root: Path | None, output: Path) -> int:
-    """Write the manifest of DATASET to a .csv, which --dataset takes, to freeze exactly what a
+    """Write the manifest of a dataset to a .csv, which --dataset takes: it freezes exactly what a
     study used.
 
-    Nothing is lost: ids, paths, labels, groups and splits, and the dataset's name and scale.
+    It contains everything: ids, paths, labels, groups and splits, and the dataset's name and scale.
 
     \b
     Example
@@ -145,10 +145,10 @@ def export(dataset: str, root: Path | None, output: Path) -> int:
     from vqa_twostage.pipeline.datasets.loading import load_manifest
 
     if output.suffix.lower() != ".csv":
-        raise UsageError(f"--output {output} is no .csv; call it {output.with_suffix('.csv')}")
+        raise UsageError(f"--output {output} is not a .csv; name it {output.with_suffix('.csv')}")
     manifest = load_manifest(dataset, root)
     if output.exists() and Path(dataset).exists() and output.samefile(dataset):
-        raise UsageError(f"--output {output} is what is exported; give another name")
+        raise UsageError(f"--output {output} is the file that is exported; give another name")
     write_csv(manifest, output)
     click.echo(f"{output}: {len(manifest)} rows, {manifest.digest}")
     click.echo(f"next: vqa-extract --dataset {output} --root {manifest.root}")
@@ -162,19 +162,19 @@ def export(dataset: str, root: Path | None, output: Path) -> int:
     type=click.Path(path_type=Path),
     default=Path("demo"),
     show_default=True,
-    help="Where it goes.",
+    help="Folder of the demo dataset.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
     default=2,
     show_default=True,
-    help="Encoders at a time.",
+    help="Number of encoders that run at the same time.",
 )
 def make(what: str, root: Path, workers: int) -> int:
-    """Make the demo dataset: real footage and photographs, distorted in known ways.
+    """Make the demo dataset: real footage and photographs with known distortions.
 
-    Its labels are pseudo-MOS (VMAF), not opinions. What is already there is kept.
+    Its labels are pseudo-MOS (VMAF), not opinions. Contents that are already finished are kept.
 
     \b
     Example

@@ -1,5 +1,5 @@
-"""What all commands share on a terminal: exit codes, errors in one message, progress. No torch, no
-pandas here.
+"""What all commands do in the same way on a terminal: exit codes, errors as one message, progress.
+It imports neither torch nor pandas.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from vqa_twostage import __version__
-from vqa_twostage.pipeline.errors import INTERRUPTED, WRONG_USE, UsageError
+from vqa_twostage.pipeline.errors import DONE, INTERRUPTED, WRONG_USE, UsageError
 
 as_json_option = click.option(
     "--json",
@@ -27,47 +27,57 @@ as_json_option = click.option(
 
 version_option = click.version_option(__version__, message="vqa-twostage %(version)s")
 
-# without a terminal, a line at most this often
+# without a terminal, progress is printed at most this often
 PLAIN_EVERY_S = 15.0
 
 
-def _plain(message: Warning | str, *_: object, **__: object) -> None:
-    click.echo(f"Warning: {message}", err=True)
-
-
 def run(command: click.Command) -> None:
-    """Runs a command to its exit code: its own, 2 on wrong use, 130 on Ctrl-C; a bug keeps its
-    traceback and 1.
+    """Runs a command and exits with its exit code: its own, 2 for wrong use, or 130 for Ctrl-C. A
+    bug keeps its traceback and exit code 1.
+
+    While the command runs, warnings of the whole process are printed as one line each.
     """
-    warnings.showwarning = _plain
+    show_warning = warnings.showwarning
+    warnings.showwarning = _print_warning
     try:
-        code = command.main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = WRONG_USE
-    except UsageError as error:
-        click.echo(f"Error: {error}", err=True)
-        code = WRONG_USE
-    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        click.echo(f"Error: {error.filename}: {error.strerror}; give another path", err=True)
-        code = WRONG_USE
-    except OSError as error:
-        if error.errno not in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
-            raise
-        click.echo(
-            f"Error: {error.filename or 'writing'}: {error.strerror}; give another path", err=True
-        )
-        code = WRONG_USE
-    except (click.Abort, KeyboardInterrupt):
-        click.echo(
-            "Interrupted: what was finished is kept; the same command goes on from there.", err=True
-        )
-        code = INTERRUPTED
+        code = _exit_code(command)
+    finally:
+        warnings.showwarning = show_warning
     sys.exit(code)
 
 
+def _exit_code(command: click.Command) -> int:
+    try:
+        return int(command.main(standalone_mode=False) or DONE)
+    except click.ClickException as error:
+        error.show()
+        return WRONG_USE
+    except UsageError as error:
+        click.echo(f"Error: {error}", err=True)
+        return WRONG_USE
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        click.echo(f"Error: {error.filename}: {error.strerror}; give another path", err=True)
+        return WRONG_USE
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+            raise
+        file = error.filename or "the output"
+        click.echo(f"Error: {file}: {error.strerror}; give another path", err=True)
+        return WRONG_USE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(
+            "Interrupted: what was finished is kept; run the same command again to continue.",
+            err=True,
+        )
+        return INTERRUPTED
+
+
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"Warning: {message}", err=True)
+
+
 def show(document: Any, as_json: bool, print_text: Callable[[Any], None]) -> None:
-    """``document`` as JSON, or as ``print_text`` prints it for people."""
+    """Prints ``document`` as JSON, or for people with ``print_text``."""
     if as_json:
         click.echo(json.dumps(document, indent=2, allow_nan=False))
     else:
@@ -76,10 +86,10 @@ def show(document: Any, as_json: bool, print_text: Callable[[Any], None]) -> Non
 
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Gives a function to call with (done, total): a bar with the time left on a terminal, plain
-    lines elsewhere.
+    """Gives a function to call with (done, total). On a terminal it shows a bar and the time that
+    is left, elsewhere it prints plain lines.
 
-    All of it goes to stderr: stdout is for results.
+    Everything goes to stderr, because stdout is for results.
     """
     if sys.stderr.isatty():
         from rich.console import Console
@@ -104,13 +114,13 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
             yield lambda done, total: bar.update(task, completed=done, total=total)
         return
 
-    start = said = time.monotonic()
+    start = last_line = time.monotonic()
 
-    def say(done: int, total: int) -> None:
-        nonlocal said
+    def print_line(done: int, total: int) -> None:
+        nonlocal last_line
         now = time.monotonic()
-        if now - said >= PLAIN_EVERY_S or done == total:
-            said = now
+        if now - last_line >= PLAIN_EVERY_S or done == total:
+            last_line = now
             click.echo(f"{label}: {done} of {total}, {now - start:.0f} s", err=True)
 
-    yield say
+    yield print_line

@@ -1,5 +1,5 @@
-"""What a raw video file does not say of itself: a .yuv is pixels alone, its dataset tells their
-size and format.
+"""The format of raw videos. A .yuv file contains only pixels: its dataset must give their size and
+format.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ TEXT = re.compile(
 
 @dataclass(frozen=True)
 class RawFormat:
-    """Of all raw files of a dataset: ``width`` and ``height`` in pixels, FFmpeg's name of the pixel
-    format, ``fps``.
+    """The format of all raw videos of a dataset: ``width`` and ``height`` in pixels, the pixel
+    format by FFmpeg's name, and ``fps``, frames per second.
     """
 
     width: int
@@ -41,19 +41,16 @@ class RawFormat:
 
 
 def parse_raw_format(text: str, where: str) -> RawFormat:
-    """UsageError where ``text``, of the file ``where``, is none."""
+    """The raw format that ``text`` describes; UsageError if it is not one. ``where`` is the file
+    that it is in, for messages.
+    """
     match = TEXT.fullmatch(text.strip())
-    known = match is not None and match["pixel_format"] in PIXEL_FORMATS
-    if (
-        match is None
-        or not known
-        or not (int(match["width"]) and int(match["height"]) and float(match["fps"]))
-    ):
-        raise UsageError(
-            f"{where}: raw = {text!r} is not understood; give size, pixel format and frames a "
-            "second, as in "
-            f"'1920x1080 yuv420p 30', with a format of {', '.join(PIXEL_FORMATS)}"
-        )
-    return RawFormat(
-        int(match["width"]), int(match["height"]), match["pixel_format"], float(match["fps"])
+    if match and match["pixel_format"] in PIXEL_FORMATS:
+        width, height, fps = int(match["width"]), int(match["height"]), float(match["fps"])
+        if width and height and fps:
+            return RawFormat(width, height, match["pixel_format"], fps)
+    raise UsageError(
+        f"{where}: raw = {text!r} is not understood; give size, pixel format and frames per "
+        "second, as in '1920x1080 yuv420p 30', with one of the formats "
+        f"{', '.join(PIXEL_FORMATS)}"
     )

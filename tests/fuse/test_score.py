@@ -423,8 +423,8 @@ def test_score_command_without_a_cache_leaves_nothing_behind(
     [
         (["nowhere/*.mp4"], "matches no file"),
         (["."], "no video in .; known extensions: "),
-        ([""], "is a variable of your shell empty"),
-        (["**.mp4"], "is no pattern"),
+        ([""], "the path of a video is empty"),
+        (["**.mp4"], "is not a valid pattern"),
         (["x.mp4", "--run", "nowhere"], "nowhere does not exist; give a run"),
         (["x.mp4", "--cache", "c", "--no-cache"], "contradict each other"),
     ],

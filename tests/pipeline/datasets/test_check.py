@@ -143,7 +143,7 @@ def test_an_exported_manifest_stands_for_the_dataset_it_was_made_from(
     done = called(
         "vqa-data", "export", "konvid", "--root", konvid, "--output", "frozen.json", cwd=tmp_path
     )
-    assert done.returncode == 2 and "frozen.json is no .csv; call it frozen.csv" in done.stderr
+    assert done.returncode == 2 and "frozen.json is not a .csv; name it frozen.csv" in done.stderr
 
 
 def test_features_imported_without_the_videos_stay_when_the_videos_come(

@@ -1,0 +1,33 @@
+"""The entry point of all commands: exit codes, and no trace in a program that calls it."""
+
+from __future__ import annotations
+
+import warnings
+
+import click
+import pytest
+
+from vqa_twostage.pipeline import console
+from vqa_twostage.pipeline.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [(None, 0), (3, 3), (UsageError("wrong"), 2), (KeyboardInterrupt(), 130)],
+)
+def test_run_exits_with_the_code_of_the_outcome_and_restores_how_warnings_are_shown(
+    outcome: int | BaseException | None, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @click.command()
+    def command() -> int | None:
+        assert warnings.showwarning is not before
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr("sys.argv", ["command"])
+    before = warnings.showwarning
+    with pytest.raises(SystemExit) as stop:
+        console.run(command)
+    assert stop.value.code == code
+    assert warnings.showwarning is before
