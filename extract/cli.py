@@ -19,7 +19,7 @@ from vqa_twostage.extract.options import (
     ExtractOptions,
 )
 from vqa_twostage.pipeline import console, presets, spec
-from vqa_twostage.pipeline.console import as_json_option, version_option
+from vqa_twostage.pipeline.console import as_json_option, cache_option, version_option
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
 if TYPE_CHECKING:  # torch is not loaded for help and lists
@@ -51,13 +51,7 @@ DEFAULTS = ExtractOptions()
     "--sampler", metavar="SPEC", help=f"Which frames are looked at [default: {DEFAULTS.sampler}]."
 )
 @click.option("--preset", metavar="NAME", help="A set of options; those given beside it win.")
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    default=Path("cache"),
-    show_default=True,
-    help="Where features go.",
-)
+@cache_option("Where features go.")
 @click.option(
     "--decoder",
     type=click.Choice(DECODERS),

@@ -20,6 +20,7 @@ import pandas as pd
 from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.pipeline import attention_table
+from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import read_json, write_json, write_text
@@ -35,8 +36,6 @@ SCATTER = "scatter.png"
 METRICS_TABLE = "metrics.md"
 TENSORBOARD = "tensorboard"
 EVENTS = "events.out.tfevents.*"
-# names the cache for runs whose own is no longer where it was
-CACHE_VARIABLE = "VQA_CACHE"
 
 PREDICTION_COLUMNS = {
     "split": int,

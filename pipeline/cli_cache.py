@@ -9,8 +9,17 @@ from typing import Any
 import click
 
 from vqa_twostage.pipeline import console
-from vqa_twostage.pipeline.console import as_json_option, version_option
-from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
+from vqa_twostage.pipeline.cache import CACHE_VARIABLE
+from vqa_twostage.pipeline.console import (
+    as_json_option,
+    cache_option,
+    version_option,
+)
+from vqa_twostage.pipeline.errors import DONE, SOME_FAILED
+
+cache_argument = click.argument(
+    "cache", type=click.Path(path_type=Path), default=Path("cache"), envvar=CACHE_VARIABLE
+)
 
 
 @click.group("vqa-cache", context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,7 +34,7 @@ def cache_command() -> None:
 
 
 @cache_command.command()
-@click.argument("cache", type=click.Path(path_type=Path), default=Path("cache"))
+@cache_argument
 @as_json_option
 def info(cache: Path, as_json: bool) -> int:
     """Every track in CACHE: videos, size, and its whole identity.
@@ -34,31 +43,22 @@ def info(cache: Path, as_json: bool) -> int:
     Example
       vqa-cache info cache --json
     """
-    from vqa_twostage.pipeline.cache import track as cached
+    from vqa_twostage.pipeline.cache.info import track_files, track_info
 
-    found: list[dict[str, Any]] = []
-    for path in track_files(cache):
-        with cached.open_track(path) as track:
-            found.append(
-                {
-                    "path": str(path),
-                    "videos": len(track),
-                    "bytes": path.stat().st_size,
-                    "identity": track.identity.to_json(),
-                }
-            )
+    tracks = [track_info(path) for path in track_files(cache)]
     if as_json:
-        click.echo(json.dumps({"cache": str(cache), "tracks": found}, indent=2))
+        document = {"cache": str(cache), "tracks": [track.to_json() for track in tracks]}
+        click.echo(json.dumps(document, indent=2))
         return DONE
-    for item in found:
-        click.echo(f"{item['path']}: {item['videos']} videos, {item['bytes'] / 1e6:.1f} MB")
-        for key, value in item["identity"].items():
-            click.echo(f"  {key}: {value}")
+    for track in tracks:
+        click.echo(f"{track.path}: {track.videos} videos, {track.bytes / 1e6:.1f} MB")
+        for field, value in track.identity.to_json().items():
+            click.echo(f"  {field}: {value}")
     return DONE
 
 
 @cache_command.command()
-@click.argument("cache", type=click.Path(path_type=Path), default=Path("cache"))
+@cache_argument
 def verify(cache: Path) -> int:
     """Read every array of every track in CACHE; exit code 3 where something is wrong.
 
@@ -66,9 +66,10 @@ def verify(cache: Path) -> int:
     Example
       vqa-cache verify cache
     """
-    from vqa_twostage.pipeline.cache import track as cached
+    from vqa_twostage.pipeline.cache.info import track_files
+    from vqa_twostage.pipeline.cache.track import verify as verify_track
 
-    faults = {path: cached.verify(path) for path in track_files(cache)}
+    faults = {path: verify_track(path) for path in track_files(cache)}
     for path, found in faults.items():
         click.echo(f"{path}: {'sound' if not found else f'{len(found)} faults'}")
         for fault in found:
@@ -145,13 +146,7 @@ def merge(sources: tuple[Path, ...], cache: Path, as_json: bool) -> int:
     type=click.Path(path_type=Path),
     help="Where the labels are; else $VQA_DATA/<dataset>.",
 )
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    default=Path("cache"),
-    show_default=True,
-    help="Where features go.",
-)
+@cache_option("Where features go.")
 @as_json_option
 def import_track(
     file: Path, dataset: str, root: Path | None, cache: Path, as_json: bool, **options: Any
@@ -189,13 +184,6 @@ def import_track(
         if len(ids) > 10:
             click.echo(f"  {what}: and {len(ids) - 10} more; --json lists all", err=True)
     return SOME_FAILED if result.missing else DONE
-
-
-def track_files(cache: Path) -> list[Path]:
-    paths = [cache] if cache.is_file() else sorted(cache.glob("*/*/*.h5"))
-    if not paths:
-        raise UsageError(f"{cache} holds no track; vqa-extract --cache {cache} makes some")
-    return paths
 
 
 def main() -> None:

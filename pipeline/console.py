@@ -11,11 +11,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from vqa_twostage import __version__
+from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.errors import DONE, INTERRUPTED, WRONG_USE, UsageError
 
 as_json_option = click.option(
@@ -24,6 +26,22 @@ as_json_option = click.option(
     is_flag=True,
     help="Print one JSON document on stdout, everything else on stderr.",
 )
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def cache_option(help: str) -> Callable[[Command], Command]:
+    """``--cache DIR`` of a command that reads or writes a cache."""
+    return click.option(
+        "--cache",
+        type=click.Path(path_type=Path),
+        default=Path("cache"),
+        envvar=CACHE_VARIABLE,
+        show_default=True,
+        show_envvar=True,
+        help=help,
+    )
+
 
 version_option = click.version_option(__version__, message="vqa-twostage %(version)s")
 
