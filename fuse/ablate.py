@@ -21,7 +21,7 @@ from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reporting import markdown, plots
 from vqa_twostage.fuse.runs import MAIN_METRICS, Ablation, Run
-from vqa_twostage.fuse.streams import AVERAGES
+from vqa_twostage.fuse.streams import AVERAGES, Streams
 from vqa_twostage.fuse.train import Plan, fit_all, save_run
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
@@ -64,13 +64,13 @@ def expand(names: list[str], package: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def reads(chosen: list[TrainOptions]) -> tuple[set[str], set[str]]:
-    """Which statistics of the two tracks the variants read, all together."""
-    heads = [Head.of(options) for options in chosen if options.baseline is None]
-    spatial, temporal = (
-        {*AVERAGES, *(name for head in heads for name in head.reads[side])} for side in (0, 1)
-    )
-    return spatial, temporal
+def reads(chosen: list[TrainOptions]) -> Streams[set[str]]:
+    """The statistics of each track that the variants read, all together."""
+    statistics = Streams(set(AVERAGES), set(AVERAGES))
+    for options in chosen:
+        if options.baseline is None:
+            statistics = statistics.map(set.union, Head.of(options).reads)
+    return statistics
 
 
 def ablate(

@@ -39,7 +39,7 @@ def evaluate_on(run: Path, dataset: str, cache: Path | None = None) -> dict[str,
     )
     temporal = None if first == second else second.stem
     data = load_dataset(where, name, first.stem, temporal, Head.of(scorer.options).reads)
-    scores = scorer.scores(data.spatial, data.temporal)
+    scores = scorer.scores(data.features)
     figures = asdict(metrics.evaluate(scores, data.mos))
     rank = {key: _number(figures[key]) for key in ("srcc", "krcc")}
     rmse = float(np.sqrt(np.mean((scores - data.mos) ** 2)))

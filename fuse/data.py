@@ -1,6 +1,6 @@
 """From the cache to aligned, masked arrays: every video of the manifest that both tracks hold.
 
-Letters: N videos, T frames (padded to the longest), C channels of one stored array.
+Dimensions: N videos, T frames (padded to the longest), C channels of one stored array.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, load_cached_manifest, tracks
@@ -23,14 +24,16 @@ from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES, STATISTICS, ArrayName
 from vqa_twostage.pipeline.identity import SAMPLING, TrackIdentity
 
+# the statistics that are read of each track unless a head reads others
+READS = Streams(AVERAGES, AVERAGES)
+
 
 @dataclass(frozen=True)
 class Features:
-    """One track. ``arrays``: name -> [N, T, C], of maps [N, T, C, H, W], as stored; 0 where there
-    is no frame.
+    """The features of one track.
 
-    ``mask`` [N, T] is true where there is a frame; ``timestamp`` [N, T] is when it is shown, in
-    seconds.
+    ``arrays``: name -> [N, T, C], of maps [N, T, C, H, W], as stored; padding is 0. ``mask`` is
+    true where there is a frame; ``timestamp`` is when it is shown, in seconds.
     """
 
     path: TrackPath
@@ -47,41 +50,57 @@ class Features:
         return replace(self, arrays=arrays)
 
     def not_finite(self) -> dict[str, int]:
-        """Columns that hold values that are no numbers: ``{"videval/mean[20]": 2}``, and in how
-        many videos.
+        """In how many videos a column has values that are not finite: ``{"videval/mean[20]":
+        2}``.
         """
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for name, array in self.arrays.items():
             bad = ~np.isfinite(array)
             if bad.any():
                 videos = bad.any(axis=(1, *range(3, array.ndim)))
-                found |= {
+                counts |= {
                     f"{name}[{column}]": int(videos[:, column].sum())
                     for column in np.flatnonzero(videos.any(0))
                 }
-        return found
+        return counts
+
+    def frame_shares(self) -> Float[np.ndarray, "N T"]:
+        """The weights of a plain mean over the frames of each video; 0 for padding."""
+        return self.mask / self.mask.sum(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a head is trained on. ``manifest`` has only the N videos that every track holds, in its
-    own order.
+    """The features and labels that a head is trained on.
 
-    ``everything`` are all rows of the manifest, by which published protocols divide. ``missing``
-    are the ids without features: named in every output, never dropped silently. Where there is no
-    temporal track, ``temporal`` is the spatial one again.
+    ``manifest`` has only the N videos that every track holds, in its own order, and ``mos`` their
+    labels. ``everything`` are all rows of the manifest, by which published protocols divide.
+    ``missing`` are the ids without features: named in every output, never dropped silently. Where
+    there is no temporal track, both streams are the spatial one.
     """
 
     manifest: Manifest
-    spatial: Features
-    temporal: Features
+    features: Streams[Features]
     mos: Float[np.ndarray, " N"]
     everything: pd.DataFrame
     missing: list[str]
 
+    @property
+    def spatial(self) -> Features:
+        return self.features.spatial
+
+    @property
+    def temporal(self) -> Features:
+        return self.features.temporal
+
+    @property
+    def has_temporal(self) -> bool:
+        """Whether the temporal features are of another track than the spatial ones."""
+        return self.temporal.path != self.spatial.path
+
     @cached_property
     def not_finite(self) -> dict[str, int]:
-        """Of both tracks; looked for once, however many runs are made of the dataset."""
+        """Of both tracks; computed once, however many runs are made of the dataset."""
         return {**self.spatial.not_finite(), **self.temporal.not_finite()}
 
 
@@ -90,7 +109,7 @@ def load_dataset(
     dataset: str | None,
     spatial: str | None,
     temporal: str | None,
-    reads: tuple[Collection[str], Collection[str]] = (AVERAGES, AVERAGES),
+    reads: Streams[Collection[str]] = READS,
 ) -> Dataset:
     """Reads a dataset's manifest and two of its tracks; UsageError lists the choices where they are
     not clear.
@@ -101,77 +120,76 @@ def load_dataset(
     manifest = load_cached_manifest(cache, name)
     paths = choose_tracks(cache, name, spatial, temporal)
     with ExitStack() as stack:
-        first, second = pair = [stack.enter_context(cached.open_track(path)) for path in paths]
-        in_both = set(first.ids) & set(second.ids)
-        for field, one, other in first.identity.differences(second.identity):
-            if field in SAMPLING:
-                raise UsageError(
-                    f"{paths[0]} and {paths[1]} were sampled differently ({field}: {one} and "
-                    f"{other}); choose two tracks of one sampler"
-                )
+        pair = paths.map(lambda path: stack.enter_context(cached.open_track(path)))
+        _check_same_sampling(pair)
+        in_both = set(pair.spatial.ids) & set(pair.temporal.ids)
         present = manifest.rows["id"].isin(in_both)
         if not present.any():
             raise UsageError(
-                f"no video of {name} is in both {paths[0]} and {paths[1]}; run vqa-extract first"
+                f"no video of {name} is in both {paths.spatial} and {paths.temporal}; run "
+                "vqa-extract first"
             )
         ids = list(manifest.rows["id"][present])
-        spatial_features, temporal_features = (
-            read_features(track, ids, wanted) for track, wanted in zip(pair, reads, strict=True)
-        )
+        features = pair.map(lambda track, statistics: read_features(track, ids, statistics), reads)
     kept = replace(manifest, rows=manifest.rows[present].reset_index(drop=True))
     mos = kept.rows["mos"].to_numpy(np.float64)
-    return Dataset(
-        kept,
-        spatial_features,
-        temporal_features,
-        mos,
-        manifest.rows,
-        list(manifest.rows["id"][~present]),
-    )
+    return Dataset(kept, features, mos, manifest.rows, list(manifest.rows["id"][~present]))
+
+
+def _check_same_sampling(pair: Streams[cached.Track]) -> None:
+    for difference in pair.spatial.identity.differences(pair.temporal.identity):
+        if difference.field in SAMPLING:
+            raise UsageError(
+                f"{pair.spatial.path} and {pair.temporal.path} were sampled differently "
+                f"({difference.field}: {difference.ours} and {difference.theirs}); choose two "
+                "tracks of one sampler"
+            )
 
 
 def choose_dataset(cache: Path, wanted: str | None) -> str:
-    known = datasets(cache)
-    if not known:
+    """``wanted``, which may also be the file that the dataset was extracted from; the only one for
+    None.
+    """
+    names = datasets(cache)
+    if not names:
         raise UsageError(f"{cache} holds no dataset; run vqa-extract --cache {cache} first")
-    if wanted is None and len(known) == 1:
-        return known[0]
+    if wanted is None and len(names) == 1:
+        return names[0]
     if wanted is None:
         raise UsageError(
-            f"{cache} holds several datasets; choose one with --dataset: {', '.join(known)}"
+            f"{cache} holds several datasets; choose one with --dataset: {', '.join(names)}"
         )
     name = Path(wanted).stem if wanted.endswith((".csv", ".toml")) else wanted
-    if name not in known:
-        raise UsageError(f"{cache} holds no dataset {name!r}; it holds {', '.join(known)}")
+    if name not in names:
+        raise UsageError(f"{cache} holds no dataset {name!r}; it holds {', '.join(names)}")
     return name
 
 
 def choose_tracks(
     cache: Path, dataset: str, spatial: str | None, temporal: str | None
-) -> tuple[TrackPath, TrackPath]:
+) -> Streams[TrackPath]:
     """The two tracks of a head; the spatial one twice where the dataset has no temporal track and
-    none is asked for.
+    none was asked for.
     """
-    found: dict[str, list[TrackPath]] = {"spatial": [], "temporal": []}
+    paths: dict[str, list[TrackPath]] = {"spatial": [], "temporal": []}
     for path in tracks(cache, dataset):
         with cached.open_track(path) as track:
             if len(track):
-                found[track.identity.kind].append(path)
-    first = choose_track(cache, dataset, "spatial", spatial, found["spatial"])
-    if not found["temporal"] and temporal is None:
-        return first, first
-    return first, choose_track(cache, dataset, "temporal", temporal, found["temporal"])
+                paths[track.identity.kind].append(path)
+    chosen = choose_track(cache, dataset, "spatial", spatial, paths["spatial"])
+    if not paths["temporal"] and temporal is None:
+        return Streams(chosen, chosen)
+    return Streams(chosen, choose_track(cache, dataset, "temporal", temporal, paths["temporal"]))
 
 
 def choose_track(
     cache: Path, dataset: str, kind: str, wanted: str | None, tracks: list[TrackPath]
 ) -> TrackPath:
-    """Of ``tracks`` the one called ``<wanted>-<digest>.h5`` (or that stem in full); the only one
-    for None.
+    """Of ``tracks`` the one that ``wanted`` names: by the spec that it was extracted with, or by
+    its file's name with or without the digest. None is the only one.
     """
-    # as files call it, or by the spec that it was extracted with
-    names = (None, "") if wanted is None else (wanted, _filename(wanted))
-    choices = [path for path in tracks if wanted is None or {path.stem, path.name} & {*names}]
+    names = set() if wanted is None else {wanted, _filename(wanted)}
+    choices = [path for path in tracks if wanted is None or {path.stem, path.name} & names]
     if len(choices) == 1:
         return choices[0]
     listed = "\n".join(
@@ -197,7 +215,7 @@ def _filename(text: str) -> str:
 
 
 def read_features(track: cached.Track, ids: list[str], wanted: Collection[str]) -> Features:
-    """Of the videos ``ids`` the arrays of those statistics, side by side in the order given."""
+    """The arrays with the statistics ``wanted`` of the videos ``ids``, in the order of ``ids``."""
     stored = [track.read(video_id, without=STATISTICS - set(wanted)) for video_id in ids]
     lengths = np.array([len(video.frame_index) for video in stored])
     mask = np.arange(lengths.max()) < lengths[:, None]

@@ -20,7 +20,7 @@ from vqa_twostage import __version__
 from vqa_twostage.fuse.delivery import onnx_check
 from vqa_twostage.fuse.delivery.onnx_graph import FILE as ONNX_FILE
 from vqa_twostage.fuse.learning import scorer_file as saved
-from vqa_twostage.fuse.learning.scorer_file import Scorer
+from vqa_twostage.fuse.learning.scorer import Scorer
 from vqa_twostage.fuse.reporting.formatting import METRIC_TITLES, n_videos, number
 from vqa_twostage.fuse.runs import Evaluation, Run
 from vqa_twostage.pipeline.errors import UsageError
@@ -95,7 +95,7 @@ def export_run(run: str | Path, output: str | Path, onnx: bool = False) -> Expor
     if not _is_ours(output):
         raise UsageError(f"--output {output} is there, and no exported model; give another folder")
     graph = onnx_check.make_graph(scorer) if onnx else None
-    config = config_of(scorer) | ({"onnx": graph.about} if graph else {})
+    config = config_of(scorer) | ({"onnx": graph.to_json()} if graph else {})
     output.mkdir(parents=True, exist_ok=True)
     (output / ONNX_FILE).unlink(missing_ok=True)  # of an earlier export
     shutil.copyfile(run / saved.FILE, output / saved.FILE)
@@ -120,7 +120,6 @@ def _is_ours(output: Path) -> bool:
 def config_of(scorer: Scorer) -> dict[str, Any]:
     """What a model is, which features it reads and what its scores mean, as plain values."""
     training = scorer.training
-    assert training is not None
     return {
         "library": LIBRARY,
         "version": __version__,

@@ -11,7 +11,7 @@ import numpy as np
 from vqa_twostage.fuse.data import load_dataset
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.runs import Run
-from vqa_twostage.fuse.streams import AVERAGES
+from vqa_twostage.fuse.streams import AVERAGES, Streams
 from vqa_twostage.fuse.train import Plan, fit_all, predictions_table
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.versions import library_versions
@@ -37,7 +37,7 @@ def reproduce_run(
     record, old = source.record(), source.predictions()
     options = record.options
     tracks = source.tracks(cache)
-    reads = (AVERAGES, AVERAGES) if options.baseline else Head.of(options).reads
+    reads = Streams(AVERAGES, AVERAGES) if options.baseline else Head.of(options).reads
     stems = tracks.spatial.stem, tracks.temporal.stem
     data = load_dataset(
         tracks.cache, record.dataset, stems[0], None if stems[0] == stems[1] else stems[1], reads

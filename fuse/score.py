@@ -22,9 +22,10 @@ from vqa_twostage.extract.decoding.workers import Source
 from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.fuse.data import Features
 from vqa_twostage.fuse.learning import scorer_file
-from vqa_twostage.fuse.learning.model import Answer
+from vqa_twostage.fuse.learning.model import HeadOutput
 from vqa_twostage.fuse.learning.novelty import percentile_of
-from vqa_twostage.fuse.learning.scorer_file import Scorer, Training
+from vqa_twostage.fuse.learning.scorer import Scorer, Training
+from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.video_score import Frame, Score
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, provenance
@@ -127,7 +128,6 @@ def _score_files(
     on_progress: Callable[[int, int], None],
 ) -> list[Score]:
     training = scorer.training
-    assert training is not None
     unscored = Score(
         "",
         scale=training.scale,
@@ -177,7 +177,7 @@ def _extract(
 
     What ``cache`` holds already is not extracted again, and no network is loaded for it.
     """
-    wanted = training.tracks if training.tracks[0] != training.tracks[1] else training.tracks[:1]
+    wanted = list(training.tracks) if training.has_temporal else [training.tracks.spatial]
     _check_extractable(training, wanted)
     cached_tracks = [_most_complete_track(cache, identity, files.keys()) for identity in wanted]
     if all(held == files.keys() for _, held in cached_tracks):
@@ -290,9 +290,8 @@ def _score_video(
     unscored: Score, digest: str, scorer: Scorer, tracks: Sequence[cached.Track]
 ) -> Score:
     training = scorer.training
-    assert training is not None
-    stored, (spatial, temporal) = _read_streams(tracks, digest, scorer.reads)
-    scores, answer, distances = scorer.looked(spatial, temporal)
+    stored, features = _read_streams(tracks, digest, scorer.reads)
+    scores, output, distances = scorer.predict_with_details(features)
     value, distance = float(scores[0]), float(distances[0])
     if not (math.isfinite(value) and math.isfinite(distance)):
         error = "the model gives no number: it is damaged, or was not trained on such features"
@@ -302,28 +301,27 @@ def _score_video(
         score=value,
         percentile=percentile_of(value, training.mos),
         distance=distance,
-        far=bool(distance > training.familiar.distances[FAR_PERCENTILE]),
+        far=bool(distance > training.novelty.distances[FAR_PERCENTILE]),
         damage=stored.attributes.damage,
-        frames=_frames(stored, _frame_scores(scorer, spatial, temporal), _frame_weights(answer)),
+        frames=_frames(stored, _frame_scores(scorer, features), _frame_weights(output)),
     )
 
 
 def _read_streams(
-    tracks: Sequence[cached.Track], digest: str, reads: tuple[Sequence[str], Sequence[str]]
-) -> tuple[VideoFeatures, tuple[Features, Features]]:
+    tracks: Sequence[cached.Track], digest: str, reads: Streams[tuple[str, ...]]
+) -> tuple[VideoFeatures, Streams[Features]]:
     """The spatial track's entry of a video, and the video as a batch of one for both streams; where
     there is one track, both streams read it.
     """
     if len(tracks) == 1:
-        stored = tracks[0].read(digest, without=STATISTICS - {*reads[0], *reads[1]})
+        stored = tracks[0].read(digest, without=STATISTICS - {*reads.spatial, *reads.temporal})
         features = _as_batch(tracks[0], stored)
-        return stored, (features.only(reads[0]), features.only(reads[1]))
-    videos = [
-        track.read(digest, without=STATISTICS - set(names))
-        for track, names in zip(tracks, reads, strict=True)
-    ]
-    spatial, temporal = map(_as_batch, tracks, videos)
-    return videos[0], (spatial, temporal)
+        return stored, reads.map(features.only)
+    pair = Streams(*tracks)
+    videos = pair.map(
+        lambda track, names: track.read(digest, without=STATISTICS - set(names)), reads
+    )
+    return videos.spatial, pair.map(_as_batch, videos)
 
 
 def _as_batch(track: cached.Track, video: VideoFeatures) -> Features:
@@ -350,23 +348,25 @@ def _frames(
     ]
 
 
-def _frame_weights(answer: Answer) -> Float[np.ndarray, " T"]:
+def _frame_weights(output: HeadOutput) -> Float[np.ndarray, " T"]:
     """How much each frame counts: the mean of both streams where they hold the same number of
     frames, else that of the spatial one.
     """
-    weights = answer.spatial_weights[0].double().numpy()
-    if answer.temporal_weights.shape == answer.spatial_weights.shape:
-        weights = (weights + answer.temporal_weights[0].double().numpy()) / 2
+    spatial, temporal = output.weights
+    weights = spatial[0].double().numpy()
+    if temporal.shape == spatial.shape:
+        weights = (weights + temporal[0].double().numpy()) / 2
     return weights / weights.sum()
 
 
-def _frame_scores(scorer: Scorer, spatial: Features, temporal: Features) -> Float[np.ndarray, " T"]:
+def _frame_scores(scorer: Scorer, features: Streams[Features]) -> Float[np.ndarray, " T"]:
     """The score of each frame as if it were the whole video; NaN where the two tracks hold
     different frames.
     """
+    spatial, temporal = features
     if not np.array_equal(spatial.timestamp, temporal.timestamp):
         return np.full(spatial.mask.shape[1], np.nan)
-    return scorer.scores(_frames_as_videos(spatial), _frames_as_videos(temporal))
+    return scorer.scores(features.map(_frames_as_videos))
 
 
 def _frames_as_videos(track: Features) -> Features:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vqa_twostage.fuse.baselines import fit_baseline
-from vqa_twostage.fuse.data import Dataset, load_dataset
-from vqa_twostage.fuse.learning import scorer_file as saved
+from vqa_twostage.fuse.data import Dataset, Features, load_dataset
+from vqa_twostage.fuse.learning import scorer_file
 from vqa_twostage.fuse.learning.attention import attention_table, gates_table
-from vqa_twostage.fuse.learning.fit import RECIPE, Fitted, fit_split
-from vqa_twostage.fuse.learning.losses import parse_loss
+from vqa_twostage.fuse.learning.baseline import fit_baseline
+from vqa_twostage.fuse.learning.fit import Fitted, fit_split
+from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.model import Head
+from vqa_twostage.fuse.learning.recipe import RECIPE
+from vqa_twostage.fuse.learning.scorer import Scorer, refit
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reporting import markdown
 from vqa_twostage.fuse.reporting.plots import scatter
@@ -33,10 +36,10 @@ from vqa_twostage.fuse.runs import (
     RunSpecs,
     evaluate_predictions,
 )
-from vqa_twostage.fuse.splits import CONTENT_DISJOINT, Split, notes, splits
+from vqa_twostage.fuse.splits import ChosenProtocol, Split, notes
+from vqa_twostage.fuse.streams import Shapes
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError, require
-from vqa_twostage.pipeline.features import ArrayName
 from vqa_twostage.pipeline.files import write_text
 from vqa_twostage.pipeline.versions import library_versions
 
@@ -102,7 +105,7 @@ def train_run(
     for result in fit_all([(data, split, options) for split in plan.splits], workers):
         fitted.append(result)
         on_progress(len(fitted), len(plan.splits))
-    scorer = saved.refit(data, options, plan.splits, fitted) if options.baseline is None else None
+    scorer = refit(data, options, plan.splits, fitted) if options.baseline is None else None
     return save_run(run, data, plan, fitted, scorer, time.perf_counter() - start)
 
 
@@ -137,9 +140,10 @@ class Plan:
         self.options = options
         # random divisions are of the videos that are there; in a published one a missing video
         # moves no other
-        published = spec.parse(options.protocol).name not in CONTENT_DISJOINT
+        protocol = ChosenProtocol.of(options.protocol)
+        published = not protocol.content_disjoint
         rows = data.everything if published else data.manifest.rows
-        self.protocol, made = splits(options.protocol, rows, options.seed)
+        self.protocol, made = protocol.full_spec, protocol.splits(rows, options.seed)
         self.notes = notes(made, rows)
         self.splits = [with_features(split, data) for split in made] if published else made
         self.split_digests = [split.digest(data.manifest.rows["id"]) for split in self.splits]
@@ -157,9 +161,8 @@ class Plan:
             head = Head.of(options)
             parse_loss(options.loss)
             # a head that does not fit these tracks is wrong use, said before an hour of training
-            tracks = zip((data.spatial, data.temporal), head.reads, strict=True)
             with torch.random.fork_rng(devices=[]):
-                head.build(*(_shapes(track.only(reads).arrays) for track, reads in tracks))
+                head.build(data.features.map(_shapes, head.reads))
             plugins = list(head.plugins)
             names = {
                 "fusion": str(head.fusion.short_spec),
@@ -168,14 +171,14 @@ class Plan:
                 "temporal_encoder": str(head.temporal_encoder.short_spec),
                 "loss": options.loss,
             }
-            recipe = {**RECIPE, "epochs": options.epochs, "members": options.members}
+            recipe = {**asdict(RECIPE), "epochs": options.epochs, "members": options.members}
         self.specs = RunSpecs(**names, protocol=self.protocol)
         self.identity = RunIdentity(
             full_specs=[str(plugin.full_spec) for plugin in plugins],
-            plugin_versions=[plugin.version for plugin in plugins],
+            plugin_versions=[plugin.version for plugin in [*plugins, protocol.plugin]],
             recipe=recipe,
             loss=names["loss"],
-            protocol=self.protocol,
+            protocol=protocol.identity,
             seed=options.seed,
             oracle_epoch=options.oracle_epoch,
             manifest=data.manifest.digest,
@@ -208,7 +211,7 @@ def save_run(
     data: Dataset,
     plan: Plan,
     fitted: list[Fitted],
-    scorer: saved.Scorer | None,
+    scorer: Scorer | None,
     seconds: float,
 ) -> Evaluation:
     """Writes the predictions, the tables, the model and the plot, and last the record.
@@ -245,7 +248,7 @@ def save_run(
         if rows is not None:
             write_text(path, rows.to_csv(index=False))
     if scorer is not None:
-        saved.save(scorer, run)
+        scorer_file.save(scorer, run)
     predictions = target.predictions()
     evaluation = evaluate_predictions(record, predictions, run)
     scatter(predictions, evaluation, target.scatter_file)
@@ -281,10 +284,10 @@ def validation_table(divided: list[Split], fitted: list[Fitted]) -> pd.DataFrame
     rows = [
         (split.seed, epoch, score)
         for split, result in zip(divided, fitted, strict=True)
-        for epoch, score in result.learning.items()
+        for epoch, score in result.validation_curve.items()
     ]
     return pd.DataFrame(rows, columns=["split", "epoch", "srcc"]) if rows else None
 
 
-def _shapes(arrays: Mapping[ArrayName, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(array.shape[2:]) for name, array in arrays.items()}
+def _shapes(track: Features, statistics: tuple[str, ...]) -> Shapes:
+    return {name: tuple(array.shape[2:]) for name, array in track.only(statistics).arrays.items()}

@@ -25,6 +25,18 @@ def require(condition: bool, message: str) -> None:
         raise UsageError(message)
 
 
+def require_positive(plugin: str, **options: int) -> None:
+    """UsageError unless each option of the plug-in, a number of units, is at least 1."""
+    for name, value in options.items():
+        require(value >= 1, f"{plugin}: {name} must be at least 1, not {value}")
+
+
+def require_dropout(plugin: str, **options: float) -> None:
+    """UsageError unless each option of the plug-in, the share that is dropped, is in [0, 1)."""
+    for name, value in options.items():
+        require(0 <= value < 1, f"{plugin}: {name} must be at least 0 and below 1, not {value}")
+
+
 def require_installed(option: str, packages: Sequence[str]) -> None:
     """UsageError unless the packages of an extra, which ``option`` needs, are there."""
     missing = [name for name in packages if find_spec(name) is None]

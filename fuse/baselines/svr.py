@@ -2,11 +2,13 @@
 2021).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
 from sklearn.svm import SVR
+
+from vqa_twostage.fuse.streams import Baseline
 
 VERSION = 1
 # C in 2^1..2^10, gamma in 2^-8..2^1, as published
@@ -14,7 +16,7 @@ COSTS = 2.0 ** np.arange(1, 11)
 GAMMAS = 2.0 ** np.arange(-8, 2)
 
 
-def build() -> Callable[[int], Iterator[SVR]]:
+def build() -> Baseline:
     return candidates
 
 

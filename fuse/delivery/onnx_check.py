@@ -1,11 +1,9 @@
-"""An ONNX graph that onnxruntime has run, and found to score as this program does.
+"""Makes an ONNX graph and checks with onnxruntime that its scores are those of this program.
 
-Scores may differ by `TOLERANCE`, and on a scale wider than 10 by as much more as it is wider:
-float32 holds no more digits (measured: 7e-7 on 1 to 5, 1.7e-5 on 0 to 100). What is compared looks
-like the training videos', column by column, and worse: with values that are no numbers, or are far
-from all that was seen, videos of other lengths, of one frame, and padding that is no zeros.
-
-Letters: N videos, T frames of the spatial track, U of the temporal one.
+Scores may differ by `TOLERANCE`, and on a scale wider than 10 in proportion: float32 holds no more
+digits (measured: 7e-7 on 1 to 5, 1.7e-5 on 0 to 100). The features that are compared are drawn like
+those of the training videos, column by column, and include harder cases: values that are not finite
+or far from all training values, videos of other lengths, of one frame, and padding that is not 0.
 """
 
 from __future__ import annotations
@@ -18,7 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 from torch.export import Dim
 from torch.utils._pytree import tree_map
 
@@ -27,40 +26,46 @@ from vqa_twostage.fuse.delivery.onnx_graph import (
     FILE,
     OUTPUT,
     Inputs,
-    Whole,
+    WholeModel,
     inputs_of,
-    traced,
-    translated,
+    module_to_onnx,
+    to_onnx,
 )
-from vqa_twostage.fuse.learning.fit import one_thread
-from vqa_twostage.fuse.learning.scorer_file import Scorer
+from vqa_twostage.fuse.learning.prepare import Preparation
+from vqa_twostage.fuse.learning.scorer import Scorer
+from vqa_twostage.fuse.learning.threads import one_thread
+from vqa_twostage.fuse.streams import Shapes, Streams
 from vqa_twostage.pipeline.cache.layout import TrackPath
-from vqa_twostage.pipeline.errors import UsageError, require, require_installed
+from vqa_twostage.pipeline.errors import UsageError, require_installed
 from vqa_twostage.pipeline.features import ArrayName
 from vqa_twostage.pipeline.identity import TrackIdentity
 from vqa_twostage.pipeline.spec import Spec
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-5
-# videos, and frames of either track, that are compared; the graph is traced with the first
-SIZES = ((3, 4, 5), (1, 1, 1), (2, 1, 6), (8, 9, 3))
+# numbers of videos, and of frames of each track; the graph is traced with the first
+SIZES = (
+    (3, Streams(4, 5)),
+    (1, Streams(1, 1)),
+    (2, Streams(1, 6)),
+    (8, Streams(9, 3)),
+)
 UNUSUAL = np.array([np.nan, np.inf, -np.inf, 0, 1e30, -3e38], np.float32)
 
 
 @dataclass(frozen=True)
 class OnnxGraph:
-    """``difference``: the largest from this program that was found, on the scale of the labels."""
+    """``difference``: the largest from this program's scores, on the scale of the labels."""
 
     content: bytes
     inputs: Inputs
     difference: float
 
-    @property
-    def about(self) -> dict[str, Any]:
-        """As config.json says it."""
+    def to_json(self) -> dict[str, Any]:
+        """The object ``onnx`` of config.json."""
         return {
             "file": FILE,
-            "inputs": self.inputs,
+            "inputs": {name: item.to_json() for name, item in self.inputs.items()},
             "output": {OUTPUT: {"type": "float32", "shape": ["videos"]}},
         }
 
@@ -70,105 +75,128 @@ def require_packages() -> None:
 
 
 def make_graph(scorer: Scorer) -> OnnxGraph:
-    """UsageError where a part of the model cannot be a graph, or the graph's scores are others than
-    the model's.
+    """UsageError where a part of the model cannot be a graph, or the graph's scores differ from the
+    model's.
     """
     require_packages()
-    assert scorer.training is not None
-    low, high = scorer.training.scale
-    inputs, whole, generator = inputs_of(scorer), Whole(scorer).eval(), np.random.default_rng(0)
+    inputs, whole, generator = (
+        inputs_of(scorer),
+        WholeModel(scorer).eval(),
+        np.random.default_rng(0),
+    )
     examples = [_example(scorer, generator, *size) for size in SIZES]
     with one_thread(), torch.no_grad(), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # torch's, which are for those who make exporters
-        first = tuple(torch.from_numpy(array) for array in examples[0])
+        first = tuple(torch.from_numpy(array) for array in examples[0].inputs)
         try:
-            content = traced(whole, first, inputs)
+            content = to_onnx(whole, first, inputs)
             difference = max(_difference(scorer, content, inputs, example) for example in examples)
         except Exception as error:  # noqa: BLE001  a part may do anything
             reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-            part = _unfit(whole, first)
+            part = _part_without_graph(whole, first)
             raise UsageError(
                 f"{part} cannot be written as ONNX ({reason}); export without --onnx"
             ) from None
+    low, high = scorer.training.scale
     allowed = TOLERANCE * max(1.0, (high - low) / 10)
-    require(
-        difference <= allowed,
-        f"the ONNX graph's scores differ by {difference:.2g}, and {allowed:.2g} is allowed; export "
-        "without --onnx",
-    )
+    if not difference <= allowed:
+        raise UsageError(
+            f"the ONNX graph's scores differ by {difference:.2g}, and {allowed:.2g} is allowed; "
+            "export without --onnx"
+        )
     return OnnxGraph(content, inputs, difference)
 
 
+@dataclass(frozen=True)
+class Example:
+    """Random features of some videos, as this program and as the graph takes them."""
+
+    features: Streams[Features]
+
+    @property
+    def inputs(self) -> list[np.ndarray]:
+        """In the order of `inputs_of`."""
+        arrays = [array for track in self.features for array in track.arrays.values()]
+        return [*arrays, *(track.mask for track in self.features)]
+
+
 def _example(
-    scorer: Scorer, generator: np.random.Generator, videos: int, *frames: int
-) -> list[np.ndarray]:
-    """Inputs of so many videos, in the order of `inputs_of`; the first video has all frames, the
-    others some.
-    """
-    masks = [
-        np.arange(most) < generator.integers(1, most, (videos, 1), endpoint=True) for most in frames
-    ]
-    arrays = []
-    for track, shapes, mask in zip(scorer.preparations, scorer.shapes, masks, strict=True):
+    scorer: Scorer, generator: np.random.Generator, videos: int, frames: Streams[int]
+) -> Example:
+    """The first video has all frames, the others some."""
+    masks = frames.map(
+        lambda most: np.arange(most) < generator.integers(1, most, (videos, 1), endpoint=True)
+    )
+    tracks = []
+    place = TrackPath(Path(), "", "", FILE)
+    identity = TrackIdentity("spatial", Spec("example"), Spec("example"))
+    for (prepare, shapes), mask in scorer.preparations.zip(scorer.shapes).zip(masks):
         mask[0] = True
-        for name, squash in track.squash.items():
-            positions = [1] * len(shapes[name][1:])
-            # a video's frames are alike, or the mean over them would be the same of every video
-            drawn = generator.normal(size=(videos, 1, *positions, shapes[name][0]))
-            drawn = drawn + 0.5 * generator.normal(
-                size=(*mask.shape, *shapes[name][1:], shapes[name][0])
-            )
-            if (basis := track.basis.get(name.rpartition("/")[0])) is not None:
-                drawn = drawn @ np.linalg.pinv(basis.astype(np.float64))
-            array = (squash.fill + squash.scale * np.sinh(squash.mean + squash.std * drawn)).astype(
-                np.float32
-            )
-            array = np.where(
-                generator.random(array.shape) < 0.01, generator.choice(UNUSUAL, array.shape), array
-            )
-            array[~mask] = np.nan
-            arrays.append(np.ascontiguousarray(np.moveaxis(array, -1, 2)))
-    return [*arrays, *masks]
+        arrays = {name: _drawn(name, prepare, shapes, mask, generator) for name in prepare.squash}
+        tracks.append(Features(place, identity, arrays, mask, np.zeros(mask.shape)))
+    return Example(Streams(*tracks))
 
 
-def _difference(scorer: Scorer, content: bytes, inputs: Inputs, example: list[np.ndarray]) -> float:
+def _drawn(
+    name: ArrayName,
+    prepare: Preparation,
+    shapes: Shapes,
+    mask: Bool[np.ndarray, "N T"],
+    generator: np.random.Generator,
+) -> Float[np.ndarray, "N T ..."]:
+    """Values of one array that are distributed as in training, with unusual ones among them."""
+    squash, (components, *positions) = prepare.squash[name], shapes[name]
+    # a video's frames are alike, or the mean over them would be the same for every video
+    of_video = generator.normal(size=(len(mask), 1, *[1] * len(positions), components))
+    of_frame = generator.normal(size=(*mask.shape, *positions, components))
+    prepared = of_video + 0.5 * of_frame
+    if (basis := prepare.basis.get(name.level)) is not None:
+        prepared = prepared @ np.linalg.pinv(basis.astype(np.float64))
+    array = squash.fill + squash.scale * np.sinh(squash.mean + squash.std * prepared)
+    array = array.astype(np.float32)
+    array = np.where(
+        generator.random(array.shape) < 0.01, generator.choice(UNUSUAL, array.shape), array
+    )
+    array[~mask] = np.nan
+    return np.ascontiguousarray(np.moveaxis(array, -1, 2))
+
+
+def _difference(scorer: Scorer, content: bytes, inputs: Inputs, example: Example) -> float:
     runtime = import_module("onnxruntime")  # not installed everywhere, nor typed
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    (found,) = session.run([OUTPUT], dict(zip(inputs, example, strict=True)))
-    given, tracks = iter(example), []
-    for track, mask in zip(scorer.preparations, example[-2:], strict=True):
-        arrays = {ArrayName(name): next(given) for name in track.squash}
-        place = TrackPath(Path(), "", "", FILE)
-        identity = TrackIdentity("spatial", Spec("example"), Spec("example"))
-        tracks.append(Features(place, identity, arrays, mask, np.zeros(mask.shape)))
-    return float(np.abs(found - scorer.scores(*tracks)).max())
+    (scores,) = session.run([OUTPUT], dict(zip(inputs, example.inputs, strict=True)))
+    return float(np.abs(scores - scorer.scores(example.features)).max())
 
 
-def _unfit(whole: Whole, example: tuple[Tensor, ...]) -> str:
+def _part_without_graph(whole: WholeModel, example: tuple[Tensor, ...]) -> str:
     """The part that cannot be a graph on its own either."""
     options, model = whole.scorer.options, whole.scorer.models[0]
-    parts = [
-        (f"pooling {options.pooling}", model.spatial.pool),
-        (f"pooling {options.temporal_pooling or options.pooling}", model.temporal.pool),
-        (f"temporal encoder {options.temporal_encoder}", model.spatial.encode),
-        (f"fusion {options.fusion}", model.fuse),
-    ]
-    taken: dict[Any, Any] = {}
-    for _, part in parts:
-        part.register_forward_pre_hook(lambda part, given: taken.setdefault(part, given) and None)
+    parts = {
+        f"pooling {options.pooling}": "spatial.pool",
+        f"pooling {options.temporal_pooling or options.pooling}": "temporal.pool",
+        f"temporal encoder {options.temporal_encoder}": "spatial.encode",
+        f"fusion {options.fusion}": "fuse",
+    }
+    modules = {name: model.get_submodule(path) for name, path in parts.items()}
+    inputs: dict[nn.Module, Any] = {}
+
+    def keep_first(part: nn.Module, arguments: Any) -> None:
+        inputs.setdefault(part, arguments)
+
+    for part in modules.values():
+        part.register_forward_pre_hook(keep_first)
     whole(*example)
-    for name, part in parts:
+    for name, part in modules.items():
         # copies: of a view the tracer would also ask what it is a view of
-        given = tree_map(
-            lambda tensor: tensor.clone(memory_format=torch.contiguous_format), taken[part]
+        arguments = tree_map(
+            lambda tensor: tensor.clone(memory_format=torch.contiguous_format), inputs[part]
         )
+        # all that passes between parts has videos and frames first
+        shapes = tree_map(lambda tensor: {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, arguments)
         try:
-            # all that passes between parts has videos and frames first
-            translated(
-                part, given, tree_map(lambda tensor: {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, given)
-            )
-        except Exception:  # noqa: BLE001
+            module_to_onnx(part, arguments, shapes)
+        except Exception:  # noqa: BLE001  a part may do anything
             return name
     return "this head"

@@ -1,16 +1,16 @@
 """A model as an ONNX graph: stored features in, scores on the scale of the labels out, for runtimes
 without torch.
 
-All that lies between is in the graph: preparation, the members of the ensemble, their mean, the
+The graph holds everything in between: preparation, the members of the ensemble, their mean, the
 calibration. Numbers of videos and of frames are free; as everywhere, a video has a frame, and its
 mask is true from the first to the last.
 
-Letters: N videos, F frames of a track (T of the spatial, U of the temporal one), C channels of one
-stored array.
+Dimensions: N videos, F frames of a track, C channels of one stored array.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,76 +19,91 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.export import Dim
 
+from vqa_twostage.fuse.delivery.graph_forward import forwards_for_graph
 from vqa_twostage.fuse.learning.prepare import CLIP, Preparation
-from vqa_twostage.fuse.learning.scorer_file import Scorer
+from vqa_twostage.fuse.learning.scorer import Scorer
+from vqa_twostage.fuse.streams import Arrays, Shapes, Streams
+from vqa_twostage.pipeline.features import ArrayName
 
 FILE = "head.onnx"
 OUTPUT = "score"
-# each track, and what its number of frames is called
-TRACKS = {"spatial": "frames", "temporal": "temporal_frames"}
+# the name of each track's number of frames
+FRAMES = Streams("frames", "temporal_frames")
 FIELDS = ("fill", "scale", "mean", "std", "keep")
-Inputs = dict[str, dict[str, Any]]
+
+
+# numbers, and names of those that are free
+Shape = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class GraphInput:
+    """An input of the graph; ``stored`` is the array of the cache that it takes, None for masks."""
+
+    type: str
+    shape: Shape
+    stored: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        document = {"type": self.type, "shape": list(self.shape)}
+        return document if self.stored is None else {**document, "stored": self.stored}
+
+
+# name -> input, in the order that `WholeModel` takes them
+Inputs = dict[str, GraphInput]
 
 
 def inputs_of(scorer: Scorer) -> Inputs:
-    """Of each input its type, its shape, and which array of the cache it is, in the order that
-    `Whole` takes them.
-    """
+    """The spatial arrays first, then the temporal ones, then the two masks."""
     inputs: Inputs = {}
-    for (kind, frames), prepare, shapes in zip(
-        TRACKS.items(), scorer.preparations, scorer.shapes, strict=True
-    ):
+    frames = dict(FRAMES.items())
+    for stream, (prepare, shapes) in scorer.preparations.zip(scorer.shapes).items():
         for name, squash in prepare.squash.items():
-            shape = ["videos", frames, len(squash.fill), *shapes[name][1:]]
-            inputs[f"{kind}.{name.replace('/', '.')}"] = {
-                "type": "float32",
-                "shape": shape,
-                "stored": name,
-            }
-    return inputs | {
-        f"{kind}.mask": {"type": "bool", "shape": ["videos", frames]}
-        for kind, frames in TRACKS.items()
+            shape: Shape = ("videos", frames[stream], len(squash.fill), *shapes[name][1:])
+            inputs[f"{stream}.{name.replace('/', '.')}"] = GraphInput("float32", shape, name)
+    masks = {
+        f"{stream}.mask": GraphInput("bool", ("videos", length))
+        for stream, length in frames.items()
     }
+    return inputs | masks
 
 
-class Whole(nn.Module):
-    """`fuse.learning.scorer_file.Scorer`, of all stored arrays, the spatial ones first, and the two
-    masks.
-    """
+class WholeModel(nn.Module):
+    """`fuse.learning.scorer.Scorer` as one module of the inputs of `inputs_of`."""
 
     def __init__(self, scorer: Scorer) -> None:
         super().__init__()
         self.scorer, self.members = scorer, nn.ModuleList(scorer.models)
-        tracks = zip(scorer.preparations, scorer.shapes, strict=True)
-        self.prepare = nn.ModuleList(Prepare(prepare, shapes) for prepare, shapes in tracks)
+        prepare = scorer.preparations.map(PrepareModule, scorer.shapes)
+        self.spatial, self.temporal = prepare
 
     def forward(self, *inputs: Tensor) -> Float[Tensor, " N"]:
-        given, masks = iter(inputs), inputs[-2:]
-        stored = [
-            {name: next(given) for name in track.squash} for track in self.scorer.preparations
-        ]
-        arrays = [
-            prepare(*track) for prepare, *track in zip(self.prepare, stored, masks, strict=True)
-        ]
-        scores = torch.stack([member(*arrays, *masks).scores for member in self.members]).mean(
-            dim=0
+        remaining = iter(inputs)
+        stored = self.scorer.preparations.map(
+            lambda prepare: {name: next(remaining) for name in prepare.squash}
         )
+        masks = Streams(*remaining)
+        arrays = Streams(
+            self.spatial(stored.spatial, masks.spatial),
+            self.temporal(stored.temporal, masks.temporal),
+        )
+        scores = torch.stack([member(arrays, masks).scores for member in self.members]).mean(dim=0)
         mean, std = self.scorer.mean, self.scorer.std
         if self.scorer.curve is None:
             return scores * std + mean
         high, low, middle, width = map(float, self.scorer.curve)
-        # constants are put together in double precision, because the logistic may be steep
+        # constants are combined in double precision, because the logistic may be steep
         return low + (high - low) * torch.sigmoid(scores * (std / width) + (mean - middle) / width)
 
 
-class Prepare(nn.Module):
+class PrepareModule(nn.Module):
     """`fuse.learning.prepare.Preparation`; arrays of equal positions are joined, so that the graph
     has a tenth of the nodes.
     """
 
-    def __init__(self, prepare: Preparation, shapes: dict[str, tuple[int, ...]]) -> None:
+    def __init__(self, prepare: Preparation, shapes: Shapes) -> None:
         super().__init__()
-        self.joined: dict[tuple[int, ...], list[str]] = {}
+        self.joined: dict[tuple[int, ...], list[ArrayName]] = {}
         for name in prepare.squash:
             self.joined.setdefault(shapes[name][1:], []).append(name)
         for number, names in enumerate(self.joined.values()):
@@ -99,13 +114,10 @@ class Prepare(nn.Module):
                 )
         self.levels = list(prepare.basis)
         for number, basis in enumerate(prepare.basis.values()):
-            self.register_buffer(
-                f"basis{number}", torch.from_numpy(basis)
-            )  # of half precision, as it is saved
+            # of half precision, as it is saved
+            self.register_buffer(f"basis{number}", torch.from_numpy(basis))
 
-    def forward(
-        self, stored: dict[str, Float[Tensor, "N F ..."]], mask: Bool[Tensor, "N F"]
-    ) -> dict[str, Float[Tensor, "N F ..."]]:
+    def forward(self, stored: Arrays, mask: Bool[Tensor, "N F"]) -> Arrays:
         arrays = {}
         bases = {
             level: getattr(self, f"basis{number}").float()
@@ -120,31 +132,33 @@ class Prepare(nn.Module):
             for name, part in zip(
                 names, rows.split([stored[name].shape[2] for name in names], dim=-1), strict=True
             ):
-                basis = bases.get(name.rpartition("/")[0])
+                basis = bases.get(name.level)
                 arrays[name] = (part if basis is None else part @ basis).movedim(-1, 2)
         return arrays
 
 
-def traced(whole: Whole, example: tuple[Tensor, ...], inputs: Inputs) -> bytes:
+def to_onnx(whole: WholeModel, example: tuple[Tensor, ...], inputs: Inputs) -> bytes:
     """The graph of ``whole`` for any number of videos and frames; any exception where a part cannot
     be traced.
     """
-    axes = {axis: Dim(axis) for axis in ("videos", *TRACKS.values())}
+    axes = {axis: Dim(axis) for axis in ("videos", *FRAMES)}
     shapes = tuple(
-        {n: axes[axis] for n, axis in enumerate(given["shape"][:2])} for given in inputs.values()
+        {number: axes[str(axis)] for number, axis in enumerate(item.shape[:2])}
+        for item in inputs.values()
     )
-    graph = translated(
+    graph = module_to_onnx(
         whole, example, {"inputs": shapes}, input_names=list(inputs), output_names=[OUTPUT]
     )
     _strip(graph.graph)
     return bytes(graph.SerializeToString())
 
 
-def translated(module: nn.Module, example: tuple[Any, ...], shapes: Any, **names: Any) -> Any:
+def module_to_onnx(module: nn.Module, example: tuple[Any, ...], shapes: Any, **names: Any) -> Any:
     """The onnx.ModelProto of a module; any exception where its operators or sizes allow none."""
-    # traced here, because torch.onnx.export would quietly make a graph for one number of frames
-    # where it cannot else
-    program = torch.export.export(module, example, dynamic_shapes=shapes, strict=False)
+    # traced here, because torch.onnx.export falls back to a graph for one number of frames without
+    # a message
+    with forwards_for_graph(module):
+        program = torch.export.export(module, example, dynamic_shapes=shapes, strict=False)
     exported = torch.onnx.export(
         program, dynamo=True, dynamic_shapes=shapes, verbose=False, **names
     )
@@ -153,7 +167,7 @@ def translated(module: nn.Module, example: tuple[Any, ...], shapes: Any, **names
 
 
 def _strip(graph: Any) -> None:
-    """Without the traces of this program's source, which name folders of this machine."""
+    """Removes what torch notes of the source code, which names folders of this machine."""
     for item in (
         graph,
         *graph.node,

@@ -3,18 +3,18 @@
 import torch
 from torch import nn
 
-from vqa_twostage.fuse.streams import Channels, Fused, Stream, fused
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, fused
+from vqa_twostage.pipeline.errors import require_dropout, require_positive
 
 VERSION = 2
 
 
 def build(
     spatial: Channels, temporal: Channels, *, hidden: int = 64, dropout: float = 0.3
-) -> "Concat":
-    """A fusion says with ``out_channels`` how long its vector is."""
-    require(hidden >= 1, f"concat: hidden must be at least 1, not {hidden}")
-    require(0 <= dropout < 1, f"concat: dropout must be at least 0 and below 1, not {dropout}")
+) -> Fusion:
+    """``hidden``: length of the fused vector."""
+    require_positive("concat", hidden=hidden)
+    require_dropout("concat", dropout=dropout)
     return Concat(spatial.tokens + temporal.tokens, hidden, dropout)
 
 

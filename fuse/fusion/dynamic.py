@@ -1,20 +1,19 @@
-"""Mixture of experts (Jacobs et al., 1991): a learned gate weighs, for each video, what the experts
-make of it.
+"""Mixture of experts (Jacobs et al., 1991): a learned gate weighs the experts for each video.
 
-With ``top_k`` only the k experts with the largest weights answer, and their weights are scaled to
-one in all (Shazeer et al., "Outrageously large neural networks: the sparsely-gated
-mixture-of-experts layer", ICLR 2017). ``balance`` is from there too: what the loss pays, in
-training, for experts that count more than others over the videos of a batch.
+With ``top_k`` only the k experts with the largest weights are used, and their weights are scaled to
+sum to one (Shazeer et al., "Outrageously large neural networks: the sparsely-gated
+mixture-of-experts layer", ICLR 2017). ``balance`` is from there too: it weighs a penalty on
+experts that count more than others over the videos of a batch.
 
-Letters: B videos, E experts, F channels of the fused vector.
+Dimensions: B videos, E experts, F channels of the fused vector.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vqa_twostage.fuse.streams import Channels, Fused, Stream, fused
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, fused
+from vqa_twostage.pipeline.errors import require, require_dropout, require_positive
 
 VERSION = 4
 
@@ -28,19 +27,19 @@ def build(
     balance: float = 0.01,
     hidden: int = 64,
     dropout: float = 0.3,
-) -> "Dynamic":
-    """``top_k``: how many experts answer for a video, 0 for all; ``balance``: what uneven use of
-    them costs.
+) -> Fusion:
+    """``top_k``: how many experts are used for a video, 0 for all; ``balance``: weight of the
+    penalty on their uneven use.
     """
-    require(experts >= 1, f"dynamic: experts must be at least 1, not {experts}")
+    require_positive("dynamic", experts=experts)
     require(
         # the weight of a single expert is always 1: the gate would never learn
         top_k == 0 or 2 <= top_k <= experts,
         f"dynamic: top_k must be 0 (all experts) or 2 to experts ({experts}), not {top_k}",
     )
     require(0 <= balance < float("inf"), f"dynamic: balance must be 0 or more, not {balance}")
-    require(hidden >= 1, f"dynamic: hidden must be at least 1, not {hidden}")
-    require(0 <= dropout < 1, f"dynamic: dropout must be at least 0 and below 1, not {dropout}")
+    require_positive("dynamic", hidden=hidden)
+    require_dropout("dynamic", dropout=dropout)
     return Dynamic(
         spatial.tokens + temporal.tokens, experts, top_k or experts, balance, hidden, dropout
     )
@@ -63,20 +62,20 @@ class Dynamic(nn.Module):
 
     def forward(self, spatial: Stream, temporal: Stream) -> Fused:
         vector = self.stem(torch.cat([spatial.vector, temporal.vector], dim=1))
-        answers = torch.stack([expert(vector) for expert in self.experts], dim=1)
+        outputs = torch.stack([expert(vector) for expert in self.experts], dim=1)
         soft = self.gate(vector).softmax(dim=1)
         weights = largest(soft, self.top_k)
         # of the weights before the choice: those of experts that nobody chose still get a gradient
         penalty = self.balance * imbalance(soft) if self.training else None
         return fused(
-            self.dropout(torch.einsum("be,bef->bf", weights, answers)),
+            self.dropout(torch.einsum("be,bef->bf", weights, outputs)),
             {"experts": weights},
             penalty,
         )
 
 
 def largest(weights: Float[Tensor, "B E"], k: int) -> Float[Tensor, "B E"]:
-    """The ``k`` largest of a video's weights, scaled to one in all; the others 0."""
+    """The ``k`` largest of a video's weights, scaled to sum to one; the others 0."""
     if k == weights.shape[1]:
         return weights
     values, experts = weights.topk(k, dim=1)
@@ -84,8 +83,8 @@ def largest(weights: Float[Tensor, "B E"], k: int) -> Float[Tensor, "B E"]:
 
 
 def imbalance(weights: Float[Tensor, "B E"]) -> Float[Tensor, ""]:
-    """Squared coefficient of variation, over the experts, of how much each counts in a batch; 0 if
-    all the same.
+    """Squared coefficient of variation, over the experts, of the mean weight of each in a batch; 0
+    where all are equal.
     """
     importance = weights.mean(dim=0)
     return importance.var(correction=0) / importance.mean().square()

@@ -1,4 +1,4 @@
-"""Gated multimodal unit: for each channel of the fused vector, how much comes from either stream.
+"""Gated multimodal unit: a gate mixes the two streams for each channel of the fused vector.
 
 Arevalo et al., "Gated multimodal units for information fusion", ICLR workshop 2017: z · tanh(W
 spatial) + (1 - z) · tanh(V temporal), with z a sigmoid of both.
@@ -7,18 +7,18 @@ spatial) + (1 - z) · tanh(V temporal), with z a sigmoid of both.
 import torch
 from torch import nn
 
-from vqa_twostage.fuse.streams import Channels, Fused, Stream, fused
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, Streams, fused
+from vqa_twostage.pipeline.errors import require_dropout, require_positive
 
 VERSION = 1
 
 
 def build(
     spatial: Channels, temporal: Channels, *, hidden: int = 64, dropout: float = 0.3
-) -> "Gated":
+) -> Fusion:
     """``hidden``: length of the fused vector."""
-    require(hidden >= 1, f"gated: hidden must be at least 1, not {hidden}")
-    require(0 <= dropout < 1, f"gated: dropout must be at least 0 and below 1, not {dropout}")
+    require_positive("gated", hidden=hidden)
+    require_dropout("gated", dropout=dropout)
     return Gated(spatial.tokens, temporal.tokens, hidden, dropout)
 
 
@@ -32,9 +32,9 @@ class Gated(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, spatial: Stream, temporal: Stream) -> Fused:
-        vectors = spatial.vector, temporal.vector
-        z = self.gate(torch.cat(vectors, dim=1))
-        mixed = torch.lerp(self.temporal(vectors[1]), self.spatial(vectors[0]), z)
+        vectors = Streams(spatial.vector, temporal.vector)
+        z = self.gate(torch.cat([*vectors], dim=1))
+        mixed = torch.lerp(self.temporal(vectors.temporal), self.spatial(vectors.spatial), z)
         of_spatial = z.mean(dim=1)
         return fused(
             self.dropout(mixed), {"modality": torch.stack([of_spatial, 1 - of_spatial], dim=1)}

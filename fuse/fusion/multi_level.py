@@ -1,5 +1,4 @@
-"""Fusion at three depths: shallow, middle and deep levels of both streams are joined apart, then
-mixed per video.
+"""Fusion at three depths: shallow, middle and deep levels are joined apart, then mixed per video.
 
 Early, middle and late fusion at once (Snoek et al., "Early versus late fusion in semantic video
 analysis", ACM MM 2005): the levels of each stream are divided by depth, a small network joins what
@@ -10,8 +9,8 @@ each video how much each of the three counts.
 import torch
 from torch import nn
 
-from vqa_twostage.fuse.streams import Channels, Fused, Stream, fused
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, Streams, fused
+from vqa_twostage.pipeline.errors import require_dropout, require_positive
 
 VERSION = 1
 
@@ -20,16 +19,16 @@ DEPTHS = 3
 
 def build(
     spatial: Channels, temporal: Channels, *, hidden: int = 64, dropout: float = 0.3
-) -> "MultiLevel":
+) -> Fusion:
     """``hidden``: length of the fused vector."""
-    require(hidden >= 1, f"multi_level: hidden must be at least 1, not {hidden}")
-    require(0 <= dropout < 1, f"multi_level: dropout must be at least 0 and below 1, not {dropout}")
+    require_positive("multi_level", hidden=hidden)
+    require_dropout("multi_level", dropout=dropout)
     return MultiLevel(spatial, temporal, hidden, dropout)
 
 
 def groups(levels: int) -> list[slice]:
-    """Which of so many levels are shallow, middle and deep; a stream with fewer than three has some
-    of them twice.
+    """The shallow, middle and deep ones of so many levels; with fewer than three, some are in two
+    groups.
 
     Six levels are two, two and two; four are one, one and two; of two, the first is also the middle
     one.
@@ -45,13 +44,13 @@ class MultiLevel(nn.Module):
     def __init__(self, spatial: Channels, temporal: Channels, hidden: int, dropout: float) -> None:
         super().__init__()
         self.out_channels = hidden
-        self.groups = [groups(len(channels.levels)) for channels in (spatial, temporal)]
+        self.groups = Streams(spatial, temporal).map(lambda channels: groups(len(channels.levels)))
         sizes = [
-            sum(spatial.levels[one]) + sum(temporal.levels[other])
-            for one, other in zip(*self.groups, strict=True)
+            sum(spatial.levels[ours]) + sum(temporal.levels[theirs])
+            for ours, theirs in zip(*self.groups, strict=True)
         ]
-        # the late one also reads the encoded vectors: else nothing would reach the temporal
-        # encoders
+        # the late one also reads the encoded vectors: otherwise no gradient would reach the
+        # temporal encoders
         sizes[-1] += spatial.tokens + temporal.tokens
         self.bodies = nn.ModuleList(
             nn.Sequential(nn.Linear(size, hidden), nn.GELU()) for size in sizes
@@ -60,17 +59,12 @@ class MultiLevel(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, spatial: Stream, temporal: Stream) -> Fused:
-        streams = spatial, temporal
-        of_levels = [stream.level_vectors for stream in streams]
+        vectors = Streams(spatial.level_vectors, temporal.level_vectors)
         parts = [
-            [
-                vector
-                for vectors, apart in zip(of_levels, self.groups, strict=True)
-                for vector in vectors[apart[depth]]
-            ]
-            for depth in range(DEPTHS)
+            vectors.spatial[ours] + vectors.temporal[theirs]
+            for ours, theirs in zip(*self.groups, strict=True)
         ]
-        parts[-1] += [stream.vector for stream in streams]
+        parts[-1] += [spatial.vector, temporal.vector]
         joined = [
             body(torch.cat(part, dim=1)) for body, part in zip(self.bodies, parts, strict=True)
         ]

@@ -1,39 +1,36 @@
-"""Each stream weighs by how reliable it is for a video, told from its vector and from how much its
-frames vary.
+"""Streams weighed by their reliability for a video, learned from vectors and variation over frames.
 
 After fusion that weighs experts by the quality of their signals (Poh and Kittler, "A unified
 framework for biometric expert fusion incorporating quality measures", TPAMI 2012); here the measure
-of quality is learnt with the rest.
+of quality is learned with the rest.
 
-Letters: B videos, D channels of a token.
+Dimensions: B videos, D channels of a token.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vqa_twostage.fuse.streams import Channels, Fused, Stream, fused
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, Streams, fused
+from vqa_twostage.pipeline.errors import require_dropout, require_positive
 
 VERSION = 1
 
-# units of the network that judges a stream
+# units of the network that estimates the reliability of a stream
 JUDGE = 16
 
 
 def build(
     spatial: Channels, temporal: Channels, *, hidden: int = 64, dropout: float = 0.3
-) -> "QualityAware":
+) -> Fusion:
     """``hidden``: length of the fused vector."""
-    require(hidden >= 1, f"quality_aware: hidden must be at least 1, not {hidden}")
-    require(
-        0 <= dropout < 1, f"quality_aware: dropout must be at least 0 and below 1, not {dropout}"
-    )
-    return QualityAware((spatial.tokens, temporal.tokens), hidden, dropout)
+    require_positive("quality_aware", hidden=hidden)
+    require_dropout("quality_aware", dropout=dropout)
+    return QualityAware(Streams(spatial.tokens, temporal.tokens), hidden, dropout)
 
 
 class QualityAware(nn.Module):
-    def __init__(self, channels: tuple[int, int], hidden: int, dropout: float) -> None:
+    def __init__(self, channels: Streams[int], hidden: int, dropout: float) -> None:
         super().__init__()
         self.out_channels = hidden
         self.judges = nn.ModuleList(
@@ -43,21 +40,23 @@ class QualityAware(nn.Module):
         self.body = nn.Sequential(nn.Linear(sum(channels), hidden), nn.GELU(), nn.Dropout(dropout))
 
     def forward(self, spatial: Stream, temporal: Stream) -> Fused:
-        streams = spatial, temporal
-        judged = [
-            judge(torch.cat([stream.vector, variability(stream)], dim=1))
-            for judge, stream in zip(self.judges, streams, strict=True)
-        ]
-        reliability = torch.cat(judged, dim=1).softmax(dim=1)
+        judged = Streams(spatial, temporal).map(
+            lambda stream, judge: judge(torch.cat([stream.vector, variability(stream)], dim=1)),
+            Streams(*self.judges),
+        )
+        reliability = torch.cat([*judged], dim=1).softmax(dim=1)
         # times two: where both are equally reliable, features keep their size and this is concat
-        weighed = [2 * reliability[:, [n]] * stream.vector for n, stream in enumerate(streams)]
+        weighed = [
+            2 * reliability[:, [0]] * spatial.vector,
+            2 * reliability[:, [1]] * temporal.vector,
+        ]
         return fused(self.body(torch.cat(weighed, dim=1)), {"reliability": reliability})
 
 
 def variability(stream: Stream) -> Float[Tensor, "B D"]:
     """Deviation of the tokens over the frames, by the encoder's weights."""
-    away = stream.tokens - stream.vector[:, None]
-    # weighed before it is squared: what is no frame becomes 0, and cannot overflow
-    variance = (away * stream.weights[..., None] * away).sum(dim=1)
+    deviation = stream.tokens - stream.vector[:, None]
+    # weighed before it is squared: padding becomes 0, and cannot overflow
+    variance = (deviation * stream.weights[..., None] * deviation).sum(dim=1)
     # the root has no gradient at 0, where a video of one frame is
     return (variance + 1e-6).sqrt()

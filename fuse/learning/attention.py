@@ -1,7 +1,6 @@
-"""What a head weighed, as tables: attention over frames, gates, the use of experts. To look at, and
-for samplers.
+"""The weights that a head used, as tables: attention over frames, gates, the use of experts.
 
-Letters: N videos, T frames of the spatial track, U of the temporal one, S splits.
+Dimensions: N videos, T frames of a track, F frames of one video, G gates, S splits.
 """
 
 from __future__ import annotations
@@ -10,47 +9,37 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from vqa_twostage.fuse.data import Dataset
+from vqa_twostage.fuse.data import Dataset, Features
 from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.splits import Split
+from vqa_twostage.fuse.streams import Streams
 
 
 def attention_table(
-    data: Dataset, divided: list[Split], fitted: list[Fitted]
+    data: Dataset, splits: list[Split], fitted: list[Fitted]
 ) -> pd.DataFrame | None:
     """A row for each frame of the spatial track: ``id, timestamp, spatial, temporal, importance``
     (the mean of both).
 
-    ``spatial`` and ``temporal`` are 1 in all for a video: the mean over those splits in which it
-    was in the test part, or over all where it was in none. A frame of a temporal track that was
-    sampled at other times counts for the nearest row. None where no frame counts more than another.
+    ``spatial`` and ``temporal`` sum to 1 over the frames of a video: the mean over those splits in
+    which it was in the test part, or over all where it was in none. A frame of a temporal track
+    that was sampled at other times counts for the nearest row. None where all frames count alike.
     """
-    share = tested_share(len(data.manifest.rows), divided)
-    streams = [
-        np.einsum("snt,sn->nt", np.stack(weights).astype(np.float64), share)
-        for weights in zip(
-            *((result.spatial_weights, result.temporal_weights) for result in fitted), strict=True
-        )
-    ]
-    tracks = data.spatial, data.temporal
-    pairs = zip(streams, tracks, strict=True)
-    uniform = (np.abs(stream - track.mask / track.mask.sum(1)[:, None]) for stream, track in pairs)
-    if all(difference.max() < 1e-6 for difference in uniform):
+    split_weights = test_split_weights(len(data.manifest.rows), splits)
+    weights = Streams(
+        np.stack([result.weights.spatial for result in fitted]),
+        np.stack([result.weights.temporal for result in fitted]),
+    ).map(lambda stream: np.einsum("snt,sn->nt", stream.astype(np.float64), split_weights))
+    if all(_uniform(*pair) for pair in weights.zip(data.features)):
         return None
     tables = []
     for row in range(len(data.manifest.rows)):
-        (when, spatial), (other, temporal) = (
-            (track.timestamp[row, track.mask[row]], stream[row, track.mask[row]])
-            for track, stream in zip(tracks, streams, strict=True)
-        )
-        if not np.array_equal(when, other):
-            temporal = np.bincount(abs(when[:, None] - other).argmin(axis=0), temporal, len(when))
-        # 1 in all to the last digits: the models' own sums are of float32
-        tables.append(np.stack([when, spatial / spatial.sum(), temporal / temporal.sum()]))
-    when, spatial, temporal = np.hstack(tables)
+        times, of_frames = _at(row, data.features, weights)
+        tables.append(np.stack([times, of_frames.spatial, of_frames.temporal]))
+    times, spatial, temporal = np.hstack(tables)
     ids = np.repeat(data.manifest.rows["id"].to_numpy(), [table.shape[1] for table in tables])
     columns = {
-        "timestamp": when,
+        "timestamp": times,
         "spatial": spatial,
         "temporal": temporal,
         "importance": (spatial + temporal) / 2,
@@ -58,32 +47,46 @@ def attention_table(
     return pd.DataFrame({"id": ids, **columns})
 
 
-def gates_table(data: Dataset, divided: list[Split], fitted: list[Fitted]) -> pd.DataFrame | None:
+def gates_table(data: Dataset, splits: list[Split], fitted: list[Fitted]) -> pd.DataFrame | None:
     """A row a video: ``id, mos, <gate>.0, <gate>.1, …``, averaged as in `attention_table`; None
     without gates.
     """
     if not fitted[0].gates:
         return None
-    share = tested_share(len(data.manifest.rows), divided)
+    split_weights = test_split_weights(len(data.manifest.rows), splits)
     columns: dict[str, Float[np.ndarray, " N"]] = {}
     for name in fitted[0].gates:
-        gate = np.einsum(
-            "sng,sn->ng",
-            np.stack([result.gates[name] for result in fitted]).astype(np.float64),
-            share,
-        )
+        gates = np.stack([result.gates[name] for result in fitted]).astype(np.float64)
+        gate = np.einsum("sng,sn->ng", gates, split_weights)
         columns |= {f"{name}.{number}": gate[:, number] for number in range(gate.shape[1])}
     return pd.DataFrame(
         {"id": data.manifest.rows["id"], "mos": data.manifest.rows["mos"], **columns}
     )
 
 
-def tested_share(videos: int, divided: list[Split]) -> Float[np.ndarray, "S N"]:
-    """How much each split counts for each video: those that tested it alike, or all alike where
-    none did.
+def test_split_weights(videos: int, splits: list[Split]) -> Float[np.ndarray, "S N"]:
+    """The weight of each split for each video, 1 over the splits: equal for those that tested the
+    video, or for all where none did.
     """
-    share = np.zeros((len(divided), videos))
-    for number, split in enumerate(divided):
-        share[number, split.test] = 1
-    share[:, ~share.any(axis=0)] = 1
-    return share / share.sum(axis=0)
+    weights = np.zeros((len(splits), videos))
+    for number, split in enumerate(splits):
+        weights[number, split.test] = 1
+    weights[:, ~weights.any(axis=0)] = 1
+    return weights / weights.sum(axis=0)
+
+
+def _uniform(weights: Float[np.ndarray, "N T"], track: Features) -> bool:
+    return bool(np.abs(weights - track.frame_shares()).max() < 1e-6)
+
+
+def _at(
+    row: int, features: Streams[Features], weights: Streams[Float[np.ndarray, "N _"]]
+) -> tuple[Float[np.ndarray, " F"], Streams[Float[np.ndarray, " F"]]]:
+    """The times of the spatial frames of one video, and the weights of both streams at them."""
+    times = features.map(lambda track: track.timestamp[row, track.mask[row]])
+    spatial, temporal = weights.map(lambda stream, track: stream[row, track.mask[row]], features)
+    if not np.array_equal(times.spatial, times.temporal):
+        nearest = abs(times.spatial[:, None] - times.temporal).argmin(axis=0)
+        temporal = np.bincount(nearest, temporal, len(times.spatial))
+    # divided, because the models' own sums are of float32 and 1 in their first digits only
+    return times.spatial, Streams(spatial / spatial.sum(), temporal / temporal.sum())

@@ -1,7 +1,9 @@
-"""Losses, and sums of them: ``--loss smooth_l1+plcc``. All on labels standardised over the training
-part.
+"""Losses: each public function is one, and ``--loss smooth_l1+plcc`` names two (``loss_spec.py``).
 
-Letters: N videos of the training part, which are one batch.
+Labels are standardised over the training part. ``group`` is the number of each video's group
+(content), from 0.
+
+Dimensions: N videos of a batch, by default the whole training part.
 """
 
 from __future__ import annotations
@@ -12,8 +14,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-
-from vqa_twostage.pipeline.errors import UsageError
 
 Scores = Float[Tensor, " N"]
 Groups = Int[Tensor, " N"]
@@ -38,18 +38,17 @@ def plcc(predicted: Scores, mos: Scores, group: Groups) -> Float[Tensor, ""]:
 
 
 def rank(predicted: Scores, mos: Scores, group: Groups) -> Float[Tensor, ""]:
-    """Mean over pairs with different labels of ``max(0, |y_i - y_j| - sign(y_i - y_j) (x_i -
-    x_j))``; 0 without any.
+    """Pairwise hinge: the better of two videos is to lead by as much as their labels differ.
 
-    The pairwise hinge of Wen & Wang (A strong baseline for image and video quality assessment,
-    2021) and SimpleVQA: of two videos the better one is to be ahead by as much as their labels
-    differ. (SimpleVQA's own code is called with labels and predictions in each other's place, which
-    leaves the predictions no gradient.)
+    The mean over pairs with different labels of ``max(0, |y_i - y_j| - sign(y_i - y_j) (x_i -
+    x_j))``, with labels y and predictions x; 0 without such pairs. From Wen & Wang (A strong
+    baseline for image and video quality assessment, 2021) and SimpleVQA. (SimpleVQA's own code
+    calls it with labels and predictions swapped, which leaves the predictions no gradient.)
 
-    With the residuals ``r = y - x`` a pair costs ``max(0, r_i - r_j)`` where y_i > y_j: r_i comes
-    in once for each worse video with a smaller residual, less once for each better one with a
-    greater. So it is enough to count those, and no N x N matrix is made: all pairs of 30,000 videos
-    are exact, and take tens of milliseconds.
+    With the residuals ``r = y - x`` a pair costs ``max(0, r_i - r_j)`` where y_i > y_j: r_i is
+    added once for each worse video with a smaller residual, and subtracted once for each better one
+    with a greater. So it is enough to count those, and no N x N matrix is made: all pairs of 30,000
+    videos are exact, and take tens of milliseconds.
     """
     residual = mos - predicted
     _, ties = torch.unique(mos, return_counts=True)
@@ -58,8 +57,8 @@ def rank(predicted: Scores, mos: Scores, group: Groups) -> Float[Tensor, ""]:
 
 
 def _times_ahead(residual: Scores, mos: Scores) -> Scores:
-    """For each video, how many of the worse have a smaller residual, less how many of the better
-    have a greater.
+    """For each video, the number of worse ones with a smaller residual, minus the number of better
+    ones with a greater.
 
     Counted as a merge sort counts inversions, over blocks of 1, 2, 4, … videos in the order of
     their labels.
@@ -79,34 +78,11 @@ def _times_ahead(residual: Scores, mos: Scores) -> Scores:
 
 
 def group(predicted: Scores, mos: Scores, group: Groups) -> Float[Tensor, ""]:
-    """Mean over groups of the squared mean error of a group: what the head owes to the content and
-    not to its quality.
+    """Mean over groups (contents) of the squared mean error of the group's videos.
 
-    Where every video is a group of its own this is the mean squared error.
+    It penalises a bias that all videos of one content share. Where every video is a group of its
+    own this is the mean squared error.
     """
     groups = int(group.max()) + 1
     total = predicted.new_zeros(groups).index_add(0, group, predicted - mos)
     return ((total / torch.bincount(group, minlength=groups)) ** 2).mean()
-
-
-LOSSES: dict[str, Loss] = {
-    "l1": l1,
-    "smooth_l1": smooth_l1,
-    "plcc": plcc,
-    "rank": rank,
-    "group": group,
-}
-
-
-def parse_loss(text: str) -> Loss:
-    """The sum of the losses that ``text`` names, joined by ``+``; UsageError lists the choices."""
-    names = text.split("+")
-    unknown = [name for name in names if name not in LOSSES]
-    if unknown:
-        raise UsageError(
-            f"unknown loss {unknown[0]!r} in {text!r}; choose from {', '.join(LOSSES)}, or a sum "
-            "such as smooth_l1+plcc"
-        )
-    return lambda predicted, mos, group: torch.stack(
-        [LOSSES[name](predicted, mos, group) for name in names]
-    ).sum()

@@ -1,7 +1,7 @@
 """Pooling, temporal encoder, fusion and regressor put together: prepared features in, one score a
 video out.
 
-Letters: B videos, T frames of the spatial track, U of the temporal one.
+Dimensions: B videos, T frames of one track.
 """
 
 from __future__ import annotations
@@ -14,33 +14,38 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vqa_twostage.fuse.options import TrainOptions
-from vqa_twostage.fuse.streams import Channels, Stream
+from vqa_twostage.fuse.streams import (
+    Arrays,
+    Channels,
+    Fusion,
+    Pooling,
+    Shapes,
+    Stream,
+    Streams,
+    TemporalEncoder,
+)
 from vqa_twostage.pipeline import spec
-
-Arrays = dict[str, Float[Tensor, "B T ..."]]
-TemporalArrays = dict[str, Float[Tensor, "B U ..."]]
-Shapes = dict[str, tuple[int, ...]]
-
 
 # of the regressor's hidden layer
 DROPOUT = 0.3
 
 
-class Answer(NamedTuple):
-    """``scores`` on the scale of standardised labels; what was weighed on the way; ``penalty`` is
-    added to the loss.
-    """
+class HeadOutput(NamedTuple):
+    """Of members of an ensemble together, every tensor has their number in front."""
 
-    scores: Float[Tensor, " B"]
-    spatial_weights: Float[Tensor, "B T"]
-    temporal_weights: Float[Tensor, "B U"]
-    gates: dict[str, Float[Tensor, "B _"]]
-    penalty: Float[Tensor, ""]
+    scores: Float[Tensor, "*members B"]
+    """On the scale of standardised labels."""
+    weights: Streams[Float[Tensor, "*members B _"]]
+    """Of the frames of each track."""
+    gates: dict[str, Float[Tensor, "*members B _"]]
+    """The weights that the fusion used, by their names."""
+    penalty: Float[Tensor, "*members"]
+    """Added to the loss."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """Which plug-ins make a model; resolved once, built for every split."""
+    """The plug-ins that make a model; resolved once, built for every split."""
 
     pooling: spec.Plugin
     temporal_pooling: spec.Plugin
@@ -49,7 +54,7 @@ class Head:
 
     @staticmethod
     def of(options: TrainOptions) -> Head:
-        """UsageError where a spec names nothing, or an option that its plug-in does not have."""
+        """UsageError where a spec names no plug-in, or an option that its plug-in does not have."""
         return Head(
             spec.resolve("fuse.pooling", options.pooling),
             spec.resolve("fuse.pooling", options.temporal_pooling or options.pooling),
@@ -62,17 +67,24 @@ class Head:
         return self.fusion, self.pooling, self.temporal_pooling, self.temporal_encoder
 
     @property
-    def reads(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Which statistics of the spatial and of the temporal track."""
-        return self.pooling.module.READS, self.temporal_pooling.module.READS
+    def poolings(self) -> Streams[spec.Plugin]:
+        return Streams(self.pooling, self.temporal_pooling)
 
-    def build(self, spatial: Shapes, temporal: Shapes) -> QualityModel:
-        """A fresh model for tracks with arrays of these shapes per frame."""
-        return QualityModel(self, spatial, temporal)
+    @property
+    def reads(self) -> Streams[tuple[str, ...]]:
+        """The statistics that are read of each track."""
+        return self.poolings.map(lambda pooling: tuple(pooling.module.READS))
+
+    def build(self, shapes: Streams[Shapes]) -> QualityModel:
+        """A new model for tracks with arrays of these shapes per frame."""
+        return QualityModel(self, shapes)
 
 
 class Encoder(nn.Module):
     """One stream: stored arrays to pooled levels of equal width, to encoded tokens."""
+
+    pool: Pooling
+    encode: TemporalEncoder
 
     def __init__(self, pooling: spec.Plugin, temporal_encoder: spec.Plugin, shapes: Shapes) -> None:
         super().__init__()
@@ -90,26 +102,21 @@ class Encoder(nn.Module):
 class QualityModel(nn.Module):
     """Scores on the scale of standardised labels: mean 0 and deviation 1 over the training part."""
 
-    def __init__(self, head: Head, spatial: Shapes, temporal: Shapes) -> None:
+    fuse: Fusion
+
+    def __init__(self, head: Head, shapes: Streams[Shapes]) -> None:
         super().__init__()
-        self.spatial = Encoder(head.pooling, head.temporal_encoder, spatial)
-        self.temporal = Encoder(head.temporal_pooling, head.temporal_encoder, temporal)
+        self.spatial = Encoder(head.pooling, head.temporal_encoder, shapes.spatial)
+        self.temporal = Encoder(head.temporal_pooling, head.temporal_encoder, shapes.temporal)
         self.fuse = head.fusion.build(self.spatial.channels, self.temporal.channels)
         width = self.fuse.out_channels
         self.regress = nn.Sequential(
             nn.Linear(width, width), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(width, 1)
         )
 
-    def forward(
-        self,
-        spatial: Arrays,
-        temporal: TemporalArrays,
-        mask: Bool[Tensor, "B T"],
-        other: Bool[Tensor, "B U"],
-    ) -> Answer:
-        """``mask`` is of the spatial frames, ``other`` of the temporal ones."""
-        first, second = self.spatial(spatial, mask), self.temporal(temporal, other)
-        vector, gates, penalty = self.fuse(first, second)
-        return Answer(
-            self.regress(vector).squeeze(1), first.weights, second.weights, gates, penalty
-        )
+    def forward(self, arrays: Streams[Arrays], masks: Streams[Bool[Tensor, "B _"]]) -> HeadOutput:
+        spatial = self.spatial(arrays.spatial, masks.spatial)
+        temporal = self.temporal(arrays.temporal, masks.temporal)
+        vector, gates, penalty = self.fuse(spatial, temporal)
+        weights = Streams(spatial.weights, temporal.weights)
+        return HeadOutput(self.regress(vector).squeeze(1), weights, gates, penalty)

@@ -1,14 +1,14 @@
-"""Features made fit for learning, with statistics of the training part alone: impute, squash,
+"""Features prepared for learning, with statistics of the training part alone: impute, squash,
 standardise, rotate.
 
-Hand-made features have tails (a skewness of 31 in VIDEVAL's), deep ones have thousands of columns
-for a few hundred videos. So each column is squashed by asinh around its median, in units of its
-interquartile range (linear for usual values, logarithmic for outliers, always increasing),
-standardised, and the channels of a level are rotated to at most `COMPONENTS` principal directions,
+Hand-made features have heavy tails (a skewness of 31 in VIDEVAL's), deep ones have thousands of
+columns for a few hundred videos. So each column is squashed by asinh around its median, in units of
+its interquartile range (linear for usual values, logarithmic for outliers, always increasing), and
+standardised. The channels of a level are then rotated to at most `COMPONENTS` principal directions,
 one basis for all its statistics, so that averages, maxima and maps still agree.
 
-Letters: N videos, T frames, C channels of one stored array, K components kept, H, W positions of a
-map.
+Dimensions: N videos, T frames, F frames of some videos together, C channels of one stored array, K
+components kept, H, W positions of a map.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy import linalg
-from torch import Tensor
 
 from vqa_twostage.fuse.data import Features
+from vqa_twostage.fuse.streams import Arrays
 from vqa_twostage.pipeline.features import ArrayName
 
 VERSION = 1
-# beyond this many standard deviations a squashed feature says "unusual", and no more
+# squashed features are limited to so many standard deviations
 CLIP = 5.0
 # principal directions kept of a level's channels
 COMPONENTS = 64
-# of so many frames or positions at most the statistics are taken, evenly spaced
+# most frames or positions that statistics are computed from, evenly spaced
 SAMPLE = 8192
-# of the interquartile range of a normal distribution one standard deviation is
+# interquartile range of a normal distribution, in standard deviations
 NORMAL_IQR = 1.349
 
 Columns = Float[np.ndarray, " C"]
@@ -40,11 +40,11 @@ Rows = Float[np.ndarray, "rows C"]
 
 @dataclass(frozen=True)
 class Squash:
-    """Of each column: ``fill`` (its median, for what is not finite), ``scale``, and mean and
-    deviation once squashed.
+    """Statistics of each column: ``fill`` (its median, which replaces values that are not finite),
+    ``scale``, and mean and deviation of the squashed values.
 
-    ``keep`` is 0 for a column that is constant in training: it says nothing, and becomes 0 whatever
-    it is elsewhere.
+    ``keep`` is 0 for a column that is constant in training: it carries no information, and becomes
+    0 in every video.
     """
 
     fill: Columns
@@ -58,14 +58,13 @@ class Squash:
         rows = np.where(np.isfinite(rows), rows, np.nan).astype(np.float64)
         rows[:, np.isnan(rows).all(axis=0)] = 0.0
         # nanquantile is far slower, and most columns have no gap
-        low, fill, high = (np.nanquantile if np.isnan(rows).any() else np.quantile)(
-            rows, (0.25, 0.5, 0.75), axis=0
-        )
+        quantile = np.nanquantile if np.isnan(rows).any() else np.quantile
+        low, fill, high = quantile(rows, (0.25, 0.5, 0.75), axis=0)
         rows = np.where(np.isnan(rows), fill, rows)
-        spread, deviation = (high - low) / NORMAL_IQR, rows.std(axis=0)
+        width, deviation = (high - low) / NORMAL_IQR, rows.std(axis=0)
         keep = deviation > 1e-6 * np.maximum(1.0, np.abs(fill))
         # where most values are equal the range is 0: the deviation then is the unit
-        scale = np.where(keep, np.where(spread > 1e-6 * deviation, spread, deviation), 1.0)
+        scale = np.where(keep, np.where(width > 1e-6 * deviation, width, deviation), 1.0)
         squashed = np.arcsinh((rows - fill) / scale)
         std = squashed.std(axis=0)
         return Squash(
@@ -88,17 +87,17 @@ class Squash:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Of one track: how each array is squashed, and the basis [C, K] of each level that has more
-    channels than K.
+    """How one track is prepared: the `Squash` of each array, and the basis [C, K] of each level
+    with more than K channels.
     """
 
-    squash: dict[str, Squash]
+    squash: dict[ArrayName, Squash]
     basis: dict[str, Float[np.ndarray, "C K"]]
 
     @staticmethod
     def fit(features: Features, rows: Int[np.ndarray, " rows"]) -> Preparation:
         """From the frames of the videos ``rows`` alone."""
-        squash: dict[str, Squash] = {}
+        squash: dict[ArrayName, Squash] = {}
         levels: dict[str, list[Rows]] = {}
         mask = features.mask[rows]
         for name, array in features.arrays.items():
@@ -106,24 +105,24 @@ class Preparation:
             frames = frames[:: -(-len(frames) // SAMPLE)]
             squash[name] = Squash.fit(frames)
             if frames.shape[1] > COMPONENTS:
-                levels.setdefault(name.rpartition("/")[0], []).append(squash[name](frames))
+                levels.setdefault(name.level, []).append(squash[name](frames))
         return Preparation(squash, {level: _principal(frames) for level, frames in levels.items()})
 
     def compact(self) -> Preparation:
-        """The same with bases of half precision: what is kept of a model is what it is trained
-        with.
+        """The same with bases of half precision, for a model that is saved and so also trained with
+        them.
         """
         return Preparation(
             self.squash, {level: basis.astype(np.float16) for level, basis in self.basis.items()}
         )
 
-    def __call__(self, features: Features) -> dict[str, Float[Tensor, "N T ..."]]:
-        """Every array that it was fitted on prepared, float32; 0 where there is no frame."""
+    def __call__(self, features: Features) -> Arrays:
+        """Every array that it was fitted on, prepared, as float32; padding is 0."""
         prepared = {}
         for name in self.squash:
-            array = features.arrays[ArrayName(name)]
+            array = features.arrays[name]
             rows = self.squash[name](_as_rows(array[features.mask]))
-            basis = self.basis.get(name.rpartition("/")[0])
+            basis = self.basis.get(name.level)
             if basis is not None:
                 rows = rows @ basis.astype(np.float32)
             frames, positions = int(features.mask.sum()), array.shape[3:]
@@ -135,13 +134,13 @@ class Preparation:
 
 
 def _as_rows(frames: Float[np.ndarray, "F C ..."]) -> Float[np.ndarray, "rows C"]:
-    """A row a frame, or a position of a frame's map."""
+    """A row for each frame, or for each position of each frame's map."""
     return np.moveaxis(frames, 1, -1).reshape(-1, frames.shape[1])
 
 
 def _principal(arrays: list[Float[np.ndarray, "_ C"]]) -> Float[np.ndarray, "C K"]:
-    """The directions of largest variance of several arrays together, scaled so that components vary
-    by 1 on average.
+    """The directions of largest variance of several arrays together, scaled to an average variance
+    of 1.
     """
     rows = np.concatenate([array / len(array) ** 0.5 for array in arrays])
     # the smaller of the two products has the same eigenvalues

@@ -1,232 +1,96 @@
-"""The model that a run ends with: refitted on all videos, calibrated to the dataset's scale, saved
-as safetensors.
+"""A `Scorer` as one safetensors file, which alone is enough to score a video.
 
-The file alone is enough to score a video: it says which features the model reads, by their whole
-identity, what its scale means, and what it was trained on. Letters: N videos, T frames.
+It holds the whole identities of the features that the model reads, what its scale means, and what
+it was trained on. Tensors are named ``prepare.<stream>.<array>.<field>``,
+``basis.<stream>.<level>``, ``member.<number>.<parameter>`` and ``training.<field>``; the rest is
+one JSON object, ``about``, in the file's metadata.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from vqa_twostage.fuse import metrics
-from vqa_twostage.fuse.data import Dataset, Features
-from vqa_twostage.fuse.learning.attention import tested_share
-from vqa_twostage.fuse.learning.fit import Ensemble, Fitted, mean_answer, one_thread
-from vqa_twostage.fuse.learning.losses import parse_loss
-from vqa_twostage.fuse.learning.model import Answer, Head, QualityModel
-from vqa_twostage.fuse.learning.novelty import PERCENTILES, Familiar
+from vqa_twostage.fuse.learning.model import Head, QualityModel
+from vqa_twostage.fuse.learning.novelty import NoveltyReference
 from vqa_twostage.fuse.learning.prepare import Preparation, Squash
+from vqa_twostage.fuse.learning.scorer import Scorer, Training
 from vqa_twostage.fuse.options import TrainOptions
-from vqa_twostage.fuse.splits import Split
-from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.fuse.streams import Shapes, Streams
+from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import ArrayName
+from vqa_twostage.pipeline.files import replaced
 from vqa_twostage.pipeline.identity import TrackIdentity
 
 FILE = "model.safetensors"
-# 2: with what it was trained on; files of version 1 are read, and lack it
-FORMAT_VERSION = 2
-SQUASH = ("fill", "scale", "mean", "std", "keep")
-CALIBRATED_FROM = 20  # tested videos
-LARGEST = 10_000_000  # values of one prepared array a frame
-FAMILIAR = ("mean", "std", "distances")
-TOLD = ("dataset", "title", "label", "scale", "better", "videos", "tracks")
+FORMAT_VERSION = 1
+# most values of one prepared array a frame
+LARGEST = 10_000_000
+MOST_MEMBERS = 100
+SQUASH_FIELDS = ("fill", "scale", "mean", "std", "keep")
+NOVELTY_FIELDS = ("mean", "std", "distances")
+# of `Training`, in JSON; its tracks as an object with the two streams
+TRAINING_FIELDS = ("dataset", "title", "label", "scale", "better", "videos")
 
-
-@dataclass(frozen=True)
-class Training:
-    """What a model was trained on. ``tracks``: identities of the spatial and the temporal features.
-
-    ``label``, ``scale`` and ``better`` are the manifest's, ``mos`` the percentiles 0 to 100 of its
-    N labels.
-    """
-
-    dataset: str
-    title: str
-    label: str
-    scale: tuple[float, float]
-    better: str
-    videos: int
-    tracks: list[TrackIdentity]
-    mos: Float[np.ndarray, " 101"]
-    familiar: Familiar
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """Features in, scores on the scale of the training labels out. ``curve``: the logistic of
-    `fuse.metrics`, or None.
-
-    ``shapes``: of each track's arrays, once prepared. ``training`` is None in files of version 1.
-    """
-
-    options: TrainOptions
-    preparations: list[Preparation]
-    models: list[QualityModel]
-    shapes: list[dict[str, tuple[int, ...]]]
-    mean: float
-    std: float
-    curve: Float[np.ndarray, " 4"] | None
-    training: Training | None = None
-
-    @property
-    def reads(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Which statistics of the spatial and of the temporal track."""
-        return Head.of(self.options).reads
-
-    def scores(self, spatial: Features, temporal: Features) -> Float[np.ndarray, " N"]:
-        """UsageError where a track lacks an array that the model was trained on, or has another
-        number of columns.
-        """
-        return self.looked(spatial, temporal)[0]
-
-    def looked(
-        self, spatial: Features, temporal: Features
-    ) -> tuple[Float[np.ndarray, " N"], Answer, Float[np.ndarray, " N"]]:
-        """Scores, what was weighed, and how far each video is from the training videos (NaN where
-        that is unknown).
-        """
-        with one_thread():
-            arrays = []
-            for prepare, track in zip(self.preparations, (spatial, temporal), strict=True):
-                _check_arrays(prepare, track)
-                arrays.append(prepare(track))
-            masks = [torch.from_numpy(np.array(track.mask)) for track in (spatial, temporal)]
-            answer = mean_answer(self.models, arrays, masks)
-            unknown = np.full(len(masks[0]), np.nan)
-            far = (
-                unknown if self.training is None else self.training.familiar.distance(arrays, masks)
-            )
-        return (
-            metrics.apply_logistic(
-                self.curve, answer.scores.double().numpy() * self.std + self.mean
-            ),
-            answer,
-            far,
-        )
-
-
-def refit(
-    data: Dataset, options: TrainOptions, divided: list[Split], fitted: list[Fitted]
-) -> Scorer:
-    """The head on all videos, for the median of the chosen epochs.
-
-    It is calibrated by the logistic from predictions to labels that was right for videos the models
-    had not seen: each video's mean over the splits that tested it.
-    """
-    with one_thread(), torch.random.fork_rng(devices=[]):
-        ensemble = Ensemble(data, np.arange(len(data.mos)), Head.of(options), compact=True)
-        epoch = int(np.median([result.epoch for result in fitted]))
-        ensemble.train(
-            divided[0].seed, options.members, parse_loss(options.loss), options.epochs, epoch
-        )
-    tested = np.unique(np.concatenate([split.test for split in divided]))
-    unseen = np.einsum(
-        "sn,sn->n", np.stack([r.predicted for r in fitted]), tested_share(len(data.mos), divided)
-    )
-    # of few videos it would be a step through chance
-    curve = (
-        metrics.fit_logistic(unseen[tested], data.mos[tested])
-        if len(tested) >= CALIBRATED_FROM
-        else None
-    )
-    manifest = data.manifest
-    training = Training(
-        *(
-            manifest.name,
-            manifest.title,
-            manifest.label,
-            manifest.scale,
-            manifest.better,
-            len(data.mos),
-        ),
-        tracks=[data.spatial.identity, data.temporal.identity],
-        mos=np.percentile(data.mos, PERCENTILES),
-        familiar=Familiar.fit(ensemble.arrays, ensemble.masks),
-    )
-    trained = ensemble.preparations, ensemble.models, ensemble.shapes, ensemble.mean, ensemble.std
-    return Scorer(options, *trained, curve, training)
+Tensors = dict[str, np.ndarray]
 
 
 def save(scorer: Scorer, run: Path) -> None:
-    tensors: dict[str, np.ndarray] = {}
-    for number, prepare in enumerate(scorer.preparations):
+    """Writes the file ``FILE`` in the folder ``run``, in one step."""
+    training = scorer.training
+    tensors: Tensors = {}
+    for stream, prepare in scorer.preparations.items():
         for name, squash in prepare.squash.items():
-            # as they are used
-            tensors |= {
-                f"prepare.{number}.{name}.{field}": getattr(squash, field).astype("f4")
-                for field in SQUASH
-            }
-        tensors |= {f"basis.{number}.{level}": basis for level, basis in prepare.basis.items()}
+            for field in SQUASH_FIELDS:  # in the precision that they are used with
+                tensors[f"prepare.{stream}.{name}.{field}"] = getattr(squash, field).astype("f4")
+        tensors |= {f"basis.{stream}.{level}": basis for level, basis in prepare.basis.items()}
     for number, model in enumerate(scorer.models):
         tensors |= {
             f"member.{number}.{name}": tensor.numpy() for name, tensor in model.state_dict().items()
         }
-    training = scorer.training
-    assert training is not None
-    tensors |= {f"training.{name}": getattr(training.familiar, name) for name in FAMILIAR} | {
-        "training.mos": training.mos
-    }
+    tensors |= {f"training.{field}": getattr(training.novelty, field) for field in NOVELTY_FIELDS}
+    tensors["training.mos"] = training.mos
     about = {
         "format_version": FORMAT_VERSION,
         "options": asdict(scorer.options),
-        "shapes": scorer.shapes,
+        "shapes": dict(scorer.shapes.items()),
         "mean": scorer.mean,
         "std": scorer.std,
         "curve": None if scorer.curve is None else list(scorer.curve),
         "training": {
-            **{name: getattr(training, name) for name in TOLD},
-            "tracks": [track.to_json() for track in training.tracks],
+            **{field: getattr(training, field) for field in TRAINING_FIELDS},
+            "tracks": {stream: track.to_json() for stream, track in training.tracks.items()},
         },
     }
-    aside = run / f".{FILE}.part"
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    save_file(contiguous, aside, metadata={"about": json.dumps(about)})
-    aside.chmod(0o644)  # safetensors makes private files; a run is shared with colleagues
-    aside.replace(run / FILE)
+    with replaced(run / FILE) as part:
+        save_file(contiguous, part, metadata={"about": json.dumps(about)})
 
 
 def load(run: Path) -> Scorer:
-    """The model of a run; UsageError where it has none, or one that a newer program wrote."""
+    """The model of a run; UsageError where it has none, or one of another format."""
     return load_file(run / FILE)
 
 
 def load_file(path: Path) -> Scorer:
     """The model in one file; raises as `load` does."""
-    run = path.parent
-    require(
-        run.exists(),
-        f"{run} does not exist; give a run of vqa-fuse train, or a folder of vqa-fuse export",
-    )
-    if not path.is_file():
-        raise UsageError(
-            f"{run} has no {FILE}; vqa-fuse train writes one at its end, ablate and baselines have "
-            "none"
-        )
-    try:
-        with safe_open(path, framework="numpy") as file:
-            about: dict[str, Any] = json.loads(file.metadata()["about"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no dictionary
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); train again") from None
-    require(isinstance(about, dict), f"{path} is no model of this program")
+    about, tensors = _read(path)
     version = about.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if version != FORMAT_VERSION:
         raise UsageError(
-            f"{path} has format version {version}, and this program reads {FORMAT_VERSION}"
+            f"{path} has format version {version}, and this program reads {FORMAT_VERSION}; train "
+            "again, or install the version of vqa-twostage that wrote it"
         )
     try:
-        return _built(about, tensors)
+        return _build(about, tensors)
     except UsageError:
         raise
     except Exception as error:  # noqa: BLE001  a damaged file may lack anything, or hold anything
@@ -235,72 +99,95 @@ def load_file(path: Path) -> Scorer:
         ) from None
 
 
-def _built(about: dict[str, Any], tensors: dict[str, np.ndarray]) -> Scorer:
+def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
+    run = path.parent
+    if not run.exists():
+        raise UsageError(
+            f"{run} does not exist; give a run of vqa-fuse train, or a folder of vqa-fuse export"
+        )
+    if not path.is_file():
+        raise UsageError(
+            f"{run} has no {path.name}; vqa-fuse train writes one at its end, ablate and baselines "
+            "have none"
+        )
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads(file.metadata()["about"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no dictionary
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); train again") from None
+    if not isinstance(about, dict):
+        raise UsageError(f"{path} is not a model of this program; give a run of vqa-fuse train")
+    return about, tensors
+
+
+def _build(about: dict[str, Any], tensors: Tensors) -> Scorer:
     """The model that a file describes; any exception where it does not."""
     options = TrainOptions(**about["options"])
-    shapes = [{name: tuple(shape) for name, shape in track.items()} for track in about["shapes"]]
-    for number, track in enumerate(shapes):  # before anything is built of these sizes
+    shapes = Streams(**about["shapes"]).map(
+        lambda track: {ArrayName(name): tuple(shape) for name, shape in track.items()}
+    )
+    _check_sizes(options, shapes, tensors)
+    preparations = Streams(
+        *(_preparation(stream, track, tensors) for stream, track in shapes.items())
+    )
+    training = dict(about["training"])
+    return Scorer(
+        options,
+        preparations,
+        [_member(number, options, shapes, tensors) for number in range(options.members)],
+        shapes,
+        about["mean"],
+        about["std"],
+        None if about["curve"] is None else np.array(about["curve"]),
+        Training(
+            **{field: training[field] for field in TRAINING_FIELDS}
+            | {"scale": tuple(training["scale"])},
+            tracks=Streams(**training["tracks"]).map(
+                lambda track: TrackIdentity.from_json(track, "the model")
+            ),
+            mos=tensors["training.mos"],
+            novelty=NoveltyReference(*(tensors[f"training.{field}"] for field in NOVELTY_FIELDS)),
+        ),
+    )
+
+
+def _check_sizes(options: TrainOptions, shapes: Streams[Shapes], tensors: Tensors) -> None:
+    """Before anything is built of these sizes: a file of a stranger must not exhaust memory."""
+    if not 0 < options.members <= MOST_MEMBERS:
+        raise UsageError(f"the model has {options.members} members, and 1 to {MOST_MEMBERS} can be")
+    for stream, track in shapes.items():
         for name, shape in track.items():
-            most = len(tensors[f"prepare.{number}.{name}.fill"])
-            require(
-                0 < shape[0] <= most and math.prod(shape) <= LARGEST,
-                f"the model's {name} is of no sensible size",
-            )
-    require(
-        0 < options.members <= 100 and len(shapes) == 2,
-        "the model has no sensible number of members or tracks",
-    )
-    preparations = []
-    for number, track in enumerate(shapes):
-        squash = {
-            name: Squash(*(tensors[f"prepare.{number}.{name}.{field}"] for field in SQUASH))
-            for name in track
-        }
-        start = f"basis.{number}."
-        basis = {
-            name.removeprefix(start): tensor
-            for name, tensor in tensors.items()
-            if name.startswith(start)
-        }
-        preparations.append(Preparation(squash, basis))
-    models = []
-    for member in range(options.members):
-        start = f"member.{member}."
-        with torch.random.fork_rng(devices=[]):
-            model = Head.of(options).build(*shapes).eval()
-        state = {
-            name.removeprefix(start): torch.from_numpy(t)
-            for name, t in tensors.items()
-            if name.startswith(start)
-        }
-        model.load_state_dict(state)
-        models.append(model)
-    curve = None if about["curve"] is None else np.array(about["curve"])
-    scorer = Scorer(options, preparations, models, shapes, about["mean"], about["std"], curve)
-    if "training" not in about:
-        return scorer
-    told = {
-        **about["training"],
-        "scale": tuple(about["training"]["scale"]),
-        "tracks": [
-            TrackIdentity.from_json(track, "the model") for track in about["training"]["tracks"]
-        ],
+            columns = len(tensors[f"prepare.{stream}.{name}.fill"])
+            if not (0 < shape[0] <= columns and math.prod(shape) <= LARGEST):
+                raise UsageError(
+                    f"the model's {stream} array {name} has the shape {shape}, which cannot be "
+                    f"prepared from {columns} columns"
+                )
+
+
+def _preparation(stream: str, shapes: Shapes, tensors: Tensors) -> Preparation:
+    squash = {
+        name: Squash(*(tensors[f"prepare.{stream}.{name}.{field}"] for field in SQUASH_FIELDS))
+        for name in shapes
     }
-    familiar = Familiar(*(tensors[f"training.{name}"] for name in FAMILIAR))
-    return replace(
-        scorer, training=Training(**told, mos=tensors["training.mos"], familiar=familiar)
-    )
+    return Preparation(squash, _below(f"basis.{stream}.", tensors))
 
 
-def _check_arrays(prepare: Preparation, track: Features) -> None:
-    for name, squash in prepare.squash.items():
-        if name not in track.arrays:
-            raise UsageError(
-                f"{track.path} has no array {name}, which the model was trained on; it has "
-                f"{', '.join(track.arrays)}"
-            )
-        columns = track.arrays[ArrayName(name)].shape[2]
-        if columns != len(squash.fill):
-            raise UsageError(
-                f"{track.path}: {name} has {columns} columns, the model knows {len(squash.fill)}"
-            )
+def _member(
+    number: int, options: TrainOptions, shapes: Streams[Shapes], tensors: Tensors
+) -> QualityModel:
+    with torch.random.fork_rng(devices=[]):
+        model = Head.of(options).build(shapes).eval()
+    state = _below(f"member.{number}.", tensors)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+    return model
+
+
+def _below(prefix: str, tensors: Tensors) -> Tensors:
+    """The tensors whose names start with ``prefix``, by the rest of their names."""
+    return {
+        name.removeprefix(prefix): array
+        for name, array in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,20 +1,19 @@
-"""A learned mix of average and maximum, a weight for each channel; deviations and class tokens as
-they are.
+"""A learned mix of average and maximum, with a weight for each channel.
 
 Lee et al., "Generalizing pooling functions in convolutional neural networks: mixed, gated, and
 tree", AISTATS 2016: w · mean + (1 - w) · max, where w of each channel is the sigmoid of a
 parameter, one half at first. A local distortion shows in the maximum, a global one in the average.
-Levels without a maximum are pooled as in avg.
+Deviations and class tokens are passed on, and levels without a maximum are pooled as in avg.
 
-Letters: B videos, T frames, C channels of one level.
+Dimensions: B videos, T frames, C channels of one level.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vqa_twostage.fuse.streams import AVERAGES, by_level
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.fuse.streams import AVERAGES, ArrayName, Arrays, Pooling, Shapes, by_level
+from vqa_twostage.pipeline.errors import UsageError
 
 VERSION = 1
 READS = (*AVERAGES, "max")
@@ -24,22 +23,21 @@ READS = (*AVERAGES, "max")
 GAIN = 10.0
 
 
-def build(shapes: dict[str, tuple[int, ...]]) -> "Adaptive":
+def build(shapes: Shapes) -> Pooling:
     levels = [
-        {name.rpartition("/")[2]: name for name in names}  # statistic -> array
-        for names in by_level(shapes, READS).values()
+        {name.statistic: name for name in names} for names in by_level(shapes, READS).values()
     ]
-    require(
-        any({"mean", "max"} <= level.keys() for level in levels),
-        "adaptive mixes the mean and the max of a level, and no level of the track has both: "
-        f"{', '.join(shapes)}; "
-        "choose another pooling, for example avg",
-    )
+    if not any({"mean", "max"} <= level.keys() for level in levels):
+        raise UsageError(
+            "adaptive mixes the mean and the max of a level, and no level of the track has both: "
+            f"{', '.join(shapes)}; choose another pooling, for example avg"
+        )
     return Adaptive(levels, shapes)
 
 
 class Adaptive(nn.Module):
-    def __init__(self, levels: list[dict[str, str]], shapes: dict[str, tuple[int, ...]]) -> None:
+    def __init__(self, levels: list[dict[str, ArrayName]], shapes: Shapes) -> None:
+        """``levels``: of each level, statistic -> array."""
         super().__init__()
         self.levels = levels
         self.mixed = [{"mean", "max"} <= level.keys() for level in levels]
@@ -58,7 +56,7 @@ class Adaptive(nn.Module):
             if mixed
         )
 
-    def forward(self, arrays: dict[str, Float[Tensor, "B T ..."]]) -> list[Float[Tensor, "B T _"]]:
+    def forward(self, arrays: Arrays) -> list[Float[Tensor, "B T _"]]:
         weights, tokens = iter(self.weights), []
         for level, mixed in zip(self.levels, self.mixed, strict=True):
             parts = {statistic: arrays[name] for statistic, name in level.items()}

@@ -1,35 +1,33 @@
-"""Stored averages and deviations (and class tokens) as they are.
+"""Stored averages and deviations (and class tokens), unchanged.
 
-Letters: B videos, T frames, C channels of one level.
+Dimensions: B videos, T frames, C channels of one level.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vqa_twostage.fuse.streams import AVERAGES, by_level
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.fuse.streams import AVERAGES, ArrayName, Arrays, Pooling, Shapes, by_level
+from vqa_twostage.pipeline.errors import UsageError
 
 VERSION = 2
 READS = AVERAGES
 
 
-def build(shapes: dict[str, tuple[int, ...]]) -> "Average":
-    names = by_level(shapes, READS)
-    require(
-        bool(names),
-        f"avg needs pooled arrays ({', '.join(READS)}); the track has {', '.join(shapes)}",
-    )
-    return Average(
-        list(names.values()),
-        tuple(sum(shapes[name][0] for name in level) for level in names.values()),
-    )
+def build(shapes: Shapes) -> Pooling:
+    levels = list(by_level(shapes, READS).values())
+    if not levels:
+        raise UsageError(
+            f"avg needs pooled arrays ({', '.join(READS)}); the track has {', '.join(shapes)}"
+        )
+    return Average(levels, shapes)
 
 
 class Average(nn.Module):
-    def __init__(self, names: list[list[str]], channels: tuple[int, ...]) -> None:
+    def __init__(self, levels: list[list[ArrayName]], shapes: Shapes) -> None:
         super().__init__()
-        self.names, self.level_channels = names, channels
+        self.levels = levels
+        self.level_channels = tuple(sum(shapes[name][0] for name in names) for names in levels)
 
-    def forward(self, arrays: dict[str, Float[Tensor, "B T ..."]]) -> list[Float[Tensor, "B T _"]]:
-        return [torch.cat([arrays[name] for name in level], dim=-1) for level in self.names]
+    def forward(self, arrays: Arrays) -> list[Float[Tensor, "B T _"]]:
+        return [torch.cat([arrays[name] for name in names], dim=-1) for names in self.levels]

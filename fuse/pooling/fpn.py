@@ -1,13 +1,12 @@
-"""Feature pyramid: from the deepest stored map down, each level adds what the deeper ones know of a
-place.
+"""Feature pyramid: each stored map adds the deeper maps at the same positions.
 
 Lin et al., "Feature pyramid networks for object detection", CVPR 2017: lateral 1x1 convolutions to
-a common width, nearest upsampling, addition, and where asked a 3x3 convolution that smooths; then
+a common width, nearest upsampling, addition, and optionally a 3x3 convolution that smooths; then
 the mean over the positions. Unlike there, a GELU comes before that mean: without one it would all
-be linear, and linear maps commute with a mean, so that the pyramid would know no more than the
-averages do. Levels without a map are pooled as in avg.
+be linear, and linear maps commute with a mean, so that the pyramid would carry no more information
+than the averages. Levels without a map are pooled as in avg.
 
-Letters: B videos, T frames, C channels of one level.
+Dimensions: B videos, T frames, C channels of one level.
 """
 
 import torch
@@ -15,26 +14,31 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqa_twostage.fuse.streams import AVERAGES, grid_or_averages
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.fuse.streams import (
+    AVERAGES,
+    ArrayName,
+    Arrays,
+    Pooling,
+    Shapes,
+    grid_or_averages,
+)
+from vqa_twostage.pipeline.errors import require_positive
 
 VERSION = 1
 READS = (*AVERAGES, "grid")
 
 
-def build(
-    shapes: dict[str, tuple[int, ...]], *, channels: int = 32, smooth: bool = False
-) -> "Pyramid":
+def build(shapes: Shapes, *, channels: int = 32, smooth: bool = False) -> Pooling:
     """``channels`` of the pyramid; ``smooth``: 3x3 convolutions, which cost most of the time."""
-    require(channels >= 1, f"fpn: channels must be at least 1, not {channels}")
+    require_positive("fpn", channels=channels)
     return Pyramid(list(grid_or_averages(shapes, "fpn").values()), shapes, channels, smooth)
 
 
 class Pyramid(nn.Module):
     def __init__(
         self,
-        levels: list[list[str]],
-        shapes: dict[str, tuple[int, ...]],
+        levels: list[list[ArrayName]],
+        shapes: Shapes,
         channels: int,
         smooth: bool,
     ) -> None:
@@ -51,7 +55,7 @@ class Pyramid(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1) if smooth else nn.Identity() for _ in sizes
         )
 
-    def forward(self, arrays: dict[str, Float[Tensor, "B T ..."]]) -> list[Float[Tensor, "B T _"]]:
+    def forward(self, arrays: Arrays) -> list[Float[Tensor, "B T _"]]:
         modules = reversed(list(zip(self.lateral, self.smooth, strict=True)))
         tokens: list[Tensor] = []
         above: Tensor | None = None
@@ -61,9 +65,9 @@ class Pyramid(nn.Module):
                 tokens.append(torch.cat([arrays[name] for name in names], dim=-1))
                 continue
             lateral, smooth = next(modules)
-            here: Tensor = lateral(values.flatten(0, 1))
+            maps: Tensor = lateral(values.flatten(0, 1))
             if above is not None:
-                here = here + F.interpolate(above, size=here.shape[-2:], mode="nearest")
-            above = here
-            tokens.append(F.gelu(smooth(here)).mean(dim=(-2, -1)).unflatten(0, values.shape[:2]))
+                maps = maps + F.interpolate(above, size=maps.shape[-2:], mode="nearest")
+            above = maps
+            tokens.append(F.gelu(smooth(maps)).mean(dim=(-2, -1)).unflatten(0, values.shape[:2]))
         return tokens[::-1]

@@ -1,22 +1,23 @@
-"""Attention over the frames: a small network weighs each frame, and the weights add up to one.
+"""Attention over the frames: a small network weighs each frame, and the weights sum to one.
 
 Ilse et al., "Attention-based deep multiple instance learning", ICML 2018: softmax over t of v ·
-tanh(U token_t). Not gated. What it attends to is saved with a run (attention.csv), and the sampler
-``content`` can be told to use it.
+tanh(U token_t). Not gated. Its weights are saved with a run (attention.csv), and the sampler
+``content`` can use them.
 """
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.fuse.streams import TemporalEncoder
+from vqa_twostage.pipeline.errors import require_positive
 
 VERSION = 1
 
 
-def build(channels: int, *, hidden: int = 32) -> "Attention":
+def build(channels: int, *, hidden: int = 32) -> TemporalEncoder:
     """``channels`` of a token; ``hidden`` units of the network that weighs a frame."""
-    require(hidden >= 1, f"attention: hidden must be at least 1, not {hidden}")
+    require_positive("attention", hidden=hidden)
     return Attention(channels, hidden)
 
 

@@ -11,17 +11,18 @@ as inside the network, where TEA pools for its gate as well.
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.fuse.streams import TemporalEncoder
+from vqa_twostage.pipeline.errors import require_positive
 
 VERSION = 1
 
-# the bottleneck of a small network would else be a unit or two
+# otherwise the bottleneck of a small network would be a unit or two
 LEAST_HIDDEN = 8
 
 
-def build(channels: int, *, reduction: int = 16) -> "Excitation":
+def build(channels: int, *, reduction: int = 16) -> TemporalEncoder:
     """``channels`` of a token; ``reduction``: by how much the bottleneck is narrower."""
-    require(reduction >= 1, f"excitation: reduction must be at least 1, not {reduction}")
+    require_positive("excitation", reduction=reduction)
     return Excitation(channels, max(LEAST_HIDDEN, channels // reduction))
 
 
@@ -37,8 +38,8 @@ class Excitation(nn.Module):
     def factor(
         self, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]
     ) -> Float[Tensor, "B T C"]:
-        """What each channel of each frame is multiplied by: 0.5 to 1.5."""
-        # the last frame's neighbour is no frame, and counts as zeros like the first one's
+        """The factor of each channel of each frame, between 0.5 and 1.5."""
+        # the padding after the last frame counts as zeros, like that before the first
         framed = tokens.masked_fill(~mask[..., None], 0.0)
         gate: Tensor = self.gate(self.over_time(framed.transpose(1, 2)).transpose(1, 2))
         return gate + 0.5

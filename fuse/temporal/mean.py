@@ -3,13 +3,13 @@
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from vqa_twostage.fuse.streams import TemporalEncoder
+
 VERSION = 1
 
 
-def build(channels: int) -> "Mean":
-    """``channels`` of a token; a temporal encoder says with ``out_channels`` how many its tokens
-    have.
-    """
+def build(channels: int) -> TemporalEncoder:
+    """``channels`` of a token."""
     return Mean(channels)
 
 

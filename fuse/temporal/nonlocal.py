@@ -1,29 +1,30 @@
-"""Non-local block: each frame adds what it finds in all other frames; then the mean over frames.
+"""Non-local block: each frame attends to all other frames; then the mean over frames.
 
 Wang et al., "Non-local neural networks", CVPR 2018, the embedded Gaussian form over time: softmax
 over the frames of theta(token) · phi(other token), which weighs g(other token); an output
 projection, and the token itself added.
 
-Letters: B videos, T frames, C channels of a token, E of an embedding.
+Dimensions: B videos, T frames, C channels of a token, E of an embedding.
 """
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.fuse.streams import TemporalEncoder
+from vqa_twostage.pipeline.errors import require_positive
 
 VERSION = 1
 
-# the embedding of a small network would else be a channel or two
+# otherwise the embedding of a small network would be a channel or two
 LEAST_EMBEDDING = 8
 
 
-def build(channels: int, *, reduction: int = 16) -> "NonLocal":
+def build(channels: int, *, reduction: int = 16) -> TemporalEncoder:
     """``channels`` of a token; ``reduction``: by how much the embeddings are narrower (2 in the
     paper).
     """
-    require(reduction >= 1, f"nonlocal: reduction must be at least 1, not {reduction}")
+    require_positive("nonlocal", reduction=reduction)
     return NonLocal(channels, max(LEAST_EMBEDDING, channels // reduction))
 
 
@@ -50,13 +51,15 @@ class NonLocal(nn.Module):
         """
         # divided by the root of the length, which the paper does not do: few videos, so no sharp
         # attention at first
-        alike = self.theta(tokens) @ self.phi(tokens).transpose(1, 2) / self.theta.out_features**0.5
-        return alike.masked_fill(~mask[:, None], -torch.inf).softmax(dim=-1)
+        similarity = (
+            self.theta(tokens) @ self.phi(tokens).transpose(1, 2) / self.theta.out_features**0.5
+        )
+        return similarity.masked_fill(~mask[:, None], -torch.inf).softmax(dim=-1)
 
     def forward(
         self, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]
     ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B T"]]:
-        # zeros, lest the products of what is no frame overflow
+        # zeros, because products of padding could overflow
         framed = tokens.masked_fill(~mask[..., None], 0.0)
-        found = self.out(self.weights(framed, mask) @ self.g(framed))
-        return framed + found, mask / mask.sum(dim=1, keepdim=True)
+        attended = self.out(self.weights(framed, mask) @ self.g(framed))
+        return framed + attended, mask / mask.sum(dim=1, keepdim=True)

@@ -1,7 +1,7 @@
 """The contract of poolings, temporal encoders and fusions, held against every plug-in that is
 there.
 
-Letters: B videos, T frames of the spatial track, U of the temporal one, C channels.
+Dimensions: B videos, T frames of the spatial track, U of the temporal one, C channels.
 """
 
 from __future__ import annotations
@@ -17,16 +17,28 @@ from torch import Tensor, nn
 
 from vqa_twostage.fuse.fusion import dynamic
 from vqa_twostage.fuse.fusion.multi_level import groups
-from vqa_twostage.fuse.learning.model import Answer, Head, QualityModel
+from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
 from vqa_twostage.fuse.metrics import srcc
 from vqa_twostage.fuse.options import TrainOptions
-from vqa_twostage.fuse.streams import Channels, Fused, Stream
+from vqa_twostage.fuse.streams import (
+    ArrayName,
+    Arrays,
+    Channels,
+    Fused,
+    Fusion,
+    Pooling,
+    Shapes,
+    Stream,
+    Streams,
+    TemporalEncoder,
+)
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 KINDS = {"pooling": "fuse.pooling", "temporal_encoder": "fuse.temporal", "fusion": "fuse.fusion"}
+CONTRACTS = {"pooling": Pooling, "temporal_encoder": TemporalEncoder, "fusion": Fusion}
 FOUND = {kind: sorted(spec.available(package)) for kind, package in KINDS.items()}
 PLUGINS = [(kind, name) for kind, names in FOUND.items() for name in names]
 GRID_POOLINGS = ["attention", "fpn", "spatial_attention"]
@@ -42,15 +54,17 @@ HEADS = sorted(
 )
 
 B, T, U = 6, 5, 7
+FRAMES = Streams(T, U)
 
 
-def level(name: str, columns: int, side: int = 0) -> dict[str, tuple[int, ...]]:
+def level(name: str, columns: int, side: int = 0) -> Shapes:
     """Shapes of what is stored of a level: also a map of ``side`` positions; the last one's maximum
     and class token.
     """
-    shapes: dict[str, tuple[int, ...]] = {f"{name}/mean": (columns,), f"{name}/std": (columns,)}
-    shapes |= {f"{name}/grid": (columns, side, side)} if side else {}
-    return shapes | ({"last/max": (columns,), "last/cls": (columns,)} if name == "last" else {})
+    shapes: dict[str, tuple[int, ...]] = {"mean": (columns,), "std": (columns,)}
+    shapes |= {"grid": (columns, side, side)} if side else {}
+    shapes |= {"max": (columns,), "cls": (columns,)} if name == "last" else {}
+    return {ArrayName.of(name, statistic): shape for statistic, shape in shapes.items()}
 
 
 SPATIAL = {
@@ -59,7 +73,8 @@ SPATIAL = {
 }
 TEMPORAL = {**level("c4", 5, 4), **level("c5", 6, 2), **level("last", 7)}
 LEVELS = ["c1", "c2", "c3", "c4", "c5", "last"]
-CHANNELS = Channels(12, (4, 4, 4)), Channels(10, (5, 5))
+SHAPES = Streams(SPATIAL, TEMPORAL)
+CHANNELS = Streams(Channels(12, (4, 4, 4)), Channels(10, (5, 5)))
 
 
 def still(kind: str, name: str) -> str:
@@ -68,7 +83,7 @@ def still(kind: str, name: str) -> str:
     return name + (":" + ",".join(f"{option}=0" for option in options) if options else "")
 
 
-def built(kind: str, text: str, shapes: dict[str, tuple[int, ...]] = SPATIAL) -> nn.Module:
+def built(kind: str, text: str, shapes: Shapes = SPATIAL) -> nn.Module:
     given = {"pooling": [shapes], "temporal_encoder": [12], "fusion": CHANNELS}[kind]
     module = spec.resolve(KINDS[kind], text).build(*given)
     assert isinstance(module, nn.Module)
@@ -84,7 +99,7 @@ def of_lengths(lengths: list[int], longest: int) -> Tensor:
     return torch.arange(longest) < torch.tensor(lengths)[:, None]
 
 
-def stored(shapes: dict[str, tuple[int, ...]], mask: Tensor) -> dict[str, Tensor]:
+def stored(shapes: Shapes, mask: Tensor) -> Arrays:
     """Random features that are 0 where there is no frame, as the loader makes them."""
     return {
         name: over(torch.randn(*mask.shape, *shape), mask, 0.0) for name, shape in shapes.items()
@@ -107,8 +122,8 @@ def stream(channels: Channels, mask: Tensor) -> Stream:
     )
 
 
-def streams(videos: int = B) -> tuple[Stream, Stream]:
-    return stream(CHANNELS[0], frames(videos, T)), stream(CHANNELS[1], frames(videos, U))
+def streams(videos: int = B) -> Streams[Stream]:
+    return CHANNELS.map(stream, FRAMES.map(lambda longest: frames(videos, longest)))
 
 
 def example(kind: str) -> tuple[Any, ...]:
@@ -130,22 +145,29 @@ def tensors(value: Any) -> list[Tensor]:
 
 def head(pooling: str, temporal_encoder: str, fusion: str) -> QualityModel:
     options = TrainOptions(pooling=pooling, temporal_encoder=temporal_encoder, fusion=fusion)
-    return Head.of(options).build(SPATIAL, TEMPORAL)
+    return Head.of(options).build(SHAPES)
 
 
-def batch(mask: Tensor | None = None, other: Tensor | None = None) -> tuple[Any, ...]:
-    mask = frames(B, T) if mask is None else mask
-    other = frames(len(mask), U) if other is None else other
-    return stored(SPATIAL, mask), stored(TEMPORAL, other), mask, other
+Inputs = tuple[Streams[Arrays], Streams[Tensor]]
 
 
-def part(inputs: tuple[Any, ...], rows: Any, mask_to: tuple[int, int] = (T, U)) -> tuple[Any, ...]:
+def batch(videos: int = B) -> Inputs:
+    return batch_of(FRAMES.map(lambda longest: frames(videos, longest)))
+
+
+def batch_of(masks: Streams[Tensor]) -> Inputs:
+    return SHAPES.map(stored, masks), masks
+
+
+def part(inputs: Inputs, rows: Any, most: Streams[int] = FRAMES) -> Inputs:
     """Some videos of a batch, with no more than so many frames."""
-    spatial, temporal, mask, other = inputs
+    arrays, masks = inputs
     return (
-        {name: array[rows, : mask_to[0]] for name, array in spatial.items()},
-        {name: array[rows, : mask_to[1]] for name, array in temporal.items()},
-        *(mask[rows, : mask_to[0]], other[rows, : mask_to[1]]),
+        arrays.map(
+            lambda track, length: {name: array[rows, :length] for name, array in track.items()},
+            most,
+        ),
+        masks.map(lambda mask, length: mask[rows, :length], most),
     )
 
 
@@ -184,6 +206,7 @@ def test_an_unknown_option_is_refused_with_those_there_are(kind: str, name: str)
 @pytest.mark.parametrize(("kind", "name"), PLUGINS)
 def test_a_plug_in_gives_the_shapes_that_it_promises(kind: str, name: str, training: bool) -> None:
     module = built(kind, name).train(training)
+    assert isinstance(module, CONTRACTS[kind])
     output = module(*example(kind))
     assert all(torch.isfinite(tensor).all() for tensor in tensors(output))
     if kind == "pooling":
@@ -223,8 +246,10 @@ def test_a_plug_in_is_small(kind: str, name: str) -> None:
     projected to 64.
     """
     wide = Channels(384, (64,) * 6)
-    shapes = {f"c{n}/{what}": (64,) for n in range(1, 7) for what in ("mean", "std", "max")}
-    shapes |= {f"c{n}/grid": (64, 2 ** (6 - n), 2 ** (6 - n)) for n in range(2, 6)}
+    shapes: Shapes = {
+        ArrayName.of(f"c{n}", what): (64,) for n in range(1, 7) for what in ("mean", "std", "max")
+    }
+    shapes |= {ArrayName.of(f"c{n}", "grid"): (64, 2 ** (6 - n), 2 ** (6 - n)) for n in range(2, 6)}
     given = {"pooling": [shapes], "temporal_encoder": [384], "fusion": [wide, wide]}[kind]
     module = spec.resolve(KINDS[kind], name).build(*given)
     assert sum(weight.numel() for weight in module.parameters()) < 200_000
@@ -237,9 +262,7 @@ def test_a_plug_in_is_small(kind: str, name: str) -> None:
 def test_a_pooling_uses_every_level_and_reads_what_it_says(name: str) -> None:
     plugin = spec.resolve("fuse.pooling", name)
     read = {
-        array: shape
-        for array, shape in SPATIAL.items()
-        if array.rpartition("/")[2] in plugin.module.READS
+        array: shape for array, shape in SPATIAL.items() if array.statistic in plugin.module.READS
     }
     arrays = stored(read, frames(B, T))
     pooling = plugin.build(read).eval()
@@ -491,12 +514,12 @@ def test_a_fusion_can_learn_sixteen_videos_by_heart(name: str) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    inputs, labels = batch(frames(16, T)), torch.randn(16)
+    inputs, labels = batch(16), torch.randn(16)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(40):
         optimizer.zero_grad()
-        answer = model(*inputs)
-        ((answer.scores - labels).square().mean() + answer.penalty).backward()
+        output = model(*inputs)
+        ((output.scores - labels).square().mean() + output.penalty).backward()
         optimizer.step()
     assert srcc(model(*inputs).scores.detach().double().numpy(), labels.double().numpy()) > 0.95
 
@@ -576,7 +599,10 @@ def test_balance_brings_the_experts_together() -> None:
 def test_cross_modal_attention_runs_over_the_frames_and_differs_between_them() -> None:
     fusion, given = built("fusion", "cross_modal").eval(), streams()
     gates = fusion(*given).gates
-    for name, other in (("spatial_to_temporal", given[1]), ("temporal_to_spatial", given[0])):
+    for name, other in (
+        ("spatial_to_temporal", given.temporal),
+        ("temporal_to_spatial", given.spatial),
+    ):
         assert gates[name].shape == other.mask.shape
         assert (gates[name][~other.mask] == 0).all()
         several = other.mask.sum(dim=1) > 1
@@ -585,7 +611,7 @@ def test_cross_modal_attention_runs_over_the_frames_and_differs_between_them() -
     # every frame asks for itself
     fusion.attend[0].query.weight.data *= 30
     own = [embed(one.tokens) for embed, one in zip(fusion.embed, given, strict=True)]
-    _, attention = fusion.attend[0](*own, given[1].mask)
+    _, attention = fusion.attend[0](*own, given.temporal.mask)
     torch.testing.assert_close(attention.sum(dim=-1), torch.ones(B, T))
     assert (attention[0, 0] - attention[0, 1]).abs().max() > 0.05
 
@@ -604,10 +630,11 @@ def test_multi_level_divides_levels_by_depth() -> None:
 def test_multi_level_reads_levels_where_they_belong() -> None:
     fusion, given = built("fusion", "multi_level").eval(), streams()
     for number in range(3):
-        levels = list(given[0].levels)
+        levels = list(given.spatial.levels)
         levels[number] = torch.randn_like(levels[number])
         assert not torch.equal(
-            fusion(given[0]._replace(levels=levels), given[1]).vector, fusion(*given).vector
+            fusion(given.spatial._replace(levels=levels), given.temporal).vector,
+            fusion(*given).vector,
         )
 
 
@@ -640,13 +667,13 @@ def test_quality_aware_sees_how_much_the_frames_vary() -> None:
 def test_a_model_gives_one_finite_score_a_video(names: tuple[str, str, str]) -> None:
     model, inputs = head(*names), batch()
     for training in (True, False):
-        answer = model.train(training)(*inputs)
-        assert isinstance(answer, Answer)
-        assert answer.scores.shape == (B,)
-        assert all(torch.isfinite(tensor).all() for tensor in tensors(answer))
-    assert answer.spatial_weights.shape == (B, T) and answer.temporal_weights.shape == (B, U)
-    assert answer.penalty == 0
-    assert len(set(answer.scores.tolist())) == B
+        output = model.train(training)(*inputs)
+        assert isinstance(output, HeadOutput)
+        assert output.scores.shape == (B,)
+        assert all(torch.isfinite(tensor).all() for tensor in tensors(output))
+    assert output.weights.map(lambda weights: weights.shape) == Streams((B, T), (B, U))
+    assert output.penalty == 0
+    assert len(set(output.scores.tolist())) == B
 
 
 @pytest.mark.parametrize("names", HEADS, ids="+".join)
@@ -658,23 +685,22 @@ def test_the_same_video_gets_the_same_score_every_time(names: tuple[str, str, st
 @pytest.mark.parametrize("names", HEADS, ids="+".join)
 def test_appended_frames_that_are_masked_never_change_a_score(names: tuple[str, str, str]) -> None:
     model, inputs = head(*names).eval(), batch()
-    arrays, masks = inputs[:2], inputs[2:]
+    arrays, masks = inputs
 
-    def longer(size: float) -> list[dict[str, Tensor]]:
-        return [
-            {
+    def longer(size: float) -> Streams[Arrays]:
+        return arrays.map(
+            lambda track: {
                 name: torch.cat([array, size * torch.randn(B, 3, *array.shape[2:])], dim=1)
                 for name, array in track.items()
             }
-            for track in arrays
-        ]
+        )
 
-    padded = [torch.cat([mask, torch.zeros(B, 3, dtype=torch.bool)], dim=1) for mask in masks]
+    padded = masks.map(lambda mask: torch.cat([mask, torch.zeros(B, 3, dtype=torch.bool)], dim=1))
     scores = model(*inputs).scores
     for size in (1e3, 1e9):
-        torch.testing.assert_close(model(*longer(size), *padded).scores, scores, rtol=0, atol=1e-5)
+        torch.testing.assert_close(model(longer(size), padded).scores, scores, rtol=0, atol=1e-5)
     # the garbage is such that it would show: without the mask it moves every score
-    seen = model(*longer(1e3), *map(torch.ones_like, padded)).scores
+    seen = model(longer(1e3), padded.map(torch.ones_like)).scores
     assert (seen - scores).abs().min() > 1e-5
 
 
@@ -700,28 +726,29 @@ def test_a_score_depends_on_the_video_alone_and_not_on_its_batch(
 def test_a_video_among_longer_ones_scores_as_it_does_alone(
     names: tuple[str, str, str], data: st.DataObject
 ) -> None:
-    longest = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    longest = Streams(*data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9))))
     videos = data.draw(st.integers(1, 4))
-    lengths = [
-        data.draw(st.lists(st.integers(1, most), min_size=videos, max_size=videos))
-        for most in longest
-    ]
+    lengths = longest.map(
+        lambda most: data.draw(st.lists(st.integers(1, most), min_size=videos, max_size=videos))
+    )
     model = head(*names).eval()
-    inputs = batch(*(of_lengths(each, most) for each, most in zip(lengths, longest, strict=True)))
-    answer = model(*inputs)
-    for row, (frames_of_it, others_of_it) in enumerate(zip(*lengths, strict=True)):
-        alone = model(*part(inputs, slice(row, row + 1), (frames_of_it, others_of_it)))
-        torch.testing.assert_close(alone.scores, answer.scores[row : row + 1], rtol=0, atol=1e-5)
-        torch.testing.assert_close(
-            alone.spatial_weights[0], answer.spatial_weights[row, :frames_of_it], rtol=0, atol=1e-6
-        )
+    inputs = batch_of(lengths.map(of_lengths, longest))
+    output = model(*inputs)
+    for row in range(videos):
+        own = lengths.map(lambda lengths, row=row: lengths[row])
+        alone = model(*part(inputs, slice(row, row + 1), own))
+        torch.testing.assert_close(alone.scores, output.scores[row : row + 1], rtol=0, atol=1e-5)
+        for weights, among in alone.weights.zip(output.weights):
+            torch.testing.assert_close(
+                weights[0], among[row, : weights.shape[1]], rtol=0, atol=1e-6
+            )
 
 
 @pytest.mark.parametrize("names", HEADS, ids="+".join)
 def test_every_parameter_is_learnt(names: tuple[str, str, str]) -> None:
     model = head(*(still(kind, name) for kind, name in zip(KINDS, names, strict=True))).train()
-    answer = model(*batch())
-    ((answer.scores * torch.randn(B)).sum() + answer.penalty).backward()
+    output = model(*batch())
+    ((output.scores * torch.randn(B)).sum() + output.penalty).backward()
     idle = [
         name
         for name, weight in model.named_parameters()
@@ -738,8 +765,8 @@ def test_every_parameter_is_learnt(names: tuple[str, str, str]) -> None:
 def test_the_two_tracks_may_be_pooled_differently() -> None:
     options = TrainOptions(pooling="fpn", temporal_pooling="adaptive")
     flat = {name: shape for name, shape in TEMPORAL.items() if not name.endswith("/grid")}
-    model, (spatial, temporal, *masks) = Head.of(options).build(SPATIAL, flat), batch()
-    assert torch.isfinite(model(spatial, temporal, *masks).scores).all()
+    model = Head.of(options).build(Streams(SPATIAL, flat))
+    assert torch.isfinite(model(*batch()).scores).all()
 
 
 # --- what is shared by poolings ---

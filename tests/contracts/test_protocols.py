@@ -16,7 +16,10 @@ import scipy.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqa_twostage.fuse.splits import PROTOCOLS, Split, notes, splits, straddling
+from vqa_twostage.fuse.data import Dataset
+from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.splits import ChosenProtocol, Split, notes, splits, straddling
+from vqa_twostage.fuse.train import Plan
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.datasets.index_files import read_index_file
 from vqa_twostage.pipeline.errors import UsageError
@@ -30,6 +33,9 @@ def table(groups: list[int], split: list[str] | None = None) -> pd.DataFrame:
     return pd.DataFrame(
         {"id": ids, "group": [f"content {group}" for group in groups], "split": split or ""}
     )
+
+
+PROTOCOLS = sorted(spec.available("fuse.protocols"))
 
 
 def parts(split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -265,20 +271,30 @@ def test_an_official_division_that_contents_straddle_stays_and_says_so() -> None
 
 
 @pytest.mark.parametrize("n", [3, 17, 1200])
-def test_videval_splits_are_scikit_learns(n: int) -> None:
-    selection = pytest.importorskip("sklearn.model_selection", reason="the oracle is scikit-learn")
+def test_videval_splits_are_permutations_of_numpys_legacy_generator(n: int) -> None:
+    """The arithmetic of scikit-learn when VIDEVAL was published, from a generator that NumPy keeps
+    unchanged.
+    """
+
+    def divided(rows: np.ndarray, state: int) -> tuple[np.ndarray, np.ndarray]:
+        order = np.random.RandomState(state).permutation(len(rows))
+        n_test = math.ceil(0.2 * len(rows))
+        return rows[order[n_test:]], rows[order[:n_test]]
+
     _, made = splits("videval", table(list(range(n))))
     assert [split.seed for split in made] == list(range(1, 101))
     for i, split in zip(range(1, 101), made, strict=True):
-        rest, test = selection.train_test_split(
-            range(n), test_size=0.2, random_state=math.ceil(8.8 * i)
-        )
-        train, val = selection.train_test_split(
-            rest, test_size=0.2, random_state=math.ceil(6.6 * i)
-        )
+        rest, test = divided(np.arange(n), math.ceil(8.8 * i))
+        train, val = divided(rest, math.ceil(6.6 * i))
         assert [part.tolist() for part in parts(split)] == [
             sorted(part) for part in (train, val, test)
         ]
+
+
+def test_videval_splits_of_ten_videos_stay_as_they_were() -> None:
+    _, (first, second) = splits("videval:n=2", table(list(range(10))))
+    assert [part.tolist() for part in parts(first)] == [[2, 3, 5, 6, 7, 9], [0, 1], [4, 8]]
+    assert [part.tolist() for part in parts(second)] == [[0, 1, 2, 3, 4, 6], [5, 8], [7, 9]]
 
 
 def test_videval_splits_do_not_move_with_the_seed_but_their_training_does() -> None:
@@ -378,6 +394,35 @@ def test_videos_go_where_their_reference_goes(tmp_path: Path) -> None:
     assert splits(full, rows)[0] == full
 
 
+def test_an_index_file_is_identified_by_its_content_and_not_by_its_folder(
+    tmp_path: Path, toy_data: Dataset
+) -> None:
+    order = np.random.default_rng(0).permutation(60)[None]
+    for folder in ("here", "my data, v2", "changed"):
+        (tmp_path / folder).mkdir()
+        shown = order[:, ::-1] if folder == "changed" else order
+        index_file(tmp_path / folder, ".npy", shown)
+    plans = {}
+    for folder in ("here", "my data, v2", "changed"):
+        protocol = str(
+            spec.Spec("indices", {"file": str(tmp_path / folder / "index.npy"), "n": "1"})
+        )
+        assert str(tmp_path) in ChosenProtocol.of(protocol).full_spec
+        assert str(tmp_path) not in ChosenProtocol.of(protocol).identity
+        plans[folder] = Plan(toy_data, TrainOptions(fusion="concat", protocol=protocol))
+    assert plans["here"].identity == plans["my data, v2"].identity
+    assert plans["here"].name == plans["my data, v2"].name
+    assert plans["here"].name != plans["changed"].name
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_protocol_describes_itself_and_says_whether_contents_are_disjoint(name: str) -> None:
+    assert len(spec.available("fuse.protocols")[name]) > 10
+    chosen = ChosenProtocol.of(f"{name}:file=x" if name == "indices" else name)
+    assert chosen.plugin.version >= 1
+    assert chosen.content_disjoint == (name in ("random", "kfold"))
+
+
 @pytest.mark.parametrize("n", [10, 234, 585, 1200])
 def test_parts_of_an_index_file_are_rounded_as_vsfa_rounds_them(n: int, tmp_path: Path) -> None:
     path = index_file(tmp_path, ".npy", np.arange(n)[None])
@@ -422,7 +467,7 @@ def test_the_splits_of_cvd2014_are_vsfas_and_said_to_straddle_scenes(real: Path)
 
 def test_an_unknown_protocol_lists_the_choices() -> None:
     with pytest.raises(
-        UsageError, match=r"'leave_one_out'.*random, kfold, official, videval, indices"
+        UsageError, match=r"'leave_one_out'.*indices, kfold, official, random, videval"
     ):
         splits("leave_one_out:n=5", TWENTY)
 
@@ -517,7 +562,7 @@ def test_wrong_numbers_of_the_other_protocols_are_refused_with_what_they_must_be
         splits(protocol, TWENTY)
 
 
-@pytest.mark.parametrize("protocol", sorted(set(PROTOCOLS) - {"official", "indices"}))
+@pytest.mark.parametrize("protocol", sorted({*PROTOCOLS} - {"official", "indices"}))
 def test_two_videos_cannot_be_divided_in_three(protocol: str) -> None:
     with pytest.raises(UsageError, match=r"2 (groups \(contents\)|videos) cannot be divided"):
         splits(protocol, table([0, 1]))

@@ -13,6 +13,7 @@ from vqa_twostage.fuse.data import Dataset, load_dataset
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import splits
+from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import train_run
 from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.cache import track as cached
@@ -35,8 +36,8 @@ def test_the_cache_is_read_row_for_row(cache: Path, data: Dataset) -> None:
     assert list(data.manifest.rows["id"]) == list(manifest_of("toy", 12, 5).rows["id"])
     assert np.array_equal(data.mos, labels(data))
     assert data.missing == []
-    for features, kind in ((data.spatial, "spatial"), (data.temporal, "temporal")):
-        assert features.identity["kind"] == kind
+    for kind, features in data.features.items():
+        assert features.identity.kind == kind
         with cached.open_track(features.path) as track:
             for row in (0, 4, 59):
                 stored = track.read(data.manifest.rows["id"][row]).arrays
@@ -132,6 +133,7 @@ def test_without_a_temporal_track_both_streams_read_the_spatial_one(tmp_path: Pa
     path = write_features(tmp_path, manifest, "spatial")
     data = load_dataset(tmp_path, None, None, None)
     assert data.spatial.path == data.temporal.path == path
+    assert not data.has_temporal
     with pytest.raises(
         UsageError, match=r"no temporal track; run vqa-extract with --temporal, or vqa-cache import"
     ):
@@ -163,9 +165,9 @@ def test_columns_that_hold_no_numbers_are_named_with_their_videos(data: Dataset)
 
 
 def test_only_the_statistics_that_a_head_reads_are_loaded(cache: Path) -> None:
-    data = load_dataset(cache, None, None, None, (("mean",), ("mean", "std")))
-    assert {name.rpartition("/")[2] for name in data.spatial.arrays} == {"mean"}
-    assert {name.rpartition("/")[2] for name in data.temporal.arrays} == {"mean", "std"}
+    data = load_dataset(cache, None, None, None, Streams(("mean",), ("mean", "std")))
+    assert {name.statistic for name in data.spatial.arrays} == {"mean"}
+    assert {name.statistic for name in data.temporal.arrays} == {"mean", "std"}
 
 
 def test_tracks_of_different_samplers_are_refused(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_an_exported_model_gives_equal_scores(run: Path, toy_data: Dataset, tmp_
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["files"] == ["README.md", "config.json", "model.safetensors"]
     at_home, handed_on = (
-        model.scores(toy_data.spatial, toy_data.temporal)
+        model.scores(toy_data.features)
         for model in (saved.load(run), score.load(tmp_path / "model"))
     )
     assert np.array_equal(at_home, handed_on)
@@ -64,8 +64,8 @@ def test_the_hub_saves_and_loads_the_same_model(
     VideoScorer.from_pretrained(str(tmp_path / "model")).save_pretrained(tmp_path / "again")
     VideoScorer.from_pretrained(str(tmp_path / "again")).save_pretrained(tmp_path / "again")
     again = VideoScorer.from_pretrained(str(tmp_path / "again")).scorer
-    known = saved.load(run).scores(toy_data.spatial, toy_data.temporal)
-    assert np.array_equal(again.scores(toy_data.spatial, toy_data.temporal), known)
+    known = saved.load(run).scores(toy_data.features)
+    assert np.array_equal(again.scores(toy_data.features), known)
 
 
 def test_an_export_replaces_an_export_and_nothing_else(run: Path, tmp_path: Path) -> None:

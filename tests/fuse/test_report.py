@@ -23,7 +23,7 @@ from commands import called
 from vqa_twostage.fuse.ablate import ablate, variants
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.evaluate import evaluate
-from vqa_twostage.fuse.learning.fit import _looked_at
+from vqa_twostage.fuse.learning.ensemble import validation_epochs
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.report import ReportResult, expand_ablations, safe_json, write_report
 from vqa_twostage.fuse.reporting.sections import gate_tables
@@ -241,7 +241,7 @@ def test_report_of_a_trained_run_has_validation_curves_and_gates(
     record = read_json(tmp_path / "run" / "run.json")
     assert list(curve.columns) == ["split", "epoch", "srcc"]
     for (_, rows), chosen in zip(curve.groupby("split"), record["chosen_epochs"], strict=True):
-        assert set(rows["epoch"]) == _looked_at(QUICK.epochs)
+        assert set(rows["epoch"]) == validation_epochs(QUICK.epochs)
         assert rows["epoch"].iloc[rows["srcc"].argmax()] == chosen
     median = evaluate(tmp_path / "run").median.srcc
     table = (tmp_path / "run" / "metrics.md").read_text()

@@ -26,7 +26,6 @@ from vqa_twostage.extract.run import extract_dataset
 from vqa_twostage.fuse import score
 from vqa_twostage.fuse.data import load_dataset
 from vqa_twostage.fuse.learning import scorer_file as saved
-from vqa_twostage.fuse.learning.novelty import Familiar, percentile_of
 from vqa_twostage.fuse.learning.scorer_file import Scorer
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reporting import score_text
@@ -74,8 +73,7 @@ def scored(**changes: Any) -> Score:
 
 def with_tracks(model: Scorer, **changes: Any) -> Scorer:
     """The model as if it had been trained on other features."""
-    assert model.training is not None
-    tracks = [replace(identity, **changes) for identity in model.training.tracks]
+    tracks = model.training.tracks.map(lambda identity: replace(identity, **changes))
     return replace(model, training=replace(model.training, tracks=tracks))
 
 
@@ -90,7 +88,7 @@ def test_score_of_a_video_equals_the_score_of_its_cached_features(
     known = dict(
         zip(
             data.manifest.rows["path"],
-            saved.load(run).scores(data.spatial, data.temporal),
+            saved.load(run).scores(data.features),
             strict=True,
         )
     )
@@ -341,10 +339,9 @@ def test_score_by_a_model_of_transformer_features_equals_that_of_cached_features
 ) -> None:
     run = trained_on("vit:weights=none", clips, tmp_path)
     training = score.load(run).training
-    assert training is not None
-    assert training.tracks[0].extractor.options["model"] == "google/vit-base-patch16-224"
+    assert training.tracks.spatial.extractor.options["model"] == "google/vit-base-patch16-224"
     data = load_dataset(tmp_path / "cache", "mos", None, None)
-    cached_scores = saved.load(run).scores(data.spatial, data.temporal)
+    cached_scores = saved.load(run).scores(data.features)
     by_path = dict(zip(data.manifest.rows["path"], cached_scores, strict=True))
     found = score.score(clips, run)
     assert [item.score for item in found] == pytest.approx(
@@ -465,29 +462,6 @@ def test_score_outside_of_the_scale_has_a_caution() -> None:
     assert score_text.cautions(scored(score=4.64, scale=scale)) == []
 
 
-def test_distance_is_one_for_a_typical_training_video_and_larger_for_unlike_ones() -> None:
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    arrays = {
-        "c1/mean": torch.randn(200, 3, 40, generator=generator),
-        "c1/grid": torch.randn(200, 3, 5, 2, 2),
-    }
-    mask = torch.ones(200, 3, dtype=torch.bool)
-    familiar = Familiar.fit([arrays], [mask])
-    assert familiar.distances[50] == pytest.approx(1, abs=0.1)
-    moved = {name: array + 3 for name, array in arrays.items()}
-    assert familiar.distance([moved], [mask]).min() > familiar.distances[100]
-    assert percentile_of(familiar.distances[30], familiar.distances) == pytest.approx(30)
-    # frames that are not there do not count
-    longer = {
-        name: torch.nn.functional.pad(array, [0, 0] * (array.ndim - 2) + [0, 2])
-        for name, array in arrays.items()
-    }
-    wide = torch.nn.functional.pad(mask, (0, 2))
-    assert np.allclose(familiar.distance([longer], [wide]), familiar.distance([arrays], [mask]))
-
-
 # --- the model that ships ---
 
 
@@ -539,7 +513,6 @@ def test_shipped_model_is_what_make_head_trains(tmp_path: Path) -> None:
     assert called("vqa-fuse", "train", *words, cwd=tmp_path).returncode == 0
     data = load_dataset(made, "demo", None, None)
     shipped, trained = (
-        model.scores(data.spatial, data.temporal)
-        for model in (score.load(), saved.load(tmp_path / "head"))
+        model.scores(data.features) for model in (score.load(), saved.load(tmp_path / "head"))
     )
     assert np.abs(shipped - trained).max() < 0.05

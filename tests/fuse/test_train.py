@@ -19,6 +19,7 @@ from toy_cache import labels, make_dataset, relabelled, reworked
 from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.evaluate import evaluate
+from vqa_twostage.fuse.learning import ensemble
 from vqa_twostage.fuse.learning.fit import fit_split
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.runs import Evaluation, Run
@@ -232,7 +233,7 @@ def test_more_videos_than_a_batch_are_learnt_in_several(
     data: Dataset, usual: tuple[np.ndarray, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split, mos = first_split(data), labels(data)
-    monkeypatch.setattr("vqa_twostage.fuse.learning.fit.BATCH", 15)
+    monkeypatch.setattr(ensemble, "RECIPE", replace(ensemble.RECIPE, batch=15))
     (predicted, _), again = (trained(data, split) for _ in range(2))
     assert np.array_equal(predicted, again[0])
     assert metrics.srcc(predicted[split.test], mos[split.test]) > 0.7

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from vqa_twostage.fuse.data import Dataset, Features
+from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, save_manifest
@@ -122,7 +123,8 @@ def make_dataset(name: str, contents: int, versions: int) -> Dataset:
         return Features(path, identity, arrays, mask, timestamp)
 
     mos = manifest.rows["mos"].to_numpy(np.float64)
-    return Dataset(manifest, track("spatial"), track("temporal"), mos, manifest.rows, [])
+    features = Streams(track("spatial"), track("temporal"))
+    return Dataset(manifest, features, mos, manifest.rows, [])
 
 
 def relabelled(data: Dataset, mos: np.ndarray) -> Dataset:
@@ -139,7 +141,7 @@ def reworked(data: Dataset, change: Callable[[np.ndarray], np.ndarray]) -> Datas
             features, arrays={name: change(array.copy()) for name, array in features.arrays.items()}
         )
 
-    return replace(data, spatial=of(data.spatial), temporal=of(data.temporal))
+    return replace(data, features=data.features.map(of))
 
 
 def labels(data: Dataset) -> np.ndarray:

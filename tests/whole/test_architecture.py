@@ -59,7 +59,8 @@ CONTRACTS = {
     "fuse/pooling": {"fuse.streams"},
     "fuse/temporal": {"fuse.streams"},
     "fuse/fusion": {"fuse.streams"},
-    "fuse/baselines": set(),
+    "fuse/baselines": {"fuse.streams"},
+    "fuse/protocols": {"fuse.splits", "pipeline.datasets.index_files"},
 }
 
 

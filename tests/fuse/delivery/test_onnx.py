@@ -16,20 +16,19 @@ import numpy as np
 import pytest
 import torch
 from commands import called, document
-from jaxtyping import Bool, Float
-from torch import Tensor
 
 from vqa_twostage.fuse.data import Dataset, Features
-from vqa_twostage.fuse.delivery import onnx_check, onnx_graph
+from vqa_twostage.fuse.delivery import graph_forward, onnx_check, onnx_graph
 from vqa_twostage.fuse.delivery.onnx_check import make_graph
-from vqa_twostage.fuse.delivery.onnx_graph import Whole
+from vqa_twostage.fuse.delivery.onnx_graph import WholeModel
 from vqa_twostage.fuse.export import ExportResult, OnnxFile, export_run
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.learning.model import Head
-from vqa_twostage.fuse.learning.scorer_file import Scorer
+from vqa_twostage.fuse.learning.scorer import Scorer, refit
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split
+from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.temporal.gru import Gru
 from vqa_twostage.fuse.train import train_run
 from vqa_twostage.pipeline import spec
@@ -90,12 +89,17 @@ def exported(done: CompletedProcess[str]) -> Path:
 
 def with_arrays(data: Dataset, make: Callable[[Features], dict[str, np.ndarray]]) -> Dataset:
     """The same videos with other arrays; of the temporal track the first three frames."""
-    arrays = {name: array[:, :3] for name, array in make(data.temporal).items()}
-    temporal = data.temporal.mask[:, :3], data.temporal.timestamp[:, :3]
+    spatial, temporal = data.features.map(lambda track: replace(track, arrays=make(track)))
+    return replace(data, features=Streams(spatial, first_frames(temporal, 3)))
+
+
+def first_frames(track: Features, count: int, videos: int | None = None) -> Features:
+    """Of the first ``videos``, or of all."""
     return replace(
-        data,
-        spatial=replace(data.spatial, arrays=make(data.spatial)),
-        temporal=Features(data.temporal.path, data.temporal.identity, arrays, *temporal),
+        track,
+        arrays={name: array[:videos, :count] for name, array in track.arrays.items()},
+        mask=track.mask[:videos, :count],
+        timestamp=track.timestamp[:videos, :count],
     )
 
 
@@ -125,27 +129,25 @@ def with_maps(data: Dataset) -> Dataset:
 def refitted(data: Dataset, **options: Any) -> Scorer:
     """A model that has learnt a little of a dataset, and is calibrated."""
     chosen = TrainOptions(**{"fusion": "concat", "members": 1, "epochs": 8, **options})
-    reads = Head.of(chosen).reads
-    data = replace(data, spatial=data.spatial.only(reads[0]), temporal=data.temporal.only(reads[1]))
+    data = replace(data, features=data.features.map(Features.only, Head.of(chosen).reads))
     everything, nothing = np.arange(len(data.mos)), np.zeros((len(data.mos), 1))
     noise = np.random.default_rng(0).normal(size=len(data.mos)) * data.mos.std() / 2
     split = Split(0, everything, everything, everything)
-    return saved.refit(data, chosen, [split], [Fitted(data.mos + noise, 8, nothing, nothing)])
+    return refit(data, chosen, [split], [Fitted(data.mos + noise, 8, Streams(nothing, nothing))])
 
 
-def by_graph(content: bytes | Path, spatial: Features, temporal: Features) -> np.ndarray:
+def by_graph(content: bytes | Path, features: Streams[Features]) -> np.ndarray:
     """Scores by onnxruntime, of features as a stranger would give them: by the names of arrays in
     the cache.
     """
     session = onnxruntime.InferenceSession(content if isinstance(content, bytes) else str(content))
-    tracks = {"spatial": spatial, "temporal": temporal}
-    given = {
-        f"{kind}.{name.replace('/', '.')}": array.astype("f4")
-        for kind, track in tracks.items()
-        for name, array in {**track.arrays, "mask": track.mask}.items()
-    } | {f"{kind}.mask": track.mask for kind, track in tracks.items()}
+    inputs = {
+        f"{stream}.{name.replace('/', '.')}": array.astype("f4")
+        for stream, track in features.items()
+        for name, array in track.arrays.items()
+    } | {f"{stream}.mask": track.mask for stream, track in features.items()}
     (scores,) = session.run(
-        ["score"], {wanted.name: given[wanted.name] for wanted in session.get_inputs()}
+        ["score"], {wanted.name: inputs[wanted.name] for wanted in session.get_inputs()}
     )
     return np.asarray(scores)
 
@@ -164,9 +166,9 @@ def test_every_part_scores_in_a_graph_as_it_does_here(
     scorer = refitted(data, **parts)
     graph = make_graph(scorer)
     assert graph.difference <= 1e-5
-    known = scorer.scores(data.spatial, data.temporal)
+    known = scorer.scores(data.features)
     assert np.ptp(known) > 0.05
-    assert by_graph(graph.content, data.spatial, data.temporal) == pytest.approx(known, abs=1e-5)
+    assert by_graph(graph.content, data.features) == pytest.approx(known, abs=1e-5)
     for told in (b"fuse/", b".py", b"site-packages"):
         assert told not in graph.content, "a graph says nothing of the machine it was made on"
 
@@ -180,14 +182,15 @@ def test_labels_of_0_to_100_are_scored_as_exactly_as_their_scale_allows(tiny: Da
 
 def test_a_model_without_calibration_scores_alike_too(tiny: Dataset) -> None:
     scorer = replace(refitted(tiny), curve=None)
-    tracks = tiny.spatial, tiny.temporal
     arrays = [
-        torch.from_numpy(array).float() for track in tracks for array in track.arrays.values()
+        torch.from_numpy(array).float()
+        for track in tiny.features
+        for array in track.arrays.values()
     ]
-    masks = [torch.from_numpy(np.array(track.mask)) for track in tracks]
+    masks = [torch.from_numpy(np.array(track.mask)) for track in tiny.features]
     with torch.no_grad():
-        assert Whole(scorer).eval()(*arrays, *masks).numpy() == pytest.approx(
-            scorer.scores(*tracks), abs=1e-5
+        assert WholeModel(scorer).eval()(*arrays, *masks).numpy() == pytest.approx(
+            scorer.scores(tiny.features), abs=1e-5
         )
 
 
@@ -195,14 +198,13 @@ def test_a_graph_takes_any_number_of_videos_and_frames(
     exported: Path, run: Path, tiny: Dataset
 ) -> None:
     scorer = saved.load(run)
-    for videos, frames, others in ((1, 1, 1), (60, 4, 1), (7, 1, 3)):
-        tracks = []
-        for track, count in ((tiny.spatial, frames), (tiny.temporal, others)):
-            arrays = {name: array[:videos, :count] for name, array in track.arrays.items()}
-            part = track.mask[:videos, :count], track.timestamp[:videos, :count]
-            tracks.append(Features(track.path, {}, arrays, *part))
-        found = by_graph(exported / "head.onnx", *tracks)
-        assert found == pytest.approx(scorer.scores(*tracks), abs=1e-5), (videos, frames, others)
+    for videos, frames in ((1, Streams(1, 1)), (60, Streams(4, 1)), (7, Streams(1, 3))):
+        features = Streams(
+            first_frames(tiny.spatial, frames.spatial, videos),
+            first_frames(tiny.temporal, frames.temporal, videos),
+        )
+        scores = by_graph(exported / "head.onnx", features)
+        assert scores == pytest.approx(scorer.scores(features), abs=1e-5), (videos, frames)
 
 
 def test_config_and_card_name_the_inputs_of_the_graph(exported: Path) -> None:
@@ -256,15 +258,7 @@ def test_a_part_that_cannot_be_a_graph_is_named_and_nothing_is_written(
     )
     train_run(tiny, options, run)
 
-    def looped(
-        self: Gru, tokens: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"]
-    ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B T"]]:
-        states = [self.of_state.bias.new_zeros(len(tokens), self.out_channels)]
-        for frame in range(tokens.shape[1]):
-            states.append(self.step(states[-1], self.of_token(tokens[:, frame])))
-        return torch.stack(states[1:], dim=1), mask / mask.sum(dim=1, keepdim=True)
-
-    monkeypatch.setattr(Gru, "forward", looped)
+    monkeypatch.delitem(graph_forward.FORWARDS, Gru)
     with pytest.raises(
         UsageError, match="^temporal encoder gru:hidden=4 cannot be written as ONNX"
     ):

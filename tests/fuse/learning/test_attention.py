@@ -1,7 +1,7 @@
 """Attention over the frames: its weights, what it learns, what a run saves of it, and who reads
 that.
 
-Letters: B videos, T frames, C channels.
+Dimensions: B videos, T frames, C channels.
 """
 
 from __future__ import annotations
@@ -24,12 +24,16 @@ from vqa_twostage.fuse.learning.attention import attention_table, gates_table
 from vqa_twostage.fuse.learning.fit import Fitted, fit_split
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import splits
+from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.temporal.attention import build
 from vqa_twostage.fuse.train import train_run
-from vqa_twostage.pipeline import records
 from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.layout import TrackPath, save_manifest
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
+from vqa_twostage.pipeline.identity import Kind, TrackIdentity
+from vqa_twostage.pipeline.spec import Spec
 
 QUICK = TrainOptions(
     fusion="concat", temporal_encoder="attention", epochs=6, members=1, protocol="random:n=3"
@@ -100,10 +104,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         "split": "",
     }
     manifest = Manifest("toy", "toy", "opinion", (1.0, 5.0), pd.DataFrame(columns))
-    records.save_manifest(cache, manifest)
-    for kind in ("spatial", "temporal"):
-        identity = {"kind": kind, "extractor": f"{kind}net", "sampler": "uniform:frames=6"}
-        path = cached.track_path(cache, "toy", "uniform:frames=6", f"{kind}net", identity)
+    save_manifest(cache, manifest)
+    kinds: tuple[Kind, ...] = ("spatial", "temporal")
+    for kind in kinds:
+        sampler = Spec("uniform", {"frames": "6"})
+        identity = TrackIdentity(kind, Spec(f"{kind}net"), sampler)
+        path = TrackPath.of(cache, "toy", f"{kind}net", identity)
         with cached.write_track(path, identity, {"manifest": manifest.digest}) as track:
             for row, video_id in enumerate(ids):
                 length = length_of(row)
@@ -111,8 +117,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
                 values[telling(row), 0] = 6
                 values[telling(row), 4:] = 2 * (mos[row] - 3) / 0.6
                 index = np.arange(length)
-                features = cached.VideoFeatures(
-                    {"last/mean": values}, index, index / 3, {"source_digest": "none"}
+                features = VideoFeatures(
+                    {ArrayName("last/mean"): values}, index, index / 3, VideoAttributes("none")
                 )
                 track.write(video_id, features)
     return load_dataset(cache, None, None, None)
@@ -165,7 +171,7 @@ def test_attention_is_of_the_splits_that_tested_a_video(data: Dataset, tmp_path:
         used = tested or range(len(divided))
         for name in ("spatial", "temporal"):
             expected = np.mean(
-                [getattr(fitted[number], f"{name}_weights")[row] for number in used], axis=0
+                [getattr(fitted[number].weights, name)[row] for number in used], axis=0
             )
             frames = saved[saved["id"] == video_id][name]
             assert frames.to_numpy() == pytest.approx(expected[: length_of(row)], abs=1e-6)
@@ -175,12 +181,13 @@ def test_attention_is_of_the_splits_that_tested_a_video(data: Dataset, tmp_path:
 def one_result(
     data: Dataset, spatial: np.ndarray, temporal: np.ndarray, **gates: np.ndarray
 ) -> list[Fitted]:
-    return [Fitted(data.mos, 1, spatial, temporal, gates)]
+    return [Fitted(data.mos, 1, Streams(spatial, temporal), gates)]
 
 
 def test_attention_of_a_track_with_other_times_counts_for_the_nearest_frame(data: Dataset) -> None:
-    late = replace(data, temporal=replace(data.temporal, timestamp=data.temporal.timestamp + 0.3))
-    equal = data.spatial.mask / data.spatial.mask.sum(axis=1, keepdims=True)
+    later = replace(data.temporal, timestamp=data.temporal.timestamp + 0.3)
+    late = replace(data, features=Streams(data.spatial, later))
+    equal = data.spatial.frame_shares()
     first = np.zeros_like(equal)
     first[:, 0] = 1
     divided = splits("random:n=1", data.manifest.rows)[1]
@@ -214,9 +221,11 @@ def test_a_run_saves_the_gates_of_its_fusion(
 
 def test_gates_are_of_the_splits_that_tested_a_video(data: Dataset) -> None:
     divided = splits("kfold:k=2", data.manifest.rows)[1]
-    equal = data.spatial.mask / data.spatial.mask.sum(axis=1, keepdims=True)
+    equal = data.spatial.frame_shares()
     fitted = [
-        Fitted(data.mos, 1, equal, equal, {"experts": np.tile(weights, (len(data.mos), 1))})
+        Fitted(
+            data.mos, 1, Streams(equal, equal), {"experts": np.tile(weights, (len(data.mos), 1))}
+        )
         for weights in ([0.1, 0.9], [0.6, 0.4])
     ]
     saved = gates_table(data, divided, fitted)

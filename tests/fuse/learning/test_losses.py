@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vqa_twostage.fuse.learning.losses import LOSSES, parse_loss
+from vqa_twostage.fuse.learning import losses
+from vqa_twostage.fuse.learning.loss_spec import available_losses, parse_loss
 from vqa_twostage.pipeline.errors import UsageError
+
+LOSSES = {name: getattr(losses, name) for name in available_losses()}
 
 
 def scores(*values: float) -> Tensor:
@@ -314,3 +317,9 @@ def test_an_unknown_loss_is_named_and_the_choices_listed(text: str, named: str) 
     with pytest.raises(UsageError, match=f"unknown loss '{named}'") as caught:
         parse_loss(text)
     assert all(name in str(caught.value) for name in LOSSES)
+
+
+def test_losses_are_listed_with_their_first_lines() -> None:
+    assert list(available_losses()) == ["l1", "smooth_l1", "plcc", "rank", "group"]
+    assert available_losses()["l1"] == "Mean absolute error."
+    assert all(len(line) > 10 for line in available_losses().values())

@@ -1,4 +1,4 @@
-"""Features made fit for learning: by the training part alone, in the same order, one basis for a
+"""Features prepared for learning: by the training part alone, in the same order, one basis for a
 level.
 """
 
@@ -16,6 +16,10 @@ from hypothesis.extra import numpy as hnp
 
 from vqa_twostage.fuse.data import Features
 from vqa_twostage.fuse.learning.prepare import CLIP, COMPONENTS, Preparation, Squash
+from vqa_twostage.pipeline.cache.layout import TrackPath
+from vqa_twostage.pipeline.features import ArrayName
+from vqa_twostage.pipeline.identity import TrackIdentity
+from vqa_twostage.pipeline.spec import Spec
 
 GENERATOR = np.random.default_rng(0)
 N, T = 40, 3
@@ -23,10 +27,14 @@ TRAIN = np.arange(0, N, 2)
 
 
 def track(**arrays: np.ndarray) -> Features:
-    """Videos of one to three frames; what is no frame holds garbage. Names have ``_`` for ``/``."""
+    """Videos of one to three frames, with random padding. Names have ``_`` for ``/``."""
     mask = np.arange(T) < (1 + np.arange(N) % T)[:, None]
-    named = {name.replace("_", "/"): array.astype(np.float32) for name, array in arrays.items()}
-    return Features(Path("none.h5"), {}, named, mask, np.zeros((N, T)))
+    named = {
+        ArrayName(name.replace("_", "/")): array.astype(np.float32)
+        for name, array in arrays.items()
+    }
+    identity = TrackIdentity("spatial", Spec("none"), Spec("none"))
+    return Features(TrackPath(Path(), "", "", "none"), identity, named, mask, np.zeros((N, T)))
 
 
 def random(*shape: int) -> np.ndarray:

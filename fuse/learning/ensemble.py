@@ -1,0 +1,258 @@
+"""Members of one head, which differ in their seeds, trained at once; their mean output.
+
+Dimensions: M members, N videos, B videos of a batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vqa_twostage.fuse.data import Dataset
+from vqa_twostage.fuse.learning.losses import Loss
+from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
+from vqa_twostage.fuse.learning.prepare import Preparation
+from vqa_twostage.fuse.learning.recipe import RECIPE
+from vqa_twostage.fuse.streams import Arrays, Streams
+
+log = logging.getLogger(__name__)
+
+Rows = Int[np.ndarray, " rows"]
+Masks = Streams[Bool[Tensor, "N _"]]
+
+
+class Ensemble:
+    """Members of one head, trained on the same ``rows`` of a dataset.
+
+    ``mean`` and ``std`` are of the rows' labels, by which all labels are standardised. ``compact``:
+    for a model that is kept, whose file is then half as large.
+    """
+
+    def __init__(self, data: Dataset, rows: Rows, head: Head, compact: bool = False) -> None:
+        self.rows, self.head = rows, head
+        self.mean, self.std = float(data.mos[rows].mean()), max(float(data.mos[rows].std()), 1e-6)
+        tracks = data.features.map(lambda track, reads: track.only(reads), head.reads)
+        self.preparations = tracks.map(lambda track: Preparation.fit(track, rows))
+        if compact:
+            self.preparations = self.preparations.map(Preparation.compact)
+        self.arrays = self.preparations.map(lambda prepare, track: prepare(track), tracks)
+        self.shapes = self.arrays.map(
+            lambda arrays: {name: tuple(array.shape[2:]) for name, array in arrays.items()}
+        )
+        self.masks = tracks.map(lambda track: torch.from_numpy(np.array(track.mask)))
+        self.target = torch.from_numpy((data.mos - self.mean) / self.std).float()
+        self.group = torch.from_numpy(pd.factorize(data.manifest.rows["group"])[0].astype(np.int64))
+        self.models: list[QualityModel] = []
+
+    def train(
+        self,
+        seed: int,
+        members: int,
+        loss: Loss,
+        epochs: int,
+        stop: int,
+        validate_on: Rows | None = None,
+    ) -> dict[int, Float[np.ndarray, " rows"]]:
+        """Leaves in ``models`` the members after ``stop`` epochs of a schedule of ``epochs``.
+
+        With ``validate_on`` the whole schedule is run, and the members' mean scores of those videos
+        are returned, by epoch.
+        """
+        training = self._training(
+            [self._initialised(seed * 1000 + member) for member in range(members)]
+        )
+        torch.manual_seed(seed)
+        parameters = list(training.parameters())
+        optimizer = torch.optim.AdamW(
+            parameters, lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay
+        )
+        batches = math.ceil(len(self.rows) / RECIPE.batch)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            RECIPE.learning_rate,
+            total_steps=epochs * batches,
+            pct_start=RECIPE.warm_up,
+        )
+        scores = {}
+        for epoch in range(1, (stop if validate_on is None else epochs) + 1):
+            training.train(True)
+            for rows in self._batches(batches):
+                optimizer.zero_grad()
+                self._loss(training(*self._batch(rows)), rows, loss).backward()
+                optimizer.step()
+                schedule.step()
+            if epoch == stop:
+                self.models = training.snapshot()
+            if validate_on is not None and epoch in validation_epochs(epochs):
+                training.train(False)
+                with torch.inference_mode():
+                    output = training(*self._batch(torch.from_numpy(validate_on)))
+                scores[epoch] = output.scores.mean(dim=0).double().numpy()
+        return scores
+
+    def output(self) -> HeadOutput:
+        """The members' mean output for all videos."""
+        return mean_output(self.models, self.arrays, self.masks)
+
+    def _initialised(self, seed: int) -> QualityModel:
+        torch.manual_seed(seed)
+        return self.head.build(self.shapes).eval()
+
+    def _training(self, models: list[QualityModel]) -> Members:
+        """All members in one call where vmap can run the head, else one after the other."""
+        trial, first_videos = StackedMembers(models), self._batch(torch.from_numpy(self.rows[:2]))
+        try:
+            trial.train(True)
+            output = trial(*first_videos)
+            (output.scores.sum() + output.penalty.sum()).backward()
+            trial.train(False)
+            trial(*first_videos)
+        except (RuntimeError, ValueError, NotImplementedError) as error:
+            name = " + ".join(str(plugin.short_spec) for plugin in self.head.plugins)
+            _note_loop(name, str(error).strip().partition("\n")[0])
+            return LoopedMembers(models)
+        return StackedMembers(models)
+
+    def _batch(self, rows: Int[Tensor, " B"]) -> tuple[Streams[Arrays], Masks]:
+        arrays = self.arrays.map(lambda track: {name: array[rows] for name, array in track.items()})
+        return arrays, self.masks.map(lambda mask: mask[rows])
+
+    def _loss(self, output: HeadOutput, rows: Int[Tensor, " B"], loss: Loss) -> Float[Tensor, ""]:
+        """The sum over the members, none of which has a part in another's gradient."""
+        group = torch.unique(self.group[rows], return_inverse=True)[1]
+        losses = [loss(scores, self.target[rows], group) for scores in output.scores]
+        return torch.stack(losses).sum() + output.penalty.sum()
+
+    def _batches(self, count: int) -> Iterator[Int[Tensor, " B"]]:
+        rows = torch.from_numpy(self.rows)
+        if count == 1:
+            yield rows
+            return
+        # parts of equal size: a last batch of two videos would have no correlation
+        yield from rows[torch.randperm(len(rows))].tensor_split(count)
+
+
+@runtime_checkable
+class Members(Protocol):
+    """Models in training. Called with a batch, they give a `HeadOutput` whose tensors have the
+    dimension M in front.
+    """
+
+    def __call__(self, arrays: Streams[Arrays], masks: Masks) -> HeadOutput: ...
+
+    def parameters(self) -> Iterable[Tensor]: ...
+
+    def train(self, mode: bool) -> None: ...
+
+    def snapshot(self) -> list[QualityModel]:
+        """Copies of the models as they are now, for prediction."""
+
+
+class StackedMembers:
+    """All members in one call, their parameters stacked.
+
+    Tensors are so small that calling an operator takes longer than what it computes, so five
+    members cost far less than five times one.
+    """
+
+    def __init__(self, models: list[QualityModel]) -> None:
+        self.models, self.skeleton = models, copy.deepcopy(models[0])
+        self.state, self.buffers = torch.func.stack_module_state(models)
+
+    def __call__(self, arrays: Streams[Arrays], masks: Masks) -> HeadOutput:
+        def of_member(state: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Any, ...]:
+            output = torch.func.functional_call(self.skeleton, (state, buffers), (arrays, masks))
+            # vmap takes tuples, and no classes of ours
+            return output.scores, tuple(output.weights), output.gates, output.penalty
+
+        scores, weights, gates, penalty = torch.func.vmap(of_member, randomness="different")(
+            self.state, self.buffers
+        )
+        return HeadOutput(scores, Streams(*weights), gates, penalty)
+
+    def parameters(self) -> Iterable[Tensor]:
+        return self.state.values()
+
+    def train(self, mode: bool) -> None:
+        self.skeleton.train(mode)
+
+    def snapshot(self) -> list[QualityModel]:
+        for member, model in enumerate(self.models):
+            model.load_state_dict(
+                {name: stack[member] for name, stack in (self.state | self.buffers).items()}
+            )
+        return self.models
+
+
+class LoopedMembers:
+    """One member after the other: slower, and it takes any module."""
+
+    def __init__(self, models: list[QualityModel]) -> None:
+        self.models = models
+
+    def __call__(self, arrays: Streams[Arrays], masks: Masks) -> HeadOutput:
+        return _stack([model(arrays, masks) for model in self.models])
+
+    def parameters(self) -> Iterable[Tensor]:
+        return [weight for model in self.models for weight in model.parameters()]
+
+    def train(self, mode: bool) -> None:
+        for model in self.models:
+            model.train(mode)
+
+    def snapshot(self) -> list[QualityModel]:
+        return [copy.deepcopy(model).eval() for model in self.models]
+
+
+def mean_output(models: list[QualityModel], arrays: Streams[Arrays], masks: Masks) -> HeadOutput:
+    """The outputs of the members of an ensemble for N videos, averaged."""
+    with torch.inference_mode():
+        output = _stack([model(arrays, masks) for model in models])
+        return HeadOutput(
+            output.scores.mean(dim=0),
+            output.weights.map(lambda weights: weights.mean(dim=0)),
+            {name: gate.mean(dim=0) for name, gate in output.gates.items()},
+            output.penalty.mean(),
+        )
+
+
+def validation_epochs(epochs: int) -> set[int]:
+    """The epochs of a schedule after which the validation part is scored; always also the last."""
+    after = range(math.ceil(RECIPE.warm_up * epochs), epochs + 1)
+    return {epoch for epoch in after if epoch % RECIPE.validate_every == 0} | {epochs}
+
+
+def _stack(outputs: list[HeadOutput]) -> HeadOutput:
+    """Outputs of several members as one, with the dimension M in front."""
+    return HeadOutput(
+        torch.stack([output.scores for output in outputs]),
+        Streams(
+            torch.stack([output.weights.spatial for output in outputs]),
+            torch.stack([output.weights.temporal for output in outputs]),
+        ),
+        {
+            name: torch.stack([output.gates[name] for output in outputs])
+            for name in outputs[0].gates
+        },
+        torch.stack([output.penalty for output in outputs]),
+    )
+
+
+@functools.cache  # once for each head, not for each split
+def _note_loop(head: str, reason: str) -> None:
+    log.warning(
+        "%s: torch.func.vmap cannot run this head (%s); its members are trained one after the "
+        "other, which takes longer",
+        head,
+        reason,
+    )

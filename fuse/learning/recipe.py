@@ -1,0 +1,32 @@
+"""The recipe that every head is trained by: its numbers, each once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vqa_twostage.fuse.learning import prepare
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """AdamW on a schedule of one cycle (`torch.optim.lr_scheduler.OneCycleLR`)."""
+
+    version: int = 2
+    """Raised when the same options give other results."""
+    learning_rate: float = 1e-2
+    """The highest of the cycle."""
+    weight_decay: float = 1.0
+    batch: int = 2048
+    """Most videos of a batch. The labels of small datasets are few, and losses such as PLCC want
+    them together."""
+    warm_up: float = 0.3
+    """The part of training in which the learning rate rises. No epoch of it is chosen, however
+    lucky its validation."""
+    validate_every: int = 4
+    """Epochs between two validations, after the warm-up."""
+    preparation: int = prepare.VERSION
+    components: int = prepare.COMPONENTS
+    clip: float = prepare.CLIP
+
+
+RECIPE = Recipe()

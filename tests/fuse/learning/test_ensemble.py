@@ -1,0 +1,125 @@
+"""Members of a head, trained together, or one after the other where `torch.func.vmap` refuses."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plugin_files import install
+from toy_cache import labels
+
+from vqa_twostage.fuse import metrics
+from vqa_twostage.fuse.data import Dataset
+from vqa_twostage.fuse.learning import ensemble
+from vqa_twostage.fuse.learning.ensemble import Ensemble, LoopedMembers, StackedMembers
+from vqa_twostage.fuse.learning.fit import fit_split
+from vqa_twostage.fuse.learning.loss_spec import parse_loss
+from vqa_twostage.fuse.learning.model import Head
+from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.splits import Split, splits
+from vqa_twostage.pipeline import spec
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+QUICK = TrainOptions(fusion="concat", epochs=30, members=2)
+RECURRENT = '''"""The states of torch's own GRU, averaged."""
+
+import torch
+from torch import nn
+
+VERSION = 1
+
+
+def build(channels, *, hidden: int = 16):
+    return Recurrent(channels, hidden)
+
+
+class Recurrent(nn.Module):
+    def __init__(self, channels, hidden):
+        super().__init__()
+        self.out_channels = hidden
+        self.body = nn.GRU(channels, hidden, batch_first=True)
+
+    def forward(self, tokens, mask):
+        states, _ = self.body(tokens.masked_fill(~mask[..., None], 0.0))
+        return states, mask / mask.sum(dim=1, keepdim=True)
+'''
+BRANCHING = '''"""The tokens, halved where they are large: a branch on values."""
+
+from torch import nn
+
+VERSION = 1
+
+
+def build(channels):
+    return Branching(channels)
+
+
+class Branching(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.out_channels = channels
+        self.body = nn.Linear(channels, channels)
+
+    def forward(self, tokens, mask):
+        tokens = self.body(tokens)
+        if tokens.abs().mean() > 1:
+            tokens = tokens / 2
+        return tokens, mask / mask.sum(dim=1, keepdim=True)
+'''
+PLUGINS = {"recurrent": RECURRENT, "branching": BRANCHING}
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, code in PLUGINS.items():
+        install(f"fuse/temporal/{name}.py", code, tmp_path, monkeypatch)
+
+
+def first_split(data: Dataset) -> Split:
+    return splits("random:n=1", data.manifest.rows)[1][0]
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("encoder", PLUGINS)
+def test_a_head_that_vmap_refuses_is_trained_member_by_member_with_one_note(
+    encoder: str, toy_data: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    split, mos = first_split(toy_data), labels(toy_data)
+    options = replace(QUICK, temporal_encoder=encoder)
+    with caplog.at_level(logging.WARNING):
+        first, again = (fit_split(toy_data, split, options) for _ in range(2))
+    assert metrics.srcc(first.predicted[split.test], mos[split.test]) > 0.7
+    assert np.array_equal(first.predicted, again.predicted)
+    (note,) = [record.getMessage() for record in caplog.records]
+    assert f"{encoder}: torch.func.vmap cannot run this head" in note
+    assert "trained one after the other, which takes longer" in note
+
+
+def test_both_ways_of_training_learn_the_same(
+    toy_data: Dataset, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without dropout, whose random numbers they draw in another order."""
+    head = Head(
+        spec.resolve("fuse.pooling", "avg:level_dropout=0"),
+        spec.resolve("fuse.pooling", "avg:level_dropout=0"),
+        spec.resolve("fuse.temporal", "attention"),
+        spec.resolve("fuse.fusion", "concat:dropout=0"),
+    )
+    monkeypatch.setattr("vqa_twostage.fuse.learning.model.DROPOUT", 0.0)
+    scores = []
+    for members in (StackedMembers, LoopedMembers):
+        monkeypatch.setattr(Ensemble, "_training", lambda self, models, way=members: way(models))
+        fitted = Ensemble(toy_data, np.arange(40), head)
+        fitted.train(0, 2, parse_loss("l1"), epochs=6, stop=4, validate_on=np.arange(40, 60))
+        scores.append(fitted.output().scores.numpy())
+    np.testing.assert_allclose(scores[0], scores[1], atol=2e-3)
+    assert not caplog.records
+
+
+def test_validation_begins_after_the_warm_up_and_ends_with_the_last_epoch() -> None:
+    assert ensemble.validation_epochs(22) == {8, 12, 16, 20, 22}
+    assert ensemble.validation_epochs(1) == {1}
