@@ -1,14 +1,14 @@
 """What a video file is, before its pixels: which files may be opened at all, and which frames
 really exist in them.
 
-Letters: N frames in the video. pts: presentation time in the stream's own ticks (`time_base`
+Dimensions: N frames in the video. pts: presentation time in the stream's own ticks (`time_base`
 seconds each).
 
 FFmpeg guesses a file's kind from its content, and some kinds are only lists of other things to
 open: a playlist named `clip.mp4` makes it read other files or the network. So the kind is decided
-here from the first bytes, and FFmpeg is told it. What a container claims about itself (its frame
+here from the first bytes, and passed to FFmpeg. What a container claims about itself (its frame
 count, its duration) is not believed: the packets are counted. Raw video has no container: its
-dataset says what it is, and its size how many frames there are.
+dataset states its format, and the size of the file how many frames there are.
 """
 
 from __future__ import annotations
@@ -27,16 +27,12 @@ from jaxtyping import Float64, Int64
 from vqa_twostage.pipeline.errors import VideoError
 from vqa_twostage.pipeline.raw_format import RawFormat
 
-UNTIMED = (
-    "avi",
-    "mpegvideo",
-)  # store no presentation times: frames come one a packet, at a fixed rate
+# store no presentation times: frames come one a packet, at a fixed rate
+UNTIMED = ("avi", "mpegvideo")
 HEAD_BYTES = 1024  # bytes: enough for the start of three packets of a transport stream
 IMAGE_BRANDS = (b"heic", b"heix", b"mif1", b"avif")  # still images that share MP4's box format
-RAW_SUFFIXES = (
-    ".yuv",
-    ".raw",
-)  # in any case; any bytes may be such a file's first ones, so its name decides
+# in upper or lower case; such a file may begin with any bytes, so its name decides
+RAW_SUFFIXES = (".yuv", ".raw")
 MISSING = "file is missing"
 
 Kind = str | RawFormat  # a demuxer's name in FFmpeg, or what a file without a container is
@@ -75,10 +71,10 @@ KINDS: dict[str, Callable[[bytes], bool]] = {
 def container_kind(path: Path, raw: RawFormat | None = None) -> Kind:
     """The FFmpeg demuxer that a local file's first bytes ask for, e.g. "mov", "matroska", "mpegts".
 
-    Or `raw`, what the files of a dataset without a container are, for a file that is named as such
-    (.yuv, .raw). Raises VideoError with a plain reason when `path` is not a regular file (a link to
-    one will do) or is no container known here: playlists, concat scripts, session descriptions,
-    texts and images among them.
+    Or `raw`, the format of the dataset's files without a container, for a file that is named as
+    such (.yuv, .raw). Raises VideoError with a plain reason when `path` is not a regular file (a
+    link to one will do) or is no container known here: playlists, concat scripts, session
+    descriptions, texts and images among them.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -115,7 +111,7 @@ def container_kind(path: Path, raw: RawFormat | None = None) -> Kind:
 def open_container(path: Path, kind: Kind) -> Iterator[tuple[Any, Any]]:
     """Yield (PyAV container, its video stream) of a file of that kind, and close it after.
 
-    FFmpeg may read local files only, and takes the file for nothing but this kind. Raises
+    FFmpeg may read local files only, and reads the file as nothing but this kind. Raises
     VideoError when the file cannot be read or holds no video stream.
     """
     import av
@@ -186,8 +182,7 @@ def packets(container: Any, stream: Any) -> Iterator[Any]:
     raw = container.format.name == "rawvideo"
     try:
         for packet in container.demux(stream):
-            # one without data would tell the decoder that the stream has ended; a part of a raw
-            # frame is none
+            # an empty packet would end the decoder's stream; a part of a raw frame is no frame
             if packet.size and not (raw and packet.is_corrupt):
                 yield packet
     except IndexError:
@@ -197,7 +192,7 @@ def packets(container: Any, stream: Any) -> Iterator[Any]:
 
 def decoded(container: Any, stream: Any) -> Iterator[Any]:
     """Frames from the container's start to its end, as the decoder gives them; damaged packets are
-    passed over.
+    skipped.
     """
     from av.error import EOFError, InvalidDataError
 
@@ -225,16 +220,53 @@ def check_video(path: Path, raw: RawFormat | None = None) -> None:
 
 
 def jump(container: Any, stream: Any, index: Index, key: int) -> None:
-    """Go to the keyframe of number `key` among the index's, for its packet to be the next; raises
-    av.error.FFmpegError.
+    """Seek to the keyframe of number `key` among the index's, so that its packet is the next.
 
-    Not always quite: FFmpeg may land earlier, or later, so the packet's own time is to be looked
-    at.
+    Raises av.error.FFmpegError. FFmpeg may land earlier or later than that: check the packet's own
+    time.
     """
     if index.frame_bytes:  # FFmpeg finds a time in raw video by reading all that lies before it
         container.seek(key * index.frame_bytes, unsupported_byte_offset=True)
     else:
         container.seek(int(index.keys[key]), stream=stream)
+
+
+@dataclass(frozen=True)
+class _Packet:
+    """What the container says of a packet. pts, dts: when it is shown and decoded, in ticks, or
+    None. is_cut: an edit list leaves it out.
+    """
+
+    pts: int | None
+    dts: int | None
+    is_key: bool
+    is_cut: bool
+
+
+@dataclass(frozen=True)
+class _Demuxed:
+    """What one pass over a file's packets finds.
+
+    first: the first frame decoded, or None. damage: "" or what is wrong with the packets, in words.
+    shortfall: "" or how much the container promised beyond them. tick: seconds. rate: frames a
+    second, as the container claims, else 1. delay: frames by which the decoder's output may be
+    late. streams: how many video streams there are.
+    """
+
+    packets: list[_Packet]
+    first: Any
+    damage: str
+    shortfall: str
+    codec: str
+    tick: float
+    rate: float
+    delay: int
+    streams: int
+
+    @property
+    def shown(self) -> list[int | None]:
+        """Times of the packets that are shown."""
+        return [packet.pts for packet in self.packets if not packet.is_cut]
 
 
 def read_index(path: Path, kind: Kind) -> Index:
@@ -244,66 +276,96 @@ def read_index(path: Path, kind: Kind) -> Index:
     Of raw video only the first is read. Raises VideoError: "no video stream", "holds no frames", or
     "could not be decoded: …".
     """
-    from av.error import InvalidDataError
-
     if isinstance(kind, RawFormat):
         return _raw_index(path, kind)
     with open_container(path, kind) as (container, stream):
-        seen: list[Any] = []  # packets: (pts, dts, starts decoding, cut away by an edit list)
-        first, damage, end = None, "", 0
-        try:
-            for packet in packets(container, stream):
-                seen.append((packet.pts, packet.dts, packet.is_keyframe, packet.is_discard))
-                end = max(end, (packet.pts or 0) + (packet.duration or 0))
-                if packet.is_corrupt:
-                    damage = "the file has damaged parts"
-                if first is None:
-                    try:
-                        first = next(iter(packet.decode()), None)
-                    except InvalidDataError:
-                        damage = "the file has damaged parts"
-            if first is None:
-                first = next(iter(stream.decode(None)), None)
-        except InvalidDataError:
-            damage = "the file breaks off"
-        codec, tick = stream.codec_context.name, float(stream.time_base)
-        rate = float(stream.average_rate or 0) or 1.0
-        late = bool(stream.codec_context.has_b_frames)
-        plain = len(container.streams.video) == 1 and not any(p[3] for p in seen)
-        note = _broken_off(container, stream, kind, len(seen), end * tick)
-    if first is None:
+        file = _demux(container, stream, kind)
+    if file.first is None:
         raise VideoError("holds no frames", "decode")
-
-    pts = [p[0] for p in seen if not p[3]]
-    named = (
-        kind not in UNTIMED
-        and first.pts is not None
-        and None not in pts
-        and len(set(pts)) == len(pts)
-    )
-    keys = np.unique(np.array([p[0] for p in seen if p[2] and p[0] is not None], np.int64))
-    if damage or not (named or kind in UNTIMED):
+    times = file.shown
+    named = kind not in UNTIMED and file.first.pts is not None and _are_names(times)
+    if file.damage or not (named or kind in UNTIMED):
         with open_container(path, kind) as (container, stream):
-            pts = [frame.pts for frame in decoded(container, stream)]
-        named = named and None not in pts and len(set(pts)) == len(pts)
+            times = [frame.pts for frame in decoded(container, stream)]
+        named = named and _are_names(times)
     if named:
-        # frames before the first one decoded lean on frames that were cut off
-        order = np.sort(np.array([p for p in pts if p >= first.pts], np.int64))
-        shown = order * tick
+        # frames before the first one decoded depend on frames that were cut off
+        shown = [time for time in times if time is not None and time >= file.first.pts]
+        pts = np.sort(np.array(shown, np.int64))
+        seconds = pts * file.tick
     else:
-        order = None
-        shown = np.arange(len(pts)) / rate
-        times = [p[1] for p in seen]
-        if kind == "avi" and not damage and None not in times:
-            # a frame is shown when it is decoded, or one step later if others may overtake it
-            times = times[late:] + [times[-1] + 1] * late
-            shown = np.array(times) * tick if (np.diff(times) > 0).all() else shown
-    if not len(shown):
+        pts = None
+        seconds = _clock_without_names(file, kind, len(times))
+    if not len(seconds):
         raise VideoError("holds no frames", "decode")
-    shown = shown - shown[0]
-    fps = (len(shown) - 1) / float(shown[-1]) if len(shown) > 1 else rate
-    damage = note or damage
-    return Index(order, keys, shown, fps, damage, first, codec, plain and named and not damage)
+    seconds = seconds - seconds[0]
+    fps = (len(seconds) - 1) / float(seconds[-1]) if len(seconds) > 1 else file.rate
+    keys = [packet.pts for packet in file.packets if packet.is_key and packet.pts is not None]
+    edited = any(packet.is_cut for packet in file.packets)
+    damage = file.shortfall or file.damage
+    return Index(
+        pts,
+        np.unique(np.array(keys, np.int64)),
+        seconds,
+        fps,
+        damage,
+        file.first,
+        file.codec,
+        plain=file.streams == 1 and not edited and named and not damage,
+    )
+
+
+def _demux(container: Any, stream: Any, kind: str) -> _Demuxed:
+    """Reads all packets, and decodes until there is a first frame."""
+    from av.error import InvalidDataError
+
+    seen: list[_Packet] = []
+    first, damage, end = None, "", 0
+    try:
+        for packet in packets(container, stream):
+            seen.append(_Packet(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard))
+            end = max(end, (packet.pts or 0) + (packet.duration or 0))
+            if packet.is_corrupt:
+                damage = "the file has damaged parts"
+            if first is None:
+                try:
+                    first = next(iter(packet.decode()), None)
+                except InvalidDataError:
+                    damage = "the file has damaged parts"
+        if first is None:
+            first = next(iter(stream.decode(None)), None)
+    except InvalidDataError:
+        damage = "the file breaks off"
+    tick = float(stream.time_base)
+    return _Demuxed(
+        seen,
+        first,
+        damage,
+        _shortfall(container, stream, kind, len(seen), end * tick),
+        codec=stream.codec_context.name,
+        tick=tick,
+        rate=float(stream.average_rate or 0) or 1.0,
+        delay=int(bool(stream.codec_context.has_b_frames)),
+        streams=len(container.streams.video),
+    )
+
+
+def _are_names(times: list[int | None]) -> bool:
+    """Whether a frame can be recognised by its time."""
+    return None not in times and len(set(times)) == len(times)
+
+
+def _clock_without_names(file: _Demuxed, kind: str, frames: int) -> Float64[np.ndarray, " n"]:
+    """Seconds at which so many frames are shown whose times cannot name them: at a fixed rate, but
+    for AVI that leaves frames out.
+    """
+    times = [packet.dts for packet in file.packets if packet.dts is not None]
+    if kind == "avi" and not file.damage and len(times) == len(file.packets):
+        # a frame is shown when it is decoded, or one step later if others may overtake it
+        times = times[file.delay :] + [times[-1] + 1] * file.delay
+        if (np.diff(times) > 0).all():
+            return np.array(times) * file.tick
+    return np.arange(frames) / file.rate
 
 
 def _raw_index(path: Path, raw: RawFormat) -> Index:
@@ -319,9 +381,9 @@ def _raw_index(path: Path, raw: RawFormat) -> Index:
     return Index(pts, pts, pts / raw.fps, raw.fps, damage, first, "rawvideo", False, frame_bytes)
 
 
-def _broken_off(container: Any, stream: Any, kind: str, packets: int, end: float) -> str:
-    """Say how much is missing at the video's end, if the container was written knowing all of it;
-    else "".
+def _shortfall(container: Any, stream: Any, kind: str, packets: int, end: float) -> str:
+    """How much is missing at the video's end, in words, where the container was written knowing all
+    of it; else "". ``end``: when the last packet's time is over, in seconds.
     """
     if kind == "mov" and packets < stream.frames:
         return f"the file breaks off after {packets} of {stream.frames} frames"

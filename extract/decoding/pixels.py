@@ -1,7 +1,7 @@
 """From a decoded frame to upright RGB.
 
-Letters: H x W pixels, upright. A display matrix is FFmpeg's: (x, y) on the coded frame is shown at
-(x, y) @ matrix.
+Dimensions: H x W pixels, upright. A display matrix is FFmpeg's: (x, y) on the coded frame is shown
+at (x, y) @ matrix.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ class RGB:
         kernel: str = "bicubic",
     ) -> None:
         self._matrix = matrix
-        coded_height, coded_width = upright_size(
-            height, width, matrix
-        )  # a quarter turn back swaps them again
+        # a quarter turn back swaps them again
+        coded_height, coded_width = upright_size(height, width, matrix)
         self._scale = f"{coded_width}:{coded_height}:flags={kernel}:interl=0"
         self._graphs: dict[tuple[int, int, str], Any] = {}  # a stream may change its size midway
 
@@ -60,7 +59,7 @@ class RGB:
 
 
 def display_matrix(frame: Any) -> Int64[np.ndarray, "3 3"] | None:
-    """How the file says that a frame is to be turned, or None for not at all."""
+    """How the file wants a frame to be turned, or None for not at all."""
     data = frame.side_data.get("DISPLAYMATRIX")
     matrix = None if data is None else np.frombuffer(data, np.int32).astype(np.int64).reshape(3, 3)
     return None if matrix is None or (matrix[0, 0] > 0 and matrix[1, 1] > 0) else matrix

@@ -1,9 +1,8 @@
 """Which files of a dataset cannot be used, before anything is extracted: each is opened, and its
 first frame decoded.
 
-No more is read than that, so that terabytes take minutes; damage further on shows itself when
-frames are extracted. As there (extract/decoding/workers.py), it happens in processes of its own,
-which never import torch.
+No more is read than that, so that terabytes take minutes; damage further on shows when frames are
+extracted. It happens in processes of its own (extract/decoding/processes.py).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from vqa_twostage.extract.decoding.processes import as_video_error, decoding_pro
 from vqa_twostage.extract.decoding.workers import TIMEOUT_S, default_workers
 from vqa_twostage.pipeline.raw_format import RawFormat
 
-AHEAD = 4  # files a worker: none waits for its next one
+AHEAD = 4  # files scheduled per worker, so that none waits for its next one
 
 
 def probe_all(
@@ -27,24 +26,24 @@ def probe_all(
     workers: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, str]:
-    """Why a file cannot be used, by id, in the order of ``videos`` (id, path); sound ones are left
+    """Why a file cannot be used, by id, in the order of ``videos`` (id, path); usable ones are left
     out.
 
-    ``raw`` is the manifest's: what files without a container are. ``workers``: processes, 0 for one
-    per two cores. ``on_progress`` is told how many files are done, of how many. A file that hangs
-    or crashes its decoder costs itself alone, after ``TIMEOUT_S`` at most: how long a first frame
-    takes does not grow with the file.
+    ``raw`` is the manifest's: the format of files without a container. ``workers``: processes, 0
+    for one per two cores. ``on_progress`` is called with the number of files done, and of all. A
+    file that hangs or crashes its decoder costs itself alone, after ``TIMEOUT_S`` at most: how long
+    a first frame takes does not grow with the file.
     """
     workers = min(workers or default_workers(), len(videos))
     if not workers:
         return {}
     reasons: dict[str, str] = {}
-    todo, under_way, done = deque(videos), dict[Future[None], str](), 0
+    pending, under_way, done = deque(videos), dict[Future[None], str](), 0
     with decoding_processes(workers) as pool:
         try:
-            while todo or under_way:
-                while todo and len(under_way) < AHEAD * workers:
-                    name, path = todo.popleft()
+            while pending or under_way:
+                while pending and len(under_way) < AHEAD * workers:
+                    name, path = pending.popleft()
                     under_way[pool.schedule(check_video, (path, raw), timeout=TIMEOUT_S)] = name
                 # whichever is first: one that hangs holds up its own worker only
                 for future in wait(under_way, return_when=FIRST_COMPLETED).done:

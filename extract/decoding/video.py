@@ -1,6 +1,6 @@
 """The only module that opens a video.
 
-Letters: N frames in the video, T frames asked for, H x W pixels after rotation. Times are in
+Dimensions: N frames in the video, T frames asked for, H x W pixels after rotation. Times are in
 seconds.
 
 Which frames exist, and when they are shown, is always read with PyAV
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from itertools import chain
@@ -37,19 +37,12 @@ from vqa_twostage.extract.options import DECODERS
 from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.raw_format import RawFormat
 
-DISTRIBUTIONS = {
-    "decord": ("decord", "av"),
-    "pyav": ("av",),
-}  # decord decodes, PyAV says which frames exist
+# decord decodes, PyAV finds which frames exist
+DISTRIBUTIONS = {"decord": ("decord", "av"), "pyav": ("av",)}
 SEEKABLE = ("mov", "matroska", "mpegts")  # a time found before a jump names the same frame after it
 STATEFUL = ("vp8",)  # after damaged data a keyframe does not make it start afresh
-SKIPPABLE = (
-    "h264",
-    "hevc",
-    "mpeg4",
-    "mpeg2video",
-    "mpeg1video",
-)  # have frames that no other frame leans on
+# have frames that no other frame depends on
+SKIPPABLE = ("h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video")
 
 # What decord 0.6.0 was found to decode exactly when read from front to back, which is how it is
 # used
@@ -59,9 +52,8 @@ DECORD_FORMATS = ("yuv420p", "yuvj420p")
 DECORD_FRAMES = 1500  # without jumps, a longer video would be decoded for nothing
 
 
-Images = Iterator[
-    tuple[int, UInt8[np.ndarray, "height width 3"]]
-]  # row in what was asked for, pixels
+# row in what was asked for, pixels
+Images = Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]]
 
 
 def _missing(name: str) -> list[str]:
@@ -95,7 +87,7 @@ def decoder_name(choice: str) -> str:
 
 
 def decoder_identity(name: str) -> str:
-    """What a cache's identity says of a decoder: "pyav-18.1.0", or "decord-0.6.0+pyav-18.1.0".
+    """A decoder in a cache's identity: "pyav-18.1.0", or "decord-0.6.0+pyav-18.1.0".
 
     Both in the second case, since PyAV takes the files that decord cannot. Imports neither. Raises
     UsageError as `decoder_name` does.
@@ -190,56 +182,49 @@ class PyAVVideo(Video):
                     return
 
     def _decode_by_jumps(self, todo: dict[int, int]) -> Images:
-        """The same past all frames that nobody asked for and no other leans on.
+        """The same, past all frames that nobody asked for and no other depends on.
 
         What it cannot vouch for stays in `todo`, and so does everything after any fault: what a
         decoder makes of damaged data depends on all it saw before.
         """
         from av.error import InvalidDataError
 
-        keys = self.index.keys
-        groups: dict[
-            int, list[int]
-        ] = {}  # place of the keyframe to start from -> pts wanted after it
+        last_wanted: dict[int, int] = {}  # number of the keyframe to start from -> pts
         for pts in sorted(todo):
-            groups.setdefault(max(int(np.searchsorted(keys, pts, side="right")) - 1, 0), []).append(
-                pts
-            )
+            place = int(np.searchsorted(self.index.keys, pts, side="right"))
+            last_wanted[max(place - 1, 0)] = pts
         with open_container(self.path, self.kind) as (container, stream):
-            codec = stream.codec_context
-            codec.options = {"err_detect": "explode"}
+            stream.codec_context.options = {"err_detect": "explode"}
             rgb = RGB(self.height, self.width, self.matrix)
             try:
-                for key, wanted in groups.items():
+                for key, last in last_wanted.items():
                     if key > 0:
                         jump(container, stream, self.index, key)
-                    entered: int | None = (
-                        None  # pts of the keyframe that decoding really starts from
-                    )
-                    for packet in chain(
-                        packets(container, stream), [None]
-                    ):  # None empties the decoder
-                        if packet is not None and entered is None and packet.is_keyframe:
-                            entered = packet.pts
-                        if entered is None:
-                            continue
-                        if packet is not None and codec.name in SKIPPABLE:
-                            codec.skip_frame = "DEFAULT" if packet.pts in todo else "NONREF"
-                        shown = [
-                            (frame.pts, frame)
-                            for frame in stream.decode(packet)
-                            if frame.pts is not None
-                        ]
-                        for pts, frame in shown:
-                            if pts in todo and pts >= entered:
-                                yield todo.pop(pts), rgb(frame)
-                        if shown and shown[-1][0] >= wanted[-1]:
-                            break
-            except (
-                InvalidDataError,
-                PermissionError,
-            ):  # the latter: FFmpeg's word for a jump it cannot do
+                    for frame in _from_keyframe(container, stream, todo, last):
+                        if frame.pts in todo:
+                            yield todo.pop(frame.pts), rgb(frame)
+            # the latter: FFmpeg's word for a jump that it cannot do
+            except (InvalidDataError, PermissionError):
                 return
+
+
+def _from_keyframe(container: Any, stream: Any, wanted: Container[int], last: int) -> Iterator[Any]:
+    """Frames from the next keyframe to the one of time `last`, as the decoder gives them; some that
+    are not `wanted` are left out.
+    """
+    codec = stream.codec_context
+    entered: int | None = None  # pts of the keyframe that decoding really starts from
+    for packet in chain(packets(container, stream), [None]):  # None empties the decoder
+        if packet is not None and entered is None and packet.is_keyframe:
+            entered = packet.pts
+        if entered is None:
+            continue
+        if packet is not None and codec.name in SKIPPABLE:
+            codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+        frames = [frame for frame in stream.decode(packet) if frame.pts is not None]
+        yield from (frame for frame in frames if frame.pts >= entered)
+        if frames and frames[-1].pts >= last:
+            return
 
 
 class DecordVideo(PyAVVideo):
@@ -274,25 +259,30 @@ class DecordVideo(PyAVVideo):
                 raise RuntimeError("decord opened the file before, and does not now")
             keys = np.array(reader.get_key_indices(), np.int64)
             place = 0
-            for i in index.tolist():
-                while place < i:
-                    # skipping across a keyframe would jump to it: stop one short, and decode that
-                    # frame
-                    key = np.searchsorted(keys, place, side="right")
-                    stop = min(i, int(keys[key]) - 1) if key < len(keys) else i
-                    if stop > place:
-                        reader.skip_frames(stop - place)
-                    else:
-                        reader.next()
-                    place = max(stop, place + 1)
-                image = reader.next().asnumpy()
-                place += 1
-                yield row, image
+            for number in index.tolist():
+                _skip(reader, keys, place, number)
+                yield row, reader.next().asnumpy()
+                place = number + 1
                 row += 1
         except (decord.DECORDError, RuntimeError, StopIteration, ValueError):
             self.decoder = "pyav"
             for late, image in super()._decode(index[row:]):
                 yield row + late, image
+
+
+def _skip(reader: Any, keys: Int64[np.ndarray, " keys"], place: int, to: int) -> None:
+    """Moves decord's reader from one frame forward to another, without a jump.
+
+    Skipping across a keyframe would jump to it: it stops one short, and decodes that frame.
+    """
+    while place < to:
+        key = np.searchsorted(keys, place, side="right")
+        stop = min(to, int(keys[key]) - 1) if key < len(keys) else to
+        if stop > place:
+            reader.skip_frames(stop - place)
+        else:
+            reader.next()
+        place = max(stop, place + 1)
 
 
 def exact_decord_reader(path: Path, kind: Kind, index: Index) -> Any:

@@ -1,1 +1,1 @@
-"""Samplers: which frames of a video are looked at."""
+"""Samplers: which frames of a video networks look at. Their contract is extract/sampler.py."""

@@ -66,16 +66,16 @@ class Content(Sampler):
         if length <= self.frames:
             return window_centres(length, self.frames)
         every = -(-length // CANDIDATES)
-        seen = {number: describe(small) for number, small in scan(video, SIDE, every)}
-        if not seen:
+        descriptions = {number: describe(small) for number, small in scan(video, SIDE, every)}
+        if not descriptions:
             raise VideoError("could not be decoded: none of its frames", "decode")
-        numbers = np.array(list(seen))
+        numbers = np.array(list(descriptions))
         time = video.timestamps[numbers] / (video.timestamps[-1] or 1.0)
-        chosen = cover(np.stack(list(seen.values())), time, weight[numbers], self.frames)
+        chosen = cover(np.stack(list(descriptions.values())), time, weight[numbers], self.frames)
         return np.sort(np.resize(numbers[chosen], self.frames))
 
     def importance(self, video: Video) -> Float64[np.ndarray, " N"]:
-        """At every frame, linear between the moments that the run looked at; 1 without a run."""
+        """At every frame, linear between the moments that the run has sampled; 1 without a run."""
         if self.curves is None:
             return np.ones(len(video))
         if video.id not in self.curves:
@@ -92,8 +92,8 @@ def cover(
     weight: Float64[np.ndarray, " M"],
     most: int,
 ) -> Int64[np.ndarray, " _"]:
-    """Places of at most ``most`` candidates, the greatest gain first, of equals the earliest;
-    ``time`` is 0 to 1.
+    """Positions of at most ``most`` candidates, the greatest gain first, the earliest of equal
+    ones; ``time`` is 0 to 1.
     """
     similarity = described @ described.T - SPREAD * abs(time[:, None] - time)
     covered = np.zeros(len(time))

@@ -51,20 +51,20 @@ def motion(video: Video) -> Float64[np.ndarray, " N"]:
 
     cv2.setNumThreads(1)  # workers are processes, and threads would make them wait for each other
     flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    found = np.full(len(video), -1.0)
+    strength = np.full(len(video), -1.0)
     before: UInt8[np.ndarray, "h w"] | None = None
     for number, small in scan(video, SIDE):
         grey = cv2.cvtColor(np.ascontiguousarray(small), cv2.COLOR_RGB2GRAY)
-        # DIS needs patches of 8 pixels on its coarsest level; nothing can be seen to move in less
+        # DIS needs patches of 8 pixels on its coarsest level; in less, no motion can be seen
         if before is None or min(grey.shape) < 16:
-            found[number] = 0.0
+            strength[number] = 0.0
         else:
             vectors = flow.calc(before, grey, None)
-            found[number] = (
+            strength[number] = (
                 round(float(np.hypot(vectors[..., 0], vectors[..., 1]).mean()) / STEP) * STEP
             )
         before = grey
-    return found
+    return strength
 
 
 def strongest(strength: Float64[np.ndarray, " N"], frames: int) -> Int64[np.ndarray, " T"]:
