@@ -18,6 +18,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ HEAD_BYTES = 1024  # bytes: enough for the start of three packets of a transport
 IMAGE_BRANDS = (b"heic", b"heix", b"mif1", b"avif")  # still images that share MP4's box format
 # in upper or lower case; such a file may begin with any bytes, so its name decides
 RAW_SUFFIXES = (".yuv", ".raw")
-MISSING = "file is missing"
 
 Kind = str | RawFormat  # a demuxer's name in FFmpeg, or what a file without a container is
 
@@ -68,6 +68,22 @@ KINDS: dict[str, Callable[[bytes], bool]] = {
 }
 
 
+@contextmanager
+def open_regular_file(path: Path) -> Iterator[BufferedReader]:
+    """A file opened for reading, or a link to one; VideoError where there is none, it is a folder
+    or a pipe, or it cannot be read.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
+            raise VideoError("not a regular file")
+        with open(path, "rb") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise VideoError("file is missing", "missing") from error
+    except OSError as error:
+        raise VideoError(f"file cannot be read: {error.strerror}") from error
+
+
 def container_kind(path: Path, raw: RawFormat | None = None) -> Kind:
     """The FFmpeg demuxer that a local file's first bytes ask for, e.g. "mov", "matroska", "mpegts".
 
@@ -76,15 +92,8 @@ def container_kind(path: Path, raw: RawFormat | None = None) -> Kind:
     link to one will do) or is no container known here: playlists, concat scripts, session
     descriptions, texts and images among them.
     """
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise VideoError("not a regular file")
-        with open(path, "rb") as file:
-            head = file.read(HEAD_BYTES)
-    except FileNotFoundError as error:
-        raise VideoError(MISSING, "missing") from error
-    except OSError as error:
-        raise VideoError(f"file cannot be read: {error.strerror}") from error
+    with open_regular_file(path) as file:
+        head = file.read(HEAD_BYTES)
     if not head:
         raise VideoError("file is empty")
     named_raw = path.suffix.lower() in RAW_SUFFIXES

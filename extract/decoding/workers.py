@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import stat
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -26,7 +25,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 from pebble import ProcessFuture
 
-from vqa_twostage.extract.decoding.containers import MISSING
+from vqa_twostage.extract.decoding.containers import open_regular_file
 from vqa_twostage.extract.decoding.processes import as_video_error, decoding_processes
 from vqa_twostage.extract.decoding.ring import POLL_S, ControlBlock, Ring, SharedBuffer
 from vqa_twostage.extract.decoding.video import open_video
@@ -73,16 +72,9 @@ class Source:
     @staticmethod
     def of(path: Path) -> Source:
         """Reads the whole file; VideoError where there is none, or it cannot be read."""
-        try:
-            status = path.stat()
-            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
-                raise VideoError("not a regular file")
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except FileNotFoundError:
-            raise VideoError(MISSING, "missing") from None
-        except OSError as error:
-            raise VideoError(f"file cannot be read: {error.strerror}") from None
+        with open_regular_file(path) as file:
+            status = os.fstat(file.fileno())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Source(status.st_size, status.st_mtime_ns, digest)
 
 

@@ -78,7 +78,7 @@ def test_there_are_five_samplers() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_sampler_gives_numbers_of_frames_in_order_and_the_same_ones_again(
+def test_a_sampler_gives_ascending_frame_numbers_and_the_same_each_time(
     name: str, made: Callable[[str], Path]
 ) -> None:
     for video_name in ("shots.mp4", "one.mp4", "three.mp4", "still.mp4"):
@@ -111,7 +111,7 @@ def test_a_sampler_gives_numbers_of_frames_in_order_and_the_same_ones_again(
         f"content:frames={CANDIDATES}",
     ],
 )
-def test_an_option_that_cannot_be_is_refused_before_any_video(wrong: str) -> None:
+def test_an_invalid_option_is_refused_before_any_video(wrong: str) -> None:
     with pytest.raises(UsageError, match=wrong.partition(":")[0] + ": "):
         sampler(wrong)
 
@@ -184,7 +184,7 @@ def test_times_rounded_to_milliseconds_give_the_same_frames() -> None:
             assert np.array_equal(choose(clocked(rounded)), choose(clocked(exact)))
 
 
-def test_a_broken_clock_is_told_and_not_obeyed() -> None:
+def test_a_broken_clock_is_an_error_of_its_video() -> None:
     with pytest.raises(VideoError, match="lower rate"):
         sampler("fps")(clocked([0, 0.04, 2**33]))
     with pytest.raises(VideoError, match="lower rate"):
@@ -451,7 +451,7 @@ def test_the_choice_does_not_depend_on_the_decoder(name: str, made: Callable[[st
 
 
 @pytest.mark.parametrize("name", ["uniform", *LOOKING])
-def test_damage_that_is_seen_is_not_chosen(name: str, made: Callable[[str], Path]) -> None:
+def test_damaged_frames_are_not_chosen(name: str, made: Callable[[str], Path]) -> None:
     with open_video(made("cut.mkv")) as video:
         assert 10 < len(video) < 60 and video.damage
         numbers = sampler(f"{name}:frames=4")(video)

@@ -1,5 +1,5 @@
-"""Which files cannot be used: told of each with its reason, whatever it does to its decoder, and
-without torch.
+"""Which files of a dataset cannot be used: each is listed with the reason, whatever it does to its
+decoder, without torch.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ def videos(clips: Path) -> list[tuple[str, Path]]:
     return [(path.stem, path) for path in sorted(clips.glob("*.mp4"))]
 
 
-def test_files_that_cannot_be_used_are_told_in_the_order_given_and_sound_ones_left_out(
-    clips: Path, tmp_path: Path
-) -> None:
+def test_probe_lists_unusable_files_in_the_order_of_the_videos(clips: Path, tmp_path: Path) -> None:
     sound = clips / "testsrc.mp4"
     data = sound.read_bytes()
     (tmp_path / "empty.mp4").write_bytes(b"")
@@ -39,13 +37,13 @@ def test_files_that_cannot_be_used_are_told_in_the_order_given_and_sound_ones_le
     (tmp_path / "short.yuv").write_bytes(bytes(100))
     names = ["cut.mp4", "text.mp4", "short.yuv", "missing.mp4", "whole.yuv", "empty.mp4"]
     progress: list[tuple[int, int]] = []
-    found = probe_all(
+    reasons = probe_all(
         [("good", sound), *((name, tmp_path / name) for name in names)],
         RawFormat(16, 16, "yuv420p", 30.0),
         workers=2,
         on_progress=lambda done, total: progress.append((done, total)),
     )
-    assert list(found.items()) == [
+    assert list(reasons.items()) == [
         ("cut.mp4", "could not be decoded: its header or index is damaged or cut off"),
         ("text.mp4", "not a video: starts as text"),
         ("short.yuv", "holds no frames"),
@@ -55,24 +53,24 @@ def test_files_that_cannot_be_used_are_told_in_the_order_given_and_sound_ones_le
     assert progress == [(done, 7) for done in range(1, 8)]
 
 
-def test_of_no_videos_none_is_unusable() -> None:
+def test_probe_of_no_videos_lists_none() -> None:
     assert probe_all([], None) == {}
 
 
 def test_only_the_beginning_of_a_file_is_decoded(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[int] = []
+    sizes: list[int] = []
     packets = containers.packets
 
     def counted(container: Any, stream: Any) -> Iterator[Any]:
         for packet in packets(container, stream):
-            given.append(packet.size)
+            sizes.append(packet.size)
             yield packet
 
     monkeypatch.setattr(containers, "packets", counted)
     check_video(clips / "testsrc.mp4")
-    assert 0 < len(given) < 6  # of twelve: those that the first frame shown waits for
+    assert 0 < len(sizes) < 6  # of twelve: those that the first frame shown waits for
 
 
 def misbehave(path: Path, raw: RawFormat | None) -> None:
@@ -114,7 +112,7 @@ def test_ctrl_c_does_not_wait_for_a_decoder_that_hangs(
     assert time.monotonic() - start < 60  # a decoder has 120 s
 
 
-def tell_torch(path: Path, raw: RawFormat | None) -> None:
+def report_torch(path: Path, raw: RawFormat | None) -> None:
     check_video(path, raw)
     raise VideoError(f"torch is {'' if 'torch' in sys.modules else 'not '}here")
 
@@ -122,7 +120,7 @@ def tell_torch(path: Path, raw: RawFormat | None) -> None:
 def test_workers_do_not_import_torch(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "check_video", tell_torch)
+    monkeypatch.setattr(probe, "check_video", report_torch)
     assert probe_all(videos[:1], None) == {videos[0][0]: "torch is not here"}
 
 

@@ -136,7 +136,7 @@ def test_a_raw_file_shorter_than_a_frame_is_refused(size: int, reason: str, tmp_
 @pytest.mark.parametrize(
     "content", [bytes(5000), b"Aa" * 2500], ids=["black", "bytes that could be text"]
 )
-def test_raw_video_of_a_dataset_that_does_not_describe_it_is_refused_with_the_remedy(
+def test_raw_video_without_a_described_format_is_refused_with_the_next_step(
     content: bytes, tmp_path: Path
 ) -> None:
     path = tmp_path / "clip.YUV"
@@ -188,7 +188,7 @@ def extract(folder: Path, cache: Path, raw: RawFormat | None) -> Extraction:
     return extract_dataset(manifest, cache, options)
 
 
-def test_a_dataset_of_raw_files_is_extracted_and_what_they_were_taken_for_is_in_the_identity(
+def test_a_track_of_raw_files_has_their_format_in_its_identity(
     tmp_path: Path,
 ) -> None:
     made(tmp_path / "raw.yuv")
@@ -211,7 +211,7 @@ def test_a_dataset_of_raw_files_is_extracted_and_what_they_were_taken_for_is_in_
         assert other.identity == replace(track.identity, raw="")
 
 
-def test_raw_files_read_otherwise_are_another_track(tmp_path: Path) -> None:
+def test_raw_files_read_in_another_format_are_another_track(tmp_path: Path) -> None:
     made(tmp_path / "raw.yuv")
     (tmp_path / "mos.csv").write_text("id,path,mos\n0,raw.yuv,1\n")
     tracks = {

@@ -200,7 +200,7 @@ def cut(whole: Path, to: Path, share: float = 2 / 3) -> Path:
         pytest.param(b"\x1a\x45\xdf\xa3" + bytes(500), "could not be decoded", id="header alone"),
     ],
 )
-def test_a_file_that_is_no_video_is_refused_with_its_reason(
+def test_a_file_that_is_not_a_video_is_refused_with_the_reason(
     content: bytes, reason: str, decoder: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "clip.mp4"
@@ -264,7 +264,7 @@ def test_a_file_name_need_not_be_text(
         assert read(video, [3]).pixels.shape == (1, 120, 160, 3)
 
 
-def test_sound_alone_is_no_video(make: Callable[[str], Path], decoder: str) -> None:
+def test_a_file_with_sound_alone_is_refused(make: Callable[[str], Path], decoder: str) -> None:
     with pytest.raises(VideoError, match="no video stream"), open_video(make("sound.mp4"), decoder):
         pass
 
@@ -511,7 +511,7 @@ def test_auto_is_decord_where_it_installs_and_pyav_elsewhere(
     assert "pyav" in str(error.value)
 
 
-def test_an_unknown_decoder_is_answered_with_the_choices() -> None:
+def test_an_unknown_decoder_is_refused_with_the_choices() -> None:
     with pytest.raises(UsageError, match="'opencv'.*auto, decord, pyav"):
         decoder_name("opencv")
 
