@@ -10,7 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vqa_twostage.extract.decoding.workers import (
     DecodedStream,
@@ -55,6 +55,7 @@ class FailedVideo:
     error: VideoError
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What extracts videos: gives each of ``videos``, whose ids are unique, as soon as it is whole
     or has failed, in any order.

@@ -63,7 +63,7 @@ loggers = [
     if name.startswith("vqa_twostage") and getattr(logger, "handlers", None)
 ]
 faults += [f"{name}: has a handler" for name in loggers]
-sys.exit("\\n".join(faults))
+sys.exit("\\n".join(faults) or None)
 """
 
 
