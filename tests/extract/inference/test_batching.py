@@ -13,7 +13,13 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
-from vqa_twostage.extract.decoding.workers import Decoded, Incoming, Opened, Source
+from vqa_twostage.extract.decoding.workers import (
+    DecodedStream,
+    DecodeRequest,
+    DecodeSummary,
+    Source,
+    VideoHeader,
+)
 from vqa_twostage.extract.extractor import Extractor, View, each_frame
 from vqa_twostage.extract.inference import engine
 from vqa_twostage.extract.inference.batching import TrackBatcher, UnitLayout, VideoInFlight
@@ -29,6 +35,7 @@ from vqa_twostage.extract.preprocess import Preprocessing
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import VideoError
 
+SomeFrames = tuple[Int64[np.ndarray, " k"], UInt8[np.ndarray, "k H W 3"]]
 SIDE = 32
 PLAIN = Preprocessing(SIDE, "bilinear", (0.0,) * 3, (1.0,) * 3)
 VIEW = View("crop", 0, ())
@@ -37,11 +44,11 @@ SPATIAL = TrackPath(Path("cache"), "mos", "uniform", "spatial")
 TEMPORAL = TrackPath(Path("cache"), "mos", "uniform", "temporal")
 
 
-def header(frames: list[int]) -> Opened:
+def header(frames: list[int]) -> VideoHeader:
     index = np.array(frames)[:, None]
     distinct = np.unique(index)
     source = Source(1, 2, "digest")
-    return Opened(index, distinct, distinct / 10, source, SIDE, SIDE, 10.0, 100, "")
+    return VideoHeader(index, distinct, distinct / 10, source, SIDE, SIDE, 10.0, 100, "")
 
 
 def pixels(numbers: list[int]) -> np.ndarray:
@@ -64,16 +71,16 @@ def values(video: ExtractedVideo, track: TrackPath) -> list[int]:
     return [round(255 * row) for row in video.features[track].arrays["last/mean"][:, 0].tolist()]
 
 
-class Stream(Incoming):
+class Stream(DecodedStream):
     """A decoder's output, two frames at a time; it fails after ``fails_after`` frames."""
 
     def __init__(self, frames: list[int], fails_after: int = 1000) -> None:
         self.id, self.header, self.fails_after = "", header(frames), fails_after
 
-    def opened(self) -> Opened:
-        return self.header
+    def open(self) -> tuple[VideoHeader, Iterator[SomeFrames]]:
+        return self.header, self.some_frames()
 
-    def frames(self) -> Iterator[tuple[Int64[np.ndarray, " k"], UInt8[np.ndarray, "k H W 3"]]]:
+    def some_frames(self) -> Iterator[SomeFrames]:
         distinct = self.header.distinct
         for start in range(0, len(distinct), 2):
             if start >= self.fails_after:
@@ -81,8 +88,8 @@ class Stream(Incoming):
             numbers = distinct[start : start + 2]
             yield numbers, pixels(numbers.tolist())
 
-    def decoded(self) -> Decoded:
-        return Decoded("pyav", 0.5)
+    def summary(self) -> DecodeSummary:
+        return DecodeSummary("pyav", 0.5)
 
 
 def extract(
@@ -91,15 +98,15 @@ def extract(
     batchers: dict[TrackPath, TrackBatcher],
     lacking: dict[str, tuple[TrackPath, ...]] | None = None,
 ) -> list[ExtractedVideo | FailedVideo]:
-    def read_all(videos: list, *_: object) -> Iterator[Stream]:
+    def decode_videos(videos: list, *_: object) -> Iterator[Stream]:
         yield from (streams[video_id] for video_id, _ in videos)
 
-    monkeypatch.setattr(engine, "read_all", read_all)
+    monkeypatch.setattr(engine, "decode_videos", decode_videos)
     pending = [
         PendingVideo(name, Path(name), (lacking or {}).get(name, tuple(batchers)))
         for name in streams
     ]
-    request = engine.Order("uniform", "auto")
+    request = DecodeRequest("uniform", "auto")
     return list(LocalEngine(batchers, request, 1, PhaseTimes()).extract(pending))
 
 
