@@ -29,6 +29,7 @@ SEPARATORS = (",", ";", "\t", "|", " ")
 BLANK = " ;,\t|"  # a line of only these is empty; spreadsheets leave rows of separators behind
 MOST_LISTED = 30  # columns named in a message
 MOST_CHARACTERS = 2**31 - 1  # of a cell: the largest limit that csv takes on all systems
+TEXT_KINDS = (".csv", ".txt", ".tsv")
 NEEDED = "a label file needs a header and a row for each video"
 
 
@@ -82,14 +83,21 @@ def read_table(
         ) from None
     lacking = [column for column in wanted if column not in table.columns]
     if lacking:
-        raise UsageError(
-            f"{path} has no column {', '.join(lacking)}; its columns are "
-            f"{_listed(table.columns)}. Rename one of them, or give their names under "
-            "labels.columns in a .toml"
-        )
+        raise UsageError(_message_on_lacking(path, lacking, list(table.columns)))
     if not table.places:
         raise UsageError(f"{path} has a header but no rows; {NEEDED}")
     return table
+
+
+def _message_on_lacking(path: Path, lacking: list[str], columns: list[str]) -> str:
+    in_first_row = " in its first row" if path.suffix.lower() in TEXT_KINDS else ""
+    message = f"{path} has no column {', '.join(lacking)}; the columns{in_first_row} are "
+    message += f"{_listed(columns)}."
+    for name in lacking:
+        for column in columns:
+            if column.casefold() == name.casefold():
+                return f"{message} Rename {column} to {name}: letter case matters"
+    return f"{message} Rename one of them, or give their names under labels.columns in a .toml"
 
 
 def as_text(path: Path, where: str, cell: Any) -> str:
@@ -493,9 +501,7 @@ def _table_lacking_columns(
 
 
 READERS: dict[str, Callable[[Path, LabelFile, Sequence[str]], Table]] = {
-    ".csv": _read_text,
-    ".txt": _read_text,
-    ".tsv": _read_text,
+    **dict.fromkeys(TEXT_KINDS, _read_text),
     ".xlsx": _read_sheet,
     ".mat": _read_matlab,
     ".json": _read_json,

@@ -22,7 +22,6 @@ PACKAGE = __name__.partition(".")[0]
 # these are facts about one video, so they must come from a column
 ONLY_FROM_COLUMNS = {"id", "mos", "mos_std"}
 REQUIRED_COLUMNS = ("id", "mos")
-HINT = "see the files in data_manifests for examples"
 
 
 @dataclass(frozen=True)
@@ -248,7 +247,7 @@ def _as_dataclass(path: Path, key: str, kind: type, table: Any) -> Any:
     """A TOML table as an instance of ``kind``. ``key`` is its place in the file, for messages."""
     place = key or "the file"
     if not isinstance(table, dict):
-        raise UsageError(f"{path}: {place} must be a table, not {table!r}; {HINT}")
+        raise UsageError(f"{path}: {place} must be a table, not {table!r}; {_hint()}")
     hints = get_type_hints(kind)
     unknown = sorted(table.keys() - hints.keys())
     if unknown:
@@ -258,12 +257,16 @@ def _as_dataclass(path: Path, key: str, kind: type, table: Any) -> Any:
         )
     missing = [item.name for item in fields(kind) if item.name not in table and _is_required(item)]
     if missing:
-        raise UsageError(f"{path}: {place} lacks {', '.join(missing)}; {HINT}")
+        raise UsageError(f"{path}: {place} lacks {', '.join(missing)}; {_hint()}")
     values = {
         name: _as_value(path, f"{key}.{name}".lstrip("."), hints[name], value)
         for name, value in table.items()
     }
     return kind(**values)
+
+
+def _hint() -> str:
+    return f"see {manifest_folder() / 'konvid.toml'} for an example"
 
 
 def _is_required(item: Field[Any]) -> bool:
@@ -275,7 +278,7 @@ def _as_value(path: Path, key: str, hint: Any, value: Any) -> Any:
     if hint in TABLES:
         tables = value if isinstance(value, list) else [value]
         if not tables:
-            raise UsageError(f"{path}: {key} is empty; {HINT}")
+            raise UsageError(f"{path}: {key} is empty; {_hint()}")
         return tuple(_as_dataclass(path, key, TABLES[hint], table) for table in tables)
     if hint == tuple[str, ...]:
         return _as_strings(path, key, value)

@@ -1,5 +1,5 @@
-"""Small datasets in the layouts of their authors, with real videos of a second each, for commands
-that want them.
+"""Small datasets in the layouts of their authors, with real videos of one second, for tests of
+commands.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def livevqc(root: Path, videos: list[Path]) -> None:
 
 
 def lsvq(root: Path, videos: list[Path]) -> None:
-    """Of the videos the last is the 1080p test, the two before it the test."""
+    """The last video is the 1080p test set, and the two before it are the test set."""
     header = "name,height,width,mos,frame_number,is_test,is_valid"
     names = [f"yfcc-batch1/{row}" for row in range(len(videos))]
     test = len(videos) - 3
@@ -54,7 +54,7 @@ def own(root: Path, videos: list[Path]) -> None:
 
 
 def videval(folder: Path, count: int) -> None:
-    """A table of labels and a file of features as VIDEVAL publishes them, 60 columns of noise."""
+    """Labels and features in the format of VIDEVAL; the features are 60 columns of noise."""
     write(
         folder / "konvid1k.csv", ["path,mos", *(f"{row}.mp4,{1 + row / 4}" for row in range(count))]
     )

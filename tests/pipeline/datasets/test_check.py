@@ -1,6 +1,4 @@
-"""`vqa-data` as its users meet it: what is known, whether a copy is whole, and a manifest frozen
-for a study.
-"""
+"""The commands of `vqa-data`: list, check and export, run as processes."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ HEADER = "flickr_id,download_id,file_name,MOS,ti,si,colorfulness,contrast,blur,v
 
 @pytest.fixture
 def konvid(clips: Path, tmp_path: Path) -> Path:
-    """A copy of KoNViD-1k with something of everything: sound videos, two that are one, and some
-    that are none.
-    """
+    """A copy of KoNViD-1k with valid videos, two equal ones, damaged ones, and missing ones."""
     root = tmp_path / "konvid"
     videos = root / "KoNViD_1k_videos"
     videos.mkdir(parents=True)
@@ -39,12 +35,12 @@ def konvid(clips: Path, tmp_path: Path) -> Path:
     return root
 
 
-def test_a_check_finds_what_is_missing_unreadable_twice_there_and_out_of_range(
+def test_check_finds_videos_that_are_missing_unreadable_or_duplicated_and_labels_out_of_range(
     konvid: Path, tmp_path: Path
 ) -> None:
     done = called("vqa-data", "check", "konvid", "--root", konvid, "--json", cwd=tmp_path)
     assert done.returncode == 3
-    found = document(done)
+    result = document(done)
     expected = {
         "dataset": "konvid",
         "rows": 8,
@@ -53,22 +49,22 @@ def test_a_check_finds_what_is_missing_unreadable_twice_there_and_out_of_range(
         "mos_max": 5.5,
         "scale": [1.0, 5.0],
     }
-    assert {key: found[key] for key in expected} == expected
-    assert found["missing"] == ["KoNViD_1k_videos/1007.mp4", "KoNViD_1k_videos/1008.mp4"]
-    reasons = {item["id"]: item["reason"] for item in found["unreadable"]}
+    assert {key: result[key] for key in expected} == expected
+    assert result["missing"] == ["KoNViD_1k_videos/1007.mp4", "KoNViD_1k_videos/1008.mp4"]
+    reasons = {item["id"]: item["reason"] for item in result["unreadable"]}
     assert (
         reasons["1005"] == "file is empty"
         and "could not be decoded" in reasons["1006"]
         and len(reasons) == 2
     )
-    assert found["duplicates"] == [["1002", "1004"]]
-    assert found["out_of_range"] == [{"id": "1007", "mos": 5.5}]
-    assert found["release_of_labels"] == [
+    assert result["duplicates"] == [["1002", "1004"]]
+    assert result["out_of_range"] == [{"id": "1007", "mos": 5.5}]
+    assert result["release_of_labels"] == [
         "8 videos, and known releases have 1200 (KoNViD-1k, agreed on by all papers)"
     ]
 
 
-def test_a_check_tells_people_the_same_and_lists_all_that_is_missing_in_a_file(
+def test_check_prints_the_same_for_people_and_lists_all_missing_videos_in_a_file(
     konvid: Path, tmp_path: Path
 ) -> None:
     done = called("vqa-data", "check", "konvid", "--root", konvid, cwd=tmp_path)
@@ -93,7 +89,9 @@ def test_a_check_tells_people_the_same_and_lists_all_that_is_missing_in_a_file(
     ).read_text()
 
 
-def test_a_whole_copy_is_recognised_and_leaves_nothing_behind(clips: Path, tmp_path: Path) -> None:
+def test_check_of_a_complete_copy_names_its_release_and_writes_no_file(
+    clips: Path, tmp_path: Path
+) -> None:
     toml = """
         title = "Clips"
         scale = [1, 5]
@@ -110,35 +108,33 @@ def test_a_whole_copy_is_recognised_and_leaves_nothing_behind(clips: Path, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own.toml"]
 
 
-def test_every_known_dataset_is_listed_with_its_range_its_splits_and_its_home(
+def test_list_shows_every_known_dataset_with_its_scale_splits_and_home_page(
     tmp_path: Path,
 ) -> None:
     listed = json.loads(called("vqa-data", "list", "--json", cwd=tmp_path).stdout)
     assert [item["name"] for item in listed] == names()
-    said = called("vqa-data", "list", cwd=tmp_path).stdout
+    printed = called("vqa-data", "list", cwd=tmp_path).stdout
     for item in listed:
         assert item["videos"] > 0 and item["citation"] and item["licence"] and item["layouts"]
-        assert item["name"] in said and item["homepage"] in said
+        assert item["name"] in printed and item["homepage"] in printed
     (lsvq,) = [item for item in listed if item["name"] == "lsvq"]
     assert (lsvq["splits"], lsvq["scale"]) == (["train", "test", "test_1080p"], [0, 100])
 
 
-def test_an_exported_manifest_stands_for_the_dataset_it_was_made_from(
-    konvid: Path, tmp_path: Path
-) -> None:
+def test_export_writes_a_manifest_that_stands_for_its_dataset(konvid: Path, tmp_path: Path) -> None:
     done = called(
         "vqa-data", "export", "konvid", "--root", konvid, "--output", "out/frozen.csv", cwd=tmp_path
     )
     assert done.returncode == 0 and "out/frozen.csv: 8 rows" in done.stdout
-    frozen, made = (
+    frozen, original = (
         load_manifest(str(tmp_path / "out" / "frozen.csv"), konvid),
         load_manifest("konvid", konvid),
     )
     assert (frozen.name, frozen.title, frozen.scale, frozen.digest) == (
-        made.name,
-        made.title,
-        made.scale,
-        made.digest,
+        original.name,
+        original.title,
+        original.scale,
+        original.digest,
     )
     done = called(
         "vqa-data", "export", "konvid", "--root", konvid, "--output", "frozen.json", cwd=tmp_path
@@ -146,10 +142,10 @@ def test_an_exported_manifest_stands_for_the_dataset_it_was_made_from(
     assert done.returncode == 2 and "frozen.json is not a .csv; name it frozen.csv" in done.stderr
 
 
-def test_features_imported_without_the_videos_stay_when_the_videos_come(
+def test_manifest_in_a_cache_is_updated_when_the_videos_arrive_under_other_names(
     konvid: Path, tmp_path: Path
 ) -> None:
-    """Where a file is expected and where it lies may differ, and it is the same dataset."""
+    """The path at which a file is expected may differ from where it is."""
     from vqa_twostage.pipeline.cache.layout import load_cached_manifest, save_manifest
 
     for clip in (konvid / "KoNViD_1k_videos").iterdir():
@@ -163,7 +159,7 @@ def test_features_imported_without_the_videos_stay_when_the_videos_come(
 
 
 @pytest.mark.slow
-def test_extraction_and_training_go_on_with_what_is_there_and_say_of_how_many(
+def test_extraction_and_training_use_the_videos_that_exist_and_report_how_many_do(
     konvid: Path, tmp_path: Path
 ) -> None:
     done = called(

@@ -1,6 +1,4 @@
-"""Label files of every kind are read cell by cell; bad ones get one message with file, row and
-column.
-"""
+"""Label files of every kind are read cell by cell, and errors name the file, row and column."""
 
 from __future__ import annotations
 
@@ -26,8 +24,10 @@ COLUMNS = {"id": "name", "mos": "mos"}
 ROWS = [("007", 1.5), ("12345678901234567890", 4.0), ("café, crème", 2.25)]
 
 
-def read(path: Path, columns: dict[str, str] | None = None, **how: Any) -> list[tuple[str, float]]:
-    label = LabelFile((path.name,), columns or COLUMNS, **how)
+def read(
+    path: Path, columns: dict[str, str] | None = None, **options: Any
+) -> list[tuple[str, float]]:
+    label = LabelFile((path.name,), columns or COLUMNS, **options)
     rows, _ = read_rows(read_table(path, label, list(label.columns.values())), label)
     return [(row.id, row.mos) for row in rows]
 
@@ -48,8 +48,8 @@ def write_sheet(path: Path, table: list[list[Any]], sheet: str = "MOS") -> None:
 
 
 def write_matlab_73(path: Path, variables: dict[str, Any]) -> None:
-    """As MATLAB's ``save -v7.3`` writes them: axes reversed, texts as UTF-16 numbers, cells as
-    references.
+    """Writes a file like MATLAB's ``save -v7.3``: axes reversed, text as UTF-16 code units, cells
+    as references.
     """
 
     def store(group: h5py.Group, name: str, value: Any) -> h5py.Dataset:
@@ -86,7 +86,7 @@ def write_matlab_73(path: Path, variables: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("mark", [".", ","])
-def test_any_separator_and_decimal_mark_is_understood(
+def test_text_is_read_with_any_separator_and_decimal_mark(
     separator: str, mark: str, tmp_path: Path
 ) -> None:
     rows = [f'"{name}"{separator}"{str(mos).replace(".", mark)}"' for name, mos in ROWS]
@@ -97,7 +97,7 @@ def test_any_separator_and_decimal_mark_is_understood(
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
-def test_what_programs_do_to_a_csv_does_not_matter(
+def test_text_is_read_with_any_encoding_line_ending_and_empty_cells_that_programs_write(
     encoding: str, ending: str, tmp_path: Path
 ) -> None:
     lines = [
@@ -113,15 +113,13 @@ def test_what_programs_do_to_a_csv_does_not_matter(
     assert read(tmp_path / "labels.csv") == ROWS
 
 
-def test_a_file_in_another_encoding_is_read_when_it_is_said(tmp_path: Path) -> None:
+def test_text_in_another_encoding_is_read_if_the_schema_names_it(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_bytes("name,mos\ncafé,3\n".encode("latin-1"))
     assert read(tmp_path / "labels.csv", encoding="latin-1") == [("café", 3.0)]
 
 
-def test_text_without_a_header_is_read_by_the_names_given(tmp_path: Path) -> None:
-    """As FAST-VQA's and DOVER's labels.txt; -1 stands for a duration or rate that nobody wrote
-    down.
-    """
+def test_text_without_a_header_is_read_by_the_names_in_the_schema(tmp_path: Path) -> None:
+    """The labels.txt of FAST-VQA and DOVER; -1 stands for an unknown duration or frame rate."""
     (tmp_path / "labels.txt").write_text(
         "clips/A001.mp4, -1, -1, 80.232\nclips/A002.mp4, 10.0, 29.97, 6.2\n"
     )
@@ -142,7 +140,7 @@ def test_text_without_a_header_may_have_decimal_commas(mark: str, tmp_path: Path
     assert read(tmp_path / "labels.txt", header=("name", "mos")) == [("A001", 3.5), ("A002", 4.5)]
 
 
-def test_where_two_separators_are_possible_none_is_guessed(tmp_path: Path) -> None:
+def test_text_with_two_possible_separators_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("A001.mp4 3,5\nA002.mp4 4,5\n")
     with pytest.raises(
         UsageError, match=r"labels\.txt: the separator could be ',' or ' '; give it as separator"
@@ -154,17 +152,17 @@ def test_where_two_separators_are_possible_none_is_guessed(tmp_path: Path) -> No
     ]
 
 
-def test_what_excel_says_of_its_separator_is_believed(tmp_path: Path) -> None:
+def test_text_uses_the_separator_that_excel_declares(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("sep=;\nname;mos\nx;1,5\n")
     assert read(tmp_path / "labels.csv") == [("x", 1.5)]
 
 
-def test_what_is_not_wanted_may_be_twice_there_or_long(tmp_path: Path) -> None:
+def test_columns_that_are_not_wanted_may_be_repeated_or_have_long_cells(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(f"name,x,x,mos\na,1,2,3\nb,{'y' * 200_000},2,3\n")
     assert read(tmp_path / "labels.csv") == [("a", 3.0), ("b", 3.0)]
 
 
-def test_reading_a_long_cell_leaves_the_limit_of_csv_as_it_was(tmp_path: Path) -> None:
+def test_long_cells_do_not_change_the_limit_of_csv_for_others(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(f"name,mos\n{'y' * 200_000},3\n")
     limit = csv.field_size_limit()
     assert len(read(tmp_path / "labels.csv")[0][0]) == 200_000
@@ -174,7 +172,7 @@ def test_reading_a_long_cell_leaves_the_limit_of_csv_as_it_was(tmp_path: Path) -
     assert csv.field_size_limit() == limit
 
 
-def test_the_limit_of_csv_is_restored_when_the_last_of_overlapping_readers_ends() -> None:
+def test_long_cells_in_overlapping_blocks_restore_the_limit_of_csv_at_the_end() -> None:
     limit = csv.field_size_limit()
     first, second = long_cells(), long_cells()
     first.__enter__()
@@ -185,26 +183,28 @@ def test_the_limit_of_csv_is_restored_when_the_last_of_overlapping_readers_ends(
     assert csv.field_size_limit() == limit
 
 
-def test_an_id_that_looks_like_a_rounded_number_is_one_only_without_an_extension(
+def test_ids_with_an_extension_may_look_like_rounded_numbers(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "labels.csv").write_text("name,mos\n5e123456.mp4,1\n")
     assert read(tmp_path / "labels.csv") == [("5e123456", 1.0)]
 
 
-def test_a_deviation_may_be_unknown_and_not_negative(tmp_path: Path) -> None:
-    how = LabelFile(("a.csv",), COLUMNS | {"mos_std": "std"})
+def test_standard_deviations_may_be_missing_but_not_negative(tmp_path: Path) -> None:
+    label_file = LabelFile(("a.csv",), COLUMNS | {"mos_std": "std"})
     (tmp_path / "a.csv").write_text("name,mos,std\nx,1,NaN\ny,2,0.5\nz,2,\n")
-    rows, _ = read_rows(read_table(tmp_path / "a.csv", how, ["name", "mos", "std"]), how)
+    rows, _ = read_rows(
+        read_table(tmp_path / "a.csv", label_file, ["name", "mos", "std"]), label_file
+    )
     assert [row.mos_std for row in rows[1:2]] == [0.5] and np.isnan(
         [rows[0].mos_std, rows[2].mos_std]
     ).all()
     (tmp_path / "a.csv").write_text("name,mos,std\nx,1,-1\n")
     with pytest.raises(UsageError, match="row 2, column std: '-1' is negative"):
-        read_rows(read_table(tmp_path / "a.csv", how, ["name", "mos", "std"]), how)
+        read_rows(read_table(tmp_path / "a.csv", label_file, ["name", "mos", "std"]), label_file)
 
 
-def test_a_sheet_keeps_its_ids_whatever_the_type_of_their_cells(tmp_path: Path) -> None:
+def test_sheet_keeps_ids_of_cells_of_any_type(tmp_path: Path) -> None:
     table = [[None, None], ["name", "mos"], [8536919744, 4], ["007", 1.5], [None, None], [3.5, 2]]
     write_sheet(tmp_path / "labels.xlsx", table)
     assert read(tmp_path / "labels.xlsx", sheet="MOS") == [
@@ -220,7 +220,7 @@ def test_a_sheet_keeps_its_ids_whatever_the_type_of_their_cells(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("version", ["5", "7.3"])
-def test_matlab_files_of_both_versions_are_read(version: str, tmp_path: Path) -> None:
+def test_matlab_files_of_versions_5_and_7_3_are_read(version: str, tmp_path: Path) -> None:
     names, mos = [name for name, _ in ROWS], np.array([[mos] for _, mos in ROWS])
     columns = {"id": "data.names", "mos": "scores"}
     if version == "5":
@@ -235,12 +235,12 @@ def test_matlab_files_of_both_versions_are_read(version: str, tmp_path: Path) ->
     assert read(tmp_path / "labels.mat", columns) == ROWS
     with pytest.raises(
         UsageError,
-        match=r"labels\.mat has no column data\.mos; its columns are (.*)data\.names.*other",
+        match=r"labels\.mat has no column data\.mos; the columns are (.*)data\.names.*other",
     ):
         read(tmp_path / "labels.mat", {"id": "data.names", "mos": "data.mos"})
 
 
-def test_structs_of_several_videos_are_read(tmp_path: Path) -> None:
+def test_matlab_struct_arrays_are_read(tmp_path: Path) -> None:
     info = np.array([("a", 1.0), ("b", 2.0)], dtype=[("name", object), ("mos", object)])
     scipy.io.savemat(tmp_path / "labels.mat", {"info": info})
     assert read(tmp_path / "labels.mat", {"id": "info.name", "mos": "info.mos"}) == [
@@ -249,12 +249,14 @@ def test_structs_of_several_videos_are_read(tmp_path: Path) -> None:
     ]
 
 
-def test_all_letters_of_a_newer_matlab_file_are_read(tmp_path: Path) -> None:
+def test_matlab_text_beyond_the_basic_plane_is_read(tmp_path: Path) -> None:
     write_matlab_73(tmp_path / "labels.mat", {"name": ["x😀", "café"], "mos": [[1.0], [2.0]]})
     assert read(tmp_path / "labels.mat") == [("x😀", 1.0), ("café", 2.0)]
 
 
-def test_texts_that_matlab_does_not_write_are_no_names_of_other_variables(tmp_path: Path) -> None:
+def test_matlab_file_with_hdf5_strings_is_refused_and_they_are_not_taken_for_references(
+    tmp_path: Path,
+) -> None:
     with h5py.File(tmp_path / "labels.mat", "w") as file:
         file["mos"] = [[1.0]]
         file["name"] = np.array(["mos"], dtype=h5py.string_dtype())
@@ -262,7 +264,7 @@ def test_texts_that_matlab_does_not_write_are_no_names_of_other_variables(tmp_pa
         read(tmp_path / "labels.mat")
 
 
-def test_cells_that_refer_to_each_other_without_end_are_refused_at_once(tmp_path: Path) -> None:
+def test_matlab_cells_that_are_nested_exponentially_are_refused_at_once(tmp_path: Path) -> None:
     write_matlab_73(tmp_path / "labels.mat", {"mos": [[1.0]]})
     with h5py.File(tmp_path / "labels.mat", "r+") as file:
         cell = file["#refs#"].create_dataset("end", data=np.zeros((1, 1)))
@@ -276,7 +278,7 @@ def test_cells_that_refer_to_each_other_without_end_are_refused_at_once(tmp_path
         read(tmp_path / "labels.mat")
 
 
-def test_an_info_file_as_vsfa_writes_it_is_read(tmp_path: Path) -> None:
+def test_matlab_info_file_of_vsfa_is_read(tmp_path: Path) -> None:
     index = np.array([[1, 3, 2], [2, 1, 3]])
     info = {
         "video_names": ["a/1.mp4", "b/2.mp4", "c/3.mp4"],
@@ -303,7 +305,7 @@ def test_json_may_be_a_list_of_objects_or_an_object_of_lists(document: Any, tmp_
     assert read(tmp_path / "labels.json") == ROWS
 
 
-def test_json_may_name_its_videos_by_key_or_have_one_a_line(tmp_path: Path) -> None:
+def test_json_may_have_a_key_or_a_line_for_each_video(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(dict(ROWS)))
     assert read(tmp_path / "a.json", {"id": "key", "mos": "value"}) == ROWS
     (tmp_path / "b.json").write_text(json.dumps({name: {"mos": mos} for name, mos in ROWS}))
@@ -324,7 +326,11 @@ def test_json_may_name_its_videos_by_key_or_have_one_a_line(tmp_path: Path) -> N
         ("a.csv", b"", r"a\.csv is empty"),
         ("a.csv", b"\n;;\n", r"a\.csv is empty"),
         ("a.csv", b"name,mos\n", r"a\.csv has a header but no rows"),
-        ("a.csv", b"name;score\nx;1\n", r"a\.csv has no column mos; its columns are name, score"),
+        (
+            "a.csv",
+            b"name;score\nx;1\n",
+            r"a\.csv has no column mos; the columns in its first row are name, score",
+        ),
         ("a.csv", b"name,mos,mos\nx,1,2\n", r"a\.csv has the column mos twice"),
         (
             "a.csv",
@@ -383,7 +389,7 @@ def test_json_may_name_its_videos_by_key_or_have_one_a_line(tmp_path: Path) -> N
         ("a.pdf", b"%PDF", r"a\.pdf is not a label file of a known kind; give one of \.csv, \.txt"),
     ],
 )
-def test_a_bad_file_is_told_by_its_name_row_and_column(
+def test_errors_name_the_file_row_and_column(
     name: str, content: bytes, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -392,25 +398,27 @@ def test_a_bad_file_is_told_by_its_name_row_and_column(
     assert name in str(caught.value)
 
 
-def test_a_cell_that_is_not_wanted_may_be_in_any_encoding(tmp_path: Path) -> None:
+def test_cells_that_are_not_wanted_may_be_in_any_encoding(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"name,mos,city\nx,1,Malm\xf6\n")
     assert read(tmp_path / "a.csv") == [("x", 1.0)]
 
 
-def test_a_sheet_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+def test_missing_sheet_is_an_error_that_lists_the_existing_ones(tmp_path: Path) -> None:
     write_sheet(tmp_path / "a.xlsx", [["name", "mos"], ["x", 1]], sheet="DMOS")
     with pytest.raises(UsageError, match=r"a\.xlsx has no sheet MOS; choose from about, DMOS"):
         read(tmp_path / "a.xlsx", sheet="MOS")
 
 
-def test_errors_of_a_sheet_are_told_by_its_row(tmp_path: Path) -> None:
+def test_sheet_errors_name_the_row(tmp_path: Path) -> None:
     write_sheet(tmp_path / "a.xlsx", [["name", "mos"], ["x", 1], ["y", "good"]])
     with pytest.raises(UsageError, match=r"a\.xlsx, row 3, column mos: 'good' is not a number"):
         read(tmp_path / "a.xlsx", sheet="MOS")
 
 
 @pytest.mark.parametrize("kind", ["object", "sparse", "complex", "nested cell"])
-def test_a_matlab_file_that_holds_objects_is_refused(kind: str, tmp_path: Path) -> None:
+def test_matlab_file_of_version_5_with_anything_but_plain_values_is_refused(
+    kind: str, tmp_path: Path
+) -> None:
     nested = np.empty((1, 1), object)
     nested[0, 0] = cells("a", "b")
     thing: Any = {
@@ -432,7 +440,7 @@ def test_a_matlab_file_that_holds_objects_is_refused(kind: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", ["object", "function", "link", "elsewhere"])
-def test_a_newer_matlab_file_that_holds_objects_or_reaches_out_of_itself_is_refused(
+def test_matlab_file_of_version_7_3_with_objects_or_links_is_refused(
     kind: str, tmp_path: Path
 ) -> None:
     write_matlab_73(tmp_path / "a.mat", {"mos": [[1.0]]})
@@ -447,19 +455,19 @@ def test_a_newer_matlab_file_that_holds_objects_or_reaches_out_of_itself_is_refu
                 "table" if kind == "object" else "function_handle"
             )
             file["name"].attrs["MATLAB_object_decode"] = np.int32(3 if kind == "object" else 1)
-    told = {
+    messages = {
         "object": "contains objects",
         "function": "contains a function",
         "link": "is a link",
         "elsewhere": "another file",
     }
-    with pytest.raises(UsageError, match=rf"a\.mat: .*name.*{told[kind]}"):
+    with pytest.raises(UsageError, match=rf"a\.mat: .*name.*{messages[kind]}"):
         read(tmp_path / "a.mat")
 
 
-def test_values_are_translated_and_an_unknown_one_is_told(tmp_path: Path) -> None:
+def test_values_are_translated_and_an_unknown_one_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("name,mos,is_test\nx,1,False\ny,2,true\nz,3,perhaps\n")
-    how = LabelFile(
+    label_file = LabelFile(
         ("a.csv",),
         COLUMNS | {"split": "is_test"},
         values={"split": {"False": "train", "True": "test"}},
@@ -468,4 +476,6 @@ def test_values_are_translated_and_an_unknown_one_is_told(tmp_path: Path) -> Non
         UsageError,
         match=r"row 4, column is_test: 'perhaps' is not a known value; choose from False, True",
     ):
-        read_rows(read_table(tmp_path / "a.csv", how, ["name", "mos", "is_test"]), how)
+        read_rows(
+            read_table(tmp_path / "a.csv", label_file, ["name", "mos", "is_test"]), label_file
+        )

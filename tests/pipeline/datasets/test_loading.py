@@ -1,5 +1,5 @@
-"""Manifests: official label files and plain CSVs are read to the right rows; bad ones are told by
-file, row, column.
+"""`load_manifest`: official label files and plain CSVs give the right rows, and errors name the
+file, row and column.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_csv_of_paths_and_labels_is_a_dataset(tmp_path: Path) -> None:
+def test_csv_of_paths_and_labels_is_a_dataset(tmp_path: Path) -> None:
     manifest = load_manifest(
         str(write(tmp_path / "mine.csv", "path,mos\na/x.mp4,3.5\nb/y.mkv,1\n"))
     )
@@ -52,7 +52,7 @@ def test_ids_keep_their_leading_zeros_and_all_their_digits(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("root", [None, "empty"])
-def test_a_dataset_that_is_not_here_says_where_it_comes_from_and_how_to_lay_it_out(
+def test_missing_dataset_is_an_error_that_says_where_to_get_it_and_how_to_arrange_it(
     root: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("VQA_DATA", raising=False)
@@ -63,7 +63,7 @@ def test_a_dataset_that_is_not_here_says_where_it_comes_from_and_how_to_lay_it_o
         load_manifest("konvid", tmp_path / root if root else None)
 
 
-def test_without_root_the_dataset_is_looked_for_in_vqa_data(
+def test_root_defaults_to_the_folder_of_the_dataset_in_vqa_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(
@@ -75,7 +75,27 @@ def test_without_root_the_dataset_is_looked_for_in_vqa_data(
     assert (manifest.root, manifest.label) == (tmp_path / "demo", "pseudo-MOS (VMAF)")
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+@pytest.mark.parametrize(
+    ("root", "problem"), [("file", "is not a folder"), ("no", "does not exist")]
+)
+@pytest.mark.parametrize("dataset", ["konvid", "d.csv"])
+def test_root_that_is_not_a_folder_is_an_error(
+    dataset: str, root: str, problem: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "d.csv", "path,mos\na.mp4,1\n")
+    write(tmp_path / "file", "")
+    if dataset.endswith(".csv"):
+        dataset = str(tmp_path / dataset)
+    with pytest.raises(UsageError, match=rf"(?s)/{root} {problem}.*give "):
+        load_manifest(dataset, tmp_path / root)
+
+
+def test_paths_may_be_strings(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.csv", "path,mos\na.mp4,1\n")
+    assert load_manifest(path, str(tmp_path)).root == load_manifest(str(path)).root == tmp_path
+
+
+def test_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(
         UsageError, match=r"unknown dataset 'konvit'; choose from cvd2014, demo, konvid, "
     ):
@@ -87,7 +107,11 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     [
         ("", "is empty"),
         ("path,mos\n", "a header but no rows"),
-        ("path,score\na.mp4,1\n", "has no column mos; its columns are path, score"),
+        (
+            "path,score\na.mp4,1\n",
+            "has no column mos; the columns in its first row are path, score. Rename one of them",
+        ),
+        ("path,MOS\na.mp4,1\n", "has no column mos; .* path, MOS. Rename MOS to mos: letter case"),
         ("path,mos\na.mp4,1\nb.mp4,good\n", "row 3, column mos: 'good' is not a number"),
         ("path,mos\n,1\n", "row 2, column path: the cell is empty"),
         ("id,path,mos\nx,,1\n", "row 2, column path: the cell is empty"),
@@ -114,15 +138,13 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
         ),
     ],
 )
-def test_bad_labels_are_told_by_file_row_and_column(
-    text: str, message: str, tmp_path: Path
-) -> None:
+def test_csv_errors_name_the_file_row_and_column(text: str, message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "bad.csv", text)
     with pytest.raises(UsageError, match=f"bad.csv.*({message})"):
         load_manifest(str(path))
 
 
-def test_labels_in_another_encoding_are_told(tmp_path: Path) -> None:
+def test_csv_in_another_encoding_is_an_error_that_names_the_cell(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes("path,mos\ncafé.mp4,1\n".encode("latin-1"))
     with pytest.raises(
         UsageError, match=r"latin\.csv, row 2, column path: 'caf\\xe9\.mp4' is not UTF-8"
@@ -131,7 +153,7 @@ def test_labels_in_another_encoding_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "name",
     [
         "Clips/A one.mp4",
         "clips/a_one",
@@ -140,15 +162,13 @@ def test_labels_in_another_encoding_are_told(tmp_path: Path) -> None:
         "{root}/clips/a_one.mp4",
     ],
 )
-def test_a_file_is_found_in_any_letter_case_and_with_any_extension(
-    said: str, tmp_path: Path
-) -> None:
+def test_file_is_found_in_any_letter_case_and_with_any_extension(name: str, tmp_path: Path) -> None:
     write(tmp_path / "clips" / "A_One.MP4", "video")
-    path = write(tmp_path / "d.csv", f"path,mos\n{said.format(root=tmp_path)},1\n")
+    path = write(tmp_path / "d.csv", f"path,mos\n{name.format(root=tmp_path)},1\n")
     assert list(load_manifest(str(path)).rows["path"]) == ["clips/A_One.MP4"]
 
 
-def test_a_dot_in_a_name_is_no_extension_and_an_accent_may_be_composed_otherwise(
+def test_file_name_may_contain_dots_and_accents_composed_in_another_way(
     tmp_path: Path,
 ) -> None:
     write(tmp_path / "a_20.0.mp4", "video")
@@ -157,14 +177,14 @@ def test_a_dot_in_a_name_is_no_extension_and_an_accent_may_be_composed_otherwise
     assert list(load_manifest(str(path)).rows["path"]) == ["a_20.0.mp4", "cafe\u0301.mp4", "a_20"]
 
 
-def test_a_file_that_is_named_exactly_is_the_one_that_is_meant(tmp_path: Path) -> None:
+def test_file_of_exactly_the_given_name_is_preferred(tmp_path: Path) -> None:
     for name in ("a.mp4", "A.mp4", "a.mkv", "b.bin", "[x]*.mp4"):
         write(tmp_path / name, "video")
     path = write(tmp_path / "d.csv", "path,mos\na.mp4,1\nA.mp4,2\nb.bin,3\n[x]*.mp4,4\n")
     assert list(load_manifest(str(path)).rows["path"]) == ["a.mp4", "A.mp4", "b.bin", "[x]*.mp4"]
 
 
-def test_two_candidates_for_one_row_are_an_error_that_lists_both(tmp_path: Path) -> None:
+def test_row_with_two_candidates_is_an_error_that_lists_both(tmp_path: Path) -> None:
     write(tmp_path / "a.mkv", "video")
     write(tmp_path / "A.mp4", "video")
     path = write(tmp_path / "d.csv", "path,mos\na,1\n")
@@ -175,7 +195,7 @@ def test_two_candidates_for_one_row_are_an_error_that_lists_both(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("said", "there", "meant"),
+    ("name", "files", "expected"),
     [
         (
             "IMG_1.MOV.mp4",
@@ -188,18 +208,18 @@ def test_two_candidates_for_one_row_are_an_error_that_lists_both(tmp_path: Path)
         ("a*b?[c", ["a*b?[c.mp4", "axb.mp4"], "a*b?[c.mp4"),
     ],
 )
-def test_a_dataset_too_takes_a_file_that_is_named_exactly(
-    said: str, there: list[str], meant: str, tmp_path: Path
+def test_file_of_exactly_the_given_name_is_preferred_in_a_toml_too(
+    name: str, files: list[str], expected: str, tmp_path: Path
 ) -> None:
-    write(tmp_path / "l.csv", f"id,mos\n{said},3\n")
-    for name in there:
-        write(tmp_path / name, "video")
+    write(tmp_path / "l.csv", f"id,mos\n{name},3\n")
+    for file in files:
+        write(tmp_path / file, "video")
     assert list(load_manifest(str(write(tmp_path / "own.toml", GOOD)), tmp_path).rows["path"]) == [
-        meant
+        expected
     ]
 
 
-def test_a_video_in_any_folder_is_found_and_expected_there_when_it_is_frozen(
+def test_video_in_any_folder_is_found_also_by_an_exported_manifest(
     tmp_path: Path,
 ) -> None:
     write(tmp_path / "l.csv", "id,mos\na,3\nb,2\n")
@@ -218,7 +238,7 @@ def test_a_video_in_any_folder_is_found_and_expected_there_when_it_is_frozen(
     ]
 
 
-def test_hidden_files_are_no_way_round_a_link_that_is_refused(tmp_path: Path) -> None:
+def test_link_that_leaves_the_root_is_refused_for_hidden_files_too(tmp_path: Path) -> None:
     write(tmp_path / "elsewhere.mp4", "video")
     path = write(tmp_path / "root" / "d.csv", "path,mos\n.a.mp4,1\n")
     (tmp_path / "root" / ".a.mp4").symlink_to(tmp_path / "elsewhere.mp4")
@@ -226,7 +246,7 @@ def test_hidden_files_are_no_way_round_a_link_that_is_refused(tmp_path: Path) ->
         load_manifest(str(path))
 
 
-def test_a_row_that_names_no_split_or_group_is_in_none(tmp_path: Path) -> None:
+def test_row_without_split_or_group_is_in_none(tmp_path: Path) -> None:
     write(tmp_path / "l.csv", "id,mos\ntrain_a,3\nb,2\n")
     parts = "(?P<split>train|test)_(?P<group>.)"
     toml = GOOD.replace('file = "l.csv"', f"file = 'l.csv', parts = {{ id = '^{parts}' }}")
@@ -234,7 +254,7 @@ def test_a_row_that_names_no_split_or_group_is_in_none(tmp_path: Path) -> None:
     assert list(zip(rows["split"], rows["group"], strict=True)) == [("train", "a"), ("", "b")]
 
 
-def test_own_columns_that_are_called_as_those_of_an_exported_manifest_are_let_alone(
+def test_csv_with_some_column_names_of_an_exported_manifest_is_not_taken_for_one(
     tmp_path: Path,
 ) -> None:
     path = write(
@@ -246,12 +266,14 @@ def test_own_columns_that_are_called_as_those_of_an_exported_manifest_are_let_al
     assert load_manifest(str(tmp_path / "frozen.csv")).digest == manifest.digest
 
 
-def test_a_name_that_no_file_system_takes_is_a_missing_video(tmp_path: Path) -> None:
+def test_name_that_no_file_system_allows_is_a_missing_video(tmp_path: Path) -> None:
     path = write(tmp_path / "d.csv", f"path,mos\n{'x' * 300}.mp4,1\n")
     assert len(missing_files(load_manifest(str(path)))) == 1
 
 
-def test_another_dataset_of_one_name_is_not_mixed_with_the_first_in_a_cache(tmp_path: Path) -> None:
+def test_manifest_of_another_dataset_with_the_same_name_is_refused_by_a_cache(
+    tmp_path: Path,
+) -> None:
     for title in ("Own", "Another"):
         write(tmp_path / title / "l.csv", "id,mos\n1,3\n")
         toml = write(tmp_path / title / "own.toml", GOOD.replace('"Own"', f'"{title}"'))
@@ -262,7 +284,9 @@ def test_another_dataset_of_one_name_is_not_mixed_with_the_first_in_a_cache(tmp_
         save_manifest(tmp_path / "cache", manifest)
 
 
-def test_one_file_for_two_rows_is_an_error_unless_both_name_it_alike(tmp_path: Path) -> None:
+def test_rows_with_the_same_file_are_an_error_unless_both_spell_it_in_the_same_way(
+    tmp_path: Path,
+) -> None:
     write(tmp_path / "a.mp4", "video")
     path = write(tmp_path / "d.csv", "id,path,mos\nx,a.mp4,1\ny,A.mp4,2\n")
     with pytest.raises(
@@ -273,7 +297,7 @@ def test_one_file_for_two_rows_is_an_error_unless_both_name_it_alike(tmp_path: P
     assert list(load_manifest(str(path)).rows["path"]) == ["a.mp4", "a.mp4"]
 
 
-def test_companions_that_a_system_leaves_beside_videos_are_none(tmp_path: Path) -> None:
+def test_files_that_macos_leaves_beside_videos_are_not_videos(tmp_path: Path) -> None:
     for name in ("._a.mp4", "a.mp4", "a.mp4.txt", "a.jpg"):
         write(tmp_path / name, "video")
     (tmp_path / "A.mkv").mkdir()
@@ -282,11 +306,11 @@ def test_companions_that_a_system_leaves_beside_videos_are_none(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "said", ["../secret.mp4", "clips/../../secret.mp4", "/etc/passwd", "..", "../root-2/x.mp4"]
+    "video", ["../secret.mp4", "clips/../../secret.mp4", "/etc/passwd", "..", "../root-2/x.mp4"]
 )
-def test_a_path_that_leaves_the_root_is_refused(said: str, tmp_path: Path) -> None:
+def test_path_that_leaves_the_root_is_refused(video: str, tmp_path: Path) -> None:
     write(tmp_path / "secret.mp4", "video")
-    path = write(tmp_path / "root" / "d.csv", f"path,mos\n{said},1\n")
+    path = write(tmp_path / "root" / "d.csv", f"path,mos\n{video},1\n")
     with pytest.raises(
         UsageError, match=r"d\.csv, row 2: .* is outside .*root, the folder of the videos"
     ):
@@ -294,7 +318,7 @@ def test_a_path_that_leaves_the_root_is_refused(said: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_a_link_that_leaves_the_root_is_refused_and_one_that_stays_is_not(
+def test_link_that_leaves_the_root_is_refused_and_one_that_stays_is_not(
     kind: str, tmp_path: Path
 ) -> None:
     write(tmp_path / "elsewhere" / "a.mp4", "video")
@@ -321,7 +345,10 @@ def test_a_link_that_leaves_the_root_is_refused_and_one_that_stays_is_not(
     ("toml", "message"),
     [
         ("title = ", "is not a TOML file"),
-        ('title = "x"', "the file lacks scale, labels, layouts"),
+        (
+            'title = "x"',
+            r"the file lacks scale, labels, layouts; see /.*/data_manifests/konvid\.toml",
+        ),
         (
             GOOD.replace("scale", "scales"),
             "the file has the unknown key scales; valid keys are title, scale",
@@ -356,12 +383,12 @@ def test_a_link_that_leaves_the_root_is_refused_and_one_that_stays_is_not(
         ),
     ],
 )
-def test_a_wrong_toml_is_told_by_its_key(toml: str, message: str, tmp_path: Path) -> None:
+def test_toml_errors_name_the_key(toml: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=rf"d\.toml.*{message}"):
         load_manifest(str(write(tmp_path / "d.toml", toml)), tmp_path)
 
 
-def test_an_own_toml_is_a_dataset_like_those_of_the_package(tmp_path: Path) -> None:
+def test_toml_of_a_user_is_a_dataset_like_those_of_the_package(tmp_path: Path) -> None:
     write(tmp_path / "l.csv", "id,mos\n7.mp4,3\n")
     write(tmp_path / "7.webm", "video")
     manifest = load_manifest(str(write(tmp_path / "own.toml", GOOD)), tmp_path)
@@ -369,7 +396,7 @@ def test_an_own_toml_is_a_dataset_like_those_of_the_package(tmp_path: Path) -> N
     assert list(manifest.rows["path"]) == ["7.webm"]
 
 
-def test_two_label_files_for_one_are_an_error(tmp_path: Path) -> None:
+def test_label_file_in_two_copies_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "data.mat", "x")
     write(tmp_path / "LIVE_VQC_data.mat", "x")
     with pytest.raises(
@@ -396,7 +423,7 @@ rows_of_manifests = st.lists(
 
 @settings(deadline=None)
 @given(rows_of_manifests)
-def test_a_manifest_survives_being_kept_in_the_cache_and_being_exported(
+def test_manifest_is_read_back_unchanged_from_a_cache_and_from_an_export(
     rows: list[tuple[Any, ...]],
 ) -> None:
     of_rows = [

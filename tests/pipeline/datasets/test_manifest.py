@@ -23,7 +23,7 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
-def test_a_manifest_in_json_is_read() -> None:
+def test_manifest_is_read_from_json() -> None:
     manifest = Manifest.from_json(json.dumps(DOCUMENT))
     assert (manifest.name, manifest.scale, len(manifest)) == ("d", (1, 5), 1)
     assert manifest.rows["mos"].dtype == manifest.rows["mos_std"].dtype == float
@@ -46,24 +46,24 @@ def test_a_manifest_in_json_is_read() -> None:
         ({"unknown": 1}, "must be a JSON object with the keys better, label, name, rows, scale"),
     ],
 )
-def test_a_malformed_manifest_is_refused(change: dict[str, Any], message: str) -> None:
+def test_manifest_with_a_malformed_value_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Manifest.from_json(json.dumps(DOCUMENT | change))
 
 
 @pytest.mark.parametrize("text", ["", "{", "3", "[]", '{"name": "d"}', "[" * 100_000])
-def test_a_text_that_is_no_manifest_is_refused(text: str) -> None:
+def test_manifest_is_refused_if_it_is_not_a_json_object(text: str) -> None:
     with pytest.raises(UsageError, match="the manifest (is not JSON|must be a JSON object)"):
         Manifest.from_json(text)
 
 
 @pytest.mark.parametrize("key", DOCUMENT)
-def test_a_manifest_that_lacks_a_key_is_refused(key: str) -> None:
+def test_manifest_without_a_key_is_refused(key: str) -> None:
     with pytest.raises(UsageError, match="must be a JSON object with the keys"):
         Manifest.from_json(json.dumps({k: v for k, v in DOCUMENT.items() if k != key}))
 
 
-def test_importing_the_package_of_datasets_does_not_import_pandas() -> None:
+def test_package_is_imported_without_pandas() -> None:
     program = (
         "import sys, vqa_twostage.pipeline.datasets as datasets; print('pandas' in sys.modules);"
         "datasets.Manifest, datasets.load_manifest; print('pandas' in sys.modules)"

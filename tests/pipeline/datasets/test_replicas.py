@@ -1,5 +1,5 @@
-"""Every dataset as its authors publish it, in small: nothing is renamed, converted or edited before
-it is read.
+"""Small replicas of every dataset as its authors publish it: files are read without renaming,
+converting or editing them.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def konvid(root: Path) -> Expected:
         "3015445,964072,3015445_original_centercrop_960x540_8s.mp4,3,53.2,52.8,61.8,54.1,0.42,11.1\n",
     )
     folder = "KoNViD_1k_videos"
-    # one as its home page has it, one under the name in the label file, one shouting, one missing,
-    # and a stranger
+    # one named as on the home page, one as in the label file, one with a capital extension, one
+    # missing, and one that belongs to no row
     put(root, f"{folder}/8536919744.mp4", f"{folder}/6408325533_original_centercrop_960x540_8s.mp4")
     put(root, f"{folder}/0123456789.MP4", f"{folder}/30154451.mp4")
     return [
@@ -265,14 +265,14 @@ REPLICAS: dict[str, Callable[[Path], Expected]] = {
 }
 
 
-def test_every_dataset_has_a_replica() -> None:
+def test_replicas_exist_for_every_dataset() -> None:
     assert sorted(REPLICAS) == names()
 
 
 @pytest.mark.parametrize("name", REPLICAS)
-def test_a_manifest_says_what_it_is_whose_on_what_scale_and_how_large(name: str) -> None:
-    said = tomllib.loads(toml_of(name).read_text())
-    said_of_itself = {
+def test_toml_of_every_dataset_has_all_descriptive_keys(name: str) -> None:
+    keys = tomllib.loads(toml_of(name).read_text()).keys()
+    required = {
         "title",
         "label",
         "scale",
@@ -283,11 +283,11 @@ def test_a_manifest_says_what_it_is_whose_on_what_scale_and_how_large(name: str)
         "obtain",
         "releases",
     }
-    assert said_of_itself <= said.keys()
+    assert required <= keys
 
 
 @pytest.mark.parametrize("name", REPLICAS)
-def test_a_dataset_is_read_as_its_authors_publish_it(name: str, tmp_path: Path) -> None:
+def test_dataset_is_read_as_its_authors_publish_it(name: str, tmp_path: Path) -> None:
     expected = [(*row[:3], row[3] or row[0], row[4]) for row in REPLICAS[name](tmp_path)]
     manifest = load_manifest(name, tmp_path)
     rows = manifest.rows[["id", "path", "mos", "group", "split"]]
@@ -296,7 +296,7 @@ def test_a_dataset_is_read_as_its_authors_publish_it(name: str, tmp_path: Path) 
     assert low <= rows["mos"].min() <= rows["mos"].max() <= high
 
 
-def test_videos_that_are_not_there_are_expected_where_the_others_lie(tmp_path: Path) -> None:
+def test_missing_videos_are_expected_in_the_layout_of_the_others(tmp_path: Path) -> None:
     youtube_ugc(tmp_path)
     assert missing_files(load_manifest("youtube_ugc", tmp_path)) == [
         "original_videos/Sports/720P/Sports_720P-33bd.mkv"
@@ -311,7 +311,7 @@ def test_videos_that_are_not_there_are_expected_where_the_others_lie(tmp_path: P
     ]
 
 
-def test_two_layouts_side_by_side_are_an_error_until_one_is_chosen(tmp_path: Path) -> None:
+def test_layouts_side_by_side_are_an_error_until_one_is_chosen(tmp_path: Path) -> None:
     youtube_ugc(tmp_path)
     copy = "original_videos_h264/Gaming_1080P-0b8a_crf_10_ss_00_t_20.0.mp4"
     put(tmp_path, copy)
@@ -327,7 +327,7 @@ def test_two_layouts_side_by_side_are_an_error_until_one_is_chosen(tmp_path: Pat
         load_manifest("youtube_ugc:layout=vp9", tmp_path)
 
 
-def test_rows_without_an_opinion_are_left_out_where_that_is_normal_and_it_is_said(
+def test_rows_without_a_label_are_left_out_with_a_note_if_the_schema_allows_it(
     tmp_path: Path,
 ) -> None:
     youtube_ugc(tmp_path)
@@ -335,7 +335,7 @@ def test_rows_without_an_opinion_are_left_out_where_that_is_normal_and_it_is_sai
     assert load_manifest("youtube_ugc", tmp_path).notes == (note,)
 
 
-def test_raw_videos_come_with_their_size_and_format(tmp_path: Path) -> None:
+def test_raw_videos_have_a_size_and_a_format(tmp_path: Path) -> None:
     live_qualcomm(tmp_path)
     assert str(load_manifest("live_qualcomm", tmp_path).raw) == "1920x1080 yuv420p 30"
 
@@ -359,37 +359,28 @@ def test_official_splits_are_those_of_the_label_files(tmp_path: Path) -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize(
-    ("name", "file", "count", "lowest", "highest", "groups"),
+    ("name", "file", "expected"),
     [
-        ("konvid", "KoNViD_1k_attributes.csv", 1200, 1.22, 4.64, 1200),
-        ("livevqc", "LIVE_VQC_data.mat", 585, 6.22368, 94.2865, 585),
-        ("cvd2014", "CVD2014_Realignment_MOS.csv", 234, -6.5, 93.38, 5),
+        ("konvid", "KoNViD_1k_attributes.csv", (1200, 1.22, 4.64, 1200)),
+        ("livevqc", "LIVE_VQC_data.mat", (585, 6.22368, 94.2865, 585)),
+        ("cvd2014", "CVD2014_Realignment_MOS.csv", (234, -6.5, 93.38, 5)),
     ],
 )
 def test_real_label_files_are_read_whole(
     name: str,
     file: str,
-    count: int,
-    lowest: float,
-    highest: float,
-    groups: int,
+    expected: tuple[int, float, float, int],
     real: Path,
     tmp_path: Path,
 ) -> None:
     shutil.copy(real / "labels" / file, tmp_path)
     rows = load_manifest(name, tmp_path).rows
-    assert (len(rows), rows["mos"].min(), rows["mos"].max(), rows["group"].nunique()) == (
-        count,
-        lowest,
-        highest,
-        groups,
-    )
+    mos, groups = rows["mos"], rows["group"]
+    assert (len(rows), mos.min(), mos.max(), groups.nunique()) == expected
 
 
 @pytest.mark.real
-def test_the_eight_real_clips_are_found_and_the_other_1192_are_missing(
-    real: Path, tmp_path: Path
-) -> None:
+def test_real_clips_are_found_and_the_other_1192_are_missing(real: Path, tmp_path: Path) -> None:
     shutil.copy(real / "labels" / "KoNViD_1k_attributes.csv", tmp_path)
     (tmp_path / "KoNViD_1k_videos").mkdir()
     clips = sorted((real / "clips").glob("*.mp4"))
@@ -404,7 +395,7 @@ def test_the_eight_real_clips_are_found_and_the_other_1192_are_missing(
 
 
 @pytest.mark.real
-def test_two_label_files_of_one_dataset_agree(real: Path, tmp_path: Path) -> None:
+def test_label_files_of_cvd2014_agree(real: Path, tmp_path: Path) -> None:
     """CVD2014's own file, with decimal commas, and the info file that VSFA made of it."""
     toml = """
         title = "CVD2014 by its info file"
