@@ -9,7 +9,7 @@ from pathlib import Path
 from vqa_twostage.pipeline.datasets.file_index import VIDEO_EXTENSIONS
 from vqa_twostage.pipeline.errors import UsageError
 
-# a folder that holds this file is a run or an exported model
+# a folder that contains this file is a run or an exported model
 MODEL_FILE = "model.safetensors"
 
 
@@ -18,68 +18,75 @@ def find_videos(sources: str | Path | Iterable[str | Path]) -> tuple[list[Path],
     its folders.
 
     Args:
-        sources: One or many files, folders or patterns. A file is taken as a video whatever its
-            extension, and also where it does not exist; of a folder, all files with the extension
-            of a video are taken, however deep. Text that names nothing and holds ``*``, ``?`` or
-            ``[`` is a pattern; a `Path` never is.
+        sources: One or many files, folders or patterns. A file counts as a video whatever its
+            extension is, even if it does not exist. A folder stands for all files in it and in its
+            subfolders that have the extension of a video. A text that is no existing path and
+            contains ``*``, ``?`` or ``[`` is a pattern; a `Path` never is.
 
     Returns:
-        The videos, and the files in the folders whose extension is none of a video.
+        The videos, and the files in the folders that do not have the extension of a video.
 
     Raises:
-        UsageError: There is no video at all, a pattern matches nothing, one of ``sources`` is a run
-            or no path.
+        UsageError: There is no video at all, a pattern matches nothing, or one of ``sources`` is a
+            run or is not a path.
     """
-    if isinstance(sources, str | os.PathLike):
-        sources = [sources]
-    if not isinstance(sources, Iterable) or isinstance(sources, bytes):
-        raise UsageError(_not_a_path(sources))
-    given = list(sources)
+    sources = _as_list(sources)
     videos: list[Path] = []
     others: list[Path] = []
-    for source in given:
-        if not isinstance(source, str | os.PathLike):
-            raise UsageError(_not_a_path(source))
-        if source == "":
-            raise UsageError(
-                "the path of a video is empty (''); check the variables of your shell, and give "
-                "videos, folders or patterns"
-            )
+    for source in sources:
         path = Path(source)
         if path.is_dir():
-            if (path / MODEL_FILE).is_file():
-                raise UsageError(
-                    f"{source} is a run or a model, not a folder of videos; a pattern after --run "
-                    "must match one run alone"
-                )
             for file in _files_below(path):
                 (videos if file.suffix.lower() in VIDEO_EXTENSIONS else others).append(file)
         elif isinstance(source, str) and not path.exists() and any(c in source for c in "*?["):
             videos += _matches(source)
         else:
             videos.append(path)
-    if given and not videos:
+    if sources and not videos:
         raise UsageError(
-            f"no video in {', '.join(map(str, given))}; known extensions: "
+            f"no video in {', '.join(map(str, sources))}; known extensions: "
             f"{' '.join(VIDEO_EXTENSIONS)}"
         )
     return list(dict.fromkeys(videos)), others
 
 
+def _as_list(sources: str | Path | Iterable[str | Path]) -> list[str | Path]:
+    """One or many paths as a list; UsageError if one of them is not a path or is empty."""
+    if isinstance(sources, str | os.PathLike):
+        sources = [sources]
+    if not isinstance(sources, Iterable) or isinstance(sources, bytes):
+        raise UsageError(_not_a_path(sources))
+    paths = list(sources)
+    for path in paths:
+        if not isinstance(path, str | os.PathLike):
+            raise UsageError(_not_a_path(path))
+        if path == "":
+            raise UsageError(
+                "the path of a video is empty (''); check the variables of your shell, and give "
+                "videos, folders or patterns"
+            )
+    return paths
+
+
 def _files_below(folder: Path) -> list[Path]:
-    """All files in ``folder``, however deep, but for hidden ones."""
+    """All files in ``folder`` and its subfolders, except hidden ones; UsageError if it is a run."""
+    if (folder / MODEL_FILE).is_file():
+        raise UsageError(
+            f"{folder} is a run or a model, not a folder of videos; a pattern after --run must "
+            "match only one run"
+        )
     return sorted(
         item for item in folder.rglob("*") if item.is_file() and not item.name.startswith(".")
     )
 
 
 def _matches(pattern: str) -> list[Path]:
-    """The files that a pattern matches; UsageError where it matches nothing."""
+    """The files that a pattern matches; UsageError if there are none."""
     anchor = Path(pattern).anchor
     try:
         matches = sorted(Path(anchor or ".").glob(pattern.removeprefix(anchor)))
     except ValueError as error:
-        raise UsageError(f"{pattern} is no pattern: {error}") from None
+        raise UsageError(f"{pattern} is not a valid pattern: {error}") from None
     if not matches:
         raise UsageError(f"{pattern} matches no file; give a video, a folder, or another pattern")
     return [item for item in matches if item.is_file()]
