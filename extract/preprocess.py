@@ -1,7 +1,7 @@
 """From decoded frames to what a network was trained on: resize, crop, normalise. The values come
 with the weights.
 
-Letters: T frames, H and W of the video, S the side of the network's input, all in pixels.
+Dimensions: T frames, H and W of the video, S the side of the network's input, all in pixels.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What executes a frozen network: torch on any device, or OpenVINO on a CPU. Not a choice of the
 plug-ins.
 
-Letters: B units of N frames, M rows of features a unit, S side of the input in pixels.
+Dimensions: B units of N frames, M rows of features a unit, S side of the input in pixels.
 """
 
 from __future__ import annotations
@@ -208,8 +208,8 @@ def _torch(
 
 
 def _openvino(network: Network, example: UInt8[Tensor, "B N 3 S S"], precision: str) -> Forward:
-    """By OpenVINO's frontend and not by its `convert_model`, which tells its makers of every
-    conversion.
+    """By OpenVINO's frontend and not by its `convert_model`, which sends telemetry about
+    every conversion.
     """
     import openvino
     from openvino.frontend import FrontEndManager
@@ -226,7 +226,7 @@ def _openvino(network: Network, example: UInt8[Tensor, "B N 3 S S"], precision: 
     finally:
         logging.disable(level)
     names = program.call_spec.out_spec.context
-    # said outright: on a CPU that has bfloat16, OpenVINO would use it without being asked
+    # explicit, since OpenVINO uses bfloat16 by itself on a CPU that has it
     hints = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision]}
     compiled = openvino.compile_model(model, "CPU", hints)
 
