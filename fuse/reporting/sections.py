@@ -39,7 +39,7 @@ class RunToReport:
 
     ``videos``: columns ``id, mos, predicted`` of each tested video, the mean over the splits that
     tested it, the largest error first. ``track``: the spatial track, whose frames are shown; None
-    where the cache is not found, which is said in ``cache_problem``.
+    where the cache is not found; ``cache_problem`` is the reason.
     """
 
     run: Run

@@ -159,7 +159,7 @@ def _print_cautions(notes: Sequence[str], missing: Sequence[str]) -> None:
         click.echo(f"caution: {note}")
     if missing:
         click.echo(
-            f"without features, and in no figure: {len(missing)} videos: {shortened(missing)}"
+            f"without features, which no metric counts: {len(missing)} videos: {shortened(missing)}"
         )
 
 

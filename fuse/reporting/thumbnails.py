@@ -68,7 +68,7 @@ def frame_strips(
     strips: dict[str, FrameStrip] = {}
     with cached.open_track(track) as features:
         if features.identity.imported:
-            raise UsageError("features were imported: which frames they are of is not known")
+            raise UsageError("features were imported, and their frames are unknown")
         text = features.identity.raw
         raw = parse_raw_format(text, str(track)) if text else None
         for name in ids:

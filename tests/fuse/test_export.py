@@ -1,4 +1,4 @@
-"""A model that is handed on scores as it did at home, and its card says what it is worth."""
+"""An exported model gives the scores of its run, and its card states metrics and limits."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def run(toy_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_exported_model_gives_equal_scores(run: Path, toy_data: Dataset, tmp_path: Path) -> None:
+def test_export_gives_a_model_of_equal_scores(run: Path, toy_data: Dataset, tmp_path: Path) -> None:
     done = called("vqa-fuse", "export", run, "--output", tmp_path / "model", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["files"] == ["README.md", "config.json", "model.safetensors"]
-    at_home, handed_on = (
+    original, exported = (
         model.scores(toy_data.features)
         for model in (saved.load(run), score.load(tmp_path / "model"))
     )
-    assert np.array_equal(at_home, handed_on)
+    assert np.array_equal(original, exported)
 
 
-def test_config_and_card_say_what_the_model_is_and_is_worth(run: Path, tmp_path: Path) -> None:
+def test_export_writes_configuration_and_card(run: Path, tmp_path: Path) -> None:
     export_run(run, tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["head"]["fusion"] == "gated" and config["trained_on"]["videos"] == 60
     assert config["output"] == {"label": "opinion", "scale": [1.0, 5.0], "better": "higher"}
     assert [track["extractor"] for track in config["features"]] == ["spatialnet", "temporalnet"]
-    said = (tmp_path / "model" / "README.md").read_text()
+    card = (tmp_path / "model" / "README.md").read_text()
     for part in (
         "library_name: vqa-twostage",
         "2 splits of N = 60 videos",
@@ -53,22 +53,20 @@ def test_config_and_card_say_what_the_model_is_and_is_worth(run: Path, tmp_path:
         "## Limits",
         "opinion, 1.0 to 5.0",
     ):
-        assert part in said
-    assert "{{" not in said and "{%" not in said
+        assert part in card
+    assert "{{" not in card and "{%" not in card
 
 
-def test_the_hub_saves_and_loads_the_same_model(
-    run: Path, toy_data: Dataset, tmp_path: Path
-) -> None:
+def test_hub_saves_and_loads_an_equal_model(run: Path, toy_data: Dataset, tmp_path: Path) -> None:
     export_run(run, tmp_path / "model")
     VideoScorer.from_pretrained(str(tmp_path / "model")).save_pretrained(tmp_path / "again")
     VideoScorer.from_pretrained(str(tmp_path / "again")).save_pretrained(tmp_path / "again")
     again = VideoScorer.from_pretrained(str(tmp_path / "again")).scorer
-    known = saved.load(run).scores(toy_data.features)
-    assert np.array_equal(again.scores(toy_data.features), known)
+    expected = saved.load(run).scores(toy_data.features)
+    assert np.array_equal(again.scores(toy_data.features), expected)
 
 
-def test_an_export_replaces_an_export_and_nothing_else(run: Path, tmp_path: Path) -> None:
+def test_export_replaces_an_earlier_export_and_nothing_else(run: Path, tmp_path: Path) -> None:
     export_run(run, tmp_path / "model")
     export_run(run, tmp_path / "model")
     (tmp_path / "mine").mkdir()

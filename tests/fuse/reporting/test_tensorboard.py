@@ -1,4 +1,4 @@
-"""TensorBoard shows what a run holds, split by split, and is checked for before training."""
+"""TensorBoard shows what a run holds, split by split; its package is checked before training."""
 
 from __future__ import annotations
 
@@ -46,34 +46,36 @@ def trained(
     return folder / "run", document(done)
 
 
-def test_validation_by_epoch_and_test_figures_are_those_of_the_run(
+def test_tensorboard_events_hold_validation_curves_and_test_metrics(
     trained: tuple[Path, dict[str, Any]],
 ) -> None:
-    run, figures = trained
+    run, evaluation = trained
     learning = pd.read_csv(run / "learning.csv")
-    for split in figures["splits"]:
-        found = events(run / "tensorboard" / f"split-{split['seed']}")
+    for split in evaluation["splits"]:
+        logged = events(run / "tensorboard" / f"split-{split['seed']}")
         rows = learning[learning["split"] == split["seed"]]
-        shown = [(point.step, point.value) for point in found.Scalars("validation/srcc")]
+        shown = [(point.step, point.value) for point in logged.Scalars("validation/srcc")]
         assert shown == [
             (epoch, pytest.approx(srcc))
             for epoch, srcc in zip(rows["epoch"], rows["srcc"], strict=True)
         ]
-        assert found.Scalars("test/rmse")[0].value == pytest.approx(split["rmse"])
+        assert logged.Scalars("test/rmse")[0].value == pytest.approx(split["rmse"])
 
 
-def test_medians_options_and_the_plot_are_there(trained: tuple[Path, dict[str, Any]]) -> None:
-    run, figures = trained
-    found = events(run / "tensorboard")
-    assert found.Scalars("median over splits/srcc")[0].value == pytest.approx(
-        figures["median"]["srcc"]
+def test_tensorboard_events_hold_medians_options_and_the_plot(
+    trained: tuple[Path, dict[str, Any]],
+) -> None:
+    run, evaluation = trained
+    logged = events(run / "tensorboard")
+    assert logged.Scalars("median over splits/srcc")[0].value == pytest.approx(
+        evaluation["median"]["srcc"]
     )
-    assert found.Tags()["images"] == ["scatter"]
-    text = found.Tensors("run/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert logged.Tags()["images"] == ["scatter"]
+    text = logged.Tensors("run/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "N = 60 videos" in text and '"fusion": "dynamic"' in text
 
 
-def test_a_run_that_replaces_another_replaces_its_events_and_nothing_else(
+def test_tensorboard_events_of_a_replaced_run_are_removed_and_nothing_else(
     toy_cache: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     shutil.copytree(trained[0], tmp_path / "run")
@@ -86,7 +88,7 @@ def test_a_run_that_replaces_another_replaces_its_events_and_nothing_else(
     assert left == ["notes.txt"]
 
 
-def test_without_the_package_nothing_is_trained(
+def test_tensorboard_without_its_package_is_refused_before_training(
     toy_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
