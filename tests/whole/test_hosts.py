@@ -13,15 +13,11 @@ import pytest
 
 # lines that `python -i` understands as well: none opens a block
 PROGRAM = """\
-from pathlib import Path
-_ = Path("effects.txt").open("a").write("the program ran\\n")
-from vqa_twostage.fuse.score import score
-print("score", score([Path("clip.mp4")])[0].score)
-from vqa_twostage.extract.options import ExtractOptions
-from vqa_twostage.extract.run import extract_dataset
-from vqa_twostage.pipeline.datasets.loading import load_manifest
-options = ExtractOptions(spatial="efficientnet_lite0", temporal=(), sampler="uniform:frames=2")
-print("done", extract_dataset(load_manifest("mos.csv"), Path("cache"), options).done)
+_ = open("effects.txt", "a").write("the program ran\\n")
+import vqa_twostage as vqa
+print("score", vqa.score("clip.mp4")[0].score)
+options = vqa.ExtractOptions("efficientnet_lite0", temporal=(), sampler="uniform:frames=2")
+print("done", vqa.extract_dataset(vqa.load_manifest("mos.csv"), "cache", options).done)
 """
 HOSTS = ["script", "standard input", "python -c", "python -i"]
 
