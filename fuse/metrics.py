@@ -4,7 +4,7 @@ Rank correlations are of the raw scores. PLCC and RMSE are taken after a monoton
 logistic, fitted on the very predictions it is applied to (VQEG FR-TV Phase II, 2003); ``plcc_raw``
 is without it. A correlation with constant scores is undefined and given as NaN, never as 0.
 
-Letters: N videos.
+Dimensions: N videos.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from vqa_twostage.fuse.temporal.gru import Gru
 from vqa_twostage.fuse.train import train_run
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.features import ArrayName
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs pip install 'vqa-twostage[onnx]'")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -59,7 +60,8 @@ def _unchecked() -> Iterator[None]:
 def tiny(toy_data: Dataset) -> Dataset:
     """Two arrays a track: a graph is made in two seconds."""
     return with_arrays(
-        toy_data, lambda track: {name: track.arrays[name] for name in ("c1/std", "last/mean")}
+        toy_data,
+        lambda track: {name: track.arrays[ArrayName(name)] for name in ("c1/std", "last/mean")},
     )
 
 
@@ -89,7 +91,11 @@ def exported(done: CompletedProcess[str]) -> Path:
 
 def with_arrays(data: Dataset, make: Callable[[Features], dict[str, np.ndarray]]) -> Dataset:
     """The same videos with other arrays; of the temporal track the first three frames."""
-    spatial, temporal = data.features.map(lambda track: replace(track, arrays=make(track)))
+    spatial, temporal = data.features.map(
+        lambda track: replace(
+            track, arrays={ArrayName(name): array for name, array in make(track).items()}
+        )
+    )
     return replace(data, features=Streams(spatial, first_frames(temporal, 3)))
 
 
@@ -115,7 +121,8 @@ def with_maps(data: Dataset) -> Dataset:
     }
 
     def made(track: Features) -> dict[str, np.ndarray]:
-        arrays = {name: track.arrays[name] for name in ("c1/mean", "c2/mean", "last/mean")}
+        names = ("c1/mean", "c2/mean", "last/mean")
+        arrays = {name: track.arrays[ArrayName(name)] for name in names}
         drawn = {
             name: generator.normal(size=(*track.mask.shape, *shape))
             for name, shape in shapes.items()
