@@ -5,26 +5,25 @@ one table.
 from __future__ import annotations
 
 import json
-import re
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from vqa_twostage.fuse.compare import compare_runs
+from vqa_twostage.fuse.compare import Comparison, compare_runs
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reporting import markdown, plots
 from vqa_twostage.fuse.runs import MAIN_METRICS, Ablation, Run
-from vqa_twostage.fuse.streams import AVERAGES, Streams
-from vqa_twostage.fuse.train import Plan, fit_all, save_run
+from vqa_twostage.fuse.streams import Streams
+from vqa_twostage.fuse.train import OnProgress, Plan, fit_all, no_progress, save_run
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.features import AVERAGES
 from vqa_twostage.pipeline.files import write_text
 
 
@@ -48,65 +47,113 @@ def variants(
     return heads + [replace(options, baseline=name) for name in expand(baselines, "fuse.baselines")]
 
 
-def listed(text: str) -> list[str]:
-    """Specs of a list, separated by spaces or commas: ``concat,dynamic:experts=2,hidden=32`` are
-    two.
-    """
-    return [name for name in re.split(r"\s+|,(?![a-z0-9_]+=)", text) if name]
-
-
 def expand(names: list[str], package: str) -> list[str]:
-    found = [
-        chosen
-        for name in names
-        for chosen in (spec.available(package) if name == "all" else [name])
+    """Each spec once, with every plug-in of ``package`` in the place of ``all``."""
+    specs = [
+        text for name in names for text in (spec.available(package) if name == "all" else [name])
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(specs))
 
 
-def reads(chosen: list[TrainOptions]) -> Streams[set[str]]:
+def statistics_read(variants: list[TrainOptions]) -> Streams[set[str]]:
     """The statistics of each track that the variants read, all together."""
     statistics = Streams(set(AVERAGES), set(AVERAGES))
-    for options in chosen:
+    for options in variants:
         if options.baseline is None:
             statistics = statistics.map(set.union, Head.of(options).reads)
     return statistics
 
 
+@dataclass(frozen=True)
+class AblationResult:
+    """The comparison of every variant; `to_json` is the document of ``vqa-fuse ablate --json``."""
+
+    comparison: Comparison
+    seconds: dict[Path, float]
+    """How long each run took."""
+    impossible: dict[str, str]
+    """Variants that the tracks cannot feed, with the reason."""
+    not_finite: dict[str, int]
+    """Feature columns with values that are not finite, and in how many videos."""
+    folder: Path
+
+    def to_json(self) -> dict[str, Any]:
+        document = self.comparison.to_json()
+        document["rows"] = [
+            {**row.to_json(), "seconds": self.seconds[row.run]} for row in self.comparison.rows
+        ]
+        return {
+            **document,
+            "impossible": self.impossible,
+            "folder": str(self.folder),
+            "not_finite": self.not_finite,
+        }
+
+
 def ablate(
     data: Dataset,
-    chosen: list[TrainOptions],
-    folder: Path,
+    variants: list[TrainOptions],
+    folder: str | Path,
     reference: str | None = None,
     workers: int = 1,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
-    """Runs every variant that the cache can feed; ``ablation.csv``, ``.json``, ``.md`` and ``.png``
-    go into ``folder``.
+    on_progress: OnProgress = no_progress,
+) -> AblationResult:
+    """Trains every variant on the same splits; its tables and runs go into ``folder``.
 
-    Each variant is a run of its own in ``folder``. One that is finished there is not run again, so
-    an interrupted ablation goes on. ``reference``: the row that differences are against, by name;
-    by default the first baseline, else `concat`, else the first variant. Variants that the tracks
-    cannot feed are in ``impossible``, with the reason. Returns the document of ``vqa-fuse ablate
-    --json``.
+    Each variant is a run of its own there. One that is finished is not run again, so an interrupted
+    ablation goes on.
+
+    Args:
+        data: Features that all variants can read (`statistics_read`).
+        variants: Options that differ in the head or the baseline.
+        folder: ``ablation.csv``, ``.json``, ``.md``, ``.png`` and the runs are written here.
+        reference: The name of the row that differences are against; by default the first baseline,
+            else `concat`, else the first variant.
+        workers: Processes that fit splits side by side; changes no result.
+        on_progress: Called with the number of splits that are done, and of all.
+
+    Raises:
+        UsageError: No variant can be run, or none is called ``reference``; nothing was trained.
     """
-    plans: dict[Path, Plan] = {}
-    impossible = {}
-    for options in chosen:
+    folder = Path(folder)
+    plans, impossible = _plans(data, variants, folder)
+    against = _reference(plans, reference)
+    _train_missing(data, plans, workers, on_progress)
+    result = AblationResult(
+        comparison=compare_runs(list(plans), against),
+        seconds={run: Run(run).record().seconds for run in plans},
+        impossible=impossible,
+        not_finite=data.not_finite,
+        folder=folder,
+    )
+    _write_tables(result)
+    return result
+
+
+def _plans(
+    data: Dataset, variants: list[TrainOptions], folder: Path
+) -> tuple[dict[Path, Plan], dict[str, str]]:
+    """A plan for each run, and why other variants are impossible."""
+    plans, impossible = {}, {}
+    for options in variants:
         try:
-            plan = Plan(data, options)
+            plan = Plan.of(data, options)
         except UsageError as error:
-            if len(chosen) == 1:
+            if len(variants) == 1:
                 raise
-            impossible[_asked(options)] = str(error)
+            impossible[_description(options)] = str(error)
         else:
             plans[folder / plan.name] = plan
     if not plans:
-        raise UsageError(
-            "no variant can be run:\n"
-            + "\n".join(f"  {name}: {why}" for name, why in impossible.items())
-        )
-    compared_with = _reference(plans, reference)
+        reasons = "\n".join(f"  {name}: {reason}" for name, reason in impossible.items())
+        raise UsageError(f"no variant can be run:\n{reasons}")
+    return plans, impossible
+
+
+def _train_missing(
+    data: Dataset, plans: dict[Path, Plan], workers: int, on_progress: OnProgress
+) -> None:
+    """Trains what is not finished; splits of all variants share the workers."""
     waiting = {run: plan for run, plan in plans.items() if not _finished(run, plan)}
     total = sum(len(plan.splits) for plan in plans.values())
     done = total - sum(len(plan.splits) for plan in waiting.values())
@@ -121,59 +168,49 @@ def ablate(
             done += 1
             on_progress(done, total)
         save_run(run, data, plan, fitted, None, time.perf_counter() - start)
-    document = {
-        **compare_runs(list(plans), compared_with),
-        "impossible": impossible,
-        "folder": str(folder),
-    }
-    document["not_finite"] = data.not_finite
-    document["rows"] = [
-        {**row, "seconds": Run(row["run"]).record().seconds} for row in document["rows"]
-    ]
-    target = Ablation(folder)
-    write_text(target.csv_file, as_table(document).to_csv(index=False))
+
+
+def _write_tables(result: AblationResult) -> None:
+    target, document = Ablation(result.folder), result.to_json()
+    write_text(target.csv_file, as_table(result).to_csv(index=False))
     write_text(target.markdown_file, markdown.of_ablation(document))
     plots.ablation(document, target.plot_file)
     write_text(target.json_file, json.dumps(document, indent=2, allow_nan=False) + "\n")
-    return document
 
 
-def as_table(document: dict[str, Any]) -> pd.DataFrame:
-    """A row a variant, in the order of the document; empty cells where something is undefined."""
-    rows = []
-    for row in document["rows"]:
-        low, high = row["interval"] or (None, None)
-        figures = {
-            name: row[kind][metric] for metric in MAIN_METRICS for kind, name in _named(metric)
-        }
-        about = {key: row[key] for key in ("name", "fusion", "pooling", "temporal")}
-        paired = {"difference": row["difference"], "low": low, "high": high}
-        rest = {key: row[key] for key in ("p_value", "wins", "pairs", "undefined", "seconds")}
-        rows.append({**about, **figures, **paired, **rest})
+def as_table(result: AblationResult) -> pd.DataFrame:
+    """A row for each variant, best first; empty cells where something is undefined."""
+    rows: list[dict[str, Any]] = []
+    for row in result.comparison.rows:
+        document = row.to_json()
+        cells = {key: document[key] for key in ("name", "fusion", "pooling", "temporal")}
+        for metric in MAIN_METRICS:
+            cells[metric] = document["median"][metric]
+            cells[f"{metric}_spread"] = document["spread"][metric]
+        cells["difference"] = document["difference"]
+        cells["low"], cells["high"] = document["interval"] or (None, None)
+        cells |= {key: document[key] for key in ("p_value", "wins", "pairs", "undefined")}
+        rows.append({**cells, "seconds": result.seconds[row.run]})
     return pd.DataFrame(rows)
-
-
-def _named(metric: str) -> list[tuple[str, str]]:
-    return [("median", metric), ("spread", f"{metric}_spread")]
 
 
 def _reference(plans: dict[Path, Plan], wanted: str | None) -> Path:
     names = {plan.specs.name: run for run, plan in plans.items()}
-    if wanted is None:
-        baselines = [run for run, plan in plans.items() if plan.options.baseline is not None]
-        return (baselines or [names[name] for name in ("concat",) if name in names] or list(plans))[
-            0
-        ]
-    if wanted not in names:
-        raise UsageError(
-            f"no variant is called {wanted!r}; choose --reference from {', '.join(names)}"
-        )
-    return names[wanted]
+    if wanted is not None:
+        if wanted not in names:
+            raise UsageError(
+                f"no variant is called {wanted!r}; choose --reference from {', '.join(names)}"
+            )
+        return names[wanted]
+    baselines = [run for run, plan in plans.items() if plan.options.baseline is not None]
+    if baselines:
+        return baselines[0]
+    return names.get("concat", next(iter(plans)))
 
 
 def _finished(run: Path, plan: Plan) -> bool:
     return Run(run).complete and Run(run).record().identity == plan.identity
 
 
-def _asked(options: TrainOptions) -> str:
+def _description(options: TrainOptions) -> str:
     return options.baseline or f"{options.fusion} + {options.pooling} + {options.temporal_encoder}"

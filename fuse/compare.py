@@ -2,103 +2,161 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from jaxtyping import Float
 
-from vqa_twostage.fuse.runs import Run
+from vqa_twostage.fuse.paired import PairedStatistics, paired_statistics
+from vqa_twostage.fuse.runs import Evaluation, MetricSummary, Run, RunRecord
 from vqa_twostage.pipeline.errors import UsageError
 
-# of the bootstrap over splits
-RESAMPLES = 10_000
-LEVEL = 0.95
-NOTHING: dict[str, Any] = {
-    "difference": None,
-    "interval": None,
-    "p_value": None,
-    "wins": None,
-    "pairs": None,
-}
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One run of a comparison."""
+
+    name: str
+    """The fusion, and of the other parts those that are not the default."""
+    fusion: str
+    pooling: str
+    temporal: str
+    """The temporal encoder."""
+    median: MetricSummary
+    std: MetricSummary
+    """Over the splits; the JSON document calls it ``spread``."""
+    undefined: int
+    """Splits without an SRCC, the scores being constant."""
+    paired: PairedStatistics | None
+    """Against the reference; None for the reference itself."""
+    run: Path
+
+    def to_json(self) -> dict[str, Any]:
+        paired = self.paired
+        return {
+            "name": self.name,
+            "fusion": self.fusion,
+            "pooling": self.pooling,
+            "temporal": self.temporal,
+            "median": self.median.to_json(),
+            "spread": self.std.to_json(),
+            "undefined": self.undefined,
+            "difference": None if paired is None else paired.difference,
+            "interval": None if paired is None else list(paired.interval),
+            "p_value": None if paired is None else paired.p_value,
+            "wins": None if paired is None else paired.wins,
+            "pairs": None if paired is None else paired.pairs,
+            "run": str(self.run),
+        }
 
 
-def compare_runs(runs: list[Path], reference: Path | None = None) -> dict[str, Any]:
-    """The document of ``vqa-fuse compare --json``: a row a run, sorted by median SRCC, best first.
+@dataclass(frozen=True)
+class Comparison:
+    """Runs on the same splits, by median SRCC, best first.
 
-    ``difference`` is the median over splits of SRCC minus that of the reference (the first run,
-    unless another is named) on the same split, ``interval`` its 95 % bootstrap interval,
-    ``p_value`` Wilcoxon's signed-rank test, two-sided, ``wins`` in how many splits the run is
-    better, of ``pairs`` in which both have an SRCC; null for the reference itself. ``undefined``:
-    splits in which a run has no SRCC, its scores being constant. Splits of one dataset overlap, so
-    the interval and the p-value are optimistic: read them as a guide.
-
-    UsageError where the splits differ: such figures must not be compared.
+    `to_json` is the document of ``vqa-fuse compare --json``.
     """
-    reference = reference or runs[0]
-    kept = {run: Run(run).record() for run in [reference, *runs]}
-    first = kept[reference]
-    for run, record in kept.items():
-        if record.identity.manifest != first.identity.manifest:
-            raise UsageError(
-                f"{reference} ({first.dataset}) and {run} ({record.dataset}) have other "
-                "labels; "
-                "train both on the same dataset"
-            )
-        if record.identity.splits != first.identity.splits:
-            raise UsageError(
-                f"{reference} and {run} differ in their splits "
-                f"({first.dataset}, {first.specs.protocol} against "
-                f"{record.dataset}, {record.specs.protocol}); "
-                "train both with the same dataset, protocol and seed"
-            )
-    documents = {run: Run(run).metrics().to_json() for run in kept}
-    scores = {
-        run: np.array([split["srcc"] for split in doc["splits"]], float)
-        for run, doc in documents.items()
-    }
-    rows = []
-    for run in runs:
-        document, specs = documents[run], kept[run].specs
+
+    dataset: str
+    label: str
+    protocol: str
+    n_videos: int
+    n_dataset: int
+    missing: list[str]
+    n_splits: int
+    notes: list[str]
+    reference_run: Path
+    """The run that differences are against; the JSON document calls it ``baseline``."""
+    reference: str
+    """Its name."""
+    rows: list[ComparisonRow]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "dataset": self.dataset,
+            "label": self.label,
+            "protocol": self.protocol,
+            "n_videos": self.n_videos,
+            "n_dataset": self.n_dataset,
+            "missing": self.missing,
+            "n_splits": self.n_splits,
+            "notes": self.notes,
+            "baseline": str(self.reference_run),
+            "reference": self.reference,
+            "rows": [row.to_json() for row in self.rows],
+        }
+
+
+def compare_runs(runs: Sequence[str | Path], reference: str | Path | None = None) -> Comparison:
+    """Runs against ``reference``, by default the first of them; see `PairedStatistics`.
+
+    UsageError where a folder is not a run, or where labels or splits differ: such results must not
+    be compared.
+    """
+    if not runs:
+        raise UsageError("compare needs a run or more; vqa-fuse train writes runs")
+    folders = [Path(run) for run in runs]
+    against = folders[0] if reference is None else Path(reference)
+    records = {run: Run(run).record() for run in dict.fromkeys([against, *folders])}
+    for run in folders:
+        _require_comparable(against, records[against], run, records[run])
+    evaluations = {run: Run(run).metrics() for run in records}
+    baseline, rows = _scores(evaluations[against]), []
+    for run in folders:
+        evaluation, specs = evaluations[run], records[run].specs
+        differences = _scores(evaluation) - baseline
         rows.append(
-            {
-                "name": specs.name,
-                "fusion": specs.fusion,
-                "pooling": specs.pooling,
-                "temporal": specs.temporal_encoder,
-                "median": document["median"],
-                "spread": document["spread"],
-                "undefined": document["undefined"],
-                **(paired(scores[run] - scores[reference]) if run != reference else NOTHING),
-                "run": document["run"],
-            }
+            ComparisonRow(
+                name=specs.name,
+                fusion=specs.fusion,
+                pooling=specs.pooling,
+                temporal=specs.temporal_encoder,
+                median=evaluation.median,
+                std=evaluation.std,
+                undefined=evaluation.undefined,
+                paired=None if run == against else paired_statistics(differences),
+                run=run,
+            )
         )
-    rows.sort(
-        key=lambda row: -1.0 if row["median"]["srcc"] is None else row["median"]["srcc"],
-        reverse=True,
+    rows.sort(key=_median_srcc, reverse=True)
+    shared = evaluations[against]
+    return Comparison(
+        dataset=shared.dataset,
+        label=shared.label,
+        protocol=shared.protocol,
+        n_videos=shared.n_videos,
+        n_dataset=shared.n_dataset,
+        missing=shared.missing,
+        n_splits=len(shared.splits),
+        notes=shared.notes,
+        reference_run=against,
+        reference=records[against].specs.name,
+        rows=rows,
     )
-    about = {
-        key: documents[reference][key]
-        for key in ("dataset", "label", "protocol", "n_videos", "n_dataset", "missing")
-    }
-    about |= {
-        "n_splits": len(documents[reference]["splits"]),
-        "notes": documents[reference]["notes"],
-    }
-    return {**about, "baseline": str(reference), "reference": first.specs.name, "rows": rows}
 
 
-def paired(differences: np.ndarray) -> dict[str, Any]:
-    """Median, bootstrap interval, Wilcoxon p-value and wins of differences over the same splits."""
-    differences = differences[np.isfinite(differences)]  # splits where both SRCC are defined
-    if not len(differences):
-        return NOTHING
-    drawn = np.random.default_rng(0).choice(differences, (RESAMPLES, len(differences)))
-    low, high = np.quantile(np.median(drawn, axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return {
-        "difference": float(np.median(differences)),
-        "interval": [float(low), float(high)],
-        "p_value": float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0,
-        "wins": int((differences > 0).sum()),
-        "pairs": len(differences),
-    }
+def _require_comparable(one: Path, first: RunRecord, other: Path, second: RunRecord) -> None:
+    if second.identity.manifest != first.identity.manifest:
+        raise UsageError(
+            f"{one} ({first.dataset}) and {other} ({second.dataset}) have other labels; "
+            "train both on the same dataset"
+        )
+    if second.identity.splits != first.identity.splits:
+        raise UsageError(
+            f"{one} and {other} differ in their splits "
+            f"({first.dataset}, {first.specs.protocol} against "
+            f"{second.dataset}, {second.specs.protocol}); "
+            "train both with the same dataset, protocol and seed"
+        )
+
+
+def _scores(evaluation: Evaluation) -> Float[np.ndarray, " splits"]:
+    """The SRCC of each split, NaN where it is undefined."""
+    return np.array([split.metrics.srcc for split in evaluation.splits], float)
+
+
+def _median_srcc(row: ComparisonRow) -> float:
+    return -1.0 if row.median.srcc is None else row.median.srcc

@@ -1,67 +1,122 @@
-"""A run's model on another dataset: cross-dataset metrics, with and without a re-fitted scale."""
+"""A run's model on another dataset, with and without a logistic that is fitted again."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vqa_twostage.fuse import metrics
-from vqa_twostage.fuse.data import choose_dataset, load_dataset
+from vqa_twostage.fuse.data import Dataset, choose_dataset, load_dataset
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.model import Head
-from vqa_twostage.fuse.runs import Run
+from vqa_twostage.fuse.runs import Run, defined
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, tracks
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import OF_ANOTHER_DATASET, TrackIdentity
 
 
-def evaluate_on(run: Path, dataset: str, cache: Path | None = None) -> dict[str, Any]:
-    """The document of ``vqa-fuse evaluate RUN --dataset OTHER --json``.
+@dataclass(frozen=True)
+class ScaleMetrics:
+    """Metrics on one scale of the scores; None where undefined. RMSE is in units of the labels."""
 
-    ``refitted``: PLCC and RMSE after a logistic fitted on the other dataset's labels, as the field
-    reports them. ``as_is``: PLCC and RMSE of the scores as they come, on the scale of the run's own
-    dataset. SRCC and KRCC are the same for both. UsageError where the other dataset's features are
-    not of the same sampler and extractors.
+    srcc: float | None
+    krcc: float | None
+    plcc: float | None
+    rmse: float | None
+
+
+@dataclass(frozen=True)
+class VideoPrediction:
+    """The label of a video and the score of the model, each on its own scale."""
+
+    id: str
+    mos: float
+    predicted: float
+
+
+@dataclass(frozen=True)
+class CrossDatasetEvaluation:
+    """A model on all videos of a dataset that it was not trained on.
+
+    `to_json` is the document of ``vqa-fuse evaluate RUN --dataset OTHER --json``.
+    """
+
+    run: Path
+    trained_on: str
+    scale: tuple[float, float]
+    """Of the labels that it was trained on."""
+    dataset: str
+    label: str
+    other_scale: tuple[float, float]
+    """Of the other dataset's labels."""
+    fusion: str
+    protocol: str
+    n_videos: int
+    n_dataset: int
+    missing: list[str]
+    refitted: ScaleMetrics
+    """After a logistic that is fitted on the other dataset's labels, as the field reports them."""
+    as_is: ScaleMetrics
+    """Of the scores as they come, on the scale of the run's own dataset."""
+    predictions: list[VideoPrediction]
+
+    def to_json(self) -> dict[str, Any]:
+        scales = {"scale": list(self.scale), "other_scale": list(self.other_scale)}
+        return {**asdict(self), "run": str(self.run), **scales}
+
+
+def evaluate_on(
+    run: str | Path, dataset: str, cache: str | Path | None = None
+) -> CrossDatasetEvaluation:
+    """Scores every video of ``dataset`` with the model of ``run``.
+
+    ``cache``: where the features of ``dataset`` are; None is the run's own cache or
+    ``$VQA_CACHE``. UsageError where they are not there, or are not of the same sampler and
+    extractors.
     """
     source = Run(run)
-    record, scorer = source.record(), saved.load(run)
-    name = Path(dataset).stem if dataset.endswith((".csv", ".toml")) else dataset
-    holding = [place for place in source.cache_places(cache) if name in datasets(place)]
-    where = holding[0] if holding else source.cache() if cache is None else Path(cache)
-    name = choose_dataset(where, dataset)
-    first, second = (
-        _same_track(where, name, wanted)
-        for wanted in (record.identity.spatial, record.identity.temporal)
-    )
-    temporal = None if first == second else second.stem
-    data = load_dataset(where, name, first.stem, temporal, Head.of(scorer.options).reads)
+    record, scorer = source.record(), saved.load(source.folder)
+    data = _load_like(source, dataset, cache, Head.of(scorer.options))
     scores = scorer.scores(data.features)
-    figures = asdict(metrics.evaluate(scores, data.mos))
-    rank = {key: _number(figures[key]) for key in ("srcc", "krcc")}
+    measured = metrics.evaluate(scores, data.mos)
+    srcc, krcc = defined(measured.srcc), defined(measured.krcc)
     rmse = float(np.sqrt(np.mean((scores - data.mos) ** 2)))
-    return {
-        "run": str(run),
-        "trained_on": record.dataset,
-        "scale": list(record.scale),
-        "dataset": name,
-        "label": data.manifest.label,
-        "other_scale": list(data.manifest.scale),
-        "fusion": record.specs.fusion,
-        "protocol": f"trained on all of {record.dataset}, tested on all of {name}",
-        "n_videos": len(data.mos),
-        "n_dataset": len(data.everything),
-        "missing": data.missing,
-        "refitted": {**rank, "plcc": _number(figures["plcc"]), "rmse": _number(figures["rmse"])},
-        "as_is": {**rank, "plcc": _number(figures["plcc_raw"]), "rmse": rmse},
-        "predictions": [
-            {"id": video, "mos": float(mos), "predicted": float(score)}
-            for video, mos, score in zip(data.manifest.rows["id"], data.mos, scores, strict=True)
-        ],
-    }
+    rows = zip(data.manifest.rows["id"], data.mos, scores, strict=True)
+    return CrossDatasetEvaluation(
+        run=source.folder,
+        trained_on=record.dataset,
+        scale=record.scale,
+        dataset=data.manifest.name,
+        label=data.manifest.label,
+        other_scale=data.manifest.scale,
+        fusion=record.specs.fusion,
+        protocol=f"trained on all of {record.dataset}, tested on all of {data.manifest.name}",
+        n_videos=len(data.mos),
+        n_dataset=len(data.everything),
+        missing=data.missing,
+        refitted=ScaleMetrics(srcc, krcc, defined(measured.plcc), defined(measured.rmse)),
+        as_is=ScaleMetrics(srcc, krcc, defined(measured.plcc_raw), rmse),
+        predictions=[VideoPrediction(name, float(mos), float(score)) for name, mos, score in rows],
+    )
+
+
+def _load_like(source: Run, dataset: str, cache: str | Path | None, head: Head) -> Dataset:
+    """``dataset`` with features that were made as those of the run."""
+    name = Path(dataset).stem if dataset.endswith((".csv", ".toml")) else dataset
+    places = [place for place in source.cache_places(cache) if name in datasets(place)]
+    if not places:
+        places = [source.cache() if cache is None else Path(cache)]
+    place = places[0]
+    name = choose_dataset(place, dataset)
+    identity = source.record().identity
+    spatial = _same_track(place, name, identity.spatial)
+    temporal = _same_track(place, name, identity.temporal)
+    second = None if spatial == temporal else temporal.stem
+    return load_dataset(place, name, spatial.stem, second, head.reads)
 
 
 def _same_track(cache: Path, dataset: str, wanted: TrackIdentity) -> TrackPath:
@@ -69,18 +124,14 @@ def _same_track(cache: Path, dataset: str, wanted: TrackIdentity) -> TrackPath:
     differing = {}
     for path in tracks(cache, dataset):
         with cached.open_track(path) as track:
-            differences = wanted.differences(track.identity, ignoring=OF_ANOTHER_DATASET)
-            same_kind = track.identity.kind == wanted.kind
+            identity = track.identity
+        differences = wanted.differences(identity, ignoring=OF_ANOTHER_DATASET)
         if not differences:
             return path
-        if same_kind:
+        if identity.kind == wanted.kind:
             differing[path.stem] = ", ".join(difference.field for difference in differences)
     listed = "".join(f"\n  {stem} differs in {keys}" for stem, keys in differing.items()) or " none"
     raise UsageError(
         f"{cache / dataset} has no {wanted.kind} track made as the run's; extract it with the same "
         f"options. It has:{listed}"
     )
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

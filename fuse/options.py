@@ -1,15 +1,22 @@
-"""What `vqa-fuse train` can be told, each default once; the command line and the API share it. No
-torch here.
-"""
+"""Options of training, each default once; the command line and the API share it. No torch here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from vqa_twostage.pipeline.errors import UsageError
+
+CACHE_VARIABLE = "VQA_CACHE"
+"""Names the cache where ``--cache`` does not."""
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Which head, on which features and splits, by which recipe. Specs are ``name:key=value,…``."""
+    """Which head, on which features and splits, by which recipe. Specs are ``name:key=value,…``.
+
+    UsageError where a value is of the wrong type or out of range.
+    """
 
     fusion: str = "dynamic"
     """Spec of how spatial and temporal features meet."""
@@ -34,6 +41,50 @@ class TrainOptions:
     members: int = 5
     """Models whose scores are averaged."""
     oracle_epoch: bool = False
-    """Whether to tell also what choosing the epoch on the test part would have claimed."""
+    """Whether to report also the SRCC that choosing the epoch on the test part would have given."""
     baseline: str | None = None
     """Instead of a head: a file of ``fuse/baselines``."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not _valid(field.name, str(field.type), value):
+                raise UsageError(
+                    f"{field.name} must be {_wanted(field.name, str(field.type))}, not {value!r}"
+                )
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, object], where: str) -> TrainOptions:
+        """Options by name; UsageError, which says ``where`` they are from, for any other name."""
+        names = [field.name for field in fields(cls)]
+        if unknown := [str(name) for name in mapping if name not in names]:
+            raise UsageError(
+                f"{where}: unknown option {', '.join(unknown)}; options are {', '.join(names)}"
+            )
+        try:
+            return cls(**mapping)  # type: ignore[arg-type]  # __post_init__ checks every type
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from None
+
+
+LOWEST = {"seed": 0, "epochs": 1, "members": 1}
+TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "a string"),
+    "str | None": ((str, type(None)), "a string or None"),
+    "int": ((int,), "a whole number"),
+    "bool": ((bool,), "True or False"),
+}
+
+
+def _valid(name: str, annotation: str, value: object) -> bool:
+    types, _ = TYPES[annotation]
+    if isinstance(value, bool) and bool not in types:
+        return False
+    if isinstance(value, int) and name in LOWEST:
+        return value >= LOWEST[name]
+    return isinstance(value, types)
+
+
+def _wanted(name: str, annotation: str) -> str:
+    kind = TYPES[annotation][1]
+    return f"{kind} of at least {LOWEST[name]}" if name in LOWEST else kind

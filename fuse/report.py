@@ -214,7 +214,7 @@ def compared_rows(
     if len(runs) < 2:
         return rows, None, ""
     try:
-        document = compare_runs([run.run.folder for run in runs], reference)
+        document = compare_runs([run.run.folder for run in runs], reference).to_json()
     except UsageError as error:
         return rows, None, str(error)
     row_of = {row.run: row for row in rows}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,68 +11,96 @@ import numpy as np
 
 from vqa_twostage.fuse.data import load_dataset
 from vqa_twostage.fuse.learning.model import Head
-from vqa_twostage.fuse.runs import Run
-from vqa_twostage.fuse.streams import AVERAGES, Streams
-from vqa_twostage.fuse.train import Plan, fit_all, predictions_table
+from vqa_twostage.fuse.runs import Run, RunRecord
+from vqa_twostage.fuse.streams import Streams
+from vqa_twostage.fuse.train import OnProgress, Plan, fit_plan, no_progress, predictions_table
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.features import AVERAGES
 from vqa_twostage.pipeline.versions import library_versions
 
-# of videos and of keys, so many are named
+# of the videos whose predictions differ, so many are named
 SHOWN = 10
 
 
-def reproduce_run(
-    run: Path,
-    cache: Path | None = None,
-    workers: int = 1,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
-    """Retrains ``run`` on the cache it names (or ``cache``), writes nothing, and says what differs.
+@dataclass(frozen=True)
+class Reproduction:
+    """What differs between a run and the same training done again.
 
-    ``equal`` is true where every prediction is equal to the last bit. Otherwise ``predictions``
-    counts those that differ, ``largest`` is the largest difference in units of the labels,
-    ``videos`` names the first of them, and ``changed`` lists what is not as it was: libraries, this
-    program's recipe, the features, the labels.
+    `to_json` is the document of ``vqa-fuse reproduce --json``.
+    """
+
+    run: Path
+    equal: bool
+    """Whether every prediction is equal to the last bit."""
+    n_predictions: int
+    n_different: int
+    """The JSON document calls it ``predictions``."""
+    largest: float
+    """The largest difference, in units of the labels."""
+    videos: list[str]
+    """The first of those that differ."""
+    changed: list[str]
+    """What is not as it was: libraries, the recipe, the features, the labels."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "run": str(self.run),
+            "equal": self.equal,
+            "n_predictions": self.n_predictions,
+            "predictions": self.n_different,
+            "largest": self.largest,
+            "videos": self.videos,
+            "changed": self.changed,
+        }
+
+
+def reproduce_run(
+    run: str | Path,
+    cache: str | Path | None = None,
+    workers: int = 1,
+    on_progress: OnProgress = no_progress,
+) -> Reproduction:
+    """Trains ``run`` again on the features it was trained on, and writes nothing.
+
+    ``cache``: where they are now; None is where the run or ``$VQA_CACHE`` says. UsageError where
+    they are not there, or where the splits would be of other videos.
     """
     source = Run(run)
     record, old = source.record(), source.predictions()
-    options = record.options
-    tracks = source.tracks(cache)
+    options, tracks = record.options, source.tracks(cache)
     reads = Streams(AVERAGES, AVERAGES) if options.baseline else Head.of(options).reads
-    stems = tracks.spatial.stem, tracks.temporal.stem
-    data = load_dataset(
-        tracks.cache, record.dataset, stems[0], None if stems[0] == stems[1] else stems[1], reads
-    )
-    plan = Plan(data, options)
-    changed = differences(record.identity.to_json(), plan.identity.to_json())
-    changed += differences(record.versions, library_versions())
+    temporal = None if tracks.temporal == tracks.spatial else tracks.temporal.stem
+    data = load_dataset(tracks.cache, record.dataset, tracks.spatial.stem, temporal, reads)
+    plan = Plan.of(data, options)
+    changed = _changes(record, plan)
     if plan.identity.splits != record.identity.splits:
         raise UsageError(
             f"{run} cannot be reproduced: its splits are of other videos than the cache now holds "
             f"(N = {len(data.mos)}, then {old['id'].nunique()})"
             + "".join(f"\n  {line}" for line in changed)
         )
-    fitted = []
-    on_progress(0, len(plan.splits))
-    for result in fit_all([(data, split, options) for split in plan.splits], workers):
-        fitted.append(result)
-        on_progress(len(fitted), len(plan.splits))
+    fitted = fit_plan(data, plan, workers, on_progress)
     new = predictions_table(data, plan.splits, fitted)
     both = old.merge(new, on=["split", "part", "id"], suffixes=("_old", "_new"), how="outer")
     difference = np.abs((both["predicted_old"] - both["predicted_new"]).to_numpy())
-    wrong = ~(difference == 0)  # also where one of the two is missing
-    return {
-        "run": str(run),
-        "equal": not wrong.any(),
-        "n_predictions": len(both),
-        "predictions": int(wrong.sum()),
-        "largest": float(np.nanmax(difference)) if wrong.any() else 0.0,
-        "videos": list(dict.fromkeys(both["id"][wrong]))[:SHOWN],
-        "changed": changed,
-    }
+    different = ~(difference == 0)  # also where one of the two is missing
+    return Reproduction(
+        run=source.folder,
+        equal=not different.any(),
+        n_predictions=len(both),
+        n_different=int(different.sum()),
+        largest=float(np.nanmax(difference)) if different.any() else 0.0,
+        videos=list(dict.fromkeys(both["id"][different]))[:SHOWN],
+        changed=changed,
+    )
 
 
-def differences(then: dict[str, Any], now: dict[str, Any], name: str = "") -> list[str]:
+def _changes(record: RunRecord, plan: Plan) -> list[str]:
+    identities = differences(record.identity.to_json(), plan.identity.to_json())
+    return identities + differences(record.versions, library_versions())
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any], name: str = "") -> list[str]:
     """Key by key where two records differ, one line each."""
     lines = []
     for key in sorted(set(then) | set(now)):

@@ -7,9 +7,9 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,42 +37,51 @@ from vqa_twostage.fuse.runs import (
     evaluate_predictions,
 )
 from vqa_twostage.fuse.splits import ChosenProtocol, Split, notes
-from vqa_twostage.fuse.streams import Shapes
+from vqa_twostage.fuse.streams import Shapes, Streams
 from vqa_twostage.pipeline import spec
-from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.features import AVERAGES
 from vqa_twostage.pipeline.files import write_text
 from vqa_twostage.pipeline.versions import library_versions
 
 OnProgress = Callable[[int, int], None]
+"""Called with the number of splits that are done, and of all."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """For who does not want to know."""
 
 
 def train(
-    cache: Path,
-    options: TrainOptions,
+    cache: str | Path,
+    options: TrainOptions | None = None,
     dataset: str | None = None,
-    run: Path | None = None,
+    run: str | Path | None = None,
     workers: int = 1,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = no_progress,
 ) -> Evaluation:
-    """Trains and tests a head on the features in ``cache``, and writes a run; `vqa-fuse train` is
-    this function.
+    """Trains and tests a head on the features in ``cache``, and writes a run.
 
     Args:
-        cache: The folder that `extract.run.extract_dataset` filled. options: Which head, which
-        splits, which recipe. dataset: A dataset in the cache; None where there is only one. run:
-        The folder to write; None is ``runs/<dataset>-<fusion>-<digest of all that decides the
-        figures>``. workers: Processes that fit splits side by side; changes no figure. on_progress:
-        Called with the number of splits that are done, and of all.
+        cache: The folder that `extract.run.extract_dataset` filled.
+        options: Which head, which splits, which recipe; None is the defaults.
+        dataset: A dataset in the cache; None where there is only one.
+        run: The folder to write; None is ``runs/<dataset>-<fusion>-<digest>``, the digest being
+            that of everything that decides the predictions.
+        workers: Processes that fit splits side by side; changes no result.
+        on_progress: Called with the number of splits that are done, and of all.
 
     Returns:
-        The figures, and under ``run`` the folder, which also holds predictions, record, plots and
-        the model.
+        The metrics. The folder ``run`` of the result also holds predictions, record, plots and the
+        model.
 
     Raises:
-        UsageError: A spec, a dataset or a track is not there, or does not fit, or ``run`` holds a
+        UsageError: A spec, a dataset or a track does not exist or does not fit, or ``run`` holds a
             run with other options; nothing was trained.
     """
-    data = load_dataset(cache, dataset, options.spatial, options.temporal, Head.of(options).reads)
+    options = options or TrainOptions()
+    reads = Head.of(options).reads if options.baseline is None else Streams(AVERAGES, AVERAGES)
+    data = load_dataset(Path(cache), dataset, options.spatial, options.temporal, reads)
     if run is not None and Run(run).complete:
         existing = Run(run).record()
         if (existing.dataset, existing.options) != (data.manifest.name, options):
@@ -80,33 +89,39 @@ def train(
                 f"{run} holds another run ({existing.specs.fusion} on {existing.dataset}); "
                 "give another --run, or remove it first"
             )
-    return train_run(data, options, run, on_progress, workers)
+    return train_run(data, options, None if run is None else Path(run), on_progress, workers)
 
 
 def train_run(
     data: Dataset,
     options: TrainOptions,
     run: Path | None = None,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = no_progress,
     workers: int = 1,
 ) -> Evaluation:
     """`train` on features that are loaded: every split of the protocol, then a model refitted on
     all videos.
     """
     start = time.perf_counter()
-    plan = Plan(data, options)
+    plan = Plan.of(data, options)
     run = run or Path("runs") / plan.name
-    require(
-        not run.exists() or run.is_dir(),
-        f"{run} is a file, and a run is a folder; give another --run",
-    )
-    fitted = []
-    on_progress(0, len(plan.splits))
-    for result in fit_all([(data, split, options) for split in plan.splits], workers):
-        fitted.append(result)
-        on_progress(len(fitted), len(plan.splits))
+    if run.exists() and not run.is_dir():
+        raise UsageError(f"{run} is a file, and a run is a folder; give another --run")
+    fitted = fit_plan(data, plan, workers, on_progress)
     scorer = refit(data, options, plan.splits, fitted) if options.baseline is None else None
     return save_run(run, data, plan, fitted, scorer, time.perf_counter() - start)
+
+
+def fit_plan(
+    data: Dataset, plan: Plan, workers: int, on_progress: OnProgress = no_progress
+) -> list[Fitted]:
+    """Every split of a plan, in order."""
+    fitted: list[Fitted] = []
+    on_progress(0, len(plan.splits))
+    for result in fit_all([(data, split, plan.options) for split in plan.splits], workers):
+        fitted.append(result)
+        on_progress(len(fitted), len(plan.splits))
+    return fitted
 
 
 def fit_one(data: Dataset, split: Split, options: TrainOptions) -> Fitted:
@@ -116,78 +131,109 @@ def fit_one(data: Dataset, split: Split, options: TrainOptions) -> Fitted:
     return fit_split(data, split, options)
 
 
-def fit_all(jobs: list[tuple[Dataset, Split, TrainOptions]], workers: int) -> Iterator[Fitted]:
-    """Each job's result, in their order; more than one job at a time in processes of their own."""
-    if min(workers, len(jobs)) <= 1:
-        yield from (fit_one(*job) for job in jobs)
+def fit_all(tasks: list[tuple[Dataset, Split, TrainOptions]], workers: int) -> Iterator[Fitted]:
+    """The result of each task, in order; with several workers in processes of their own."""
+    if min(workers, len(tasks)) <= 1:
+        yield from (fit_one(*task) for task in tasks)
         return
     from joblib import Parallel, delayed  # large arrays reach its processes by memory mapping
 
-    # a worker whose memory has grown is replaced, and loses nothing: no news for users
-    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
-    yield from Parallel(n_jobs=min(workers, len(jobs)), return_as="generator")(
-        delayed(fit_one)(*job) for job in jobs
-    )
+    with warnings.catch_warnings():
+        # a worker whose memory has grown is replaced, and no result is lost
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
+        yield from Parallel(n_jobs=min(workers, len(tasks)), return_as="generator")(
+            delayed(fit_one)(*task) for task in tasks
+        )
 
 
+@dataclass(frozen=True)
 class Plan:
-    """What a run will do, checked before anything is trained: specs, splits, and the digest that
-    names it.
-    """
+    """What a run will do, checked before anything is trained."""
 
-    def __init__(self, data: Dataset, options: TrainOptions) -> None:
-        require(options.members >= 1, f"members must be at least 1, not {options.members}")
-        self.options = options
-        # random divisions are of the videos that are there; in a published one a missing video
-        # moves no other
+    options: TrainOptions
+    splits: list[Split]
+    notes: list[str]
+    """Cautions about the splits."""
+    specs: RunSpecs
+    identity: RunIdentity
+    name: str
+    """The default name of the run's folder; its digest is that of the identity."""
+
+    @staticmethod
+    def of(data: Dataset, options: TrainOptions) -> Plan:
+        """UsageError where a spec is wrong, or does not fit the videos or the tracks."""
         protocol = ChosenProtocol.of(options.protocol)
-        published = not protocol.content_disjoint
-        rows = data.everything if published else data.manifest.rows
-        self.protocol, made = protocol.full_spec, protocol.splits(rows, options.seed)
-        self.notes = notes(made, rows)
-        self.splits = [with_features(split, data) for split in made] if published else made
-        self.split_digests = [split.digest(data.manifest.rows["id"]) for split in self.splits]
-        if options.baseline is not None:
-            plugins = [spec.resolve("fuse.baselines", options.baseline)]
-            names = {
-                "fusion": str(plugins[0].short_spec),
-                "pooling": "",
-                "temporal_pooling": "",
-                "temporal_encoder": "",
-                "loss": "",
-            }
-            recipe: dict[str, Any] = {}
-        else:
-            head = Head.of(options)
-            parse_loss(options.loss)
-            # a head that does not fit these tracks is wrong use, said before an hour of training
-            with torch.random.fork_rng(devices=[]):
-                head.build(data.features.map(_shapes, head.reads))
-            plugins = list(head.plugins)
-            names = {
-                "fusion": str(head.fusion.short_spec),
-                "pooling": str(head.pooling.short_spec),
-                "temporal_pooling": str(head.temporal_pooling.short_spec),
-                "temporal_encoder": str(head.temporal_encoder.short_spec),
-                "loss": options.loss,
-            }
-            recipe = {**asdict(RECIPE), "epochs": options.epochs, "members": options.members}
-        self.specs = RunSpecs(**names, protocol=self.protocol)
-        self.identity = RunIdentity(
-            full_specs=[str(plugin.full_spec) for plugin in plugins],
-            plugin_versions=[plugin.version for plugin in [*plugins, protocol.plugin]],
-            recipe=recipe,
-            loss=names["loss"],
+        divided, cautions = _split(data, protocol, options.seed)
+        model = _plan_head(data, options) if options.baseline is None else _plan_baseline(options)
+        short = model.short_specs
+        identity = RunIdentity(
+            full_specs=[str(plugin.full_spec) for plugin in model.plugins],
+            plugin_versions=[plugin.version for plugin in (*model.plugins, protocol.plugin)],
+            recipe=model.recipe,
+            loss=short["loss"],
             protocol=protocol.identity,
             seed=options.seed,
             oracle_epoch=options.oracle_epoch,
             manifest=data.manifest.digest,
-            splits=self.split_digests,
+            splits=[split.digest(data.manifest.rows["id"]) for split in divided],
             spatial=data.spatial.identity,
             temporal=data.temporal.identity,
         )
-        fusion = plugins[0].short_spec.filename
-        self.name = f"{data.manifest.name}-{fusion}-{self.identity.digest}"
+        fusion = model.plugins[0].short_spec.filename
+        return Plan(
+            options=options,
+            splits=divided,
+            notes=cautions,
+            specs=RunSpecs(**short, protocol=protocol.full_spec),
+            identity=identity,
+            name=f"{data.manifest.name}-{fusion}-{identity.digest}",
+        )
+
+
+class _PlannedModel(NamedTuple):
+    """What of a head or a baseline goes into a plan; the first plug-in names the run."""
+
+    plugins: tuple[spec.Plugin, ...]
+    short_specs: dict[str, str]
+    recipe: dict[str, Any]
+
+
+def _plan_head(data: Dataset, options: TrainOptions) -> _PlannedModel:
+    head = Head.of(options)
+    parse_loss(options.loss)
+    # a head that does not fit these tracks is refused here, before an hour of training
+    with torch.random.fork_rng(devices=[]):
+        head.build(data.features.map(_shapes, head.reads))
+    short = {
+        "fusion": str(head.fusion.short_spec),
+        "pooling": str(head.pooling.short_spec),
+        "temporal_pooling": str(head.temporal_pooling.short_spec),
+        "temporal_encoder": str(head.temporal_encoder.short_spec),
+        "loss": options.loss,
+    }
+    recipe = {**asdict(RECIPE), "epochs": options.epochs, "members": options.members}
+    return _PlannedModel(head.plugins, short, recipe)
+
+
+def _plan_baseline(options: TrainOptions) -> _PlannedModel:
+    plugin = spec.resolve("fuse.baselines", str(options.baseline))
+    unused = dict.fromkeys(("pooling", "temporal_pooling", "temporal_encoder", "loss"), "")
+    return _PlannedModel((plugin,), {"fusion": str(plugin.short_spec), **unused}, {})
+
+
+def _split(
+    data: Dataset, protocol: ChosenProtocol, seed: int
+) -> tuple[list[Split], list[str]]:
+    """The splits as rows of ``data``, and cautions about them."""
+    # random divisions are of the videos that have features; in a published division a missing
+    # video moves no other
+    published = not protocol.content_disjoint
+    rows = data.everything if published else data.manifest.rows
+    splits = protocol.splits(rows, seed)
+    cautions = notes(splits, rows)
+    if published:
+        splits = [with_features(split, data) for split in splits]
+    return splits, cautions
 
 
 def with_features(split: Split, data: Dataset) -> Split:
@@ -199,10 +245,10 @@ def with_features(split: Split, data: Dataset) -> Split:
     for name in ("train", "val", "test"):
         ids = data.everything["id"].iloc[getattr(split, name)]
         parts[name] = np.array(row_of[ids[ids.isin(row_of.index)]])
-        require(
-            len(parts[name]) > 0,
-            f"split {split.seed}: no video of its {name} part has features; extract more",
-        )
+        if not len(parts[name]):
+            raise UsageError(
+                f"split {split.seed}: no video of its {name} part has features; extract more"
+            )
     return Split(split.seed, **parts)
 
 
@@ -258,8 +304,8 @@ def save_run(
 
 
 def predictions_table(data: Dataset, divided: list[Split], fitted: list[Fitted]) -> pd.DataFrame:
-    """A row a video and split: ``split, part, id, group, mos, predicted``; without videos that are
-    in no part.
+    """A row for each video and split, without videos that are in no part: ``split, part, id, group,
+    mos, predicted``.
     """
     rows, tables = data.manifest.rows, []
     for split, result in zip(divided, fitted, strict=True):

@@ -262,13 +262,24 @@ def _modules(kind: str) -> dict[str, str]:
 
 def _first_line(module: str) -> str:
     try:
-        found = importlib.util.find_spec(module)
-        if found is None or found.origin is None:
+        source = _source_of(module)
+        if source is None:
             return f"(not importable: {module})"
-        docstring = ast.get_docstring(ast.parse(Path(found.origin).read_text(encoding="utf-8")))
+        docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8")))
     except (ImportError, OSError, SyntaxError, ValueError) as error:
         return f"(not importable: {module}: {error})"
     return (docstring or "").partition("\n")[0]
+
+
+def _source_of(module: str) -> Path | None:
+    """The file of a module, found without importing its package: that may import torch."""
+    package, _, name = module.rpartition(".")
+    parent = importlib.util.find_spec(package) if package else None
+    for folder in (parent and parent.submodule_search_locations) or ():
+        if (path := Path(folder) / f"{name}.py").is_file():
+            return path
+    found = importlib.util.find_spec(module)
+    return None if found is None or found.origin is None else Path(found.origin)
 
 
 def _makers(kind: str, name: str) -> tuple[ModuleType, tuple[Callable[..., Any], ...]]:

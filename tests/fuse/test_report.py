@@ -253,9 +253,8 @@ def test_report_of_a_trained_run_has_validation_curves_and_gates(
 
 def test_report_takes_the_folder_of_an_ablation(toy_data: Dataset, tmp_path: Path) -> None:
     options = replace(QUICK, epochs=3, protocol="random:n=2")
-    document = ablate(
-        toy_data, variants(options, ["concat"], ["avg"], ["mean"], ["ridge"]), tmp_path / "here"
-    )
+    chosen = variants(options, ["concat"], ["avg"], ["mean"], ["ridge"])
+    document = ablate(toy_data, chosen, tmp_path / "here").to_json()
     assert (tmp_path / "here" / "ablation.png").stat().st_size > 5000
     assert not list((tmp_path / "here").glob("*ridge*/learning.csv"))
     (tmp_path / "here").rename(tmp_path / "there")

@@ -54,9 +54,9 @@ def test_run_is_reproduced_from_another_directory(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert reproduce_run(Path("project/runs/one"))["equal"]
+    assert reproduce_run(Path("project/runs/one")).equal
     monkeypatch.chdir(project / "runs" / "one")
-    assert reproduce_run(Path("."))["equal"]
+    assert reproduce_run(Path(".")).equal
 
 
 def test_run_that_moved_together_with_its_cache_finds_it(project: Path, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_moved_cache_is_named_by_an_option_or_by_the_environment(
 ) -> None:
     (project / "cache").rename(tmp_path / "moved")
     run = project / "runs" / "one"
-    assert reproduce_run(run, tmp_path / "moved")["equal"]
+    assert reproduce_run(run, tmp_path / "moved").equal
     monkeypatch.setenv("VQA_CACHE", str(tmp_path / "moved"))
     assert Run(run).cache() == tmp_path / "moved"
     # a variable that names a cache without these features hides no other

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from vqa_twostage.fuse.learning.fit import fit_split
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.runs import Evaluation, Run
 from vqa_twostage.fuse.splits import Split, splits
-from vqa_twostage.fuse.train import Plan, train_run
+from vqa_twostage.fuse.train import Plan, train, train_run
 from vqa_twostage.pipeline.errors import UsageError
 
 QUICK = TrainOptions(fusion="concat", epochs=20, members=2, protocol="random:n=4")
@@ -268,7 +270,7 @@ def test_training_leaves_the_random_numbers_of_its_caller_alone(data: Dataset) -
     expected = torch.rand(3)
     torch.manual_seed(3)
     trained(data, first_split(data), replace(QUICK, epochs=2))
-    Plan(data, QUICK)
+    Plan.of(data, QUICK)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -429,13 +431,13 @@ def test_runs_are_named_by_all_that_decides_their_figures(
         {"oracle_epoch": True},
         {"baseline": "ridge"},
     ]
-    named = [Plan(data, replace(short, **change)).name for change in changes]
+    named = [Plan.of(data, replace(short, **change)).name for change in changes]
     assert len(set(named)) == len(changes)
     assert named[0].startswith("toy-concat-")
     # what is written out in full is the same experiment
-    assert Plan(data, replace(short, fusion="concat:hidden=64")).name == named[0]
+    assert Plan.of(data, replace(short, fusion="concat:hidden=64")).name == named[0]
     # other labels are not
-    assert Plan(relabelled(data, labels(data) + 1), short).name not in named
+    assert Plan.of(relabelled(data, labels(data) + 1), short).name not in named
     # and that is where a run goes
     assert train_run(data, short).run == Path("runs") / named[0]
     assert (tmp_path / "runs" / named[0] / "run.json").is_file()
@@ -476,3 +478,56 @@ def test_a_run_that_would_replace_a_file_is_refused_before_training(
             data, QUICK, tmp_path / "notes", lambda done, total: pytest.fail("training began")
         )
     assert (tmp_path / "notes").read_text() == "mine"
+
+
+# --- options ---
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"members": 0}, "members must be a whole number of at least 1, not 0"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1, not 0"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, not -1"),
+        ({"members": True}, "members must be a whole number of at least 1, not True"),
+    ],
+    ids=str,
+)
+def test_options_out_of_range_are_one_message(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{message}"):
+        TrainOptions(**wrong)
+
+
+def test_options_of_a_wrong_type_are_one_message() -> None:
+    """In a process of its own: while tests run, jaxtyping checks types before the program does."""
+    code = """
+from pathlib import Path
+from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.pipeline.errors import UsageError
+for wrong in ({"epochs": 2.5}, {"fusion": Path("concat")}, {"temporal": 3}, {"oracle_epoch": 1}):
+    try:
+        TrainOptions(**wrong)
+    except UsageError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "epochs must be a whole number of at least 1, not 2.5",
+        f"fusion must be a string, not {Path('concat')!r}",
+        "temporal must be a string or None, not 3",
+        "oracle_epoch must be True or False, not 1",
+    ]
+
+
+def test_options_from_a_file_name_the_file_and_the_unknown_key() -> None:
+    with pytest.raises(UsageError, match=r"preset best: unknown option epoch; options are fusion,"):
+        TrainOptions.from_mapping({"epoch": 3}, "preset best")
+    with pytest.raises(UsageError, match=r"preset best: epochs must be"):
+        TrainOptions.from_mapping({"epochs": 0}, "preset best")
+    assert TrainOptions.from_mapping({"epochs": 3}, "preset") == TrainOptions(epochs=3)
+
+
+def test_train_takes_paths_as_strings(toy_cache: Path, tmp_path: Path) -> None:
+    options = replace(QUICK, epochs=2, protocol="random:n=1")
+    result = train(str(toy_cache), options, run=str(tmp_path / "run"))
+    assert result.run == tmp_path / "run" and Run(result.run).complete

@@ -68,6 +68,27 @@ def test_the_list_names_every_plugin_with_a_line_about_it() -> None:
         assert any(line.split()[:1] == [name] and len(line.split()) > 3 for line in lines), name
 
 
+def test_list_of_train_names_every_kind_of_choice() -> None:
+    lines = run("vqa-fuse", "train", "--list").stdout.splitlines()
+    for name in ("dynamic", "avg", "gru", "ridge", "smooth_l1"):
+        assert any(line.split()[:1] == [name] and len(line.split()) > 3 for line in lines), name
+
+
+def test_baseline_is_trained_from_the_cache_that_the_environment_names(
+    toy_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VQA_CACHE", str(toy_cache))
+    words = ["vqa-fuse", "train", "--baseline", "ridge", "--protocol", "random:n=2", "--json"]
+    result = document(called(*words, "--workers", "1", cwd=tmp_path))
+    assert result["fusion"] == "ridge" and (tmp_path / result["run"] / "run.json").is_file()
+    assert not (tmp_path / result["run"] / "model.safetensors").exists()
+    assert ":" not in result["run"] and "=" not in result["run"]
+    done = called("vqa-fuse", "reproduce", result["run"], "--workers", "1", cwd=tmp_path)
+    assert done.returncode == 0 and "equal to the last bit" in done.stdout
+    refused = called(*words, "--fusion", "concat", cwd=tmp_path)
+    assert refused.returncode == 2 and "so leave out --fusion" in refused.stderr
+
+
 def test_konvid_without_its_files_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
     done = run("vqa-extract", "--dataset", "konvid", cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == ""

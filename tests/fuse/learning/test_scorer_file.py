@@ -116,7 +116,7 @@ def test_a_run_without_a_model_says_why(tmp_path: Path) -> None:
 def test_another_dataset_is_scored_with_and_without_a_refit_of_the_scale(
     run: Path, cache: Path
 ) -> None:
-    document = evaluate_on(run, "other")
+    document = evaluate_on(run, "other").to_json()
     assert (document["trained_on"], document["dataset"], document["n_videos"]) == (
         "toy",
         "other",
@@ -139,7 +139,7 @@ def test_a_dataset_of_raw_video_is_scored_like_any_other(run: Path, tmp_path: Pa
     records.save_manifest(tmp_path, manifest)
     for kind in ("spatial", "temporal"):
         write_features(tmp_path, manifest, kind, raw="1920x1080 yuv420p 30")
-    assert evaluate_on(run, "third", tmp_path)["n_videos"] == 6
+    assert evaluate_on(run, "third", tmp_path).n_videos == 6
 
 
 def test_a_dataset_with_other_features_is_refused_with_what_differs(
@@ -162,7 +162,7 @@ def test_a_dataset_with_other_features_is_refused_with_what_differs(
 
 def test_a_run_is_reproduced_to_the_last_bit(run: Path) -> None:
     before = {path: path.read_bytes() for path in run.iterdir()}
-    document = reproduce_run(run)
+    document = reproduce_run(run).to_json()
     assert document["equal"] and document["predictions"] == 0 and document["changed"] == []
     assert document["n_predictions"] == 3 * 60
     assert {path: path.read_bytes() for path in run.iterdir()} == before
@@ -176,7 +176,7 @@ def test_what_is_not_reproduced_is_counted_and_named(run: Path, tmp_path: Path) 
     record["versions"]["torch"] = "1.0"
     record["identity"]["recipe"]["learning_rate"] = 0.5
     records.write_json(tmp_path / "run.json", record)
-    document = reproduce_run(tmp_path)
+    document = reproduce_run(tmp_path).to_json()
     assert not document["equal"]
     assert (document["predictions"], document["videos"]) == (1, [table["id"][7]])
     assert 0 < document["largest"] < 1e-11
@@ -190,7 +190,7 @@ def test_a_cache_with_other_labels_cannot_give_the_same_run(
     cache = Path(shutil.copytree(toy_cache, tmp_path / "cache"))
     other = relabelled(data, labels(data)[::-1].copy()).manifest
     records.write_text(cache / "toy" / "manifest.json", other.to_json())
-    document = reproduce_run(run, cache)
+    document = reproduce_run(run, cache).to_json()
     assert not document["equal"]
     assert any(line.startswith("manifest:") for line in document["changed"])
 

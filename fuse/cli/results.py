@@ -1,0 +1,94 @@
+"""vqa-fuse evaluate, compare and reproduce: the results of finished runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vqa_twostage.fuse.cli.shared import FOLDER, run_cache_option, workers_option
+from vqa_twostage.pipeline import console
+from vqa_twostage.pipeline.console import as_json_option, show
+from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@click.option(
+    "--dataset",
+    metavar="OTHER",
+    help="Score all videos of another dataset in the cache with the run's model.",
+)
+@run_cache_option
+@as_json_option
+def evaluate(run: Path, dataset: str | None, cache: Path | None, as_json: bool) -> int:
+    """Metrics of a run, from its saved predictions; with --dataset, of its model on another
+    dataset.
+
+    \b
+    Example
+      vqa-fuse evaluate runs/demo-dynamic-1a2b3c4d5e
+      vqa-fuse evaluate runs/konvid-dynamic-1a2b3c4d5e --dataset livevqc
+    """
+    # imports pandas, which --help does not wait for
+    from vqa_twostage.fuse.reporting import terminal
+
+    if dataset is not None:
+        from vqa_twostage.fuse.cross_dataset import evaluate_on
+
+        crossed = evaluate_on(run, dataset, cache)
+        show(crossed.to_json(), as_json, terminal.print_cross_dataset)
+        return DONE
+    if cache is not None:
+        raise UsageError(
+            "--cache names the features of --dataset OTHER; give --dataset too, or leave out "
+            "--cache: metrics of the run itself come from its saved predictions"
+        )
+    from vqa_twostage.fuse import evaluate as evaluation
+
+    result = evaluation.evaluate(run)
+    show(result.to_json() if as_json else result, as_json, terminal.print_evaluation)
+    return DONE
+
+
+@click.command()
+@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@as_json_option
+def compare(runs: tuple[Path, ...], as_json: bool) -> int:
+    """Runs on the same splits in one table, with paired statistics against the first of them.
+
+    \b
+    Example
+      vqa-fuse compare runs/demo-concat-* runs/demo-dynamic-*
+    """
+    if len(runs) < 2:
+        raise UsageError("compare needs two runs or more; vqa-fuse train writes runs")
+    from vqa_twostage.fuse.compare import compare_runs
+    from vqa_twostage.fuse.reporting import terminal
+
+    show(compare_runs(runs).to_json(), as_json, terminal.print_runs)
+    return DONE
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@run_cache_option
+@workers_option
+@as_json_option
+def reproduce(run: Path, cache: Path | None, workers: int, as_json: bool) -> int:
+    """Train a run again from its record and compare every prediction.
+
+    On the same machine they are equal to the last bit. Nothing is written. The exit code is 3 where
+    a prediction differs.
+
+    \b
+    Example
+      vqa-fuse reproduce runs/demo-dynamic-1a2b3c4d5e
+    """
+    from vqa_twostage.fuse.reporting import terminal
+    from vqa_twostage.fuse.reproduce import reproduce_run
+
+    with console.progress("reproduce") as on_progress:
+        result = reproduce_run(run, cache, workers, on_progress)
+    show(result.to_json(), as_json, terminal.print_reproduction)
+    return DONE if result.equal else SOME_FAILED

@@ -1,0 +1,104 @@
+"""Options that several commands of vqa-fuse have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from vqa_twostage.fuse.options import CACHE_VARIABLE, TrainOptions
+from vqa_twostage.pipeline import presets
+from vqa_twostage.pipeline.console import as_json_option
+
+DEFAULTS = TrainOptions()
+FOLDER = click.Path(path_type=Path)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+cache_option = click.option(
+    "--cache",
+    type=FOLDER,
+    default=Path("cache"),
+    envvar=CACHE_VARIABLE,
+    show_default=True,
+    show_envvar=True,
+    help="The folder with the features.",
+)
+# of commands that read a run; `fuse.runs` also looks the variable up, where the run's cache moved
+run_cache_option = click.option(
+    "--cache",
+    type=FOLDER,
+    help=f"The folder with the features [default: ${CACHE_VARIABLE} or the run's cache].",
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=os.cpu_count() or 1,
+    help="Splits that are fitted side by side; changes no result [default: one per core].",
+)
+TRAINING = [
+    click.option(
+        "--dataset",
+        metavar="NAME",
+        help="A dataset in the cache; may be left out where there is only one.",
+    ),
+    click.option(
+        "--temporal-pooling",
+        metavar="SPEC",
+        help="Pooling of the temporal track [default: as --pooling].",
+    ),
+    click.option(
+        "--spatial", metavar="TRACK", help="Spatial track; may be left out where there is only one."
+    ),
+    click.option(
+        "--temporal",
+        metavar="TRACK",
+        help="Temporal track; may be left out where there is at most one.",
+    ),
+    click.option(
+        "--protocol",
+        metavar="SPEC",
+        help=f"How videos are split; see train --list [default: {DEFAULTS.protocol}].",
+    ),
+    click.option("--loss", metavar="SPEC", help=f"Losses joined by + [default: {DEFAULTS.loss}]."),
+    click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        help=f"Added to every seed [default: {DEFAULTS.seed}].",
+    ),
+    click.option(
+        "--epochs",
+        type=click.IntRange(min=1),
+        help="The largest number of epochs; validation chooses among them "
+        f"[default: {DEFAULTS.epochs}].",
+    ),
+    click.option(
+        "--members",
+        type=click.IntRange(min=1),
+        help="Models whose scores are averaged, each with a seed of its own "
+        f"[default: {DEFAULTS.members}].",
+    ),
+    click.option(
+        "--preset", metavar="NAME", help="A set of options; options on the command line win."
+    ),
+    cache_option,
+    workers_option,
+    as_json_option,
+]
+
+
+def training_options(function: F) -> F:
+    """The options that train and ablate share."""
+    for option in reversed(TRAINING):
+        function = option(function)
+    return function
+
+
+def options_of(preset: str | None, values: dict[str, Any]) -> TrainOptions:
+    """What a preset sets, replaced by what the command line sets."""
+    chosen = {name: value for name, value in values.items() if value is not None}
+    where = "options" if preset is None else f"preset {preset}"
+    return TrainOptions.from_mapping({**presets.load(preset, "fuse"), **chosen}, where)

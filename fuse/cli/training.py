@@ -1,0 +1,221 @@
+"""vqa-fuse train and ablate."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vqa_twostage.fuse.cli.shared import (
+    DEFAULTS,
+    FOLDER,
+    options_of,
+    training_options,
+)
+from vqa_twostage.pipeline import console, spec
+from vqa_twostage.pipeline.console import show
+from vqa_twostage.pipeline.errors import DONE, UsageError
+
+LISTED = ("fusion", "pooling", "temporal", "baselines")
+LOSSES = Path(__file__).parent.parent / "learning" / "losses.py"
+
+
+@click.command()
+@click.option(
+    "--fusion",
+    metavar="SPEC",
+    help=f"How spatial and temporal features meet [default: {DEFAULTS.fusion}].",
+)
+@click.option(
+    "--pooling",
+    metavar="SPEC",
+    help=f"Stored arrays to one token a level [default: {DEFAULTS.pooling}].",
+)
+@click.option(
+    "--temporal-encoder",
+    metavar="SPEC",
+    help=f"Frame tokens to one vector [default: {DEFAULTS.temporal_encoder}].",
+)
+@click.option(
+    "--baseline",
+    metavar="SPEC",
+    help="Train this instead of a head: ridge or svr, without a network and without a model for "
+    "scoring.",
+)
+@click.option(
+    "--oracle-epoch",
+    is_flag=True,
+    help="Also print the SRCC that choosing the epoch on the test part would have given.",
+)
+@click.option(
+    "--run",
+    type=FOLDER,
+    help="The folder to write [default: runs/<dataset>-<fusion>-<digest>].",
+)
+@click.option(
+    "--tensorboard",
+    is_flag=True,
+    help="Also write events for TensorBoard; needs the extra tensorboard.",
+)
+@click.option(
+    "--list",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=lambda context, _, wanted: print_plugins(context) if wanted else None,
+    help="List fusions, poolings, temporal encoders, baselines, protocols and losses, and stop.",
+)
+@training_options
+def train(
+    dataset: str | None,
+    preset: str | None,
+    cache: Path,
+    run: Path | None,
+    tensorboard: bool,
+    workers: int,
+    as_json: bool,
+    **values: Any,
+) -> int:
+    """Train and test a head on repeated splits of one dataset, and end with a model for scoring.
+
+    The validation part of a split chooses the epoch, the head is fitted again on training and
+    validation together, and the test part is used once. Prints SRCC and KRCC of the raw scores,
+    PLCC and RMSE after a four-parameter logistic, each as median and standard deviation over the
+    splits.
+
+    \b
+    Example
+      vqa-fuse train --fusion dynamic --dataset konvid --protocol random:n=20
+      vqa-fuse train --baseline ridge --dataset konvid
+    """
+    if values["baseline"] is not None:
+        _refuse_head_options(values)
+    options = options_of(preset, values)
+    from vqa_twostage.fuse import train as training
+    from vqa_twostage.fuse.reporting import tensorboard as events
+    from vqa_twostage.fuse.reporting import terminal
+
+    if tensorboard:
+        events.require_package()
+    with console.progress(f"train {options.baseline or options.fusion}") as on_progress:
+        result = training.train(cache, options, dataset, run, workers, on_progress)
+    if tensorboard:
+        click.echo(f"tensorboard --logdir {events.write_events(result.run)}", err=True)
+    show(result.to_json() if as_json else result, as_json, terminal.print_evaluation)
+    return DONE
+
+
+@click.command()
+@click.option(
+    "--fusion", metavar="SPECS", default="all", show_default=True, help="Fusions: a list, or all."
+)
+@click.option(
+    "--pooling",
+    metavar="SPECS",
+    default=DEFAULTS.pooling,
+    show_default=True,
+    help="Poolings: a list, or all.",
+)
+@click.option(
+    "--temporal-encoder",
+    metavar="SPECS",
+    default=DEFAULTS.temporal_encoder,
+    show_default=True,
+    help="Temporal encoders: a list, or all.",
+)
+@click.option(
+    "--baselines",
+    metavar="SPECS",
+    default="",
+    help="Baselines on the same splits, without a network: ridge,svr.",
+)
+@click.option(
+    "--reference",
+    metavar="NAME",
+    help="The row that differences are against [default: the first baseline].",
+)
+@click.option(
+    "--output",
+    type=FOLDER,
+    help="The folder for tables and runs [default: runs/<dataset>-ablation-<protocol>].",
+)
+@training_options
+def ablate(
+    dataset: str | None,
+    reference: str | None,
+    output: Path | None,
+    preset: str | None,
+    cache: Path,
+    workers: int,
+    as_json: bool,
+    **values: Any,
+) -> int:
+    """Every combination of heads, and baselines, on the same splits: one sorted table with paired
+    statistics.
+
+    After an interruption the same command goes on: variants that are finished in --output are not
+    run again.
+
+    \b
+    Example
+      vqa-fuse ablate --dataset konvid --fusion all --baselines ridge,svr
+      vqa-fuse ablate --fusion concat,dynamic:experts=2 --temporal-encoder all --reference concat
+    """
+    lists = [
+        spec.parse_list(values.pop(name))
+        for name in ("fusion", "pooling", "temporal_encoder", "baselines")
+    ]
+    options = options_of(preset, values)
+    from vqa_twostage.fuse import ablate as ablation
+    from vqa_twostage.fuse.data import load_dataset
+    from vqa_twostage.fuse.reporting import terminal
+
+    variants = ablation.variants(options, *lists)
+    reads = ablation.statistics_read(variants)
+    data = load_dataset(cache, dataset, options.spatial, options.temporal, reads)
+    protocol = spec.parse(options.protocol).filename
+    folder = output or Path("runs") / f"{data.manifest.name}-ablation-{protocol}"
+    with console.progress(f"ablate {len(variants)} variants") as on_progress:
+        result = ablation.ablate(data, variants, folder, reference, workers, on_progress)
+    show(result.to_json(), as_json, terminal.print_ablation)
+    return DONE
+
+
+def print_plugins(context: click.Context) -> None:
+    """Everything that a spec of train can name, with a line about each; imports none of it."""
+    for kind in LISTED:
+        _print_section(f"fuse/{kind}", spec.available(f"fuse.{kind}"))
+    _print_section("fuse/learning/losses.py", _losses())
+    context.exit(DONE)
+
+
+def _print_section(title: str, described: dict[str, str]) -> None:
+    width = max(map(len, described))
+    lines = "".join(f"  {name:<{width}}  {line}\n" for name, line in described.items())
+    click.echo(f"{title}\n{lines}")
+
+
+def _losses() -> dict[str, str]:
+    """Name -> first line of the docstring, from the source: the module imports torch."""
+    functions = [
+        node
+        for node in ast.parse(LOSSES.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    return {
+        function.name: (ast.get_docstring(function) or "").partition("\n")[0]
+        for function in functions
+        if not function.name.startswith("_") and function.args.args[0].arg == "predicted"
+    }
+
+
+def _refuse_head_options(values: dict[str, Any]) -> None:
+    head = ("fusion", "pooling", "temporal_pooling", "temporal_encoder", "loss", "epochs")
+    chosen = [name for name in (*head, "members") if values[name] is not None]
+    if values["oracle_epoch"]:
+        chosen.append("oracle_epoch")
+    if chosen:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
+        raise UsageError(f"--baseline trains no head, so leave out {options}")
