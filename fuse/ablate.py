@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from vqa_twostage.fuse.compare import Comparison, compare_runs
+from vqa_twostage.fuse.compare import compare_runs
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reporting import markdown, plots
+from vqa_twostage.fuse.results import AblationResult
 from vqa_twostage.fuse.runs import MAIN_METRICS, Ablation, Run
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import OnProgress, Plan, fit_all, no_progress, save_run
@@ -62,32 +63,6 @@ def statistics_read(variants: list[TrainOptions]) -> Streams[set[str]]:
         if options.baseline is None:
             statistics = statistics.map(set.union, Head.of(options).reads)
     return statistics
-
-
-@dataclass(frozen=True)
-class AblationResult:
-    """The comparison of every variant; `to_json` is the document of ``vqa-fuse ablate --json``."""
-
-    comparison: Comparison
-    seconds: dict[Path, float]
-    """How long each run took."""
-    impossible: dict[str, str]
-    """Variants that the tracks cannot feed, with the reason."""
-    not_finite: dict[str, int]
-    """Feature columns with values that are not finite, and in how many videos."""
-    folder: Path
-
-    def to_json(self) -> dict[str, Any]:
-        document = self.comparison.to_json()
-        document["rows"] = [
-            {**row.to_json(), "seconds": self.seconds[row.run]} for row in self.comparison.rows
-        ]
-        return {
-            **document,
-            "impossible": self.impossible,
-            "folder": str(self.folder),
-            "not_finite": self.not_finite,
-        }
 
 
 def ablate(
@@ -171,11 +146,11 @@ def _train_missing(
 
 
 def _write_tables(result: AblationResult) -> None:
-    target, document = Ablation(result.folder), result.to_json()
+    target = Ablation(result.folder)
     write_text(target.csv_file, as_table(result).to_csv(index=False))
-    write_text(target.markdown_file, markdown.of_ablation(document))
-    plots.ablation(document, target.plot_file)
-    write_text(target.json_file, json.dumps(document, indent=2, allow_nan=False) + "\n")
+    write_text(target.markdown_file, markdown.of_comparison(result.comparison))
+    plots.comparison(result.comparison, target.plot_file)
+    write_text(target.json_file, json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n")
 
 
 def as_table(result: AblationResult) -> pd.DataFrame:

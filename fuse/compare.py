@@ -3,95 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from vqa_twostage.fuse.paired import PairedStatistics, paired_statistics
-from vqa_twostage.fuse.runs import Evaluation, MetricSummary, Run, RunRecord
+from vqa_twostage.fuse.paired import paired_statistics
+from vqa_twostage.fuse.results import Comparison, ComparisonRow
+from vqa_twostage.fuse.runs import Evaluation, Run, RunRecord
 from vqa_twostage.pipeline.errors import UsageError
 
 
-@dataclass(frozen=True)
-class ComparisonRow:
-    """One run of a comparison."""
-
-    name: str
-    """The fusion, and of the other parts those that are not the default."""
-    fusion: str
-    pooling: str
-    temporal: str
-    """The temporal encoder."""
-    median: MetricSummary
-    std: MetricSummary
-    """Over the splits; the JSON document calls it ``spread``."""
-    undefined: int
-    """Splits without an SRCC, the scores being constant."""
-    paired: PairedStatistics | None
-    """Against the reference; None for the reference itself."""
-    run: Path
-
-    def to_json(self) -> dict[str, Any]:
-        paired = self.paired
-        return {
-            "name": self.name,
-            "fusion": self.fusion,
-            "pooling": self.pooling,
-            "temporal": self.temporal,
-            "median": self.median.to_json(),
-            "spread": self.std.to_json(),
-            "undefined": self.undefined,
-            "difference": None if paired is None else paired.difference,
-            "interval": None if paired is None else list(paired.interval),
-            "p_value": None if paired is None else paired.p_value,
-            "wins": None if paired is None else paired.wins,
-            "pairs": None if paired is None else paired.pairs,
-            "run": str(self.run),
-        }
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Runs on the same splits, by median SRCC, best first.
-
-    `to_json` is the document of ``vqa-fuse compare --json``.
-    """
-
-    dataset: str
-    label: str
-    protocol: str
-    n_videos: int
-    n_dataset: int
-    missing: list[str]
-    n_splits: int
-    notes: list[str]
-    reference_run: Path
-    """The run that differences are against; the JSON document calls it ``baseline``."""
-    reference: str
-    """Its name."""
-    rows: list[ComparisonRow]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "dataset": self.dataset,
-            "label": self.label,
-            "protocol": self.protocol,
-            "n_videos": self.n_videos,
-            "n_dataset": self.n_dataset,
-            "missing": self.missing,
-            "n_splits": self.n_splits,
-            "notes": self.notes,
-            "baseline": str(self.reference_run),
-            "reference": self.reference,
-            "rows": [row.to_json() for row in self.rows],
-        }
-
-
 def compare_runs(runs: Sequence[str | Path], reference: str | Path | None = None) -> Comparison:
-    """Runs against ``reference``, by default the first of them; see `PairedStatistics`.
+    """Runs against ``reference``, by default the first of them; see `fuse.paired.PairedStatistics`.
 
     UsageError where a folder is not a run, or where labels or splits differ: such results must not
     be compared.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,61 +10,12 @@ from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.data import Dataset, choose_dataset, load_dataset
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.model import Head
+from vqa_twostage.fuse.results import CrossDatasetEvaluation, ScaleMetrics, VideoPrediction
 from vqa_twostage.fuse.runs import Run, defined
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, tracks
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import OF_ANOTHER_DATASET, TrackIdentity
-
-
-@dataclass(frozen=True)
-class ScaleMetrics:
-    """Metrics on one scale of the scores; None where undefined. RMSE is in units of the labels."""
-
-    srcc: float | None
-    krcc: float | None
-    plcc: float | None
-    rmse: float | None
-
-
-@dataclass(frozen=True)
-class VideoPrediction:
-    """The label of a video and the score of the model, each on its own scale."""
-
-    id: str
-    mos: float
-    predicted: float
-
-
-@dataclass(frozen=True)
-class CrossDatasetEvaluation:
-    """A model on all videos of a dataset that it was not trained on.
-
-    `to_json` is the document of ``vqa-fuse evaluate RUN --dataset OTHER --json``.
-    """
-
-    run: Path
-    trained_on: str
-    scale: tuple[float, float]
-    """Of the labels that it was trained on."""
-    dataset: str
-    label: str
-    other_scale: tuple[float, float]
-    """Of the other dataset's labels."""
-    fusion: str
-    protocol: str
-    n_videos: int
-    n_dataset: int
-    missing: list[str]
-    refitted: ScaleMetrics
-    """After a logistic that is fitted on the other dataset's labels, as the field reports them."""
-    as_is: ScaleMetrics
-    """Of the scores as they come, on the scale of the run's own dataset."""
-    predictions: list[VideoPrediction]
-
-    def to_json(self) -> dict[str, Any]:
-        scales = {"scale": list(self.scale), "other_scale": list(self.other_scale)}
-        return {**asdict(self), "run": str(self.run), **scales}
 
 
 def evaluate_on(

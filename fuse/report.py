@@ -214,26 +214,26 @@ def compared_rows(
     if len(runs) < 2:
         return rows, None, ""
     try:
-        document = compare_runs([run.run.folder for run in runs], reference).to_json()
+        comparison = compare_runs([run.run.folder for run in runs], reference)
     except UsageError as error:
         return rows, None, str(error)
     row_of = {row.run: row for row in rows}
-    ends = [end for row in document["rows"] for end in row["interval"] or ()]
-    extent = max(map(abs, ends), default=0.0) or 1.0
+    intervals = [row.paired.interval for row in comparison.rows if row.paired is not None]
+    extent = max((abs(end) for interval in intervals for end in interval), default=0.0) or 1.0
     paired = []
-    for item in document["rows"]:
-        statistics = {name: item[name] for name in ("difference", "p_value", "wins", "pairs")}
-        row = replace(
-            row_of[item["run"]], is_reference=item["run"] == document["baseline"], **statistics
-        )
-        if item["interval"]:
-            low, high = item["interval"]
-            title = f"{row.difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
-            plot = charts.interval(low, item["difference"], high, extent, title)
-            row = replace(row, interval=(low, high), plot=plot)
+    for item in comparison.rows:
+        is_reference = item.run == comparison.reference_run
+        row = replace(row_of[str(item.run)], is_reference=is_reference)
+        if statistics := item.paired:
+            low, high = statistics.interval
+            title = f"{statistics.difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
+            plot = charts.interval(low, statistics.difference, high, extent, title)
+            row = replace(row, **vars(statistics), plot=plot)
         paired.append(row)
-    shared = (document[name] for name in ("protocol", "n_splits", "label", "reference"))
-    return paired, Compared(*shared), ""
+    shared = Compared(
+        comparison.protocol, comparison.n_splits, comparison.label, comparison.reference
+    )
+    return paired, shared, ""
 
 
 def pictures_of(runs: Sequence[RunToReport], root: Path | None) -> Pictures:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from vqa_twostage.fuse.data import load_dataset
 from vqa_twostage.fuse.learning.model import Head
+from vqa_twostage.fuse.results import Reproduction
 from vqa_twostage.fuse.runs import Run, RunRecord
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import OnProgress, Plan, fit_plan, no_progress, predictions_table
@@ -20,38 +20,6 @@ from vqa_twostage.pipeline.versions import library_versions
 
 # of the videos whose predictions differ, so many are named
 SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """What differs between a run and the same training done again.
-
-    `to_json` is the document of ``vqa-fuse reproduce --json``.
-    """
-
-    run: Path
-    equal: bool
-    """Whether every prediction is equal to the last bit."""
-    n_predictions: int
-    n_different: int
-    """The JSON document calls it ``predictions``."""
-    largest: float
-    """The largest difference, in units of the labels."""
-    videos: list[str]
-    """The first of those that differ."""
-    changed: list[str]
-    """What is not as it was: libraries, the recipe, the features, the labels."""
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "run": str(self.run),
-            "equal": self.equal,
-            "n_predictions": self.n_predictions,
-            "predictions": self.n_different,
-            "largest": self.largest,
-            "videos": self.videos,
-            "changed": self.changed,
-        }
 
 
 def reproduce_run(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from vqa_twostage.fuse.cli.shared import FOLDER, run_cache_option, workers_option
+from vqa_twostage.fuse.cli.shared import FOLDER, print_result, run_cache_option, workers_option
 from vqa_twostage.pipeline import console
-from vqa_twostage.pipeline.console import as_json_option, show
+from vqa_twostage.pipeline.console import as_json_option
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
 
@@ -36,8 +36,7 @@ def evaluate(run: Path, dataset: str | None, cache: Path | None, as_json: bool) 
     if dataset is not None:
         from vqa_twostage.fuse.cross_dataset import evaluate_on
 
-        crossed = evaluate_on(run, dataset, cache)
-        show(crossed.to_json(), as_json, terminal.print_cross_dataset)
+        print_result(evaluate_on(run, dataset, cache), as_json, terminal.print_cross_dataset)
         return DONE
     if cache is not None:
         raise UsageError(
@@ -46,8 +45,7 @@ def evaluate(run: Path, dataset: str | None, cache: Path | None, as_json: bool) 
         )
     from vqa_twostage.fuse import evaluate as evaluation
 
-    result = evaluation.evaluate(run)
-    show(result.to_json() if as_json else result, as_json, terminal.print_evaluation)
+    print_result(evaluation.evaluate(run), as_json, terminal.print_evaluation)
     return DONE
 
 
@@ -66,7 +64,7 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> int:
     from vqa_twostage.fuse.compare import compare_runs
     from vqa_twostage.fuse.reporting import terminal
 
-    show(compare_runs(runs).to_json(), as_json, terminal.print_runs)
+    print_result(compare_runs(runs), as_json, terminal.print_runs)
     return DONE
 
 
@@ -90,5 +88,5 @@ def reproduce(run: Path, cache: Path | None, workers: int, as_json: bool) -> int
 
     with console.progress("reproduce") as on_progress:
         result = reproduce_run(run, cache, workers, on_progress)
-    show(result.to_json(), as_json, terminal.print_reproduction)
+    print_result(result, as_json, terminal.print_reproduction)
     return DONE if result.equal else SOME_FAILED

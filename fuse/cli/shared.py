@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import click
 
 from vqa_twostage.fuse.options import CACHE_VARIABLE, TrainOptions
 from vqa_twostage.pipeline import presets
-from vqa_twostage.pipeline.console import as_json_option
+from vqa_twostage.pipeline.console import as_json_option, show
 
 DEFAULTS = TrainOptions()
 FOLDER = click.Path(path_type=Path)
@@ -102,3 +102,21 @@ def options_of(preset: str | None, values: dict[str, Any]) -> TrainOptions:
     chosen = {name: value for name, value in values.items() if value is not None}
     where = "options" if preset is None else f"preset {preset}"
     return TrainOptions.from_mapping({**presets.load(preset, "fuse"), **chosen}, where)
+
+
+@runtime_checkable
+class Result(Protocol):
+    """What a command returns."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+R = TypeVar("R", bound=Result)
+
+
+def print_result(result: R, as_json: bool, print_text: Callable[[R], None]) -> None:
+    """As one JSON document, or for people."""
+    if as_json:
+        show(result.to_json(), as_json, click.echo)
+    else:
+        print_text(result)

@@ -12,10 +12,10 @@ from vqa_twostage.fuse.cli.shared import (
     DEFAULTS,
     FOLDER,
     options_of,
+    print_result,
     training_options,
 )
 from vqa_twostage.pipeline import console, spec
-from vqa_twostage.pipeline.console import show
 from vqa_twostage.pipeline.errors import DONE, UsageError
 
 LISTED = ("fusion", "pooling", "temporal", "baselines")
@@ -103,7 +103,7 @@ def train(
         result = training.train(cache, options, dataset, run, workers, on_progress)
     if tensorboard:
         click.echo(f"tensorboard --logdir {events.write_events(result.run)}", err=True)
-    show(result.to_json() if as_json else result, as_json, terminal.print_evaluation)
+    print_result(result, as_json, terminal.print_evaluation)
     return DONE
 
 
@@ -179,7 +179,7 @@ def ablate(
     folder = output or Path("runs") / f"{data.manifest.name}-ablation-{protocol}"
     with console.progress(f"ablate {len(variants)} variants") as on_progress:
         result = ablation.ablate(data, variants, folder, reference, workers, on_progress)
-    show(result.to_json(), as_json, terminal.print_ablation)
+    print_result(result, as_json, terminal.print_ablation)
     return DONE
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vqa_twostage.fuse.paired import PairedStatistics
 from vqa_twostage.fuse.runs import METRICS, MetricSummary
 
 METRIC_TITLES = {
@@ -37,6 +38,15 @@ def metric_cells(
 ) -> list[str]:
     """`median_and_std` of each of ``metrics``."""
     return [median_and_std(getattr(median, name), getattr(std, name), digits) for name in metrics]
+
+
+def paired_cells(paired: PairedStatistics | None) -> list[str]:
+    """Difference with interval, wins, and p-value; empty for the reference itself."""
+    if paired is None:
+        return ["", "", ""]
+    low, high = paired.interval
+    difference = f"{paired.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
+    return [difference, f"{paired.wins} of {paired.pairs}", f"{paired.p_value:.2g}"]
 
 
 def titles(metrics: Sequence[str] = METRICS) -> list[str]:

@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from vqa_twostage.fuse.reporting.formatting import (
     AFTER_LOGISTIC,
     MEANING,
     metric_cells,
     n_videos,
+    paired_cells,
     titles,
 )
-from vqa_twostage.fuse.runs import MAIN_METRICS, Evaluation, MetricSummary
+from vqa_twostage.fuse.results import Comparison
+from vqa_twostage.fuse.runs import MAIN_METRICS, Evaluation
 
 DIGITS = 4
 
 
-def of_ablation(document: Mapping[str, Any]) -> str:
-    """A row for each variant of the document of ``vqa-fuse ablate --json``, below a line that says
-    what the table shows.
-    """
+def of_comparison(comparison: Comparison) -> str:
+    """A row for each variant of an ablation, below a line that says what the table shows."""
     rows = []
-    for row in document["rows"]:
-        median, std = MetricSummary(**row["median"]), MetricSummary(**row["spread"])
-        cells = [f"`{row['name']}`", *metric_cells(median, std, MAIN_METRICS, DIGITS)]
-        if row["difference"] is None:
-            cells += ["", "", ""]
-        else:
-            low, high = row["interval"]
-            cells += [f"{row['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"]
-            cells += [f"{row['wins']} of {row['pairs']}", f"{row['p_value']:.2g}"]
-        rows.append(cells)
+    for row in comparison.rows:
+        cells = metric_cells(row.median, row.std, MAIN_METRICS, DIGITS)
+        rows.append([f"`{row.name}`", *cells, *paired_cells(row.paired)])
     caption = _caption(
-        document["dataset"],
-        document["protocol"],
-        document["n_splits"],
-        n_videos(document["n_videos"], document["n_dataset"]),
-        document["label"],
+        comparison.dataset,
+        comparison.protocol,
+        comparison.n_splits,
+        n_videos(comparison.n_videos, comparison.n_dataset),
+        comparison.label,
     )
-    undefined = "".join(_undefined(row["name"], row["undefined"]) for row in document["rows"])
-    paired_titles = [f"SRCC against {document['reference']} [95 %]", "wins", "Wilcoxon p"]
+    undefined = "".join(_undefined(row.name, row.undefined) for row in comparison.rows)
+    paired_titles = [f"SRCC against {comparison.reference} [95 %]", "wins", "Wilcoxon p"]
     table = _table(["", *titles(MAIN_METRICS), *paired_titles], rows)
     return f"{caption}; difference: paired, median.{undefined}\n\n{table}"
 

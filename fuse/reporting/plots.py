@@ -6,9 +6,7 @@ this: ``savefig`` alone picks the renderer that the file's extension asks for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +14,7 @@ from matplotlib.figure import Figure
 
 from vqa_twostage.fuse.metrics import apply_logistic, fit_logistic
 from vqa_twostage.fuse.reporting.formatting import MEANING, n_videos, number
+from vqa_twostage.fuse.results import Comparison
 from vqa_twostage.fuse.runs import Evaluation
 
 BLUE, ORANGE = "#2a6fbb", "#c2410c"
@@ -53,30 +52,32 @@ def scatter(predictions: pd.DataFrame, evaluation: Evaluation, path: Path) -> No
     figure.savefig(path, dpi=150)
 
 
-def ablation(document: Mapping[str, Any], path: Path) -> None:
+def comparison(comparison: Comparison, path: Path) -> None:
     """Median SRCC of each variant and its standard deviation over the splits, the best on top, as
     PNG.
     """
-    rows = [row for row in document["rows"] if row["median"]["srcc"] is not None][::-1]
+    rows = [
+        (row, srcc) for row in reversed(comparison.rows) if (srcc := row.median.srcc) is not None
+    ]
     figure = Figure(figsize=(7, 1.4 + 0.27 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    for height, row in enumerate(rows):
+    for height, (row, srcc) in enumerate(rows):
         axes.errorbar(
-            row["median"]["srcc"],
+            srcc,
             height,
-            xerr=row["spread"]["srcc"] or 0.0,
+            xerr=row.std.srcc or 0.0,
             fmt="o",
-            color=ORANGE if row["run"] == document["baseline"] else BLUE,
+            color=ORANGE if row.run == comparison.reference_run else BLUE,
             markersize=5,
             linewidth=1.4,
         )
-    axes.set_yticks(range(len(rows)), [row["name"] for row in rows], parse_math=False)
+    axes.set_yticks(range(len(rows)), [row.name for row, _ in rows], parse_math=False)
     axes.set_ylim(-0.7, max(len(rows), 1) - 0.3)
     axes.set_xlabel(f"SRCC: {MEANING}")
     axes.set_title(
-        f"{document['dataset']}, {document['protocol']}: {document['n_splits']} splits, "
-        f"{n_videos(document['n_videos'], document['n_dataset'])}\n"
-        f"orange: {document['reference']}, the reference of the paired differences",
+        f"{comparison.dataset}, {comparison.protocol}: {comparison.n_splits} splits, "
+        f"{n_videos(comparison.n_videos, comparison.n_dataset)}\n"
+        f"orange: {comparison.reference}, the reference of the paired differences",
         fontsize=9,
         parse_math=False,
     )

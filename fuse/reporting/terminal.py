@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import click
 
@@ -13,11 +12,18 @@ from vqa_twostage.fuse.reporting.formatting import (
     metric_cells,
     n_videos,
     number,
+    paired_cells,
     shortened,
     titles,
     undefined_splits,
 )
-from vqa_twostage.fuse.runs import MAIN_METRICS, Evaluation, MetricSummary
+from vqa_twostage.fuse.results import (
+    AblationResult,
+    Comparison,
+    CrossDatasetEvaluation,
+    Reproduction,
+)
+from vqa_twostage.fuse.runs import MAIN_METRICS, Evaluation, Run
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -42,93 +48,81 @@ def print_evaluation(evaluation: Evaluation) -> None:
     _print_cautions(evaluation.notes, evaluation.missing)
     _print_not_finite(evaluation.not_finite)
     click.echo(f"run: {evaluation.run}")
-    click.echo(f"plot: {evaluation.run}/scatter.png")
+    click.echo(f"plot: {Run(evaluation.run).scatter_file}")
 
 
-def print_comparison(document: dict[str, Any]) -> None:
+def print_comparison(comparison: Comparison) -> None:
     click.echo(
-        f"{document['dataset']}, {document['protocol']}: {document['n_splits']} splits of "
-        f"{_n_videos(document)}, "
-        f"labels: {document['label']}"
+        f"{comparison.dataset}, {comparison.protocol}: {comparison.n_splits} splits of "
+        f"{n_videos(comparison.n_videos, comparison.n_dataset)}, labels: {comparison.label}"
     )
-    rows = []
-    for row in document["rows"]:
-        difference = wins = p_value = ""
-        if row["difference"] is not None:
-            low, high = row["interval"]
-            difference = f"{row['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
-            wins, p_value = f"{row['wins']} of {row['pairs']}", f"{row['p_value']:.2g}"
-        cells = metric_cells(MetricSummary(**row["median"]), MetricSummary(**row["spread"]))
-        rows.append([row["name"], *cells, difference, wins, p_value])
+    rows = [
+        [row.name, *metric_cells(row.median, row.std), *paired_cells(row.paired)]
+        for row in comparison.rows
+    ]
     print_table(["", *titles(), "SRCC difference [95 %]", "wins", "Wilcoxon p"], rows)
     click.echo(f"{MEANING}; {AFTER_LOGISTIC}")
     click.echo(
-        f"difference: paired, median over splits, against {document['reference']} "
-        f"({document['baseline']})"
+        f"difference: paired, median over splits, against {comparison.reference} "
+        f"({comparison.reference_run})"
     )
-    for row in document["rows"]:
-        if row["undefined"]:
+    for row in comparison.rows:
+        if row.undefined:
             click.echo(
-                f"undefined, and in no median or difference: SRCC of {row['name']} in "
-                f"{row['undefined']} of "
-                f"{document['n_splits']} splits (constant scores)"
+                f"undefined, and in no median or difference: SRCC of {row.name} in "
+                f"{row.undefined} of {comparison.n_splits} splits (constant scores)"
             )
-    _print_cautions(document["notes"], document["missing"])
+    _print_cautions(comparison.notes, comparison.missing)
 
 
-def print_runs(document: dict[str, Any]) -> None:
-    print_comparison(document)
-    for row in document["rows"]:
-        click.echo(f"plot: {row['run']}/scatter.png")
+def print_runs(comparison: Comparison) -> None:
+    print_comparison(comparison)
+    for row in comparison.rows:
+        click.echo(f"plot: {Run(row.run).scatter_file}")
 
 
-def print_ablation(document: dict[str, Any]) -> None:
-    print_comparison(document)
-    _print_not_finite(document["not_finite"])
-    for name, reason in document["impossible"].items():
+def print_ablation(result: AblationResult) -> None:
+    print_comparison(result.comparison)
+    _print_not_finite(result.not_finite)
+    for name, reason in result.impossible.items():
         click.echo(f"not run: {name}: {reason}")
     click.echo(
-        f"tables: {document['folder']}/ablation.md, .csv, .json, .png; a run for each row beside "
-        "them"
+        f"tables: {result.folder}/ablation.md, .csv, .json, .png; a run for each row beside them"
     )
 
 
-def print_cross_dataset(document: dict[str, Any]) -> None:
+def print_cross_dataset(result: CrossDatasetEvaluation) -> None:
     click.echo(
-        f"{document['run']}, trained on all of {document['trained_on']}; tested on "
-        f"{document['dataset']}, "
-        f"{_n_videos(document)}, labels: {document['label']}"
+        f"{result.run}, trained on all of {result.trained_on}; tested on {result.dataset}, "
+        f"{n_videos(result.n_videos, result.n_dataset)}, labels: {result.label}"
     )
-    rows = []
-    for key, title in (
-        ("refitted", "logistic re-fit to its labels"),
-        ("as_is", "scores as they are"),
-    ):
-        rows.append([title, *(number(document[key][metric]) for metric in MAIN_METRICS)])
+    rows = [
+        [title, *(number(getattr(metrics, name)) for name in MAIN_METRICS)]
+        for title, metrics in (
+            ("logistic re-fit to its labels", result.refitted),
+            ("scores as they are", result.as_is),
+        )
+    ]
     print_table(["", *titles(MAIN_METRICS)], rows)
-    own, other = (
-        f"{low:g} to {high:g}" for low, high in (document["scale"], document["other_scale"])
-    )
-    if document["scale"] != document["other_scale"]:
+    if result.scale != result.other_scale:
+        own, other = (f"{low:g} to {high:g}" for low, high in (result.scale, result.other_scale))
         click.echo(
             f"RMSE of the scores as they are compares the scale {own} with labels from {other}"
         )
-    _print_cautions([], document["missing"])
+    _print_cautions([], result.missing)
 
 
-def print_reproduction(document: dict[str, Any]) -> None:
-    if document["equal"]:
+def print_reproduction(result: Reproduction) -> None:
+    if result.equal:
         click.echo(
-            f"{document['run']}: all {document['n_predictions']} predictions are equal to the last "
-            "bit"
+            f"{result.run}: all {result.n_predictions} predictions are equal to the last bit"
         )
     else:
         click.echo(
-            f"{document['run']}: {document['predictions']} of {document['n_predictions']} "
-            "predictions differ, by "
-            f"{document['largest']:.3g} at most; videos: {shortened(document['videos'])}"
+            f"{result.run}: {result.n_different} of {result.n_predictions} predictions differ, "
+            f"by {result.largest:.3g} at most; videos: {shortened(result.videos)}"
         )
-    for line in document["changed"]:
+    for line in result.changed:
         click.echo(f"  changed: {line}")
 
 
@@ -161,7 +155,3 @@ def _print_cautions(notes: Sequence[str], missing: Sequence[str]) -> None:
         click.echo(
             f"without features, which no metric counts: {len(missing)} videos: {shortened(missing)}"
         )
-
-
-def _n_videos(document: Mapping[str, Any]) -> str:
-    return n_videos(document["n_videos"], document["n_dataset"])

@@ -1,0 +1,196 @@
+"""What the commands return, each with the JSON document that ``--json`` prints.
+
+`Evaluation`, the result of train and evaluate, is in `fuse.runs`, which computes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vqa_twostage.fuse.paired import PairedStatistics
+from vqa_twostage.fuse.runs import MetricSummary
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One run of a comparison."""
+
+    name: str
+    """The fusion, and of the other parts those that are not the default."""
+    fusion: str
+    pooling: str
+    temporal: str
+    """The temporal encoder."""
+    median: MetricSummary
+    std: MetricSummary
+    """Over the splits; the JSON document calls it ``spread``."""
+    undefined: int
+    """Splits without an SRCC, the scores being constant."""
+    paired: PairedStatistics | None
+    """Against the reference; None for the reference itself."""
+    run: Path
+
+    def to_json(self) -> dict[str, Any]:
+        paired = self.paired
+        return {
+            "name": self.name,
+            "fusion": self.fusion,
+            "pooling": self.pooling,
+            "temporal": self.temporal,
+            "median": self.median.to_json(),
+            "spread": self.std.to_json(),
+            "undefined": self.undefined,
+            "difference": None if paired is None else paired.difference,
+            "interval": None if paired is None else list(paired.interval),
+            "p_value": None if paired is None else paired.p_value,
+            "wins": None if paired is None else paired.wins,
+            "pairs": None if paired is None else paired.pairs,
+            "run": str(self.run),
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs on the same splits, by median SRCC, best first.
+
+    `to_json` is the document of ``vqa-fuse compare --json``.
+    """
+
+    dataset: str
+    label: str
+    protocol: str
+    n_videos: int
+    n_dataset: int
+    missing: list[str]
+    n_splits: int
+    notes: list[str]
+    reference_run: Path
+    """The run that differences are against; the JSON document calls it ``baseline``."""
+    reference: str
+    """Its name."""
+    rows: list[ComparisonRow]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "dataset": self.dataset,
+            "label": self.label,
+            "protocol": self.protocol,
+            "n_videos": self.n_videos,
+            "n_dataset": self.n_dataset,
+            "missing": self.missing,
+            "n_splits": self.n_splits,
+            "notes": self.notes,
+            "baseline": str(self.reference_run),
+            "reference": self.reference,
+            "rows": [row.to_json() for row in self.rows],
+        }
+
+
+@dataclass(frozen=True)
+class AblationResult:
+    """The comparison of every variant; `to_json` is the document of ``vqa-fuse ablate --json``."""
+
+    comparison: Comparison
+    seconds: dict[Path, float]
+    """How long each run took."""
+    impossible: dict[str, str]
+    """Variants that the tracks cannot feed, with the reason."""
+    not_finite: dict[str, int]
+    """Feature columns with values that are not finite, and in how many videos."""
+    folder: Path
+
+    def to_json(self) -> dict[str, Any]:
+        document = self.comparison.to_json()
+        document["rows"] = [
+            {**row.to_json(), "seconds": self.seconds[row.run]} for row in self.comparison.rows
+        ]
+        return {
+            **document,
+            "impossible": self.impossible,
+            "folder": str(self.folder),
+            "not_finite": self.not_finite,
+        }
+
+
+@dataclass(frozen=True)
+class ScaleMetrics:
+    """Metrics on one scale of the scores; None where undefined. RMSE is in units of the labels."""
+
+    srcc: float | None
+    krcc: float | None
+    plcc: float | None
+    rmse: float | None
+
+
+@dataclass(frozen=True)
+class VideoPrediction:
+    """The label of a video and the score of the model, each on its own scale."""
+
+    id: str
+    mos: float
+    predicted: float
+
+
+@dataclass(frozen=True)
+class CrossDatasetEvaluation:
+    """A model on all videos of a dataset that it was not trained on.
+
+    `to_json` is the document of ``vqa-fuse evaluate RUN --dataset OTHER --json``.
+    """
+
+    run: Path
+    trained_on: str
+    scale: tuple[float, float]
+    """Of the labels that it was trained on."""
+    dataset: str
+    label: str
+    other_scale: tuple[float, float]
+    """Of the other dataset's labels."""
+    fusion: str
+    protocol: str
+    n_videos: int
+    n_dataset: int
+    missing: list[str]
+    refitted: ScaleMetrics
+    """After a logistic that is fitted on the other dataset's labels, as the field reports them."""
+    as_is: ScaleMetrics
+    """Of the scores as they come, on the scale of the run's own dataset."""
+    predictions: list[VideoPrediction]
+
+    def to_json(self) -> dict[str, Any]:
+        scales = {"scale": list(self.scale), "other_scale": list(self.other_scale)}
+        return {**asdict(self), "run": str(self.run), **scales}
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What differs between a run and the same training done again.
+
+    `to_json` is the document of ``vqa-fuse reproduce --json``.
+    """
+
+    run: Path
+    equal: bool
+    """Whether every prediction is equal to the last bit."""
+    n_predictions: int
+    n_different: int
+    """The JSON document calls it ``predictions``."""
+    largest: float
+    """The largest difference, in units of the labels."""
+    videos: list[str]
+    """The first of those that differ."""
+    changed: list[str]
+    """What is not as it was: libraries, the recipe, the features, the labels."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "run": str(self.run),
+            "equal": self.equal,
+            "n_predictions": self.n_predictions,
+            "predictions": self.n_different,
+            "largest": self.largest,
+            "videos": self.videos,
+            "changed": self.changed,
+        }
