@@ -7,9 +7,6 @@ from dataclasses import dataclass, fields
 
 from vqa_twostage.pipeline.errors import UsageError
 
-CACHE_VARIABLE = "VQA_CACHE"
-"""Names the cache where ``--cache`` does not."""
-
 
 @dataclass(frozen=True)
 class TrainOptions:

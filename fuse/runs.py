@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from vqa_twostage.fuse import metrics
-from vqa_twostage.fuse.options import CACHE_VARIABLE, TrainOptions
+from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.pipeline import attention_table
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.cache.layout import TrackPath

@@ -9,24 +9,16 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import click
 
-from vqa_twostage.fuse.options import CACHE_VARIABLE, TrainOptions
+from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.pipeline import presets
-from vqa_twostage.pipeline.console import as_json_option, show
+from vqa_twostage.pipeline.cache import CACHE_VARIABLE
+from vqa_twostage.pipeline.console import as_json_option, cache_option, show
 
 DEFAULTS = TrainOptions()
 FOLDER = click.Path(path_type=Path)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-cache_option = click.option(
-    "--cache",
-    type=FOLDER,
-    default=Path("cache"),
-    envvar=CACHE_VARIABLE,
-    show_default=True,
-    show_envvar=True,
-    help="The folder with the features.",
-)
 # of commands that read a run; `fuse.runs` also looks the variable up, where the run's cache moved
 run_cache_option = click.option(
     "--cache",
@@ -84,7 +76,7 @@ TRAINING = [
     click.option(
         "--preset", metavar="NAME", help="A set of options; options on the command line win."
     ),
-    cache_option,
+    cache_option("The folder with the features."),
     workers_option,
     as_json_option,
 ]
