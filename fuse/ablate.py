@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from vqa_twostage.fuse.compare import compare_runs
+from vqa_twostage.fuse.compare import compare
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.options import TrainOptions
@@ -95,7 +95,7 @@ def ablate(
     against = _reference(plans, reference)
     _train_missing(data, plans, workers, on_progress)
     result = AblationResult(
-        comparison=compare_runs(list(plans), against),
+        comparison=compare(list(plans), against),
         seconds={run: Run(run).record().seconds for run in plans},
         impossible=impossible,
         not_finite=data.not_finite,

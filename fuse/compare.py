@@ -14,7 +14,7 @@ from vqa_twostage.fuse.runs import Evaluation, Run, RunRecord
 from vqa_twostage.pipeline.errors import UsageError
 
 
-def compare_runs(runs: Sequence[str | Path], reference: str | Path | None = None) -> Comparison:
+def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> Comparison:
     """Runs against ``reference``, by default the first of them; see `fuse.paired.PairedStatistics`.
 
     UsageError where a folder is not a run, or where labels or splits differ: such results must not

@@ -20,7 +20,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vqa_twostage.fuse.compare import compare_runs
+from vqa_twostage.fuse.compare import compare
 from vqa_twostage.fuse.reporting import charts
 from vqa_twostage.fuse.reporting.formatting import METRIC_TITLES
 from vqa_twostage.fuse.reporting.sections import RunToReport, Section, VideoKey, section_of
@@ -214,7 +214,7 @@ def compared_rows(
     if len(runs) < 2:
         return rows, None, ""
     try:
-        comparison = compare_runs([run.run.folder for run in runs], reference)
+        comparison = compare([run.run.folder for run in runs], reference)
     except UsageError as error:
         return rows, None, str(error)
     row_of = {row.run: row for row in rows}

@@ -221,9 +221,7 @@ def _plan_baseline(options: TrainOptions) -> _PlannedModel:
     return _PlannedModel((plugin,), {"fusion": str(plugin.short_spec), **unused}, {})
 
 
-def _split(
-    data: Dataset, protocol: ChosenProtocol, seed: int
-) -> tuple[list[Split], list[str]]:
+def _split(data: Dataset, protocol: ChosenProtocol, seed: int) -> tuple[list[Split], list[str]]:
     """The splits as rows of ``data``, and cautions about them."""
     # random divisions are of the videos that have features; in a published division a missing
     # video moves no other

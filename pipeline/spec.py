@@ -29,11 +29,12 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from vqa_twostage.pipeline.errors import UsageError
 
@@ -190,10 +191,7 @@ def available(kind: str) -> dict[str, str]:
 
     First this program's own, then those of other distributions. None is imported.
     """
-    described = {}
-    for name, module in _modules(kind).items():
-        described[name] = _first_line(module)
-    return described
+    return {name: _first_line(source) for name, source in _sources(kind).items()}
 
 
 def resolve(kind: str, text: str) -> Plugin:
@@ -201,12 +199,20 @@ def resolve(kind: str, text: str) -> Plugin:
     otherwise.
     """
     spec = parse(text)
-    modules = _modules(kind)
-    if spec.name not in modules:
-        what = kind.rpartition(".")[2]
-        raise UsageError(f"unknown {what} {spec.name!r}; choose from {', '.join(modules)}")
+    if spec.name not in (modules := _sources(kind)):
+        raise UsageError(f"unknown {noun(kind)} {spec.name!r}; choose from {', '.join(modules)}")
     module, makers = _makers(kind, spec.name)
     return Plugin(kind, spec, module, makers, options_of(spec, *makers))
+
+
+def noun(kind: str) -> str:
+    """What messages call one plug-in of a package: ``extract.samplers`` holds a ``sampler``."""
+    nouns = {
+        "extract.spatial": "spatial backbone",
+        "extract.temporal": "temporal model",
+        "fuse.temporal": "temporal encoder",
+    }
+    return nouns.get(kind, kind.rpartition(".")[2].removesuffix("s"))
 
 
 def defaults(kind: str, name: str) -> dict[str, str]:
@@ -241,49 +247,57 @@ def options_of(spec: Spec, *makers: Callable[..., Any]) -> dict[str, Any]:
     return options
 
 
-def _modules(kind: str) -> dict[str, str]:
-    """Name -> full name of the module, of every plug-in of a package."""
+class _Source(NamedTuple):
+    """Where a plug-in is: the full name of its module, and its file where that is known."""
+
+    module: str
+    path: Path | None
+
+
+def _sources(kind: str) -> dict[str, _Source]:
+    """Every plug-in of a package, by name; imports none of them."""
     package = importlib.util.find_spec(f"{PACKAGE}.{kind}")
     if package is None or not package.submodule_search_locations:
         raise LookupError(f"{kind} is not a package of plug-ins")
-    modules = {
-        path.stem: f"{PACKAGE}.{kind}.{path.stem}"
+    sources = {
+        path.stem: _Source(f"{PACKAGE}.{kind}.{path.stem}", path)
         for folder in package.submodule_search_locations
         for path in sorted(Path(folder).glob("[a-z]*.py"))
     }
     for point in sorted(entry_points(group=f"{PACKAGE}.{kind}"), key=lambda point: point.name):
-        if modules.setdefault(point.name, point.module) != point.module:
+        known = sources.setdefault(point.name, _Source(point.module, _file_of(point)))
+        if known.module != point.module:
             raise UsageError(
-                f"two {kind.rpartition('.')[2]} plug-ins are called {point.name!r}: "
-                f"{modules[point.name]} and {point.module}; uninstall or rename one of them"
+                f"two plug-ins are called {point.name!r} ({noun(kind)}): {known.module} and "
+                f"{point.module}; uninstall or rename one of them"
             )
-    return modules
+    return sources
 
 
-def _first_line(module: str) -> str:
+def _file_of(point: EntryPoint) -> Path | None:
+    """The file of a module that another distribution installed, without importing its package."""
+    path = Path(*point.module.split("."))
+    for name in (path.with_suffix(".py"), path / "__init__.py"):
+        if point.dist and (file := Path(str(point.dist.locate_file(name)))).is_file():
+            return file
+    with suppress(ImportError, ValueError):  # an editable install, found by its own finder
+        found = importlib.util.find_spec(point.module)
+        return Path(found.origin) if found and found.origin else None
+    return None
+
+
+def _first_line(source: _Source) -> str:
+    if source.path is None:
+        return f"(not importable: {source.module})"
     try:
-        source = _source_of(module)
-        if source is None:
-            return f"(not importable: {module})"
-        docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8")))
-    except (ImportError, OSError, SyntaxError, ValueError) as error:
-        return f"(not importable: {module}: {error})"
+        docstring = ast.get_docstring(ast.parse(source.path.read_text(encoding="utf-8")))
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"(not importable: {source.module}: {error})"
     return (docstring or "").partition("\n")[0]
 
 
-def _source_of(module: str) -> Path | None:
-    """The file of a module, found without importing its package: that may import torch."""
-    package, _, name = module.rpartition(".")
-    parent = importlib.util.find_spec(package) if package else None
-    for folder in (parent and parent.submodule_search_locations) or ():
-        if (path := Path(folder) / f"{name}.py").is_file():
-            return path
-    found = importlib.util.find_spec(module)
-    return None if found is None or found.origin is None else Path(found.origin)
-
-
 def _makers(kind: str, name: str) -> tuple[ModuleType, tuple[Callable[..., Any], ...]]:
-    source = _modules(kind)[name]
+    source = _sources(kind)[name].module
     try:
         module = importlib.import_module(source)
     except ImportError as error:

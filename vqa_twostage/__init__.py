@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from vqa_twostage.extract.options import ExtractOptions as ExtractOptions
     from vqa_twostage.extract.results import Extraction as Extraction
     from vqa_twostage.extract.run import extract_dataset as extract_dataset
-    from vqa_twostage.fuse.compare import Comparison as Comparison
     from vqa_twostage.fuse.compare import compare as compare
     from vqa_twostage.fuse.evaluate import evaluate as evaluate
     from vqa_twostage.fuse.options import TrainOptions as TrainOptions
+    from vqa_twostage.fuse.results import Comparison as Comparison
     from vqa_twostage.fuse.runs import Evaluation as Evaluation
-    from vqa_twostage.fuse.score import Score as Score
     from vqa_twostage.fuse.score import load as load
     from vqa_twostage.fuse.score import score as score
     from vqa_twostage.fuse.train import train as train
+    from vqa_twostage.fuse.video_score import Score as Score
     from vqa_twostage.pipeline.datasets.loading import load_manifest as load_manifest
     from vqa_twostage.pipeline.datasets.manifest import Manifest as Manifest
     from vqa_twostage.pipeline.errors import UsageError as UsageError
 
 # name -> the module that owns it
 _OWNERS = {
-    "Comparison": "fuse.compare",
+    "Comparison": "fuse.results",
     "Evaluation": "fuse.runs",
     "ExtractOptions": "extract.options",
     "Extraction": "extract.results",
     "Manifest": "pipeline.datasets.manifest",
-    "Score": "fuse.score",
+    "Score": "fuse.video_score",
     "TrainOptions": "fuse.options",
     "UsageError": "pipeline.errors",
     "compare": "fuse.compare",

@@ -9,6 +9,7 @@ from typing import Any
 from vqa_twostage.pipeline.errors import UsageError
 
 FOLDER = Path(__file__).parent
+STAGES = ("extract", "fuse")
 
 
 def available() -> dict[str, str]:
@@ -31,4 +32,9 @@ def load(name: str | None, stage: str) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    unknown = sorted(document.keys() - {"about", *STAGES})
+    if unknown or "about" not in document:
+        wrong = f"unknown {', '.join(unknown)}" if unknown else "about is missing"
+        raise UsageError(f"{path}: {wrong}; a preset has about, [extract] and [fuse]")
+    return document

@@ -16,7 +16,7 @@ from scipy import stats
 from toy_cache import labels, make_dataset, relabelled
 
 from vqa_twostage.fuse.ablate import ablate, variants
-from vqa_twostage.fuse.compare import compare_runs
+from vqa_twostage.fuse.compare import compare
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.options import TrainOptions
@@ -52,7 +52,7 @@ def test_comparing_gives_the_paired_difference(
     run: tuple[Path, Evaluation], dynamic: tuple[Path, Evaluation]
 ) -> None:
     (folder, first), (other, second) = run, dynamic
-    document = compare_runs([folder, other]).to_json()
+    document = compare([folder, other]).to_json()
     rows = {row["name"]: row for row in document["rows"]}
     assert document["dataset"] == "toy"
     assert document["n_videos"] == 60
@@ -88,7 +88,7 @@ def test_the_baseline_is_the_first_run_that_was_named(
     run: tuple[Path, Evaluation], dynamic: tuple[Path, Evaluation]
 ) -> None:
     there, back = (
-        {row["name"]: row["difference"] for row in compare_runs(runs).to_json()["rows"]}
+        {row["name"]: row["difference"] for row in compare(runs).to_json()["rows"]}
         for runs in ([run[0], dynamic[0]], [dynamic[0], run[0]])
     )
     assert there["dynamic"] == pytest.approx(-back["concat"], abs=1e-12)
@@ -105,7 +105,7 @@ def test_runs_on_other_splits_are_not_compared(
     with pytest.raises(
         UsageError, match=r"differ in their splits.*same dataset, protocol and seed"
     ):
-        compare_runs([run[0], tmp_path])
+        compare([run[0], tmp_path])
 
 
 def test_runs_on_other_datasets_are_not_compared(
@@ -113,7 +113,7 @@ def test_runs_on_other_datasets_are_not_compared(
 ) -> None:
     train_run(make_dataset("other", 12, 5), replace(QUICK, epochs=2), tmp_path)
     with pytest.raises(UsageError, match=r"toy.*other"):
-        compare_runs([run[0], tmp_path])
+        compare([run[0], tmp_path])
 
 
 # --- the statistics ---
@@ -195,7 +195,7 @@ def test_every_row_of_an_ablation_is_a_run_on_the_same_splits(
 ) -> None:
     _, document = ablation
     runs = [Path(row["run"]) for row in document["rows"]]
-    compared = compare_runs(runs, document["baseline"]).to_json()
+    compared = compare(runs, document["baseline"]).to_json()
     for row, again in zip(document["rows"], compared["rows"], strict=True):
         assert {**again, "seconds": row["seconds"]} == row
         assert evaluate(row["run"]).median.to_json() == row["median"]
@@ -263,7 +263,7 @@ def test_splits_without_a_correlation_are_counted_and_said(data: Dataset, tmp_pa
     table = Run(tmp_path / "two").predictions()
     table.loc[table["split"] == 1, "predicted"] = 3.0
     Run(tmp_path / "two").write_predictions(table)
-    document = compare_runs([tmp_path / "one", tmp_path / "two"]).to_json()
+    document = compare([tmp_path / "one", tmp_path / "two"]).to_json()
     rows = {row["run"]: row for row in document["rows"]}
     assert rows[str(tmp_path / "one")]["undefined"] == 0
     found = rows[str(tmp_path / "two")]

@@ -83,7 +83,9 @@ def test_a_plug_in_of_an_own_name_is_refused_with_both_modules(
     distribution: Distribution,
 ) -> None:
     distribution("[vqa_twostage.fuse.fusion]\nconcat = acme_product\n")
-    with pytest.raises(UsageError, match=r"two fusion plug-ins are called 'concat'.*acme_product"):
+    with pytest.raises(
+        UsageError, match=r"two plug-ins are called 'concat' \(fusion\).*acme_product"
+    ):
         spec.resolve("fuse.fusion", "concat")
 
 

@@ -113,7 +113,7 @@ def test_every_plugin_has_a_line_about_it_a_version_and_resolves_by_its_file_nam
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"unknown samplers 'unifrom'; choose from .*uniform"):
+    with pytest.raises(UsageError, match=r"unknown sampler 'unifrom'; choose from .*uniform"):
         spec.resolve("extract.samplers", "unifrom")
 
 

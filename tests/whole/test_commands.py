@@ -108,7 +108,7 @@ def test_konvid_without_its_files_is_one_message_and_exit_code_2(tmp_path: Path)
         ),
         (
             ["vqa-extract", "--dataset", "mos.csv", "--spatial", "resnet51"],
-            "unknown spatial 'resnet51'; choose from",
+            "unknown spatial backbone 'resnet51'; choose from",
         ),
         (
             ["vqa-extract", "--dataset", "mos.csv", "--sampler", "uniform:frames=0"],
