@@ -215,9 +215,9 @@ def test_score_is_never_that_of_a_file_which_changed_meanwhile(
     )
     from vqa_twostage.extract import run as stage_one
 
-    def meanwhile(*given: Any) -> Any:
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
         shutil.copy(own_clips / "mandelbrot.mp4", video)
-        return extract_videos(*given)
+        return extract_videos(*arguments, **options)
 
     extract_videos = stage_one.extract_videos
     with monkeypatch.context() as patch:
