@@ -61,10 +61,10 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> int:
     """
     if len(runs) < 2:
         raise UsageError("compare needs two runs or more; vqa-fuse train writes runs")
-    from vqa_twostage.fuse.compare import compare as compare_runs
+    from vqa_twostage.fuse import compare as comparison
     from vqa_twostage.fuse.reporting import terminal
 
-    print_result(compare_runs(runs), as_json, terminal.print_runs)
+    print_result(comparison.compare(runs), as_json, terminal.print_runs)
     return DONE
 
 

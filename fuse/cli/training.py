@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,11 @@ from vqa_twostage.fuse.cli.shared import (
     print_result,
     training_options,
 )
+from vqa_twostage.fuse.learning.loss_spec import available_losses
 from vqa_twostage.pipeline import console, spec
 from vqa_twostage.pipeline.errors import DONE, UsageError
 
-LISTED = ("fusion", "pooling", "temporal", "baselines")
-LOSSES = Path(__file__).parent.parent / "learning" / "losses.py"
+LISTED = ("fusion", "pooling", "temporal", "baselines", "protocols")
 
 
 @click.command()
@@ -187,7 +186,7 @@ def print_plugins(context: click.Context) -> None:
     """Everything that a spec of train can name, with a line about each; imports none of it."""
     for kind in LISTED:
         _print_section(f"fuse/{kind}", spec.available(f"fuse.{kind}"))
-    _print_section("fuse/learning/losses.py", _losses())
+    _print_section("fuse/learning/losses.py", available_losses())
     context.exit(DONE)
 
 
@@ -195,20 +194,6 @@ def _print_section(title: str, described: dict[str, str]) -> None:
     width = max(map(len, described))
     lines = "".join(f"  {name:<{width}}  {line}\n" for name, line in described.items())
     click.echo(f"{title}\n{lines}")
-
-
-def _losses() -> dict[str, str]:
-    """Name -> first line of the docstring, from the source: the module imports torch."""
-    functions = [
-        node
-        for node in ast.parse(LOSSES.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef)
-    ]
-    return {
-        function.name: (ast.get_docstring(function) or "").partition("\n")[0]
-        for function in functions
-        if not function.name.startswith("_") and function.args.args[0].arg == "predicted"
-    }
 
 
 def _refuse_head_options(values: dict[str, Any]) -> None:

@@ -70,7 +70,7 @@ def test_the_list_names_every_plugin_with_a_line_about_it() -> None:
 
 def test_list_of_train_names_every_kind_of_choice() -> None:
     lines = run("vqa-fuse", "train", "--list").stdout.splitlines()
-    for name in ("dynamic", "avg", "gru", "ridge", "smooth_l1"):
+    for name in ("dynamic", "avg", "gru", "ridge", "kfold", "smooth_l1"):
         assert any(line.split()[:1] == [name] and len(line.split()) > 3 for line in lines), name
 
 
