@@ -18,8 +18,8 @@ from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reporting import markdown, plots
-from vqa_twostage.fuse.results import AblationResult
-from vqa_twostage.fuse.runs import MAIN_METRICS, Ablation, Run
+from vqa_twostage.fuse.results import MAIN_METRICS, AblationResult
+from vqa_twostage.fuse.runs import Ablation, Run
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import OnProgress, Plan, fit_all, no_progress, save_run
 from vqa_twostage.pipeline import spec

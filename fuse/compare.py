@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.paired import paired_statistics
-from vqa_twostage.fuse.results import Comparison, ComparisonRow
-from vqa_twostage.fuse.runs import Evaluation, Run, RunRecord
+from vqa_twostage.fuse.results import Comparison, ComparisonRow, Evaluation
+from vqa_twostage.fuse.run_record import RunRecord
+from vqa_twostage.fuse.runs import Run
 from vqa_twostage.pipeline.errors import UsageError
 
 
@@ -27,7 +29,7 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
     records = {run: Run(run).record() for run in dict.fromkeys([against, *folders])}
     for run in folders:
         _require_comparable(against, records[against], run, records[run])
-    evaluations = {run: Run(run).metrics() for run in records}
+    evaluations = {run: evaluate(run) for run in records}
     baseline, rows = _scores(evaluations[against]), []
     for run in folders:
         evaluation, specs = evaluations[run], records[run].specs

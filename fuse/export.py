@@ -19,10 +19,11 @@ from typing import Any
 from vqa_twostage import __version__
 from vqa_twostage.fuse.delivery import onnx_check
 from vqa_twostage.fuse.delivery.onnx_graph import FILE as ONNX_FILE
+from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.scorer import Scorer
 from vqa_twostage.fuse.reporting.formatting import METRIC_TITLES, n_videos, number
-from vqa_twostage.fuse.runs import Evaluation, Run
+from vqa_twostage.fuse.results import Evaluation
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import read_json, write_json, write_text
 
@@ -89,7 +90,7 @@ def export_run(run: str | Path, output: str | Path, onnx: bool = False) -> Expor
     run, output = Path(run), Path(output)
     if onnx:
         onnx_check.require_packages()
-    scorer, evaluation = saved.load(run), Run(run).metrics()
+    scorer, evaluation = saved.load(run), evaluate(run)
     if output.exists() and output.samefile(run):
         raise UsageError(f"--output {output} is the run itself; give another folder")
     if not _is_ours(output):

@@ -25,7 +25,8 @@ from vqa_twostage.fuse.reporting import charts
 from vqa_twostage.fuse.reporting.formatting import METRIC_TITLES
 from vqa_twostage.fuse.reporting.sections import RunToReport, Section, VideoKey, section_of
 from vqa_twostage.fuse.reporting.thumbnails import FrameStrip, frame_strips
-from vqa_twostage.fuse.runs import Ablation, MetricSummary
+from vqa_twostage.fuse.results import MetricSummary
+from vqa_twostage.fuse.runs import Ablation
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import write_text

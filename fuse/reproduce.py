@@ -11,7 +11,8 @@ import numpy as np
 from vqa_twostage.fuse.data import load_dataset
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.results import Reproduction
-from vqa_twostage.fuse.runs import Run, RunRecord
+from vqa_twostage.fuse.run_record import RunRecord
+from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import OnProgress, Plan, fit_plan, no_progress, predictions_table
 from vqa_twostage.pipeline.errors import UsageError

@@ -1,16 +1,131 @@
-"""What the commands return, each with the JSON document that ``--json`` prints.
-
-`Evaluation`, the result of train and evaluate, is in `fuse.runs`, which computes it.
-"""
+"""What the commands return, each with the JSON document that ``--json`` prints."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from vqa_twostage.fuse.paired import PairedStatistics
-from vqa_twostage.fuse.runs import MetricSummary
+
+
+@dataclass(frozen=True)
+class MetricSummary:
+    """One value a metric. None where it is undefined, as the correlation of a constant is."""
+
+    srcc: float | None
+    """Spearman's rank correlation of the scores as they come."""
+    plcc: float | None
+    """Pearson's correlation after the four-parameter logistic."""
+    krcc: float | None
+    """Kendall's rank correlation (tau-b) of the scores as they come."""
+    rmse: float | None
+    """Root of the mean squared error after the logistic, on the scale of the labels."""
+    plcc_raw: float | None
+    """Pearson's correlation of the scores as they come."""
+
+    @staticmethod
+    def of(values: Mapping[str, Any] | pd.Series) -> MetricSummary:
+        """From one number a metric, of which NaN means undefined."""
+        return MetricSummary(**{name: defined(values[name]) for name in METRICS})
+
+    def to_json(self) -> dict[str, float | None]:
+        return asdict(self)
+
+
+METRICS = tuple(field.name for field in fields(MetricSummary))
+MAIN_METRICS = METRICS[:4]
+"""Those that every table has: all but ``plcc_raw``."""
+
+
+@dataclass(frozen=True)
+class SplitMetrics:
+    """Metrics of the test part of one split, and how many videos its parts have."""
+
+    seed: int
+    n_train: int
+    n_val: int
+    n_test: int
+    metrics: MetricSummary
+
+    def to_json(self) -> dict[str, Any]:
+        counts = {name: getattr(self, name) for name in ("seed", "n_train", "n_val", "n_test")}
+        return {**counts, **self.metrics.to_json()}
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The SRCC that choosing the epoch on the test part would have reported: not a result."""
+
+    srcc: float | None
+    label: str = "epoch chosen on the test part: optimistic, not a result"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of a run on the test part of every split, and on which videos they stand.
+
+    `to_json` is the document of ``vqa-fuse train --json`` and ``vqa-fuse evaluate --json``.
+    """
+
+    dataset: str
+    fusion: str
+    """The spec of the fusion, or of a baseline."""
+    protocol: str
+    label: str
+    """What the labels are: ``opinion``, or the name of the metric that made them."""
+    n_videos: int
+    """N, the videos that were used."""
+    n_dataset: int
+    """The videos of the dataset's manifest."""
+    missing: list[str]
+    """Ids of the manifest that have no features."""
+    not_finite: dict[str, int]
+    """Feature columns with values that are not finite, and in how many videos."""
+    notes: list[str]
+    """Cautions about the splits, such as contents that straddle them."""
+    splits: list[SplitMetrics]
+    median: MetricSummary
+    """Over the splits."""
+    std: MetricSummary
+    """Standard deviation over the splits; the JSON document calls it ``spread``."""
+    undefined: int
+    """Splits that the median leaves out: a constant prediction has no correlation."""
+    oracle: Oracle | None
+    """None without ``oracle_epoch``."""
+    run: Path
+    """The folder of the run."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "dataset": self.dataset,
+            "fusion": self.fusion,
+            "protocol": self.protocol,
+            "label": self.label,
+            "n_videos": self.n_videos,
+            "n_dataset": self.n_dataset,
+            "missing": self.missing,
+            "not_finite": self.not_finite,
+            "notes": self.notes,
+            "splits": [split.to_json() for split in self.splits],
+            "median": self.median.to_json(),
+            "spread": self.std.to_json(),
+            "undefined": self.undefined,
+            "oracle": None if self.oracle is None else self.oracle.to_json(),
+            "run": str(self.run),
+        }
+
+
+def defined(value: float) -> float | None:
+    """JSON has no NaN: an undefined metric is null there."""
+    return None if np.isnan(value) else float(value)
 
 
 @dataclass(frozen=True)

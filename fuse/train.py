@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 
 from vqa_twostage.fuse.data import Dataset, Features, load_dataset
+from vqa_twostage.fuse.evaluate import evaluate_predictions
 from vqa_twostage.fuse.learning import scorer_file
 from vqa_twostage.fuse.learning.attention import attention_table, gates_table
 from vqa_twostage.fuse.learning.baseline import fit_baseline
@@ -27,15 +28,9 @@ from vqa_twostage.fuse.learning.scorer import Scorer, refit
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reporting import markdown
 from vqa_twostage.fuse.reporting.plots import scatter
-from vqa_twostage.fuse.runs import (
-    CacheLocation,
-    Evaluation,
-    Run,
-    RunIdentity,
-    RunRecord,
-    RunSpecs,
-    evaluate_predictions,
-)
+from vqa_twostage.fuse.results import Evaluation
+from vqa_twostage.fuse.run_record import CacheLocation, RunIdentity, RunRecord, RunSpecs
+from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import ChosenProtocol, Split, notes
 from vqa_twostage.fuse.streams import Shapes, Streams
 from vqa_twostage.pipeline import spec

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vqa_twostage.fuse.evaluate import evaluate as evaluate
     from vqa_twostage.fuse.options import TrainOptions as TrainOptions
     from vqa_twostage.fuse.results import Comparison as Comparison
-    from vqa_twostage.fuse.runs import Evaluation as Evaluation
+    from vqa_twostage.fuse.results import Evaluation as Evaluation
     from vqa_twostage.fuse.score import load as load
     from vqa_twostage.fuse.score import score as score
     from vqa_twostage.fuse.train import train as train
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # name -> the module that owns it
 _OWNERS = {
     "Comparison": "fuse.results",
-    "Evaluation": "fuse.runs",
+    "Evaluation": "fuse.results",
     "ExtractOptions": "extract.options",
     "Extraction": "extract.results",
     "Manifest": "pipeline.datasets.manifest",

@@ -25,12 +25,13 @@ from vqa_twostage.fuse.learning.prepare import Preparation, Squash
 from vqa_twostage.fuse.learning.scorer import Scorer, Training
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.streams import Shapes, Streams
+from vqa_twostage.pipeline.datasets.videos import MODEL_FILE
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import ArrayName
 from vqa_twostage.pipeline.files import replaced
 from vqa_twostage.pipeline.identity import TrackIdentity
 
-FILE = "model.safetensors"
+FILE = MODEL_FILE
 FORMAT_VERSION = 1
 # most values of one prepared array a frame
 LARGEST = 10_000_000
@@ -123,7 +124,7 @@ def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
 
 def _build(about: dict[str, Any], tensors: Tensors) -> Scorer:
     """The model that a file describes; any exception where it does not."""
-    options = TrainOptions(**about["options"])
+    options = TrainOptions.from_mapping(about["options"], "the model")
     shapes = Streams(**about["shapes"]).map(
         lambda track: {ArrayName(name): tuple(shape) for name, shape in track.items()}
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vqa_twostage.fuse.paired import PairedStatistics
-from vqa_twostage.fuse.runs import METRICS, MetricSummary
+from vqa_twostage.fuse.results import METRICS, MetricSummary
 
 METRIC_TITLES = {
     "srcc": "SRCC",

@@ -12,8 +12,7 @@ from vqa_twostage.fuse.reporting.formatting import (
     paired_cells,
     titles,
 )
-from vqa_twostage.fuse.results import Comparison
-from vqa_twostage.fuse.runs import MAIN_METRICS, Evaluation
+from vqa_twostage.fuse.results import MAIN_METRICS, Comparison, Evaluation
 
 DIGITS = 4
 

@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 
 from vqa_twostage.fuse.metrics import apply_logistic, fit_logistic
 from vqa_twostage.fuse.reporting.formatting import MEANING, n_videos, number
-from vqa_twostage.fuse.results import Comparison
-from vqa_twostage.fuse.runs import Evaluation
+from vqa_twostage.fuse.results import Comparison, Evaluation
 
 BLUE, ORANGE = "#2a6fbb", "#c2410c"
 

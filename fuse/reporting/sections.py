@@ -16,11 +16,14 @@ import pandas as pd
 from jaxtyping import Float
 from markupsafe import Markup
 
+from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.metrics import apply_logistic, fit_logistic
 from vqa_twostage.fuse.reporting import charts
 from vqa_twostage.fuse.reporting.formatting import n_videos, number, undefined_splits
 from vqa_twostage.fuse.reporting.thumbnails import FrameStrip
-from vqa_twostage.fuse.runs import METRICS, Evaluation, MetricSummary, Run, RunRecord
+from vqa_twostage.fuse.results import METRICS, Evaluation, MetricSummary
+from vqa_twostage.fuse.run_record import RunRecord
+from vqa_twostage.fuse.runs import Run
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import UsageError
 
@@ -66,7 +69,7 @@ class RunToReport:
         return RunToReport(
             run,
             run.record(),
-            run.metrics(),
+            evaluate(run.folder),
             videos.loc[order].reset_index(drop=True),
             track,
             cache_problem,

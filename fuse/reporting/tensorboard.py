@@ -10,8 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.reporting.formatting import n_videos
-from vqa_twostage.fuse.runs import MAIN_METRICS, Run
+from vqa_twostage.fuse.results import MAIN_METRICS
+from vqa_twostage.fuse.runs import Run
 from vqa_twostage.pipeline.errors import require_installed
 
 
@@ -28,7 +30,7 @@ def write_events(folder: Path) -> Path:
     from torch.utils.tensorboard import SummaryWriter
 
     run = Run(folder)
-    record, evaluation, curves = run.record(), run.metrics(), run.validation_curve()
+    record, evaluation, curves = run.record(), evaluate(run.folder), run.validation_curve()
     run.clear_events()
     for split in evaluation.splits:
         with SummaryWriter(str(run.tensorboard_folder / f"split-{split.seed}")) as writer:

@@ -18,12 +18,14 @@ from vqa_twostage.fuse.reporting.formatting import (
     undefined_splits,
 )
 from vqa_twostage.fuse.results import (
+    MAIN_METRICS,
     AblationResult,
     Comparison,
     CrossDatasetEvaluation,
+    Evaluation,
     Reproduction,
 )
-from vqa_twostage.fuse.runs import MAIN_METRICS, Evaluation, Run
+from vqa_twostage.fuse.runs import Run
 
 
 def print_evaluation(evaluation: Evaluation) -> None:

@@ -21,7 +21,8 @@ from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.paired import PairedStatistics, paired_statistics
-from vqa_twostage.fuse.runs import Evaluation, Run
+from vqa_twostage.fuse.results import Evaluation
+from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import splits
 from vqa_twostage.fuse.train import fit_one, train_run
 from vqa_twostage.pipeline.errors import UsageError

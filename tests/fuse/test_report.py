@@ -28,7 +28,8 @@ from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.report import ReportResult, expand_ablations, safe_json, write_report
 from vqa_twostage.fuse.reporting.sections import gate_tables
 from vqa_twostage.fuse.reporting.thumbnails import frame_strips, thumbnails_of
-from vqa_twostage.fuse.runs import CacheLocation, Run, RunIdentity, RunRecord, RunSpecs
+from vqa_twostage.fuse.run_record import CacheLocation, RunIdentity, RunRecord, RunSpecs
+from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.train import train_run
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, save_manifest

@@ -134,7 +134,7 @@ def test_predictions_without_a_column_are_one_message(project: Path) -> None:
     run = Run(project / "runs" / "one")
     run.predictions_file.write_text("id,mos\n1,2\n")
     with pytest.raises(UsageError, match=r"predictions\.csv is damaged.*split.*train again"):
-        run.metrics()
+        evaluate(run.folder)
 
 
 def test_clearing_a_run_leaves_what_is_not_its_own(project: Path) -> None:

@@ -24,7 +24,8 @@ from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.learning import ensemble
 from vqa_twostage.fuse.learning.fit import fit_split
 from vqa_twostage.fuse.options import TrainOptions
-from vqa_twostage.fuse.runs import Evaluation, Run
+from vqa_twostage.fuse.results import Evaluation
+from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import Split, splits
 from vqa_twostage.fuse.train import Plan, train, train_run
 from vqa_twostage.pipeline.errors import UsageError

@@ -1,0 +1,191 @@
+"""The record of a run, ``run.json``: what was trained, on what, by what, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_origin, get_type_hints
+
+from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.pipeline.cache.layout import TrackPath
+from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.identity import TrackIdentity
+
+KINDS = ("spatial", "temporal")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunSpecs:
+    """Short specs of what was trained; all but ``fusion`` and ``protocol`` are empty for a
+    baseline.
+    """
+
+    fusion: str
+    pooling: str
+    temporal_pooling: str
+    temporal_encoder: str
+    loss: str
+    protocol: str
+
+    @property
+    def name(self) -> str:
+        """A variant in a table: its fusion, and those other parts that are not the default."""
+        parts = [self.fusion]
+        if self.pooling not in ("", "avg"):
+            parts.append(self.pooling)
+        if self.temporal_pooling != self.pooling:
+            parts.append(f"temporal {self.temporal_pooling}")
+        if self.temporal_encoder not in ("", "mean"):
+            parts.append(self.temporal_encoder)
+        return " + ".join(parts)
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Everything that decides a run's predictions: equal identities, equal predictions."""
+
+    full_specs: list[str]
+    """Of each plug-in, with every option written out."""
+    plugin_versions: list[int]
+    recipe: dict[str, Any]
+    """Constants of the training recipe; empty for a baseline."""
+    loss: str
+    protocol: str
+    seed: int
+    oracle_epoch: bool
+    manifest: str
+    """Digest of the labels."""
+    splits: list[str]
+    """Digest of each split."""
+    spatial: TrackIdentity
+    temporal: TrackIdentity
+    """The spatial one again where the dataset has no temporal track."""
+
+    @property
+    def digest(self) -> str:
+        """Ten hexadecimal digits, the end of a run's default name."""
+        text = json.dumps(self.to_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def to_json(self) -> dict[str, Any]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {kind: values[kind].to_json() for kind in KINDS}
+
+
+@dataclass(frozen=True)
+class CacheLocation:
+    """Where a run's features were, so that they can be found again.
+
+    ``absolute`` and ``from_run`` (relative to the run's folder) both name the cache: the first
+    survives a move of the run alone, the second a move of both together. ``spatial`` and
+    ``temporal`` are the track files relative to the cache, the same one twice where the dataset
+    has no temporal track.
+    """
+
+    absolute: str
+    from_run: str
+    spatial: str
+    temporal: str
+
+    @staticmethod
+    def of(run: Path, spatial: TrackPath, temporal: TrackPath) -> CacheLocation:
+        cache = spatial.cache.resolve()
+        try:
+            from_run = Path(os.path.relpath(cache, run.resolve())).as_posix()
+        except ValueError:  # another drive of Windows
+            from_run = str(cache)
+        files = (track.path.relative_to(track.cache).as_posix() for track in (spatial, temporal))
+        return CacheLocation(str(cache), from_run, *files)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What ``run.json`` holds: what was trained, on what, by what, and what came of it."""
+
+    dataset: str
+    label: str
+    scale: tuple[float, float]
+    """Lowest and highest label that the dataset's scale allows."""
+    specs: RunSpecs
+    options: TrainOptions
+    identity: RunIdentity
+    cache: CacheLocation
+    n_dataset: int
+    missing: list[str]
+    not_finite: dict[str, int]
+    notes: list[str]
+    chosen_epochs: list[int]
+    """One a split; 0 for a baseline."""
+    oracle_srcc: list[float] | None
+    versions: dict[str, str]
+    """Of this program, Python and the libraries that compute."""
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        nested = {"scale": list(self.scale), "identity": self.identity.to_json()}
+        return {**asdict(self), **nested}
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any], path: Path) -> RunRecord:
+        """UsageError, naming ``path``, where a key is missing, unknown, or of the wrong type."""
+        where = f"{path} is not the record of a run of this program"
+        next_step = "; train again with vqa-fuse train, or give another folder"
+        try:
+            nested: dict[str, Any] = {
+                "specs": _dataclass_of(RunSpecs, document.get("specs"), "specs"),
+                "options": _dataclass_of(TrainOptions, document.get("options"), "options"),
+                "identity": _identity_of(document.get("identity"), path),
+                "cache": _dataclass_of(CacheLocation, document.get("cache"), "cache"),
+            }
+            match document.get("scale"):
+                case [(int() | float()) as low, (int() | float()) as high]:
+                    nested["scale"] = (float(low), float(high))
+                case other:
+                    raise TypeError(f"scale is {other!r}")
+            return _dataclass_of(RunRecord, {**document, **nested}, "")
+        except (TypeError, ValueError, UsageError) as error:
+            raise UsageError(f"{where}: {error}{next_step}") from None
+
+
+def _identity_of(document: Any, path: Path) -> RunIdentity:
+    if isinstance(document, Mapping):
+        tracks = {
+            kind: TrackIdentity.from_json(document[kind], str(path))
+            for kind in KINDS
+            if isinstance(document.get(kind), Mapping)
+        }
+        document = {**document, **tracks}
+    return _dataclass_of(RunIdentity, document, "identity")
+
+
+def _dataclass_of(kind: type[T], mapping: Any, where: str) -> T:
+    """``kind`` with the values of ``mapping``; TypeError where keys or types are not its own."""
+    if not isinstance(mapping, Mapping):
+        raise TypeError(f"{where} is missing or not an object")
+    hints = get_type_hints(kind)
+    prefix = f"{where}." if where else ""
+    if lacking := sorted(hints.keys() - mapping.keys()):
+        raise TypeError(f"it lacks {', '.join(prefix + key for key in lacking)}")
+    if unknown := sorted(mapping.keys() - hints.keys()):
+        raise TypeError(f"it has unknown keys: {', '.join(prefix + key for key in unknown)}")
+    for key, hint in hints.items():
+        if not _fits(mapping[key], hint):
+            raise TypeError(f"{prefix}{key} is {mapping[key]!r}")
+    return kind(**mapping)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether ``value`` is of the outermost type of ``hint``."""
+    kinds = tuple(get_origin(part) or part for part in getattr(hint, "__args__", ()))
+    kind = get_origin(hint)
+    if kind is None:
+        return isinstance(value, (int, float) if hint is float else hint)
+    if kind in (list, dict, tuple):
+        return isinstance(value, kind)
+    return isinstance(value, kinds)
