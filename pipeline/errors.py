@@ -1,6 +1,6 @@
-"""The failures that are told to people, and the exit codes that tell them to programs.
+"""Errors that commands report in one message, and their exit codes.
 
-Anything else that escapes a command is a bug: a traceback and exit code 1.
+Any other exception that leaves a command is a bug: a traceback and exit code 1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ INTERRUPTED = 130
 
 
 class UsageError(Exception):
-    """Wrong use, said in one message: the value, the valid choices, the next step. Exit code 2."""
+    """Wrong use. The message gives the value, the valid choices and the next step. Exit code 2."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -52,9 +52,9 @@ video; its frames cannot be decoded; no frames of it can be chosen; its features
 
 
 class VideoError(Exception):
-    """One video cannot be used; its message is the reason listed for it. The other videos go on.
+    """One video cannot be used. The message is the reason; the other videos are not affected.
 
-    ``kind`` is that reason for programs. It survives the way from one process to another.
+    ``kind`` is the reason for programs; it survives pickling from one process to another.
     """
 
     def __init__(self, reason: str, kind: FailureKind = "unreadable") -> None:
