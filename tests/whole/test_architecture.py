@@ -65,7 +65,8 @@ RULES = (
     Rule("extract/decoding", (*TORCH, "extract.inference", "extract.networks")),
     Rule("extract/decoding", ("pipeline.cache", "pipeline.datasets", *COMMANDS)),
     Rule("extract/inference", (*DECODERS, "extract.decoding"), ("workers", "ring")),
-    Rule("extract/inference", ("pipeline.cache", "pipeline.datasets", *COMMANDS)),
+    Rule("extract/inference", ("pipeline.cache",), ("layout",)),
+    Rule("extract/inference", ("extract.networks", "pipeline.datasets", *COMMANDS)),
     Rule("extract/networks", (*DECODERS, "extract.decoding", "pipeline.cache", *COMMANDS)),
     Rule("fuse", ("extract", *DECODERS, "timm", "transformers")),
     Rule("fuse/runs.py", (*TORCH, "fuse.learning", "fuse.reporting", *FUSE_COMMANDS)),
@@ -255,8 +256,8 @@ def test_the_page_lists_every_file_once() -> None:
     missing, gone = sorted(real - set(listed)), sorted(set(listed) - real)
     twice = sorted({path for path in listed if listed.count(path) > 1})
     assert not (missing or gone or twice), (
-        f"{PAGE.relative_to(REPOSITORY)} does not list {missing}, lists {gone}, which do not exist, "
-        f"and lists {twice} more than once"
+        f"{PAGE.relative_to(REPOSITORY)} does not list {missing}, lists {gone}, which "
+        f"do not exist, and lists {twice} more than once"
     )
 
 

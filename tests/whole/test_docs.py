@@ -21,7 +21,7 @@ import click
 import pytest
 from commands import BIN, called
 from places import REPOSITORY
-from plugin_files import install
+from plugin_files import install, install_distribution
 
 from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.fuse.options import TrainOptions
@@ -30,6 +30,7 @@ from vqa_twostage.pipeline.demo.contents import CONTENTS
 from vqa_twostage.pipeline.demo.distortions import LADDER
 
 ROOT = REPOSITORY
+STAGES = ("pipeline", "extract", "fuse")
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
 FENCED = re.compile(
     r"^(?:## (?P<heading>[^\n]*)|```(?P<language>\w*)\n(?P<code>.*?)^```)", re.DOTALL | re.MULTILINE
@@ -206,11 +207,15 @@ def test_commands_work_as_they_are_shown(
     small(monkeypatch, limit=1 if part in ONE_VIDEO else None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "kept"))
     for block in parts()[part]:
-        if block.language == "python" and (name := re.match(r"# (\S+\.py)", block.code)):
-            if "/" in name[1]:
+        if name := re.match(r"# (\S+\.(?:py|toml))\b", block.code):
+            if name[1].split("/")[0] in STAGES:
                 install(name[1], block.code, folder, monkeypatch)
             else:
-                (folder / name[1]).write_text(block.code)
+                path = folder / name[1]
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(block.code)
+                if path.name == "pyproject.toml":
+                    install_distribution(path.parent, monkeypatch)
         for line in block.commands:
             if line.startswith(FURNITURE):
                 continue
