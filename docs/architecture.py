@@ -157,6 +157,7 @@ ROUTES = [
     route("fuse-commands", "fuse-plugins", (1100, 290), (1100, 352)),
     route("fuse-commands", "fuse", (897, 290), (897, 468)),
     route("fuse/delivery", "fuse/learning", (884, 376), (910, 376)),
+    route("fuse/delivery", "fuse-plugins", (860, 352), (860, 322), (1107, 322), (1107, 352)),
     route("fuse-plugins", "fuse/learning", (1054, 376), (1030, 376)),
     route("fuse/learning", "fuse-plugins", (1030, 400), (1054, 400)),
     route("fuse/reporting", "fuse", (685, 424), (685, 468)),

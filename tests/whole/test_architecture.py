@@ -113,7 +113,7 @@ CONTRACTS = {
     "fuse/temporal": {"fuse.streams"},
     "fuse/fusion": {"fuse.streams"},
     "fuse/protocols": {"fuse.splits", "pipeline.datasets.index_files"},
-    "fuse/baselines": set(),
+    "fuse/baselines": {"fuse.streams"},
 }
 
 
