@@ -10,9 +10,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,10 +34,10 @@ PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(
 FENCED = re.compile(
     r"^(?:## (?P<heading>[^\n]*)|```(?P<language>\w*)\n(?P<code>.*?)^```)", re.DOTALL | re.MULTILINE
 )
-# what a shell needs around the commands, and what is not ours
-FURNITURE = ("git clone", "source ", "cd ", "pip install")
+# commands of other programs, around ours
+NOT_RUN = ("git clone", "source ", "cd ", "pip install")
 PROGRAMS = "vqa-[a-z]+|make|python|git|source|cd|pip"
-# pages, and sections of the README, that begin with nothing trained
+# pages, and sections of the README, that need no features or runs of earlier pages
 BARE = (
     "docs/tutorial.md",
     "docs/how-to/konvid.md",
@@ -123,19 +122,12 @@ def trained(bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def small(patch: pytest.MonkeyPatch, limit: int | None = None) -> None:
-    """The same commands on little data: few epochs, one member and two splits where a command says
-    nothing else.
+    """The same commands on little data: few epochs, one member and two splits, unless a command
+    sets them.
     """
-    patch.setattr(
-        "vqa_twostage.fuse.cli.TrainOptions",
-        partial(TrainOptions, epochs=2, members=1, protocol="random:n=2"),
-    )
-    from_mapping = ExtractOptions.from_mapping
-
-    def limited(options: Mapping[str, Any], where: str) -> ExtractOptions:
-        return from_mapping({"limit": limit, **options}, where)
-
-    patch.setattr(ExtractOptions, "from_mapping", staticmethod(limited))
+    less = {"epochs": 2, "members": 1, "protocol": "random:n=2"}
+    for options, values in ((ExtractOptions, {"limit": limit}), (TrainOptions, less)):
+        patch.setattr(options, "from_mapping", with_values(options.from_mapping, values))
     patch.setattr("vqa_twostage.pipeline.demo.build.CONTENTS", CONTENTS[5:10])
     patch.setattr("vqa_twostage.pipeline.demo.build.LADDER", LADDER[:3])
     build = spec.Plugin.build
@@ -152,9 +144,13 @@ def small(patch: pytest.MonkeyPatch, limit: int | None = None) -> None:
     for inside in command.commands.values():
         for option in inside.params:
             if option.name == "workers" and isinstance(option, click.Option):
-                patch.setattr(
-                    option, "default", 1
-                )  # further processes would be other ones, and slow to start
+                # other processes would not have these patches, and are slow to start
+                patch.setattr(option, "default", 1)
+
+
+def with_values(from_mapping: Callable[..., Any], values: dict[str, Any]) -> Any:
+    """`from_mapping` with ``values`` for options that are not set."""
+    return staticmethod(lambda options, where: from_mapping({**values, **options}, where))
 
 
 def ran(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -217,7 +213,7 @@ def test_commands_work_as_they_are_shown(
                 if path.name == "pyproject.toml":
                     install_distribution(path.parent, monkeypatch)
         for line in block.commands:
-            if line.startswith(FURNITURE):
+            if line.startswith(NOT_RUN):
                 continue
             if line.startswith("make"):
                 target = line.split()[1]
@@ -253,11 +249,13 @@ def test_the_tutorial_does_what_make_demo_does() -> None:
 def test_every_script_that_is_shown_is_run() -> None:
     shown = {block.code for page in PAGES for block in blocks(page) if block.code.startswith("# ")}
     scripts = {code for code in shown if re.match(r"# \w+\.py\n", code)}
-    told = {line for inside in parts().values() for block in inside for line in block.commands}
-    assert scripts and all(f"python {code.split()[1]}" in told for code in scripts)
+    shown_commands = {
+        line for inside in parts().values() for block in inside for line in block.commands
+    }
+    assert scripts and all(f"python {code.split()[1]}" in shown_commands for code in scripts)
     names = [code.split()[1] for code in scripts]
     assert len(set(names)) == len(names), (
-        "two scripts of one name: the one in the README is that of the docs"
+        "two scripts have one name; that of the README must equal that of the docs"
     )
 
 
