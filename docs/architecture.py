@@ -17,12 +17,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "images" / "architecture.svg"
 PACKAGE = "vqa_twostage"
 STAGES = ("pipeline", "extract", "fuse")
-# files at the root of a stage that are commands; the others are what the stage's parts share
+# files at the root of a stage that are commands; the others are what its parts share, such as
+# evaluate, which computes the metrics of a run for all of them
 COMMANDS = {
     "pipeline": {"cli_cache", "cli_data"},
     "extract": {"__main__", "cli", "run"},
     "fuse": {
-        *{"ablate", "compare", "cross_dataset", "evaluate", "export", "hub"},
+        *{"ablate", "compare", "cross_dataset", "export", "hub"},
         *{"report", "reproduce", "score", "train"},
     },
 }
@@ -75,14 +76,14 @@ BOXES = {
     ),
     "fuse/cli": Box(620, 150, 530, 44, "fuse/cli", "vqa-fuse"),
     "fuse-commands": Box(
-        620, 234, 530, 56, "fuse: commands", "train, ablate, evaluate, compare, report, score …"
+        620, 234, 530, 56, "fuse: commands", "train, ablate, compare, reproduce, report, score …"
     ),
     "fuse/reporting": Box(620, 352, 130, 72, "fuse/reporting", "no torch"),
     "fuse/delivery": Box(764, 352, 120, 72, "fuse/delivery", "ONNX"),
     "fuse/learning": Box(910, 352, 120, 72, "fuse/learning", "fit, scorer"),
     "fuse-plugins": Box(1054, 352, 106, 72, "plug-ins", "fusion, pooling, temporal …"),
     "fuse": Box(
-        570, 468, 590, 52, "fuse: contracts", "streams, data, splits, runs, metrics, options"
+        570, 468, 590, 52, "fuse: contracts", "streams, data, splits, runs, evaluate, options"
     ),
     "pipeline/demo": Box(60, 674, 190, 60, "pipeline/demo", "the demo dataset"),
     "pipeline-commands": Box(410, 674, 200, 60, "pipeline: commands", "vqa-data, vqa-cache"),

@@ -15,7 +15,7 @@ from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import splits
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import train_run
-from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline.cache import layout
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.errors import UsageError
 
@@ -51,7 +51,7 @@ def test_the_cache_is_read_row_for_row(cache: Path, data: Dataset) -> None:
 
 def test_videos_without_features_are_named_and_in_no_figure(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 12, 5)
-    records.save_manifest(tmp_path, manifest)
+    layout.save_manifest(tmp_path, manifest)
     first, second = manifest.rows["id"][3], manifest.rows["id"][17]
     write_features(tmp_path, manifest, "spatial", without=(first,))
     write_features(tmp_path, manifest, "temporal", without=(second,))
@@ -80,7 +80,7 @@ def test_videos_without_features_are_named_and_in_no_figure(tmp_path: Path) -> N
 
 def test_tracks_without_a_video_in_common_are_refused(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 3, 2)
-    records.save_manifest(tmp_path, manifest)
+    layout.save_manifest(tmp_path, manifest)
     ids = tuple(manifest.rows["id"])
     write_features(tmp_path, manifest, "spatial", without=ids[:3])
     write_features(tmp_path, manifest, "temporal", without=ids[3:])
@@ -129,7 +129,7 @@ def test_with_two_spatial_tracks_the_choice_is_yours(tmp_path: Path) -> None:
 
 def test_without_a_temporal_track_both_streams_read_the_spatial_one(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 3, 2)
-    records.save_manifest(tmp_path, manifest)
+    layout.save_manifest(tmp_path, manifest)
     path = write_features(tmp_path, manifest, "spatial")
     data = load_dataset(tmp_path, None, None, None)
     assert data.spatial.path == data.temporal.path == path
@@ -142,7 +142,7 @@ def test_without_a_temporal_track_both_streams_read_the_spatial_one(tmp_path: Pa
 
 def test_without_a_spatial_track_the_message_says_how_to_make_one(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 3, 2)
-    records.save_manifest(tmp_path, manifest)
+    layout.save_manifest(tmp_path, manifest)
     write_features(tmp_path, manifest, "temporal")
     with pytest.raises(UsageError, match=r"no spatial track; run vqa-extract with --spatial"):
         load_dataset(tmp_path, None, None, None)
@@ -172,7 +172,7 @@ def test_only_the_statistics_that_a_head_reads_are_loaded(cache: Path) -> None:
 
 def test_tracks_of_different_samplers_are_refused(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 3, 2)
-    records.save_manifest(tmp_path, manifest)
+    layout.save_manifest(tmp_path, manifest)
     write_features(tmp_path, manifest, "spatial", sampler="uniform:frames=4")
     write_features(tmp_path, manifest, "temporal", sampler="uniform:frames=8")
     with pytest.raises(UsageError, match="sampled differently"):
@@ -181,7 +181,7 @@ def test_tracks_of_different_samplers_are_refused(tmp_path: Path) -> None:
 
 def test_a_track_without_videos_is_no_choice(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 3, 2)
-    records.save_manifest(tmp_path, manifest)
+    layout.save_manifest(tmp_path, manifest)
     kept = write_features(tmp_path, manifest, "spatial")
     write_features(tmp_path, manifest, "temporal")
     write_features(tmp_path, manifest, "spatial", "never", without=tuple(manifest.rows["id"]))
@@ -190,7 +190,7 @@ def test_a_track_without_videos_is_no_choice(tmp_path: Path) -> None:
 
 def test_a_manifest_that_is_damaged_is_told(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 3, 2)
-    records.save_manifest(tmp_path, manifest)
+    layout.save_manifest(tmp_path, manifest)
     (tmp_path / "toy" / "manifest.json").write_text('{"name": "toy"')
     with pytest.raises(
         UsageError, match=r"manifest\.json is damaged .*; remove it and run vqa-extract again"

@@ -22,7 +22,8 @@ from vqa_twostage.fuse.reproduce import reproduce_run
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import train_run
-from vqa_twostage.pipeline import records
+from vqa_twostage.pipeline import files
+from vqa_twostage.pipeline.cache import layout
 from vqa_twostage.pipeline.errors import UsageError
 
 QUICK = TrainOptions(
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def cache(toy_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = Path(shutil.copytree(toy_cache, tmp_path_factory.mktemp("saved") / "cache"))
     other = manifest_of("other", 8, 4)
-    records.save_manifest(cache, other)
+    layout.save_manifest(cache, other)
     for kind in ("spatial", "temporal"):
         write_features(cache, other, kind)
     return cache
@@ -136,7 +137,7 @@ def test_another_dataset_is_scored_with_and_without_a_refit_of_the_scale(
 
 def test_a_dataset_of_raw_video_is_scored_like_any_other(run: Path, tmp_path: Path) -> None:
     manifest = manifest_of("third", 3, 2)
-    records.save_manifest(tmp_path, manifest)
+    layout.save_manifest(tmp_path, manifest)
     for kind in ("spatial", "temporal"):
         write_features(tmp_path, manifest, kind, raw="1920x1080 yuv420p 30")
     assert evaluate_on(run, "third", tmp_path).n_videos == 6
@@ -146,7 +147,7 @@ def test_a_dataset_with_other_features_is_refused_with_what_differs(
     run: Path, tmp_path: Path
 ) -> None:
     manifest = manifest_of("third", 3, 2)
-    records.save_manifest(tmp_path, manifest)
+    layout.save_manifest(tmp_path, manifest)
     for kind in ("spatial", "temporal"):
         write_features(tmp_path, manifest, kind, extractor=f"{kind}other")
     with pytest.raises(
@@ -172,10 +173,10 @@ def test_what_is_not_reproduced_is_counted_and_named(run: Path, tmp_path: Path) 
     table = Run(run).predictions()
     table.loc[7, "predicted"] += 1e-12
     Run(tmp_path).write_predictions(table)
-    record = records.read_json(run / "run.json")
+    record = files.read_json(run / "run.json")
     record["versions"]["torch"] = "1.0"
     record["identity"]["recipe"]["learning_rate"] = 0.5
-    records.write_json(tmp_path / "run.json", record)
+    files.write_json(tmp_path / "run.json", record)
     document = reproduce_run(tmp_path).to_json()
     assert not document["equal"]
     assert (document["predictions"], document["videos"]) == (1, [table["id"][7]])
@@ -189,7 +190,7 @@ def test_a_cache_with_other_labels_cannot_give_the_same_run(
 ) -> None:
     cache = Path(shutil.copytree(toy_cache, tmp_path / "cache"))
     other = relabelled(data, labels(data)[::-1].copy()).manifest
-    records.write_text(cache / "toy" / "manifest.json", other.to_json())
+    files.write_text(cache / "toy" / "manifest.json", other.to_json())
     document = reproduce_run(run, cache).to_json()
     assert not document["equal"]
     assert any(line.startswith("manifest:") for line in document["changed"])
