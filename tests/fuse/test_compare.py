@@ -1,6 +1,4 @@
-"""Runs side by side, and every variant of an ablation: the same splits, paired statistics, nothing
-dropped.
-"""
+"""Comparisons and ablations use the same splits and paired statistics, and drop no result."""
 
 from __future__ import annotations
 
@@ -49,7 +47,7 @@ def dynamic(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     return folder, train_run(data, replace(QUICK, fusion="dynamic", epochs=4), folder)
 
 
-def test_comparing_gives_the_paired_difference(
+def test_comparison_gives_the_paired_difference(
     run: tuple[Path, Evaluation], dynamic: tuple[Path, Evaluation]
 ) -> None:
     (folder, first), (other, second) = run, dynamic
@@ -68,32 +66,32 @@ def test_comparing_gives_the_paired_difference(
         b.metrics.srcc - a.metrics.srcc  # type: ignore[operator]
         for a, b in zip(first.splits, second.splits, strict=True)
     ]
-    found = rows["dynamic"]
-    assert found["difference"] == pytest.approx(np.median(paired), abs=1e-12)
+    dynamic_row = rows["dynamic"]
+    assert dynamic_row["difference"] == pytest.approx(np.median(paired), abs=1e-12)
     assert (
         min(paired)
-        <= found["interval"][0]
-        <= found["difference"]
-        <= found["interval"][1]
+        <= dynamic_row["interval"][0]
+        <= dynamic_row["difference"]
+        <= dynamic_row["interval"][1]
         <= max(paired)
     )
-    assert 0 < found["p_value"] <= 1
-    for row, evaluated in ((rows["concat"], first), (found, second)):
+    assert 0 < dynamic_row["p_value"] <= 1
+    for row, evaluated in ((rows["concat"], first), (dynamic_row, second)):
         assert row["median"] == evaluated.median.to_json()
         assert row["spread"] == evaluated.std.to_json()
     medians = [row["median"]["srcc"] for row in document["rows"]]
     assert medians == sorted(medians, reverse=True)
 
 
-def test_the_baseline_is_the_first_run_that_was_named(
+def test_comparison_baseline_is_the_first_run(
     run: tuple[Path, Evaluation], dynamic: tuple[Path, Evaluation]
 ) -> None:
-    there, back = (
+    forward_rows, reversed_rows = (
         {row["name"]: row["difference"] for row in compare(runs).to_json()["rows"]}
         for runs in ([run[0], dynamic[0]], [dynamic[0], run[0]])
     )
-    assert there["dynamic"] == pytest.approx(-back["concat"], abs=1e-12)
-    assert back["dynamic"] is None
+    assert forward_rows["dynamic"] == pytest.approx(-reversed_rows["concat"], abs=1e-12)
+    assert reversed_rows["dynamic"] is None
 
 
 @pytest.mark.parametrize(
@@ -127,11 +125,13 @@ def test_paired_statistics_are_those_of_scipy() -> None:
     assert paired.difference == np.median(differences)
     assert paired.p_value == stats.wilcoxon(differences).pvalue
     assert paired.wins == (differences > 0).sum()
-    drawn = stats.bootstrap((differences,), np.median, method="percentile", n_resamples=9999, rng=0)
-    assert paired.interval == pytest.approx(list(drawn.confidence_interval), abs=0.003)
+    bootstrap = stats.bootstrap(
+        (differences,), np.median, method="percentile", n_resamples=9999, rng=0
+    )
+    assert paired.interval == pytest.approx(list(bootstrap.confidence_interval), abs=0.003)
 
 
-def test_no_difference_at_all_is_no_evidence() -> None:
+def test_equal_runs_have_no_significant_difference() -> None:
     paired = paired_statistics(np.zeros(5))
     assert paired == PairedStatistics(0.0, (0.0, 0.0), p_value=1.0, wins=0, pairs=5)
     assert paired_statistics(np.full(5, np.nan)) is None
@@ -145,14 +145,14 @@ def ablation(
     data: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("runs") / "ablation"
-    chosen = variants(
+    options = variants(
         QUICK, ["concat", "gated"], ["avg", "fpn"], ["mean", "attention"], ["ridge", "svr"]
     )
-    assert len(chosen) == 2 * 2 * 2 + 2
-    return folder, ablate(data, chosen, folder).to_json()
+    assert len(options) == 2 * 2 * 2 + 2
+    return folder, ablate(data, options, folder).to_json()
 
 
-def test_an_ablation_is_sorted_and_names_variants_by_what_is_not_the_default(
+def test_ablation_is_sorted_and_names_variants_by_their_non_default_options(
     ablation: tuple[Path, dict[str, Any]],
 ) -> None:
     _, document = ablation
@@ -183,7 +183,7 @@ def test_an_ablation_is_sorted_and_names_variants_by_what_is_not_the_default(
     assert json.loads(json.dumps(document, allow_nan=False)) == document
 
 
-def test_variants_that_the_tracks_cannot_feed_are_named_with_the_reason(
+def test_variants_without_the_required_features_are_listed_with_the_reason(
     ablation: tuple[Path, dict[str, Any]],
 ) -> None:
     impossible = ablation[1]["impossible"]
@@ -202,7 +202,7 @@ def test_every_row_of_an_ablation_is_a_run_on_the_same_splits(
         assert evaluate(row["run"]).median.to_json() == row["median"]
 
 
-def test_the_tables_say_the_same(ablation: tuple[Path, dict[str, Any]]) -> None:
+def test_ablation_tables_in_all_formats_are_equal(ablation: tuple[Path, dict[str, Any]]) -> None:
     folder, document = ablation
     assert json.loads((folder / "ablation.json").read_text()) == document
     table = pd.read_csv(folder / "ablation.csv")
@@ -217,38 +217,40 @@ def test_the_tables_say_the_same(ablation: tuple[Path, dict[str, Any]]) -> None:
     )
 
 
-def test_an_ablation_goes_on_where_it_stopped(
+def test_ablation_resumes_after_an_interruption(
     ablation: tuple[Path, dict[str, Any]], data: Dataset
 ) -> None:
     folder, document = ablation
     best = Path(document["rows"][0]["run"])
     (best / "run.json").unlink()  # as if interrupted before its record
-    seen: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     chosen = variants(
         QUICK, ["concat", "gated"], ["avg", "fpn"], ["mean", "attention"], ["ridge", "svr"]
     )
     again = ablate(
-        data, chosen, folder, on_progress=lambda done, total: seen.append((done, total))
+        data, chosen, folder, on_progress=lambda done, total: progress.append((done, total))
     ).to_json()
-    assert seen == [(20, 24), (21, 24), (22, 24), (23, 24), (24, 24)]
+    assert progress == [(20, 24), (21, 24), (22, 24), (23, 24), (24, 24)]
     for row in (*again["rows"], *document["rows"]):
         row.pop("seconds")
     assert again == document
 
 
-def test_a_reference_that_is_no_variant_lists_those_that_are(data: Dataset, tmp_path: Path) -> None:
+def test_unknown_reference_of_an_ablation_is_refused_with_the_valid_choices(
+    data: Dataset, tmp_path: Path
+) -> None:
     with pytest.raises(
         UsageError, match=r"no variant is called 'svr'; choose --reference from concat, ridge"
     ):
         ablate(data, variants(QUICK, ["concat"], ["avg"], ["mean"], ["ridge"]), tmp_path, "svr")
 
 
-def test_ridge_and_svr_find_what_tells_the_quality(ablation: tuple[Path, dict[str, Any]]) -> None:
+def test_ridge_and_svr_baselines_learn_the_quality(ablation: tuple[Path, dict[str, Any]]) -> None:
     scores = {row["name"]: row["median"]["srcc"] for row in ablation[1]["rows"]}
     assert scores["ridge"] > 0.6 and scores["svr"] > 0.6
 
 
-def test_the_labels_of_the_test_part_do_not_reach_a_baseline(data: Dataset) -> None:
+def test_baselines_do_not_depend_on_the_labels_of_the_test_part(data: Dataset) -> None:
     (split,) = splits("random:n=1", data.manifest.rows)[1]
     mos = labels(data)
     mos[split.test] = 9 - mos[split.test]
@@ -258,7 +260,9 @@ def test_the_labels_of_the_test_part_do_not_reach_a_baseline(data: Dataset) -> N
         assert np.array_equal(one.predicted, other.predicted)
 
 
-def test_splits_without_a_correlation_are_counted_and_said(data: Dataset, tmp_path: Path) -> None:
+def test_splits_with_undefined_correlation_are_counted_and_reported(
+    data: Dataset, tmp_path: Path
+) -> None:
     for name in ("one", "two"):
         train_run(data, replace(QUICK, epochs=2), tmp_path / name)
     table = Run(tmp_path / "two").predictions()
@@ -267,5 +271,5 @@ def test_splits_without_a_correlation_are_counted_and_said(data: Dataset, tmp_pa
     document = compare([tmp_path / "one", tmp_path / "two"]).to_json()
     rows = {row["run"]: row for row in document["rows"]}
     assert rows[str(tmp_path / "one")]["undefined"] == 0
-    found = rows[str(tmp_path / "two")]
-    assert (found["undefined"], found["pairs"], found["wins"]) == (1, 3, 0)
+    row_of_two = rows[str(tmp_path / "two")]
+    assert (row_of_two["undefined"], row_of_two["pairs"], row_of_two["wins"]) == (1, 3, 0)

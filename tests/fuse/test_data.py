@@ -1,4 +1,4 @@
-"""From the cache to aligned arrays: which videos, which tracks, what is named."""
+"""Datasets loaded from a cache hold the right videos, tracks and arrays, row for row."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def data(toy_data: Dataset) -> Dataset:
     return toy_data
 
 
-def test_the_cache_is_read_row_for_row(cache: Path, data: Dataset) -> None:
+def test_loaded_arrays_equal_the_cache_row_for_row(cache: Path, data: Dataset) -> None:
     assert list(data.manifest.rows["id"]) == list(manifest_of("toy", 12, 5).rows["id"])
     assert np.array_equal(data.mos, labels(data))
     assert data.missing == []
@@ -49,7 +49,7 @@ def test_the_cache_is_read_row_for_row(cache: Path, data: Dataset) -> None:
     assert set(data.spatial.mask.sum(axis=1).tolist()) == {FRAMES - 1, FRAMES}
 
 
-def test_videos_without_features_are_named_and_in_no_figure(tmp_path: Path) -> None:
+def test_videos_without_features_are_listed_and_excluded_from_all_metrics(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 12, 5)
     layout.save_manifest(tmp_path, manifest)
     first, second = manifest.rows["id"][3], manifest.rows["id"][17]
@@ -61,15 +61,15 @@ def test_videos_without_features_are_named_and_in_no_figure(tmp_path: Path) -> N
     assert document.n_videos == 58
     assert not {first, second} & set(Run(tmp_path / "run").predictions()["id"])
     assert all(split.n_train + split.n_val + split.n_test == 58 for split in document.splits)
-    # in a published division the others stay in the parts that the whole manifest puts them in
+    # in a published split the other videos stay in the parts that the whole manifest assigns
     train_run(data, replace(QUICK, protocol="videval:n=2"), tmp_path / "published")
     whole = splits("videval:n=2", manifest.rows)[1]
     for split, (_, rows) in zip(
         whole, Run(tmp_path / "published").predictions().groupby("split"), strict=True
     ):
-        tested = set(rows[rows["part"] == "test"]["id"])
-        assert tested == set(manifest.rows["id"].iloc[split.test]) - {first, second}
-    # the others keep their own features and labels
+        test_ids = set(rows[rows["part"] == "test"]["id"])
+        assert test_ids == set(manifest.rows["id"].iloc[split.test]) - {first, second}
+    # the other videos keep their own features and labels
     with cached.open_track(data.spatial.path) as track:
         for row in (3, 16, 57):
             stored = track.read(data.manifest.rows["id"][row]).arrays["c1/mean"]
@@ -88,23 +88,23 @@ def test_tracks_without_a_video_in_common_are_refused(tmp_path: Path) -> None:
         load_dataset(tmp_path, None, None, None)
 
 
-def test_an_empty_cache_says_what_fills_it(tmp_path: Path) -> None:
+def test_empty_cache_is_refused_with_the_command_that_fills_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no dataset; run vqa-extract"):
         load_dataset(tmp_path / "nothing", None, None, None)
 
 
-def test_a_dataset_that_is_not_there_lists_those_that_are(cache: Path) -> None:
+def test_unknown_dataset_is_refused_with_the_valid_choices(cache: Path) -> None:
     with pytest.raises(UsageError, match=r"no dataset 'konvid'; it holds toy"):
         load_dataset(cache, "konvid", None, None)
 
 
-def test_a_dataset_may_be_named_by_the_file_it_was_extracted_from(tmp_path: Path) -> None:
+def test_dataset_can_be_named_by_its_source_file(tmp_path: Path) -> None:
     cache = make_cache(tmp_path, contents=3, versions=2)
-    for wanted in ("toy", "toy.csv", "somewhere/toy.toml"):
-        assert load_dataset(cache, wanted, None, None).manifest.name == "toy"
+    for name in ("toy", "toy.csv", "somewhere/toy.toml"):
+        assert load_dataset(cache, name, None, None).manifest.name == "toy"
 
 
-def test_with_two_datasets_the_choice_is_yours(tmp_path: Path) -> None:
+def test_ambiguous_dataset_is_refused_with_the_valid_choices(tmp_path: Path) -> None:
     for name in ("one", "two"):
         make_cache(tmp_path, name, contents=3, versions=2)
     with pytest.raises(UsageError, match=r"--dataset: one, two"):
@@ -112,22 +112,22 @@ def test_with_two_datasets_the_choice_is_yours(tmp_path: Path) -> None:
     assert load_dataset(tmp_path, "two", None, None).manifest.name == "two"
 
 
-def test_with_two_spatial_tracks_the_choice_is_yours(tmp_path: Path) -> None:
+def test_ambiguous_spatial_track_is_refused_with_the_valid_choices(tmp_path: Path) -> None:
     make_cache(tmp_path, contents=3, versions=2)
     other = write_features(tmp_path, manifest_of("toy", 3, 2), "spatial", "othernet")
-    with pytest.raises(UsageError, match="several spatial tracks of toy") as caught:
+    with pytest.raises(UsageError, match="several spatial tracks of toy") as error:
         load_dataset(tmp_path, None, None, None)
-    assert "--spatial spatialnet-" in str(caught.value)
-    assert f"--spatial {other.stem}" in str(caught.value)
-    for wanted in ("othernet", other.stem):
-        assert load_dataset(tmp_path, None, wanted, None).spatial.path == other
+    assert "--spatial spatialnet-" in str(error.value)
+    assert f"--spatial {other.stem}" in str(error.value)
+    for name in ("othernet", other.stem):
+        assert load_dataset(tmp_path, None, name, None).spatial.path == other
     with pytest.raises(
         UsageError, match=r"no spatial track of toy is called 'nonet'(.|\n)*othernet"
     ):
         load_dataset(tmp_path, None, "nonet", None)
 
 
-def test_without_a_temporal_track_both_streams_read_the_spatial_one(tmp_path: Path) -> None:
+def test_both_streams_read_the_spatial_track_if_there_is_no_temporal_track(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 3, 2)
     layout.save_manifest(tmp_path, manifest)
     path = write_features(tmp_path, manifest, "spatial")
@@ -140,7 +140,9 @@ def test_without_a_temporal_track_both_streams_read_the_spatial_one(tmp_path: Pa
         load_dataset(tmp_path, None, None, "tsm")
 
 
-def test_without_a_spatial_track_the_message_says_how_to_make_one(tmp_path: Path) -> None:
+def test_missing_spatial_track_is_reported_with_the_command_that_extracts_one(
+    tmp_path: Path,
+) -> None:
     manifest = manifest_of("toy", 3, 2)
     layout.save_manifest(tmp_path, manifest)
     write_features(tmp_path, manifest, "temporal")
@@ -148,15 +150,15 @@ def test_without_a_spatial_track_the_message_says_how_to_make_one(tmp_path: Path
         load_dataset(tmp_path, None, None, None)
 
 
-def test_columns_that_hold_no_numbers_are_named_with_their_videos(data: Dataset) -> None:
+def test_columns_with_non_finite_values_are_counted_with_their_videos(data: Dataset) -> None:
     def spoil(array: np.ndarray) -> np.ndarray:
         array[[3, 7], 0, 5] = np.nan
         array[9, :, 2] = np.inf
         return array
 
     assert data.spatial.not_finite() == {}
-    found = reworked(data, spoil).temporal.not_finite()
-    assert found == {
+    not_finite = reworked(data, spoil).temporal.not_finite()
+    assert not_finite == {
         f"{level}/{name}[{column}]": count
         for level in LEVELS
         for name in ("mean", "std")
@@ -179,7 +181,7 @@ def test_tracks_of_different_samplers_are_refused(tmp_path: Path) -> None:
         load_dataset(tmp_path, None, None, None)
 
 
-def test_a_track_without_videos_is_no_choice(tmp_path: Path) -> None:
+def test_empty_track_is_ignored(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 3, 2)
     layout.save_manifest(tmp_path, manifest)
     kept = write_features(tmp_path, manifest, "spatial")
@@ -188,7 +190,7 @@ def test_a_track_without_videos_is_no_choice(tmp_path: Path) -> None:
     assert load_dataset(tmp_path, None, None, None).spatial.path == kept
 
 
-def test_a_manifest_that_is_damaged_is_told(tmp_path: Path) -> None:
+def test_damaged_manifest_is_refused(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 3, 2)
     layout.save_manifest(tmp_path, manifest)
     (tmp_path / "toy" / "manifest.json").write_text('{"name": "toy"')

@@ -29,9 +29,11 @@ def run(toy_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_export_gives_a_model_of_equal_scores(run: Path, toy_data: Dataset, tmp_path: Path) -> None:
-    done = called("vqa-fuse", "export", run, "--output", tmp_path / "model", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["files"] == ["README.md", "config.json", "model.safetensors"]
+    result = called(
+        "vqa-fuse", "export", run, "--output", tmp_path / "model", "--json", cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["files"] == ["README.md", "config.json", "model.safetensors"]
     original, exported = (
         model.scores(toy_data.features)
         for model in (saved.load(run), score.load(tmp_path / "model"))

@@ -1,7 +1,7 @@
 """SRCC, KRCC, PLCC and RMSE against oracles that share no code with them, and the fit before PLCC
 and RMSE.
 
-Letters: N videos.
+Dimensions: N videos.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scipy import optimize, stats
 from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.metrics import apply_logistic, evaluate, fit_logistic, krcc, plcc, srcc
 
-# no deadline: the machine may be busy
+# no deadline, because the machine may be busy
 RELAXED = settings(deadline=None, max_examples=75)
 
 # --- oracles, from the definitions ---
@@ -51,8 +51,8 @@ def pearson(first: list[Fraction], second: list[Fraction]) -> float:
 
 
 def tau_b(first: np.ndarray, second: np.ndarray) -> float:
-    """Concordant less discordant pairs, over the geometric mean of the pairs that either side tells
-    apart.
+    """Concordant minus discordant pairs, over the geometric mean of the numbers of pairs that are
+    not tied in either column.
     """
     agreement = apart_first = apart_second = 0
     for i in range(len(first)):
@@ -131,7 +131,7 @@ def columns_of(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(8))
-def test_all_three_agree_with_scipy(kind: str, seed: int) -> None:
+def test_correlations_equal_those_of_scipy(kind: str, seed: int) -> None:
     first, second = columns_of(kind, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.ConstantInputWarning)
@@ -146,7 +146,9 @@ def test_all_three_agree_with_scipy(kind: str, seed: int) -> None:
 
 @given(pairs())
 @RELAXED
-def test_all_three_agree_with_scipy_on_any_columns(columns: tuple[np.ndarray, np.ndarray]) -> None:
+def test_correlations_of_arbitrary_columns_equal_those_of_scipy(
+    columns: tuple[np.ndarray, np.ndarray],
+) -> None:
     theirs = [
         test(*columns).statistic for test in (stats.spearmanr, stats.kendalltau, stats.pearsonr)
     ]
@@ -155,21 +157,21 @@ def test_all_three_agree_with_scipy_on_any_columns(columns: tuple[np.ndarray, np
     )
 
 
-def test_thirty_thousand_videos_take_no_time_to_speak_of() -> None:
+def test_metrics_of_thirty_thousand_videos_are_computed_quickly() -> None:
     generator = np.random.default_rng(0)
     predicted = generator.normal(size=30_000)
     start = time.process_time()
-    found = evaluate(
+    results = evaluate(
         predicted, np.round(50 + 10 * predicted + 8 * generator.normal(size=30_000), 1)
     )
     # less than half a second here: whatever is slower than all pairs of videos, or than some
     # hundred fits, is caught
     assert time.process_time() - start < 5
-    assert found.plcc == pytest.approx(math.sqrt(100 / 164), abs=0.01)
+    assert results.plcc == pytest.approx(math.sqrt(100 / 164), abs=0.01)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_all_three_agree_with_their_oracles_on_continuous_scores(seed: int) -> None:
+def test_correlations_of_continuous_scores_equal_the_oracles(seed: int) -> None:
     generator = np.random.default_rng(seed)
     mos = generator.uniform(1, 5, 60)
     predicted = mos + generator.normal(size=60)
@@ -182,7 +184,7 @@ def test_all_three_agree_with_their_oracles_on_continuous_scores(seed: int) -> N
     )
 
 
-def test_perfect_order_is_one_and_inverted_order_is_minus_one() -> None:
+def test_correlations_are_1_for_perfect_and_minus_1_for_inverted_order() -> None:
     mos = np.array([1.0, 2.0, 2.5, 4.0, 4.5])
     for metric in (srcc, krcc):
         assert metric(mos**3, mos) == pytest.approx(1, abs=1e-12)
@@ -193,7 +195,7 @@ def test_perfect_order_is_one_and_inverted_order_is_minus_one() -> None:
 
 @pytest.mark.parametrize("metric", [srcc, krcc, plcc])
 @pytest.mark.parametrize("n", [0, 1, 2, 7])
-def test_a_correlation_with_a_constant_is_nan_and_never_zero(
+def test_correlation_with_a_constant_is_nan(
     metric: Callable[[np.ndarray, np.ndarray], float], n: int
 ) -> None:
     constant, varied = np.full(n, 0.1), np.arange(n, dtype=float)
@@ -213,29 +215,31 @@ def test_evaluate_ranks_the_raw_scores_and_fits_before_plcc_and_rmse(
     predicted, noise = columns
     mos = predicted + noise * np.ptp(predicted) / np.ptp(noise) / (2 * share)
     assume(np.ptp(mos) > 0)
-    found = evaluate(predicted, mos)
+    results = evaluate(predicted, mos)
     fitted = apply_logistic(fit_logistic(predicted, mos), predicted)
-    assert found.n == len(mos)
-    assert (found.srcc, found.krcc) == (srcc(predicted, mos), krcc(predicted, mos))
-    assert (found.plcc_raw, found.plcc) == (plcc(predicted, mos), plcc(fitted, mos))
-    assert found.rmse == pytest.approx(
+    assert results.n == len(mos)
+    assert (results.srcc, results.krcc) == (srcc(predicted, mos), krcc(predicted, mos))
+    assert (results.plcc_raw, results.plcc) == (plcc(predicted, mos), plcc(fitted, mos))
+    assert results.rmse == pytest.approx(
         math.sqrt(sum((fitted - mos) ** 2) / len(mos)), rel=1e-9, abs=1e-12
     )
 
 
-def test_the_fit_lifts_plcc_where_the_relation_is_curved_and_leaves_the_ranks_alone() -> None:
+def test_logistic_fit_raises_plcc_of_a_curved_relation_and_leaves_rank_correlations_unchanged() -> (
+    None
+):
     predicted = np.linspace(-4, 4, 50)
     mos = 1 + 4 / (1 + np.exp(-2 * predicted))
-    found = evaluate(predicted, mos)
-    assert found.plcc == pytest.approx(1, abs=1e-9)
-    assert found.rmse == pytest.approx(0, abs=1e-6)
-    assert found.plcc_raw < 0.95
-    assert found.srcc == pytest.approx(1, abs=1e-12)
-    assert found.krcc == pytest.approx(1, abs=1e-12)
+    results = evaluate(predicted, mos)
+    assert results.plcc == pytest.approx(1, abs=1e-9)
+    assert results.rmse == pytest.approx(0, abs=1e-6)
+    assert results.plcc_raw < 0.95
+    assert results.srcc == pytest.approx(1, abs=1e-12)
+    assert results.krcc == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
-def test_values_that_are_not_finite_are_refused(wrong: float) -> None:
+def test_non_finite_values_are_refused(wrong: float) -> None:
     good, bad = np.arange(6.0), np.array([0, 1, 2, wrong, 4, 5])
     for columns in ((good, bad), (bad, good)):
         with pytest.raises(ValueError, match="finite"):
@@ -258,10 +262,12 @@ def test_unequal_lengths_are_refused_with_both_lengths() -> None:
         evaluate(np.arange(5.0), np.arange(4.0))
 
 
-def test_constant_predictions_have_an_error_but_no_correlation() -> None:
-    found = evaluate(np.full(6, 3.0), np.array([1.0, 2, 3, 3, 4, 5]))
-    assert all(math.isnan(value) for value in (found.srcc, found.plcc, found.krcc, found.plcc_raw))
-    assert found.rmse == pytest.approx(math.sqrt(10 / 6))
+def test_constant_predictions_have_an_rmse_but_no_correlation() -> None:
+    results = evaluate(np.full(6, 3.0), np.array([1.0, 2, 3, 3, 4, 5]))
+    assert all(
+        math.isnan(value) for value in (results.srcc, results.plcc, results.krcc, results.plcc_raw)
+    )
+    assert results.rmse == pytest.approx(math.sqrt(10 / 6))
 
 
 # --- the logistic ---
@@ -304,10 +310,10 @@ def best_of_a_grid(
     """
     center, spread, mean = predicted.mean(), predicted.std(), mos.mean()
     x = (predicted - center) / spread
-    # also at every video and between any two: where few videos are, there the valleys are
-    known = np.unique(x)
+    # also at every video and between any two, where the minima for few videos lie
+    videos = np.unique(x)
     within = np.concatenate(
-        [np.linspace(x.min() - 1, x.max() + 1, 100), known, (known[1:] + known[:-1]) / 2]
+        [np.linspace(x.min() - 1, x.max() + 1, 100), videos, (videos[1:] + videos[:-1]) / 2]
     )
     middles, log_widths = np.meshgrid(
         [*within, -20, -15, -10, -6, 6, 10, 15, 20], np.linspace(steepest, flattest, 15)
@@ -361,7 +367,7 @@ def independent_fit(predicted: np.ndarray, mos: np.ndarray) -> np.ndarray:
             best_of_a_grid(predicted, mos, steepest=-1),
         )
     ]
-    found = min(
+    best = min(
         (
             optimize.minimize(
                 lambda parameters: float(errors(parameters)[0]),
@@ -374,7 +380,7 @@ def independent_fit(predicted: np.ndarray, mos: np.ndarray) -> np.ndarray:
         ),
         key=lambda fit: float(fit.fun),
     )
-    foot, rise, middle, log_width = found.x
+    foot, rise, middle, log_width = best.x
     return np.array(
         [
             low + scale * (foot + rise),
@@ -405,7 +411,7 @@ FITTED = {
 
 
 @pytest.mark.parametrize("name", FITTED)
-def test_the_fit_is_the_one_an_independent_optimiser_finds(name: str) -> None:
+def test_logistic_fit_equals_that_of_an_independent_optimiser(name: str) -> None:
     predicted, mos = FITTED[name]
     ours, theirs = (
         apply_logistic(parameters, predicted)
@@ -418,33 +424,35 @@ def test_the_fit_is_the_one_an_independent_optimiser_finds(name: str) -> None:
     assert evaluate(predicted, mos).rmse == pytest.approx(
         math.sqrt(np.mean((ours - mos) ** 2)), rel=1e-12
     )
-    # where the error is flat in the curve, its square root agrees to more digits than the curve
+    # near the minimum, the error agrees to more digits than the curve
     assert ours == pytest.approx(theirs, abs=1e-6 * scale)
 
 
 @given(pairs(least=4, most=40))
 @settings(deadline=None, max_examples=25)
-def test_no_place_of_a_fine_grid_is_better_than_the_fit(
+def test_logistic_fit_is_at_least_as_good_as_the_best_of_a_fine_grid(
     columns: tuple[np.ndarray, np.ndarray],
 ) -> None:
     predicted, mos = columns
-    found, grid = (
+    fitted_error, grid_error = (
         squared_error(fit(predicted, mos), predicted, mos) for fit in (fit_logistic, best_of_a_grid)
     )
-    assert math.sqrt(found / len(mos)) <= math.sqrt(grid / len(mos)) + 1e-6 * np.ptp(mos)
+    assert math.sqrt(fitted_error / len(mos)) <= math.sqrt(grid_error / len(mos)) + 1e-6 * np.ptp(
+        mos
+    )
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
-def test_the_fit_is_better_than_a_line_unless_the_relation_is_one(relation: str) -> None:
+def test_logistic_fit_is_better_than_a_line_unless_the_relation_is_linear(relation: str) -> None:
     predicted, mos = related(relation, 7)
     line = np.polyval(np.polyfit(predicted, mos, 1), predicted)
-    found = squared_error(fit_logistic(predicted, mos), predicted, mos)
-    assert found <= np.sum((line - mos) ** 2) * (1 if relation not in ("line", "weak") else 1.001)
+    error = squared_error(fit_logistic(predicted, mos), predicted, mos)
+    assert error <= np.sum((line - mos) ** 2) * (1 if relation not in ("line", "weak") else 1.001)
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
 @pytest.mark.parametrize("seed", range(4))
-def test_the_fit_never_falls(relation: str, seed: int) -> None:
+def test_logistic_fit_never_decreases(relation: str, seed: int) -> None:
     predicted, mos = related(relation, seed, n=25)
     parameters = fit_logistic(predicted, mos)
     assert parameters is not None
@@ -455,13 +463,13 @@ def test_the_fit_never_falls(relation: str, seed: int) -> None:
     assert np.diff(curve).min() >= -1e-12 * np.ptp(mos)
 
 
-def test_the_fit_never_falls_even_where_the_predictions_are_inverted() -> None:
+def test_logistic_fit_of_inverted_predictions_is_constant() -> None:
     predicted, mos = related("line", 0)
     parameters = fit_logistic(-predicted, mos)
     assert np.diff(apply_logistic(parameters, np.linspace(-10, 10, 500))).min() >= -1e-12 * np.ptp(
         mos
     )
-    # the best that never falls is a constant
+    # the best non-decreasing curve is a constant
     assert squared_error(parameters, -predicted, mos) == pytest.approx(N * mos.var(), rel=1e-6)
 
 
@@ -469,23 +477,23 @@ def test_the_fit_never_falls_even_where_the_predictions_are_inverted() -> None:
     ("scale", "shift"), [(37.0, -1234.5), (1e-4, 3.0), (20.0, 50.0), (1e6, 0.0)]
 )
 @pytest.mark.parametrize("relation", RELATIONS)
-def test_the_scale_of_the_predictions_does_not_matter(
+def test_metrics_do_not_depend_on_the_scale_of_the_predictions(
     relation: str, scale: float, shift: float
 ) -> None:
     predicted, mos = related(relation, 3)
-    here, there = evaluate(predicted, mos), evaluate(scale * predicted + shift, mos)
-    assert asdict(there) == pytest.approx(asdict(here), rel=0, abs=1e-6)
+    original, rescaled = evaluate(predicted, mos), evaluate(scale * predicted + shift, mos)
+    assert asdict(rescaled) == pytest.approx(asdict(original), rel=0, abs=1e-6)
 
 
-def test_the_scale_of_the_labels_is_the_scale_of_the_error() -> None:
+def test_rmse_scales_with_the_labels() -> None:
     predicted, mos = related("sigmoid", 5)
-    here, there = evaluate(predicted, mos), evaluate(predicted, 100 * mos + 7)
-    assert there.rmse == pytest.approx(100 * here.rmse, rel=1e-6)
-    assert there.plcc == pytest.approx(here.plcc, abs=1e-6)
+    original, rescaled = evaluate(predicted, mos), evaluate(predicted, 100 * mos + 7)
+    assert rescaled.rmse == pytest.approx(100 * original.rmse, rel=1e-6)
+    assert rescaled.plcc == pytest.approx(original.plcc, abs=1e-6)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
-def test_fewer_than_four_videos_leave_the_scores_as_they_are(n: int) -> None:
+def test_fewer_than_four_videos_are_not_fitted(n: int) -> None:
     predicted, mos = np.arange(float(n)), np.arange(float(n)) ** 2
     assert fit_logistic(predicted, mos) is None
     assert np.array_equal(apply_logistic(None, predicted), predicted)
@@ -495,18 +503,18 @@ def test_fewer_than_four_videos_leave_the_scores_as_they_are(n: int) -> None:
         )
 
 
-def test_four_videos_are_enough_for_a_fit() -> None:
+def test_four_videos_are_fitted() -> None:
     predicted, mos = np.array([0.0, 1, 2, 3]), np.array([1.0, 1.1, 4.0, 4.2])
     assert squared_error(fit_logistic(predicted, mos), predicted, mos) < 0.05
 
 
-def test_constants_leave_nothing_to_fit() -> None:
+def test_constant_predictions_or_labels_are_not_fitted() -> None:
     constant, varied = np.full(9, 2.0), np.arange(9.0)
     assert fit_logistic(constant, varied) is None
     assert fit_logistic(varied, constant) is None
 
 
-def test_far_out_scores_do_not_overflow() -> None:
+def test_extreme_scores_do_not_overflow() -> None:
     predicted, mos = related("line", 1)
     with np.errstate(over="raise"):
         ends = apply_logistic(fit_logistic(predicted, mos), np.array([-1e12, 1e12]))
@@ -514,7 +522,7 @@ def test_far_out_scores_do_not_overflow() -> None:
     assert ends[0] < ends[1]
 
 
-def test_the_metrics_are_listed_once() -> None:
+def test_metrics_are_listed_once() -> None:
     assert set(asdict(metrics.evaluate(*related("line", 0)))) == {
         "n",
         "srcc",
@@ -526,12 +534,12 @@ def test_the_metrics_are_listed_once() -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_inverted_predictions_have_metrics_that_their_scale_does_not_change(seed: int) -> None:
+def test_metrics_of_inverted_predictions_do_not_depend_on_their_scale(seed: int) -> None:
     predicted, mos = related("line", seed)
-    here, there = evaluate(-predicted, mos), evaluate(-37 * predicted + 5, mos)
-    assert asdict(there) == pytest.approx(asdict(here), rel=0, abs=1e-6, nan_ok=True)
-    assert here.rmse == pytest.approx(mos.std(), rel=1e-6)
+    original, rescaled = evaluate(-predicted, mos), evaluate(-37 * predicted + 5, mos)
+    assert asdict(rescaled) == pytest.approx(asdict(original), rel=0, abs=1e-6, nan_ok=True)
+    assert original.rmse == pytest.approx(mos.std(), rel=1e-6)
 
 
-def test_scores_that_hardly_differ_are_no_crash() -> None:
+def test_metrics_of_nearly_equal_scores_are_computed() -> None:
     assert evaluate(np.arange(5) * 1e-200, np.arange(5.0)).srcc == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""The report: what it shows, its safety against names in data, its behaviour in a real browser."""
+"""The report shows all metrics, is safe against names in data, and works in a real browser."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_run(folder: Path, cache: Path, seed: int = 0, splits: str = "same") -> Path:
-    """A run written by hand: `VIDEOS` videos, of which the first has a name that no page should
-    trust.
-    """
+    """A hand-written run of `VIDEOS` videos, the first of which has a malicious name."""
     generator = np.random.default_rng(seed)
     ids = [NASTY, *(f"video {number}" for number in range(1, VIDEOS))]
     mos = np.linspace(1, 5, VIDEOS)
@@ -109,8 +107,10 @@ def make_run(folder: Path, cache: Path, seed: int = 0, splits: str = "same") -> 
 
 
 @pytest.fixture(scope="module")
-def made(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
-    """Two runs whose videos are the test clips, but for some that are nowhere."""
+def runs_and_clips(
+    clips: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[Path], Path]:
+    """Two runs whose videos are the test clips, except some whose files are missing."""
     folder = tmp_path_factory.mktemp("report")
     runs = [make_run(folder / f"run {seed}", folder / "cache", seed) for seed in (0, 1)]
     files = sorted(path.name for path in clips.glob("*.mp4"))
@@ -127,9 +127,9 @@ def made(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Pa
             arrays = {ArrayName("c1/mean"): np.zeros((4, 2))}
             track.write(name, VideoFeatures(arrays, index, index / 12, VideoAttributes("none")))
     attention = [
-        (name, when / 12, 0.25, 0.25, share)
+        (name, frame / 12, 0.25, 0.25, share)
         for name in ids
-        for when, share in zip(index, (0.7, 0.1, 0.1, 0.1), strict=True)
+        for frame, share in zip(index, (0.7, 0.1, 0.1, 0.1), strict=True)
     ]
     columns = ["id", "timestamp", "spatial", "temporal", "importance"]
     write_text(
@@ -140,36 +140,36 @@ def made(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Pa
 
 @pytest.fixture(scope="module")
 def page(
-    made: tuple[list[Path], Path], tmp_path_factory: pytest.TempPathFactory
+    runs_and_clips: tuple[list[Path], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, ReportResult, str]:
     output = tmp_path_factory.mktemp("page") / "new folder" / "report.html"
-    result = write_report(made[0], output, made[1])
+    result = write_report(runs_and_clips[0], output, runs_and_clips[1])
     return output, result, output.read_text(encoding="utf-8")
 
 
 def data_of(text: str) -> dict[str, Any]:
-    (found,) = re.findall(
+    (json_text,) = re.findall(
         r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL
     )
-    return dict(json.loads(found))
+    return dict(json.loads(json_text))
 
 
 def test_report_shows_every_metric_of_the_runs(
-    made: tuple[list[Path], Path], page: tuple[Path, ReportResult, str]
+    runs_and_clips: tuple[list[Path], Path], page: tuple[Path, ReportResult, str]
 ) -> None:
-    for run in made[0]:
+    for run in runs_and_clips[0]:
         evaluation = evaluate(run)
         for metric in ("srcc", "plcc", "krcc", "rmse", "plcc_raw"):
             assert f"<td>{getattr(evaluation.median, metric):.3f}</td>" in page[2]
             assert f"<td>{getattr(evaluation.std, metric):.3f}</td>" in page[2]
-    for said in (
+    for text in (
         "N = 12 of 20 videos",
         "a &amp; b",
         "lost &lt;i&gt;",
         "opinion &lt;b&gt;, 1 to 5",
         "SRCC difference",
     ):
-        assert said in page[2], said
+        assert text in page[2], text
     assert "vqa-fuse reproduce" in page[2] and "vqa-fuse train --dataset clips" in page[2]
 
 
@@ -201,34 +201,36 @@ def test_report_shows_frames_and_names_videos_that_cannot_be_opened(
     assert result.bytes < 5e6
 
 
-def test_report_refuses_frames_of_another_video(clips: Path, made: tuple[list[Path], Path]) -> None:
+def test_report_refuses_frames_of_another_video(
+    clips: Path, runs_and_clips: tuple[list[Path], Path]
+) -> None:
     assert len(thumbnails_of(clips / "testsrc.mp4", [0, 11], None)) == 2
-    found, reasons = frame_strips(Run(made[0][0]).tracks().spatial, ["unknown"], clips)
-    assert not found and "not in" in reasons["unknown"]
+    strips, reasons = frame_strips(Run(runs_and_clips[0][0]).tracks().spatial, ["unknown"], clips)
+    assert not strips and "not in" in reasons["unknown"]
     with pytest.raises(Exception, match="frame 12 was sampled, and it has 12 frames"):
         thumbnails_of(clips / "testsrc.mp4", [12], None)
 
 
 def test_report_without_frames_explains_how_to_get_them(
-    made: tuple[list[Path], Path], tmp_path: Path
+    runs_and_clips: tuple[list[Path], Path], tmp_path: Path
 ) -> None:
-    result = write_report(made[0][:1], tmp_path / "one.html")
+    result = write_report(runs_and_clips[0][:1], tmp_path / "one.html")
     text = (tmp_path / "one.html").read_text()
     assert "--root DIR" in result.frames and "--root DIR" in text and not data_of(text)["frames"]
     assert "Comparison" not in text
-    copy = Path(shutil.copytree(made[0][0], tmp_path / "moved"))
+    copy = Path(shutil.copytree(runs_and_clips[0][0], tmp_path / "moved"))
     record = read_json(copy / "run.json")
     record["cache"] |= {"absolute": "gone", "spatial": "clips/uniform/net-0.h5"}
     write_json(copy / "run.json", record)
-    result = write_report(copy, tmp_path / "two.html", made[1])
+    result = write_report(copy, tmp_path / "two.html", runs_and_clips[1])
     assert "features are not there" in result.frames and "give --cache DIR" in result.frames
 
 
 def test_report_on_runs_of_different_splits_explains_why_it_does_not_compare(
-    made: tuple[list[Path], Path], tmp_path: Path
+    runs_and_clips: tuple[list[Path], Path], tmp_path: Path
 ) -> None:
     other = make_run(tmp_path / "other", tmp_path, 3, splits="others")
-    result = write_report([made[0][0], other], tmp_path / "two.html")
+    result = write_report([runs_and_clips[0][0], other], tmp_path / "two.html")
     assert "differ in their splits" in result.why_not_compared
     text = (tmp_path / "two.html").read_text()
     assert "No paired differences" in text and "SRCC difference" not in text
@@ -283,15 +285,15 @@ def test_report_shows_gates_as_means_over_fifths_of_the_labels() -> None:
 
 
 def test_report_finds_the_cache_from_another_folder_and_after_a_move(
-    made: tuple[list[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runs_and_clips: tuple[list[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs, clips = made
+    runs, clips = runs_and_clips
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     relative = Path(os.path.relpath(runs[0], elsewhere))
     assert write_report(relative, "one.html", clips).frames == ""
-    # the run alone was moved, and then the cache as well
+    # only the run is moved, and then the cache as well
     copy = Path(shutil.copytree(runs[0], tmp_path / "run"))
     assert write_report(str(copy), "two.html", str(clips)).frames == ""
     record = read_json(copy / "run.json")
@@ -306,7 +308,7 @@ def test_report_finds_the_cache_from_another_folder_and_after_a_move(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["nowhere"], "nowhere is not a run"),
         (["RUN", "--output", "."], "is a folder; give --output a file"),
@@ -315,19 +317,23 @@ def test_report_finds_the_cache_from_another_folder_and_after_a_move(
     ],
 )
 def test_report_command_refuses_wrong_use_in_one_message(
-    made: tuple[list[Path], Path], words: list[str], said: str, tmp_path: Path
+    runs_and_clips: tuple[list[Path], Path], words: list[str], message: str, tmp_path: Path
 ) -> None:
-    given = [str(made[0][0]) if word == "RUN" else word for word in words]
-    done = called("vqa-fuse", "report", *given, cwd=tmp_path)
-    assert done.returncode == 2 and said in done.stderr
+    arguments = [str(runs_and_clips[0][0]) if word == "RUN" else word for word in words]
+    result = called("vqa-fuse", "report", *arguments, cwd=tmp_path)
+    assert result.returncode == 2 and message in result.stderr
 
 
-def test_report_command_prints_what_it_wrote(made: tuple[list[Path], Path], tmp_path: Path) -> None:
-    done = called("vqa-fuse", "report", made[0][0], "--root", made[1], cwd=tmp_path)
+def test_report_command_prints_what_it_wrote(
+    runs_and_clips: tuple[list[Path], Path], tmp_path: Path
+) -> None:
+    result = called(
+        "vqa-fuse", "report", runs_and_clips[0][0], "--root", runs_and_clips[1], cwd=tmp_path
+    )
     assert (
-        done.returncode == 0
-        and "report: report.html (0." in done.stdout
-        and "could not be opened" in done.stdout
+        result.returncode == 0
+        and "report: report.html (0." in result.stdout
+        and "could not be opened" in result.stdout
     )
     with pytest.raises(UsageError):
         write_report([], tmp_path / "report.html")
@@ -342,7 +348,7 @@ class Browser:
     def __init__(self, address: str) -> None:
         self.address = address
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu"]
-        wanted = {
+        capabilities = {
             "browserName": "chrome",
             "goog:chromeOptions": {
                 "args": flags,
@@ -350,7 +356,7 @@ class Browser:
             },
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
         }
-        session = self.call("session", {"capabilities": {"alwaysMatch": wanted}})
+        session = self.call("session", {"capabilities": {"alwaysMatch": capabilities}})
         self.address = f"{address}/session/{session['sessionId']}"
 
     def call(self, path: str, body: dict[str, Any], method: str = "POST") -> Any:
@@ -411,9 +417,9 @@ def browser() -> Iterator[Browser]:
         port = next(
             match[1] for line in process.stdout if (match := re.search(r"on port (\d+)\.", line))
         )
-        found = Browser(f"http://127.0.0.1:{port}")
-        yield found
-        found.call("", {}, "DELETE")
+        browser_session = Browser(f"http://127.0.0.1:{port}")
+        yield browser_session
+        browser_session.call("", {}, "DELETE")
     finally:
         process.terminate()
         process.wait(10)
@@ -425,26 +431,26 @@ MIDDLE = (
 )
 
 
-def test_the_page_loads_without_errors_or_requests(
+def test_page_loads_without_errors_or_requests(
     browser: Browser, page: tuple[Path, ReportResult, str]
 ) -> None:
     browser.log("browser"), browser.log("performance")
     browser.open(page[0])
     assert browser.log("browser") == []
     messages = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
-    sent = [
-        told["params"]["request"]["url"]
-        for told in messages
-        if told["method"] == "Network.requestWillBeSent"
+    urls = [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
     ]
-    assert [url for url in sent if not url.startswith("data:")] == [page[0].as_uri()]
+    assert [url for url in urls if not url.startswith("data:")] == [page[0].as_uri()]
     assert browser.js("return window.broken") is None
     assert (
         browser.js("return document.querySelector('.strip img').naturalWidth") == 128
     )  # never enlarged
 
 
-def test_a_header_sorts_by_mouse_and_keyboard(
+def test_table_headers_sort_by_mouse_and_keyboard(
     browser: Browser, page: tuple[Path, ReportResult, str]
 ) -> None:
     browser.open(page[0])
@@ -453,7 +459,7 @@ def test_a_header_sorts_by_mouse_and_keyboard(
         "cell.textContent)"
     )
     state = "return document.querySelectorAll('.sortable thead th')[{}].ariaSort"
-    rmse = "document.querySelectorAll('.sortable button')[4]"  # the lower, the better
+    rmse = "document.querySelectorAll('.sortable button')[4]"  # lower is better
     browser.js(f"{rmse}.click()")
     best_first = browser.js(names)
     values = (
@@ -469,7 +475,7 @@ def test_a_header_sorts_by_mouse_and_keyboard(
     assert browser.js(names) == sorted(best_first) and browser.js(state.format(4)) == "none"
 
 
-def test_a_point_tells_its_video_and_shows_its_frames(
+def test_point_of_the_plot_names_its_video_and_shows_its_frames(
     browser: Browser, page: tuple[Path, ReportResult, str]
 ) -> None:
     browser.open(page[0])
@@ -485,7 +491,7 @@ def test_a_point_tells_its_video_and_shows_its_frames(
     panel = "document.querySelector('.panel')"
     assert NASTY in browser.js(f"return {panel}.textContent")
     assert browser.js(f"return {panel}.querySelectorAll('img').length") == 4
-    # and the same by keyboard: to the highest prediction, and its video
+    # the same by keyboard: move to the highest prediction and open its video
     browser.press("Home")
     assert browser.js("return document.activeElement.getAttribute('aria-label')").startswith(
         "video "
@@ -495,7 +501,7 @@ def test_a_point_tells_its_video_and_shows_its_frames(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_it_without_scrolling_sideways_in_both_schemes(
+def test_page_fits_a_phone_without_horizontal_scrolling_in_both_colour_schemes(
     browser: Browser, page: tuple[Path, ReportResult, str], scheme: str
 ) -> None:
     browser.open(page[0], 375, scheme)
@@ -503,11 +509,15 @@ def test_a_phone_shows_it_without_scrolling_sideways_in_both_schemes(
     colors = (
         "const style = getComputedStyle(document.body); return [style.backgroundColor, style.color]"
     )
-    paper, ink = (sum(map(int, re.findall(r"\d+", color))) for color in browser.js(colors))
-    assert (paper > ink) == (scheme == "light") and abs(paper - ink) > 450
+    background, foreground = (
+        sum(map(int, re.findall(r"\d+", color))) for color in browser.js(colors)
+    )
+    assert (background > foreground) == (scheme == "light") and abs(background - foreground) > 450
 
 
-def test_paper_shows_all_runs(browser: Browser, page: tuple[Path, ReportResult, str]) -> None:
+def test_printed_page_shows_all_runs(
+    browser: Browser, page: tuple[Path, ReportResult, str]
+) -> None:
     browser.open(page[0])
     browser.js("document.querySelectorAll('details.run').forEach((run) => (run.open = false))")
     browser.cdp("Page.printToPDF")

@@ -1,6 +1,4 @@
-"""A raw video goes in and a score comes out: by the features and the model of a run, printed for
-people and for programs.
-"""
+"""Raw videos are scored by the model of a run, and scores are printed as text and as JSON."""
 
 from __future__ import annotations
 
@@ -57,7 +55,7 @@ def run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def scored(**changes: Any) -> Score:
-    """A score as the text formats get it."""
+    """A score of a video that was not read."""
     score = Score(
         "x.mp4",
         score=3.0,
@@ -72,7 +70,7 @@ def scored(**changes: Any) -> Score:
 
 
 def with_tracks(model: Scorer, **changes: Any) -> Scorer:
-    """The model as if it had been trained on other features."""
+    """The model with track identities replaced, as if trained on other features."""
     tracks = model.training.tracks.map(lambda identity: replace(identity, **changes))
     return replace(model, training=replace(model.training, tracks=tracks))
 
@@ -85,18 +83,18 @@ def test_score_of_a_video_equals_the_score_of_its_cached_features(
     run: Path, cache: Path, clips: Path
 ) -> None:
     data = load_dataset(cache, "mos", None, None)
-    known = dict(
+    cached_scores = dict(
         zip(
             data.manifest.rows["path"],
             saved.load(run).scores(data.features),
             strict=True,
         )
     )
-    found = score.score(videos(clips), run)
-    assert [item.error for item in found] == [""] * 6
-    # one by one, not padded beside others: the same to the last digits of float32
-    assert [item.score for item in found] == pytest.approx(
-        [known[Path(item.video).name] for item in found], abs=1e-5
+    results = score.score(videos(clips), run)
+    assert [item.error for item in results] == [""] * 6
+    # scored one by one, without padding: equal up to float32 rounding
+    assert [item.score for item in results] == pytest.approx(
+        [cached_scores[Path(item.video).name] for item in results], abs=1e-5
     )
 
 
@@ -104,10 +102,10 @@ def test_score_takes_one_or_many_files_folders_and_patterns(
     run: Path, clips: Path, tmp_path: Path
 ) -> None:
     one = videos(clips)[0]
-    alone = score.score(one, run, tmp_path)
-    assert [item.video for item in alone] == [str(one)] and alone[0].score is not None
-    assert score.score(str(one), str(run), str(tmp_path)) == alone
-    assert score.score([str(one), one], run, tmp_path) == alone  # each once
+    single = score.score(one, run, tmp_path)
+    assert [item.video for item in single] == [str(one)] and single[0].score is not None
+    assert score.score(str(one), str(run), str(tmp_path)) == single
+    assert score.score([str(one), one], run, tmp_path) == single  # duplicates are scored once
     everything = score.score(videos(clips), run, tmp_path)
     assert score.score(clips, run, tmp_path) == everything
     assert score.score(f"{clips}/*.mp4", run, tmp_path) == everything
@@ -115,8 +113,8 @@ def test_score_takes_one_or_many_files_folders_and_patterns(
 
 
 def test_score_of_a_path_object_is_never_a_pattern(run: Path, tmp_path: Path) -> None:
-    (found,) = score.score(tmp_path / "holiday [1].mp4", run)
-    assert found.error == "file is missing"
+    (result,) = score.score(tmp_path / "holiday [1].mp4", run)
+    assert result.error == "file is missing"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +127,7 @@ def test_score_of_a_path_object_is_never_a_pattern(run: Path, tmp_path: Path) ->
     ],
 )
 def test_score_of_a_wrong_type_is_one_clear_error(arguments: str, message: str) -> None:
-    # a real process, as in this one arguments are checked by beartype
+    # run in a separate process, because beartype would check the arguments first in this one
     program = f"""
 from vqa_twostage.fuse.score import score
 from vqa_twostage.pipeline.errors import UsageError
@@ -145,8 +143,8 @@ except UsageError as error:
 
 
 def test_score_as_json_has_the_documented_fields(run: Path, clips: Path) -> None:
-    (found,) = score.score(videos(clips)[0], run)
-    document = found.to_json()
+    (result,) = score.score(videos(clips)[0], run)
+    document = result.to_json()
     assert list(document) == [
         *["video", "score", "error", "percentile", "distance", "far", "damage", "frames"],
         *["scale", "label", "better", "trained_on"],
@@ -163,21 +161,21 @@ def test_score_called_twice_is_equal_and_loads_no_network(
         "vqa_twostage.extract.run.plan_tracks", lambda *given: pytest.fail("networks are loaded")
     )
     assert score.score(videos(clips), run, tmp_path) == first
-    # the content counts, not its name
+    # videos are recognised by content, not by name
     copy = Path(shutil.copy(clips / "testsrc.mp4", tmp_path / "another.mp4"))
     (again,) = score.score([copy], run, tmp_path)
     assert replace(again, video=str(clips / "testsrc.mp4")) in first
 
 
 def test_score_has_percentile_distance_and_frames(run: Path, clips: Path) -> None:
-    (found,) = score.score([clips / "testsrc.mp4"], run)
-    assert found.score is not None and 0 <= found.percentile <= 100 and 0 < found.distance < 10
-    assert [frame.time for frame in found.frames] == pytest.approx([0.25, 0.75], abs=0.1)
-    assert sum(frame.weight for frame in found.frames) == pytest.approx(1)
+    (result,) = score.score([clips / "testsrc.mp4"], run)
+    assert result.score is not None and 0 <= result.percentile <= 100 and 0 < result.distance < 10
+    assert [frame.time for frame in result.frames] == pytest.approx([0.25, 0.75], abs=0.1)
+    assert sum(frame.weight for frame in result.frames) == pytest.approx(1)
     assert (
-        min(frame.score for frame in found.frames) - 1
-        < found.score
-        < max(f.score for f in found.frames) + 1
+        min(frame.score for frame in result.frames) - 1
+        < result.score
+        < max(f.score for f in result.frames) + 1
     )
 
 
@@ -185,11 +183,11 @@ def test_score_of_an_unusable_video_is_an_error_and_the_others_are_scored(
     run: Path, own_clips: Path, tmp_path: Path
 ) -> None:
     (own_clips / "text.mp4").write_text("no video at all, but quite a few words")
-    given = [own_clips / "text.mp4", own_clips / "nowhere.mp4", own_clips / "testsrc.mp4"]
-    errors = [item.error for item in score.score(given, run)]
+    paths = [own_clips / "text.mp4", own_clips / "nowhere.mp4", own_clips / "testsrc.mp4"]
+    errors = [item.error for item in score.score(paths, run)]
     assert errors == ["not a video: starts as text", "file is missing", ""]
-    for alone in given[:2]:
-        assert score.score([alone], run, tmp_path / "kept")[0].error == errors[given.index(alone)]
+    for path in paths[:2]:
+        assert score.score([path], run, tmp_path / "kept")[0].error == errors[paths.index(path)]
 
 
 def test_score_lists_how_features_would_differ_from_those_trained_on(
@@ -239,10 +237,10 @@ def test_score_of_a_damaged_file_is_computed_up_to_the_damage_and_has_a_caution(
     )
     data = matroska.read_bytes()
     matroska.write_bytes(data[: len(data) // 2])
-    for _ in range(2):  # the second time from the cache
-        (found,) = score.score([matroska], run, tmp_path / "kept")
-        assert found.error == "" and "breaks off" in found.damage
-    assert "caution: the file is damaged" in score_text.to_text([found])
+    for _ in range(2):  # the second score comes from the cache
+        (result,) = score.score([matroska], run, tmp_path / "kept")
+        assert result.error == "" and "breaks off" in result.damage
+    assert "caution: the file is damaged" in score_text.to_text([result])
 
 
 def test_score_does_not_depend_on_the_number_of_videos(
@@ -254,7 +252,7 @@ def test_score_does_not_depend_on_the_number_of_videos(
     for number in range(CONVERTED_FROM + 1):
         other = b"\0\0\0\x0cfree" + number.to_bytes(
             4, "big"
-        )  # a box that no decoder looks at: another content
+        )  # decoders ignore this box; the digest changes
         (tmp_path / f"{number}.mp4").write_bytes((clips / "testsrc.mp4").read_bytes() + other)
         many.append(tmp_path / f"{number}.mp4")
     together = score.score(many, run)
@@ -306,12 +304,12 @@ def test_score_by_a_model_that_names_files_is_refused(
         score.score(videos(clips), with_tracks(score.load(run), **specs))
 
 
-# --- by features of networks that are called after a repository ---
+# --- features of networks named after a repository ---
 
 
 @pytest.fixture
 def small_transformer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default vit, whose configuration is known without its repository, of a few weights."""
+    """A tiny version of the default vit, whose configuration needs no download."""
     from vqa_twostage.extract.spatial import vit
 
     sizes = {"hidden_size": 24, "num_hidden_layers": 4, "num_attention_heads": 2}
@@ -343,9 +341,9 @@ def test_score_by_a_model_of_transformer_features_equals_that_of_cached_features
     data = load_dataset(tmp_path / "cache", "mos", None, None)
     cached_scores = saved.load(run).scores(data.features)
     by_path = dict(zip(data.manifest.rows["path"], cached_scores, strict=True))
-    found = score.score(clips, run)
-    assert [item.score for item in found] == pytest.approx(
-        [by_path[Path(item.video).name] for item in found], abs=1e-5
+    results = score.score(clips, run)
+    assert [item.score for item in results] == pytest.approx(
+        [by_path[Path(item.video).name] for item in results], abs=1e-5
     )
 
 
@@ -373,15 +371,15 @@ def test_score_command_prints_text_json_jsonl_and_csv(
 ) -> None:
     (own_clips / "testsrc.mp4").rename(own_clips / "LOUD.MP4")
     words = ["vqa-fuse", "score", own_clips, "--run", run, "--cache", tmp_path / "kept"]
-    done = called(*words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    result = called(*words, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     assert (
-        done.stdout.count("on a scale of 1 to 3.5 (3.5 is best)") == 6
-        and "LOUD.MP4: " in done.stdout
+        result.stdout.count("on a scale of 1 to 3.5 (3.5 is best)") == 6
+        and "LOUD.MP4: " in result.stdout
     )
     assert (
-        "not scored: 1 files that are no videos by their names, such as" in done.stderr
-        and "mos.csv" in done.stderr
+        "not scored: 1 files that are no videos by their names, such as" in result.stderr
+        and "mos.csv" in result.stderr
     )
     document = json.loads(called(*words, "--json", cwd=tmp_path).stdout)
     assert {"video", "score", "scale", "error"} <= document[0].keys() and len(document) == 6
@@ -396,8 +394,12 @@ def test_score_command_without_a_home_folder_names_the_options_that_help(
     run: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nonexistent")
-    done = called("vqa-fuse", "score", clips / "testsrc.mp4", "--run", run, cwd=tmp_path)
-    assert done.returncode == 2 and "no home folder" in done.stderr and "--no-cache" in done.stderr
+    result = called("vqa-fuse", "score", clips / "testsrc.mp4", "--run", run, cwd=tmp_path)
+    assert (
+        result.returncode == 2
+        and "no home folder" in result.stderr
+        and "--no-cache" in result.stderr
+    )
 
 
 def test_score_command_without_a_cache_leaves_nothing_behind(
@@ -407,11 +409,11 @@ def test_score_command_without_a_cache_leaves_nothing_behind(
         path.unlink()
     (own_clips / "bad.mp4").write_bytes(b"")
     before = sorted(tmp_path.rglob("*"))
-    done = called(
+    result = called(
         "vqa-fuse", "score", f"{own_clips}/*.mp4", "--run", run, "--no-cache", cwd=tmp_path
     )
-    assert done.returncode == 3
-    assert "bad.mp4: no score: file is empty" in done.stdout
+    assert result.returncode == 3
+    assert "bad.mp4: no score: file is empty" in result.stdout
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -429,8 +431,8 @@ def test_score_command_without_a_cache_leaves_nothing_behind(
 def test_score_command_refuses_wrong_use_in_one_message(
     words: list[str], message: str, tmp_path: Path
 ) -> None:
-    done = called("vqa-fuse", "score", *words, cwd=tmp_path)
-    assert done.returncode == 2 and message in done.stderr
+    result = called("vqa-fuse", "score", *words, cwd=tmp_path)
+    assert result.returncode == 2 and message in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -469,10 +471,10 @@ def test_shipped_model_is_small_and_states_that_its_labels_are_pseudo_mos(
     clips: Path, tmp_path: Path
 ) -> None:
     assert score.SHIPPED.stat().st_size < 2_000_000
-    done = called(
+    result = called(
         "vqa-fuse", "score", clips / "testsrc.mp4", "--cache", tmp_path / "kept", cwd=tmp_path
     )
-    assert done.returncode == 0 and "pseudo-MOS (VMAF), as learnt from Demo" in done.stdout
+    assert result.returncode == 0 and "pseudo-MOS (VMAF), as learnt from Demo" in result.stdout
 
 
 @pytest.mark.real
@@ -482,24 +484,31 @@ def test_scores_of_the_real_clips_are_equal_when_repeated(real: Path, tmp_path: 
     assert len(first) == 8 and first == second
     with (real / "clips" / "mos.csv").open() as file:
         mos = {row["path"]: float(row["mos"]) for row in csv.DictReader(file)}
-    scores, opinions = zip(
+    scores, labels = zip(
         *((item["score"], mos[Path(item["video"]).name]) for item in first), strict=True
     )
-    assert stats.spearmanr(scores, opinions).statistic > 0  # the figure is in docs/experiments.md
+    assert stats.spearmanr(scores, labels).statistic > 0  # the value is in docs/experiments.md
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_shipped_model_is_what_make_head_trains(tmp_path: Path) -> None:
-    """With the features of `make demo` at hand, which take minutes to make; the command is `make
-    head`.
-    """
-    made = Path(os.environ.get("VQA_DEMO_CACHE") or REPOSITORY / "cache")
-    if not (made / "demo").is_dir():
+def test_shipped_model_equals_the_result_of_make_head(tmp_path: Path) -> None:
+    """Needs the features of `make demo`, which take minutes; the command is `make head`."""
+    demo_cache = Path(os.environ.get("VQA_DEMO_CACHE") or REPOSITORY / "cache")
+    if not (demo_cache / "demo").is_dir():
         pytest.skip(
             "the demo's features are not here: make demo, or give their cache as VQA_DEMO_CACHE"
         )
-    words = ["--dataset", "demo", "--cache", made, "--preset", "offline", "--fusion", "concat"]
+    words = [
+        "--dataset",
+        "demo",
+        "--cache",
+        demo_cache,
+        "--preset",
+        "offline",
+        "--fusion",
+        "concat",
+    ]
     words += [
         "--temporal-encoder",
         "attention",
@@ -511,7 +520,7 @@ def test_shipped_model_is_what_make_head_trains(tmp_path: Path) -> None:
         "head",
     ]
     assert called("vqa-fuse", "train", *words, cwd=tmp_path).returncode == 0
-    data = load_dataset(made, "demo", None, None)
+    data = load_dataset(demo_cache, "demo", None, None)
     shipped, trained = (
         model.scores(data.features) for model in (score.load(), saved.load(tmp_path / "head"))
     )

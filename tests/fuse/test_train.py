@@ -1,5 +1,5 @@
-"""The recipe on a small cache whose truth is known: what is learnt, what must not be, and what a
-run leaves behind.
+"""Training on a small cache with known labels learns the quality, leaks nothing from the test
+part, and writes the documented files.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from vqa_twostage.fuse.train import Plan, train, train_run
 from vqa_twostage.pipeline.errors import UsageError
 
 QUICK = TrainOptions(fusion="concat", epochs=20, members=2, protocol="random:n=4")
-# without dropout a head can learn its training labels by heart, whatever they are
-BY_HEART = replace(QUICK, fusion="dynamic:dropout=0", pooling="avg:level_dropout=0", members=1)
+# without dropout a head can memorise its training labels, whatever they are
+MEMORISING = replace(QUICK, fusion="dynamic:dropout=0", pooling="avg:level_dropout=0", members=1)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -50,7 +50,7 @@ def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 
 @pytest.fixture(scope="module")
 def usual(data: Dataset) -> tuple[np.ndarray, int]:
-    """What the first split gives, for tests that change something and compare."""
+    """The result of the first split, for tests that change something and compare."""
     return trained(data, first_split(data))
 
 
@@ -63,11 +63,11 @@ def first_split(data: Dataset) -> Split:
     return splits("random:n=1", data.manifest.rows)[1][0]
 
 
-# --- what is learnt, and what is not ---
+# --- learning and leakage ---
 
 
 @pytest.mark.parametrize("fusion", ["concat", "dynamic"])
-def test_features_that_tell_the_quality_order_unseen_contents(
+def test_trained_head_predicts_the_quality_of_unseen_contents(
     data: Dataset, fusion: str, tmp_path: Path
 ) -> None:
     document = train_run(
@@ -75,20 +75,20 @@ def test_features_that_tell_the_quality_order_unseen_contents(
     )
     assert document.median.srcc > 0.8
     assert document.median.plcc > 0.8
-    # far below the 0.6 that answering always the mean would cost
+    # far below the RMSE of 0.6 of a constant prediction
     assert document.median.rmse < 0.4
 
 
 CONTENTS, VERSIONS, SHUFFLES = 24, 10, 2
-# Mean SRCC over splits that together test every video: with labels that mean nothing its standard
-# error is at least 1 / sqrt(videos - 1) for each shuffle, however much the splits have in common.
-# Three of them:
-NOTHING = 3 / math.sqrt(SHUFFLES * (CONTENTS * VERSIONS - 1))
+# Bound on the mean SRCC over splits that together test every video: for random labels its standard
+# error is at least 1 / sqrt(videos - 1) per shuffle, however much the splits overlap. This is three
+# standard errors:
+CHANCE_LEVEL = 3 / math.sqrt(SHUFFLES * (CONTENTS * VERSIONS - 1))
 
 
 @pytest.fixture(scope="module")
 def shuffled() -> list[Dataset]:
-    """240 videos with their labels dealt out at random, twice."""
+    """Two datasets of 240 videos with randomly permuted labels."""
     data = make_dataset("toy", CONTENTS, VERSIONS)
     return [
         relabelled(data, np.random.default_rng(seed).permutation(labels(data)))
@@ -97,37 +97,37 @@ def shuffled() -> list[Dataset]:
 
 
 def test_shuffled_labels_give_an_srcc_near_zero(shuffled: list[Dataset], tmp_path: Path) -> None:
-    options = replace(BY_HEART, protocol="kfold:k=5")
+    options = replace(MEMORISING, protocol="kfold:k=5")
     scores: list[float | None] = []
     for number, data in enumerate(shuffled):
         document = train_run(data, options, tmp_path / str(number))
         scores += [split.metrics.srcc for split in document.splits]
     assert len(scores) == 5 * SHUFFLES
-    assert abs(np.mean(np.array(scores, float))) < NOTHING < 0.15
+    assert abs(np.mean(np.array(scores, float))) < CHANCE_LEVEL < 0.15
 
 
-def test_shuffled_labels_would_give_a_high_srcc_if_the_test_part_leaked(
+def test_leaked_test_labels_give_a_high_srcc_on_shuffled_labels(
     shuffled: list[Dataset],
 ) -> None:
-    """The test above can fail: the same heads on the same data, told the labels of the test part in
-    two ways.
+    """The test above can fail: the same heads on the same data, with two kinds of leak of the test
+    labels.
     """
     trained_on, chosen_by_too = [], []
     for data in shuffled:
         mos = labels(data)
         for split in splits("random:n=1", data.manifest.rows)[1]:
-            both = np.concatenate([split.train, split.test])
-            for leaky, found in (
-                (Split(split.seed, both, split.val, split.test), trained_on),
-                (Split(split.seed, both, split.test, split.test), chosen_by_too),
+            train_and_test = np.concatenate([split.train, split.test])
+            for leaky, scores in (
+                (Split(split.seed, train_and_test, split.val, split.test), trained_on),
+                (Split(split.seed, train_and_test, split.test, split.test), chosen_by_too),
             ):
-                predicted, _ = trained(data, leaky, BY_HEART)
-                found.append(metrics.srcc(predicted[split.test], mos[split.test]))
-    assert np.mean(trained_on) > 2 * NOTHING
+                predicted, _ = trained(data, leaky, MEMORISING)
+                scores.append(metrics.srcc(predicted[split.test], mos[split.test]))
+    assert np.mean(trained_on) > 2 * CHANCE_LEVEL
     assert np.mean(chosen_by_too) > 0.8
 
 
-def test_the_labels_of_the_test_part_have_no_influence_at_all(
+def test_labels_of_the_test_part_have_no_influence(
     data: Dataset, usual: tuple[np.ndarray, int]
 ) -> None:
     split, mos = first_split(data), labels(data)
@@ -137,7 +137,7 @@ def test_the_labels_of_the_test_part_have_no_influence_at_all(
     assert epoch == other_epoch
 
 
-def test_the_features_of_the_test_part_change_the_scores_of_no_other_video(
+def test_features_of_the_test_part_do_not_change_scores_of_other_videos(
     data: Dataset, usual: tuple[np.ndarray, int]
 ) -> None:
     split = first_split(data)
@@ -154,18 +154,18 @@ def test_the_features_of_the_test_part_change_the_scores_of_no_other_video(
     assert np.array_equal(predicted[others], moved[others])
     assert not np.array_equal(predicted[split.test], moved[split.test])
     assert epoch == moved_epoch
-    # those of the training part do
+    # features of the training part do
     assert not np.array_equal(predicted[others], trained(scaled(split.train[:5]), split)[0][others])
 
 
-def test_validation_decides_the_epoch_and_then_trains_the_model_that_is_tested(
+def test_validation_part_selects_the_epoch_and_then_joins_the_training_data(
     data: Dataset, usual: tuple[np.ndarray, int]
 ) -> None:
     split, mos = first_split(data), labels(data)
-    first, *others = (relabelled(data, dealt(mos, split.val, seed)) for seed in range(6))
+    first, *others = (relabelled(data, permuted(mos, split.val, seed)) for seed in range(6))
     epoch = trained(first, split)[1]
     assert any(trained(other, split)[1] != epoch for other in others)
-    # features of validation videos reach the tested model, which is fitted on both parts
+    # the tested model depends on features of validation videos, as it is fitted on both parts
     moved = reworked(
         data,
         lambda array: np.where(np.isin(np.arange(len(array)), split.val)[:, None, None], 1, array),
@@ -173,27 +173,26 @@ def test_validation_decides_the_epoch_and_then_trains_the_model_that_is_tested(
     assert not np.array_equal(usual[0][split.test], trained(moved, split)[0][split.test])
 
 
-def dealt(mos: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
+def permuted(mos: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
     mos = mos.copy()
     mos[rows] = np.random.default_rng(seed).permutation(mos[rows])
     return mos
 
 
-def test_validation_videos_are_predicted_by_models_that_did_not_see_them(data: Dataset) -> None:
+def test_validation_videos_are_predicted_by_models_not_trained_on_them(data: Dataset) -> None:
     split, mos = first_split(data), labels(data)
-    predicted, _ = trained(data, split, replace(BY_HEART, epochs=60))
-    # learnt by heart: the training part nearly exactly, the validation part not
+    predicted, _ = trained(data, split, replace(MEMORISING, epochs=60))
+    # the training part is memorised nearly exactly, the validation part is not
     errors = np.abs(predicted - mos)
     assert errors[split.train].mean() < 0.5 * errors[split.val].mean()
 
 
-def test_the_epoch_is_the_one_that_validates_best(data: Dataset) -> None:
+def test_selected_epoch_is_the_best_on_the_validation_part(data: Dataset) -> None:
     split, mos = first_split(data), labels(data)
     options = replace(QUICK, epochs=60, members=1)
     predicted, epoch = trained(data, split, options)
     best = metrics.srcc(predicted[split.val], mos[split.val])
-    # with the labels of validation upside down, the model that is then chosen is no better on the
-    # true ones
+    # a model selected by inverted validation labels is worse on the true ones
     mos_inverted = mos.copy()
     mos_inverted[split.val] *= -1
     worst, other_epoch = trained(relabelled(data, mos_inverted), split, options)
@@ -215,7 +214,7 @@ def test_members_differ_in_their_seeds_and_are_averaged(data: Dataset) -> None:
     assert not np.array_equal(one, two)
 
 
-def test_choosing_the_epoch_on_the_test_part_claims_more_and_changes_nothing(
+def test_oracle_epoch_is_reported_separately_and_changes_no_result(
     run: tuple[Path, Evaluation], data: Dataset, tmp_path: Path
 ) -> None:
     _, honest = run
@@ -224,15 +223,15 @@ def test_choosing_the_epoch_on_the_test_part_claims_more_and_changes_nothing(
     assert oracle.splits == honest.splits
     assert oracle.oracle is not None and oracle.oracle.srcc >= honest.median.srcc
     assert "not a result" in oracle.oracle.label
-    claimed = Run(tmp_path / "oracle").record().oracle_srcc
-    assert claimed is not None
+    oracle_srcc = Run(tmp_path / "oracle").record().oracle_srcc
+    assert oracle_srcc is not None
     assert all(
         best >= split.metrics.srcc - 1e-12
-        for best, split in zip(claimed, honest.splits, strict=True)
+        for best, split in zip(oracle_srcc, honest.splits, strict=True)
     )
 
 
-def test_more_videos_than_a_batch_are_learnt_in_several(
+def test_training_part_larger_than_a_batch_is_trained_in_several_batches(
     data: Dataset, usual: tuple[np.ndarray, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split, mos = first_split(data), labels(data)
@@ -243,7 +242,7 @@ def test_more_videos_than_a_batch_are_learnt_in_several(
     assert not np.array_equal(predicted, usual[0])
 
 
-def test_splits_side_by_side_give_the_same_predictions_to_the_last_bit(
+def test_parallel_splits_give_the_same_predictions_to_the_last_bit(
     data: Dataset, tmp_path: Path
 ) -> None:
     short = replace(QUICK, epochs=4, protocol="random:n=2")
@@ -266,7 +265,7 @@ def test_training_twice_gives_the_same_predictions_to_the_last_bit(
     assert replace(first, run=second.run) == second
 
 
-def test_training_leaves_the_random_numbers_of_its_caller_alone(data: Dataset) -> None:
+def test_training_does_not_change_the_random_state_of_its_caller(data: Dataset) -> None:
     torch.manual_seed(3)
     expected = torch.rand(3)
     torch.manual_seed(3)
@@ -275,7 +274,7 @@ def test_training_leaves_the_random_numbers_of_its_caller_alone(data: Dataset) -
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_another_seed_is_another_experiment(
+def test_seed_of_a_run_is_the_seed_of_its_first_split(
     run: tuple[Path, Evaluation], data: Dataset, tmp_path: Path
 ) -> None:
     (_, zero), one = run, train_run(data, replace(QUICK, seed=1), tmp_path)
@@ -285,7 +284,7 @@ def test_another_seed_is_another_experiment(
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 5])
-def test_any_number_of_epochs_will_do(data: Dataset, epochs: int) -> None:
+def test_training_works_for_any_number_of_epochs(data: Dataset, epochs: int) -> None:
     predicted, epoch = trained(data, first_split(data), replace(QUICK, epochs=epochs))
     assert np.isfinite(predicted).all()
     assert 1 <= epoch <= epochs
@@ -302,20 +301,20 @@ def test_scores_are_on_the_scale_of_the_labels(data: Dataset) -> None:
     np.testing.assert_allclose(large, 20 * small, rtol=1e-3)
 
 
-def test_labels_that_are_constant_in_training_are_learnt_as_such(data: Dataset) -> None:
+def test_constant_training_labels_are_predicted_exactly(data: Dataset) -> None:
     split, mos = first_split(data), labels(data)
     mos[split.train] = mos[split.val] = 2.5
     predicted, _ = trained(relabelled(data, mos), split)
     np.testing.assert_allclose(predicted, 2.5, atol=1e-4)
 
 
-# --- what a run is ---
+# --- the contents of a run ---
 
 KEYS = {"dataset", "fusion", "protocol", "n_videos", "splits", "median", "run"}
 METRICS = {"srcc", "plcc", "krcc", "rmse"}
 
 
-def test_the_document_of_a_run_has_the_documented_keys(run: tuple[Path, Evaluation]) -> None:
+def test_json_document_of_a_run_has_the_documented_keys(run: tuple[Path, Evaluation]) -> None:
     folder, document = run[0], run[1].to_json()
     assert set(document) >= KEYS
     assert (document["dataset"], document["fusion"], document["n_videos"]) == ("toy", "concat", 60)
@@ -329,7 +328,7 @@ def test_the_document_of_a_run_has_the_documented_keys(run: tuple[Path, Evaluati
     assert json.loads(json.dumps(document, allow_nan=False)) == document
 
 
-def test_the_median_is_over_the_splits(run: tuple[Path, Evaluation]) -> None:
+def test_median_and_standard_deviation_are_over_the_splits(run: tuple[Path, Evaluation]) -> None:
     document = run[1].to_json()
     for name in METRICS:
         values = [split[name] for split in document["splits"]]
@@ -337,11 +336,11 @@ def test_the_median_is_over_the_splits(run: tuple[Path, Evaluation]) -> None:
         assert document["spread"][name] == pytest.approx(np.std(values, ddof=1))
 
 
-def test_a_run_leaves_predictions_a_record_and_a_plot(
+def test_run_holds_predictions_record_model_and_plot(
     run: tuple[Path, Evaluation], data: Dataset
 ) -> None:
     folder, _ = run
-    kept = {
+    files = {
         "predictions.csv",
         "run.json",
         "scatter.png",
@@ -349,7 +348,7 @@ def test_a_run_leaves_predictions_a_record_and_a_plot(
         "metrics.md",
         "learning.csv",
     }
-    assert {file.name for file in folder.iterdir()} == kept
+    assert {file.name for file in folder.iterdir()} == files
     assert (folder / "scatter.png").read_bytes().startswith(b"\x89PNG")
     predictions, mos = Run(folder).predictions(), data.manifest.rows.set_index("id")["mos"]
     _, expected = splits(QUICK.protocol, data.manifest.rows)
@@ -362,7 +361,7 @@ def test_a_run_leaves_predictions_a_record_and_a_plot(
         assert np.array_equal(rows["predicted"], trained(data, split)[0])
 
 
-def test_the_record_says_what_decided_the_figures(
+def test_record_holds_everything_that_determines_the_metrics(
     run: tuple[Path, Evaluation], data: Dataset
 ) -> None:
     record = Run(run[0]).record()
@@ -378,7 +377,7 @@ def test_the_record_says_what_decided_the_figures(
     assert record.missing == []
 
 
-def test_evaluating_a_saved_run_gives_what_training_returned(
+def test_evaluation_of_a_saved_run_equals_the_result_of_training(
     run: tuple[Path, Evaluation],
 ) -> None:
     folder, document = run
@@ -396,7 +395,7 @@ def test_evaluation_reads_the_saved_predictions(
         assert split.metrics.srcc == pytest.approx(-before.metrics.srcc)
 
 
-def test_figures_are_of_the_test_part_alone(run: tuple[Path, Evaluation]) -> None:
+def test_metrics_are_of_the_test_part_alone(run: tuple[Path, Evaluation]) -> None:
     folder, document = run
     for seed, rows in Run(folder).predictions().groupby("split"):
         test = rows[rows["part"] == "test"]
@@ -408,12 +407,14 @@ def test_figures_are_of_the_test_part_alone(run: tuple[Path, Evaluation]) -> Non
         assert split.metrics.srcc == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_folder_that_is_no_run_is_refused_with_what_makes_one(tmp_path: Path) -> None:
+def test_folder_that_is_not_a_run_is_refused_with_the_command_that_creates_one(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(UsageError, match=r"is not a run.*vqa-fuse train"):
         evaluate(tmp_path)
 
 
-def test_runs_are_named_by_all_that_decides_their_figures(
+def test_default_run_name_depends_on_everything_that_determines_the_metrics(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -432,24 +433,24 @@ def test_runs_are_named_by_all_that_decides_their_figures(
         {"oracle_epoch": True},
         {"baseline": "ridge"},
     ]
-    named = [Plan.of(data, replace(short, **change)).name for change in changes]
-    assert len(set(named)) == len(changes)
-    assert named[0].startswith("toy-concat-")
-    # what is written out in full is the same experiment
-    assert Plan.of(data, replace(short, fusion="concat:hidden=64")).name == named[0]
-    # other labels are not
-    assert Plan.of(relabelled(data, labels(data) + 1), short).name not in named
-    # and that is where a run goes
-    assert train_run(data, short).run == Path("runs") / named[0]
-    assert (tmp_path / "runs" / named[0] / "run.json").is_file()
+    names = [Plan.of(data, replace(short, **change)).name for change in changes]
+    assert len(set(names)) == len(changes)
+    assert names[0].startswith("toy-concat-")
+    # an explicit default value is the same experiment
+    assert Plan.of(data, replace(short, fusion="concat:hidden=64")).name == names[0]
+    # other labels are another experiment
+    assert Plan.of(relabelled(data, labels(data) + 1), short).name not in names
+    # the default folder of a run has this name
+    assert train_run(data, short).run == Path("runs") / names[0]
+    assert (tmp_path / "runs" / names[0] / "run.json").is_file()
 
 
-def test_progress_goes_from_nothing_to_all(data: Dataset, tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
+def test_progress_is_reported_from_zero_to_the_total(data: Dataset, tmp_path: Path) -> None:
+    progress: list[tuple[int, int]] = []
     train_run(
-        data, replace(QUICK, epochs=2), tmp_path, lambda done, total: seen.append((done, total))
+        data, replace(QUICK, epochs=2), tmp_path, lambda done, total: progress.append((done, total))
     )
-    assert seen == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    assert progress == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 @pytest.mark.parametrize(
@@ -462,7 +463,7 @@ def test_progress_goes_from_nothing_to_all(data: Dataset, tmp_path: Path) -> Non
         {"protocol": "loo"},
     ],
 )
-def test_a_wrong_option_leaves_no_run_behind(
+def test_invalid_option_leaves_no_run_behind(
     data: Dataset, wrong: dict[str, str], tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="choose from"):
@@ -470,9 +471,7 @@ def test_a_wrong_option_leaves_no_run_behind(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_that_would_replace_a_file_is_refused_before_training(
-    data: Dataset, tmp_path: Path
-) -> None:
+def test_run_path_that_is_a_file_is_refused_before_training(data: Dataset, tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(UsageError, match="notes is a file, and a run is a folder"):
         train_run(
@@ -494,13 +493,15 @@ def test_a_run_that_would_replace_a_file_is_refused_before_training(
     ],
     ids=str,
 )
-def test_options_out_of_range_are_one_message(wrong: dict[str, Any], message: str) -> None:
+def test_options_out_of_range_are_refused_in_one_message(
+    wrong: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UsageError, match=f"^{message}"):
         TrainOptions(**wrong)
 
 
-def test_options_of_a_wrong_type_are_one_message() -> None:
-    """In a process of its own: while tests run, jaxtyping checks types before the program does."""
+def test_options_of_a_wrong_type_are_refused_in_one_message() -> None:
+    """Run in a separate process, because jaxtyping would check the types first in this one."""
     code = """
 from pathlib import Path
 from vqa_twostage.fuse.options import TrainOptions
@@ -511,8 +512,10 @@ for wrong in ({"epochs": 2.5}, {"fusion": Path("concat")}, {"temporal": 3}, {"or
     except UsageError as error:
         print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.splitlines() == [
         "epochs must be a whole number of at least 1, not 2.5",
         f"fusion must be a string, not {Path('concat')!r}",
         "temporal must be a string or None, not 3",
@@ -520,7 +523,7 @@ for wrong in ({"epochs": 2.5}, {"fusion": Path("concat")}, {"temporal": 3}, {"or
     ]
 
 
-def test_options_from_a_file_name_the_file_and_the_unknown_key() -> None:
+def test_unknown_key_in_an_options_file_is_refused_with_the_name_of_the_file() -> None:
     with pytest.raises(UsageError, match=r"preset best: unknown option epoch; options are fusion,"):
         TrainOptions.from_mapping({"epoch": 3}, "preset best")
     with pytest.raises(UsageError, match=r"preset best: epochs must be"):

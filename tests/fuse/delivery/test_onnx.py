@@ -1,4 +1,4 @@
-"""A model that is handed on as an ONNX graph scores as it does at home, whatever it is made of."""
+"""A model exported as an ONNX graph gives the scores of the original, for every plug-in."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 FUSIONS, ENCODERS, POOLINGS = (
     sorted(spec.available(f"fuse.{kind}")) for kind in ("fusion", "temporal", "pooling")
 )
-# each part once; in every combination they would be ten times as many
+# each plug-in once; all combinations would be ten times as many
 HEADS = list(zip(FUSIONS, cycle(ENCODERS), cycle(POOLINGS), strict=False))
 
 
 @pytest.fixture(autouse=True)
 def _unchecked() -> Iterator[None]:
-    """Without checks of shapes: torch's scan, in the graph of a recurrent network, takes no
-    function that has them.
+    """Disable shape checks: torch's scan, used for recurrent networks, accepts no function that
+    has them.
     """
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
@@ -58,7 +58,7 @@ def _unchecked() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def tiny(toy_data: Dataset) -> Dataset:
-    """Two arrays a track: a graph is made in two seconds."""
+    """Two arrays per track, so that a graph is built in two seconds."""
     return with_arrays(
         toy_data,
         lambda track: {name: track.arrays[ArrayName(name)] for name in ("c1/std", "last/mean")},
@@ -75,32 +75,32 @@ def run(tiny: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(run: Path, tmp_path_factory: pytest.TempPathFactory) -> CompletedProcess[str]:
+def export_result(run: Path, tmp_path_factory: pytest.TempPathFactory) -> CompletedProcess[str]:
     folder = tmp_path_factory.mktemp("models")
-    done = called(
+    result = called(
         "vqa-fuse", "export", run, "--output", folder / "model", "--onnx", "--json", cwd=folder
     )
-    assert done.returncode == 0, done.stderr
-    return done
+    assert result.returncode == 0, result.stderr
+    return result
 
 
 @pytest.fixture(scope="module")
-def exported(done: CompletedProcess[str]) -> Path:
-    return Path(document(done)["output"])
+def exported(export_result: CompletedProcess[str]) -> Path:
+    return Path(document(export_result)["output"])
 
 
-def with_arrays(data: Dataset, make: Callable[[Features], dict[str, np.ndarray]]) -> Dataset:
+def with_arrays(data: Dataset, make_arrays: Callable[[Features], dict[str, np.ndarray]]) -> Dataset:
     """The same videos with other arrays; of the temporal track the first three frames."""
     spatial, temporal = data.features.map(
         lambda track: replace(
-            track, arrays={ArrayName(name): array for name, array in make(track).items()}
+            track, arrays={ArrayName(name): array for name, array in make_arrays(track).items()}
         )
     )
     return replace(data, features=Streams(spatial, first_frames(temporal, 3)))
 
 
 def first_frames(track: Features, count: int, videos: int | None = None) -> Features:
-    """Of the first ``videos``, or of all."""
+    """The first ``count`` frames of the first ``videos`` videos, or of all videos."""
     return replace(
         track,
         arrays={name: array[:videos, :count] for name, array in track.arrays.items()},
@@ -110,7 +110,7 @@ def first_frames(track: Features, count: int, videos: int | None = None) -> Feat
 
 
 def with_maps(data: Dataset) -> Dataset:
-    """Maps of three sizes, a maximum, a level that is rotated, values that are no numbers."""
+    """Maps of three sizes, a maximum, a level that is rotated, and values that are not finite."""
     generator = np.random.default_rng(0)
     shapes = {
         "c1/grid": (3, 4, 4),
@@ -120,33 +120,33 @@ def with_maps(data: Dataset) -> Dataset:
         "last/grid": (5, 1, 1),
     }
 
-    def made(track: Features) -> dict[str, np.ndarray]:
+    def random_arrays(track: Features) -> dict[str, np.ndarray]:
         names = ("c1/mean", "c2/mean", "last/mean")
         arrays = {name: track.arrays[ArrayName(name)] for name in names}
-        drawn = {
+        new_arrays = {
             name: generator.normal(size=(*track.mask.shape, *shape))
             for name, shape in shapes.items()
         }
-        drawn["deep/mean"][::7, 0, :3] = np.nan, np.inf, -np.inf
-        return {name: array.astype("f4") for name, array in {**arrays, **drawn}.items()}
+        new_arrays["deep/mean"][::7, 0, :3] = np.nan, np.inf, -np.inf
+        return {name: array.astype("f4") for name, array in {**arrays, **new_arrays}.items()}
 
-    return with_arrays(data, made)
+    return with_arrays(data, random_arrays)
 
 
 def refitted(data: Dataset, **options: Any) -> Scorer:
-    """A model that has learnt a little of a dataset, and is calibrated."""
-    chosen = TrainOptions(**{"fusion": "concat", "members": 1, "epochs": 8, **options})
-    data = replace(data, features=data.features.map(Features.only, Head.of(chosen).reads))
+    """A briefly trained and calibrated model."""
+    train_options = TrainOptions(**{"fusion": "concat", "members": 1, "epochs": 8, **options})
+    data = replace(data, features=data.features.map(Features.only, Head.of(train_options).reads))
     everything, nothing = np.arange(len(data.mos)), np.zeros((len(data.mos), 1))
     noise = np.random.default_rng(0).normal(size=len(data.mos)) * data.mos.std() / 2
     split = Split(0, everything, everything, everything)
-    return refit(data, chosen, [split], [Fitted(data.mos + noise, 8, Streams(nothing, nothing))])
+    return refit(
+        data, train_options, [split], [Fitted(data.mos + noise, 8, Streams(nothing, nothing))]
+    )
 
 
 def by_graph(content: bytes | Path, features: Streams[Features]) -> np.ndarray:
-    """Scores by onnxruntime, of features as a stranger would give them: by the names of arrays in
-    the cache.
-    """
+    """Scores by onnxruntime, of features named after the arrays in the cache."""
     session = onnxruntime.InferenceSession(content if isinstance(content, bytes) else str(content))
     inputs = {
         f"{stream}.{name.replace('/', '.')}": array.astype("f4")
@@ -154,13 +154,14 @@ def by_graph(content: bytes | Path, features: Streams[Features]) -> np.ndarray:
         for name, array in track.arrays.items()
     } | {f"{stream}.mask": track.mask for stream, track in features.items()}
     (scores,) = session.run(
-        ["score"], {wanted.name: inputs[wanted.name] for wanted in session.get_inputs()}
+        ["score"],
+        {graph_input.name: inputs[graph_input.name] for graph_input in session.get_inputs()},
     )
     return np.asarray(scores)
 
 
 @pytest.mark.parametrize(("fusion", "encoder", "pooling"), HEADS)
-def test_every_part_scores_in_a_graph_as_it_does_here(
+def test_graph_of_every_plug_in_gives_the_scores_of_the_model(
     fusion: str, encoder: str, pooling: str, toy_data: Dataset
 ) -> None:
     data = with_maps(toy_data)
@@ -173,21 +174,23 @@ def test_every_part_scores_in_a_graph_as_it_does_here(
     scorer = refitted(data, **parts)
     graph = make_graph(scorer)
     assert graph.difference <= 1e-5
-    known = scorer.scores(data.features)
-    assert np.ptp(known) > 0.05
-    assert by_graph(graph.content, data.features) == pytest.approx(known, abs=1e-5)
-    for told in (b"fuse/", b".py", b"site-packages"):
-        assert told not in graph.content, "a graph says nothing of the machine it was made on"
+    expected = scorer.scores(data.features)
+    assert np.ptp(expected) > 0.05
+    assert by_graph(graph.content, data.features) == pytest.approx(expected, abs=1e-5)
+    for path_fragment in (b"fuse/", b".py", b"site-packages"):
+        assert path_fragment not in graph.content, (
+            "a graph holds no paths of the machine that exported it"
+        )
 
 
-def test_labels_of_0_to_100_are_scored_as_exactly_as_their_scale_allows(tiny: Dataset) -> None:
+def test_graph_on_a_scale_of_0_to_100_is_as_accurate_as_the_scale_allows(tiny: Dataset) -> None:
     manifest = replace(tiny.manifest, scale=(0.0, 100.0))
     assert (
         make_graph(refitted(replace(tiny, manifest=manifest, mos=tiny.mos * 20))).difference <= 1e-4
     )
 
 
-def test_a_model_without_calibration_scores_alike_too(tiny: Dataset) -> None:
+def test_graph_of_an_uncalibrated_model_gives_the_scores_of_the_model(tiny: Dataset) -> None:
     scorer = replace(refitted(tiny), curve=None)
     arrays = [
         torch.from_numpy(array).float()
@@ -201,7 +204,7 @@ def test_a_model_without_calibration_scores_alike_too(tiny: Dataset) -> None:
         )
 
 
-def test_a_graph_takes_any_number_of_videos_and_frames(
+def test_graph_accepts_any_number_of_videos_and_frames(
     exported: Path, run: Path, tiny: Dataset
 ) -> None:
     scorer = saved.load(run)
@@ -214,39 +217,41 @@ def test_a_graph_takes_any_number_of_videos_and_frames(
         assert scores == pytest.approx(scorer.scores(features), abs=1e-5), (videos, frames)
 
 
-def test_config_and_card_name_the_inputs_of_the_graph(exported: Path) -> None:
-    told = json.loads((exported / "config.json").read_text())["onnx"]
-    session = onnxruntime.InferenceSession(str(exported / told["file"]))
-    assert {given.name: given.shape for given in session.get_inputs()} == {
-        name: given["shape"] for name, given in told["inputs"].items()
+def test_exported_config_and_card_name_the_inputs_of_the_graph(exported: Path) -> None:
+    onnx_config = json.loads((exported / "config.json").read_text())["onnx"]
+    session = onnxruntime.InferenceSession(str(exported / onnx_config["file"]))
+    assert {tensor.name: tensor.shape for tensor in session.get_inputs()} == {
+        name: tensor["shape"] for name, tensor in onnx_config["inputs"].items()
     }
-    assert told["inputs"]["temporal.c1.std"] == {
+    assert onnx_config["inputs"]["temporal.c1.std"] == {
         **{"type": "float32", "shape": ["videos", "temporal_frames", 16], "stored": "c1/std"}
     }
-    assert told["inputs"]["spatial.mask"] == {"type": "bool", "shape": ["videos", "frames"]}
-    assert [(given.name, given.shape) for given in session.get_outputs()] == [("score", ["videos"])]
-    assert told["output"] == {"score": {"type": "float32", "shape": ["videos"]}}
+    assert onnx_config["inputs"]["spatial.mask"] == {"type": "bool", "shape": ["videos", "frames"]}
+    assert [(tensor.name, tensor.shape) for tensor in session.get_outputs()] == [
+        ("score", ["videos"])
+    ]
+    assert onnx_config["output"] == {"score": {"type": "float32", "shape": ["videos"]}}
     card = (exported / "README.md").read_text()
     assert "- `temporal.c1.std`: float32 [videos, temporal_frames, 16]\n" in card
     assert "`head.onnx`" in card and "`score` [videos]" in card
 
 
-def test_the_command_says_how_far_the_graph_is_off_and_torch_says_nothing(
-    done: CompletedProcess[str], exported: Path, run: Path
+def test_export_command_reports_the_difference_of_the_graph_and_prints_no_torch_warnings(
+    export_result: CompletedProcess[str], exported: Path, run: Path
 ) -> None:
-    assert done.stderr == ""
-    told = document(done)
-    assert told["files"] == ["README.md", "config.json", "head.onnx", "model.safetensors"]
-    assert told["onnx"]["bytes"] == (exported / "head.onnx").stat().st_size
-    assert 0 <= told["onnx"]["difference"] <= 1e-5
-    graph = OnnxFile(**told["onnx"])
-    result = ExportResult(run, exported, told["files"], told["bytes"], graph)
-    assert result.to_json() == told | {"run": str(run), "output": str(exported)}
-    said = result.to_text()
-    assert "head.onnx: 0." in said and "random features score as here within " in said
+    assert export_result.stderr == ""
+    exported_json = document(export_result)
+    assert exported_json["files"] == ["README.md", "config.json", "head.onnx", "model.safetensors"]
+    assert exported_json["onnx"]["bytes"] == (exported / "head.onnx").stat().st_size
+    assert 0 <= exported_json["onnx"]["difference"] <= 1e-5
+    graph = OnnxFile(**exported_json["onnx"])
+    result = ExportResult(run, exported, exported_json["files"], exported_json["bytes"], graph)
+    assert result.to_json() == exported_json | {"run": str(run), "output": str(exported)}
+    text = result.to_text()
+    assert "head.onnx: 0." in text and "random features score as here within " in text
 
 
-def test_an_export_without_a_graph_leaves_no_older_graph(
+def test_export_without_a_graph_removes_an_older_graph(
     exported: Path, run: Path, tmp_path: Path
 ) -> None:
     for name in ("config.json", "head.onnx"):
@@ -256,7 +261,7 @@ def test_an_export_without_a_graph_leaves_no_older_graph(
     assert "onnx" not in (tmp_path / "README.md").read_text()
 
 
-def test_a_part_that_cannot_be_a_graph_is_named_and_nothing_is_written(
+def test_plug_in_without_a_graph_form_is_refused_before_anything_is_written(
     tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
@@ -273,22 +278,22 @@ def test_a_part_that_cannot_be_a_graph_is_named_and_nothing_is_written(
     assert not (tmp_path / "model").exists()
 
 
-def test_a_graph_that_scores_otherwise_is_not_written(
+def test_graph_with_different_scores_is_not_written(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_graph, "CLIP", 1.0)
-    done = called("vqa-fuse", "export", run, "--output", "model", "--onnx", cwd=tmp_path)
-    assert done.returncode == 2 and "and 1e-05 is allowed; export without --onnx" in done.stderr
+    result = called("vqa-fuse", "export", run, "--output", "model", "--onnx", cwd=tmp_path)
+    assert result.returncode == 2 and "and 1e-05 is allowed; export without --onnx" in result.stderr
     assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize("package", onnx_check.PACKAGES)
-def test_a_missing_package_is_told_before_anything_is_written(
+def test_missing_package_is_reported_before_anything_is_written(
     package: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    done = called("vqa-fuse", "export", run, "--output", "model", "--onnx", cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr == f"Error: --onnx needs {package}; run: pip install {package}\n"
+    result = called("vqa-fuse", "export", run, "--output", "model", "--onnx", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == f"Error: --onnx needs {package}; run: pip install {package}\n"
     assert not (tmp_path / "model").exists()
     assert called("vqa-fuse", "export", run, "--output", "model", cwd=tmp_path).returncode == 0

@@ -1,7 +1,5 @@
-"""Attention over the frames: its weights, what it learns, what a run saves of it, and who reads
-that.
-
-Dimensions: B videos, T frames, C channels.
+"""Attention over frames: its weights, the table that a run saves of it, and the sampler that
+reads the table.
 """
 
 from __future__ import annotations
@@ -49,7 +47,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=5), st.integers(1, 40), st.integers(0, 100))
-def test_weights_are_shares_of_the_frames_that_are_there(
+def test_attention_weights_sum_to_one_over_the_unmasked_frames(
     lengths: list[int], hidden: int, seed: int
 ) -> None:
     with torch.random.fork_rng(devices=[]):
@@ -58,27 +56,27 @@ def test_weights_are_shares_of_the_frames_that_are_there(
         tokens = 10 * torch.randn(len(lengths), 7, 5)
     mask = torch.arange(7) < torch.tensor(lengths)[:, None]
     with torch.inference_mode():
-        same, weights = encoder(tokens, mask)
-    assert torch.equal(same, tokens)
+        encoded, weights = encoder(tokens, mask)
+    assert torch.equal(encoded, tokens)
     assert (weights[mask] > 0).all() and not weights[~mask].any()
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(len(lengths)))
 
 
-def test_frames_that_are_alike_count_alike() -> None:
+def test_equal_frames_have_equal_attention_weights() -> None:
     tokens = torch.ones(1, 4, 3)
     _, weights = build(3)(tokens, torch.ones(1, 4, dtype=torch.bool))
     torch.testing.assert_close(weights, torch.full((1, 4), 0.25))
 
 
-def test_a_network_without_units_is_refused() -> None:
+def test_attention_network_without_hidden_units_is_refused() -> None:
     with pytest.raises(UsageError, match="hidden must be at least 1, not 0"):
         build(8, hidden=0)
 
 
-# --- a cache in which one frame of each video tells its quality, and is marked ---
+# --- a cache in which one frame of each video reveals its quality, and is marked ---
 
 
-def telling(row: int) -> int:
+def informative_frame(row: int) -> int:
     return row * 5 % 3
 
 
@@ -114,8 +112,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
             for row, video_id in enumerate(ids):
                 length = length_of(row)
                 values = generator.normal(size=(length, COLUMNS))
-                values[telling(row), 0] = 6
-                values[telling(row), 4:] = 2 * (mos[row] - 3) / 0.6
+                values[informative_frame(row), 0] = 6
+                values[informative_frame(row), 4:] = 2 * (mos[row] - 3) / 0.6
                 index = np.arange(length)
                 features = VideoFeatures(
                     {ArrayName("last/mean"): values}, index, index / 3, VideoAttributes("none")
@@ -135,7 +133,9 @@ def table(run: Path) -> pd.DataFrame:
     return pd.read_csv(run / "attention.csv", dtype={"id": str})
 
 
-def test_a_run_saves_what_it_attends_to(run: Path, data: Dataset) -> None:
+def test_attention_table_of_a_run_holds_every_frame_of_every_video(
+    run: Path, data: Dataset
+) -> None:
     saved = table(run)
     assert list(saved.columns) == ["id", "timestamp", "spatial", "temporal", "importance"]
     assert list(saved["id"].unique()) == list(data.manifest.rows["id"])
@@ -150,32 +150,39 @@ def test_a_run_saves_what_it_attends_to(run: Path, data: Dataset) -> None:
     )
 
 
-def test_attention_finds_the_frames_that_tell_the_quality(run: Path, data: Dataset) -> None:
-    saved, found = table(run), []
+def test_attention_is_highest_at_the_informative_frames(run: Path, data: Dataset) -> None:
+    saved, pairs = table(run), []
     for row, video_id in enumerate(data.manifest.rows["id"]):
         importance = saved[saved["id"] == video_id]["importance"].to_numpy()
-        found.append((importance[telling(row)], np.delete(importance, telling(row)).max()))
-    marked, others = np.array(found).T
+        pairs.append(
+            (
+                importance[informative_frame(row)],
+                np.delete(importance, informative_frame(row)).max(),
+            )
+        )
+    marked, others = np.array(pairs).T
     assert (marked > others).mean() > 0.9
     assert marked.mean() > 1.2 * others.mean()
 
 
-def test_attention_is_of_the_splits_that_tested_a_video(data: Dataset, tmp_path: Path) -> None:
+def test_attention_of_a_video_is_the_mean_over_the_splits_that_test_it(
+    data: Dataset, tmp_path: Path
+) -> None:
     train_run(data, QUICK, tmp_path)
-    divided = splits(QUICK.protocol, data.manifest.rows, QUICK.seed)[1]
-    fitted = [fit_split(data, split, QUICK) for split in divided]
-    saved, seen = table(tmp_path), set()
+    split_list = splits(QUICK.protocol, data.manifest.rows, QUICK.seed)[1]
+    fitted = [fit_split(data, split, QUICK) for split in split_list]
+    saved, test_counts = table(tmp_path), set()
     for row, video_id in enumerate(data.manifest.rows["id"]):
-        tested = [number for number, split in enumerate(divided) if row in split.test]
-        seen.add(len(tested))
-        used = tested or range(len(divided))
+        testing_splits = [number for number, split in enumerate(split_list) if row in split.test]
+        test_counts.add(len(testing_splits))
+        averaged_splits = testing_splits or range(len(split_list))
         for name in ("spatial", "temporal"):
             expected = np.mean(
-                [getattr(fitted[number].weights, name)[row] for number in used], axis=0
+                [getattr(fitted[number].weights, name)[row] for number in averaged_splits], axis=0
             )
             frames = saved[saved["id"] == video_id][name]
             assert frames.to_numpy() == pytest.approx(expected[: length_of(row)], abs=1e-6)
-    assert {0, 1} <= seen, "some videos were in no test part, some in one"
+    assert {0, 1} <= test_counts, "some videos are in no test part, some in one"
 
 
 def one_result(
@@ -184,17 +191,19 @@ def one_result(
     return [Fitted(data.mos, 1, Streams(spatial, temporal), gates)]
 
 
-def test_attention_of_a_track_with_other_times_counts_for_the_nearest_frame(data: Dataset) -> None:
+def test_attention_of_a_track_with_other_timestamps_is_added_to_the_nearest_frame(
+    data: Dataset,
+) -> None:
     later = replace(data.temporal, timestamp=data.temporal.timestamp + 0.3)
-    late = replace(data, features=Streams(data.spatial, later))
+    shifted = replace(data, features=Streams(data.spatial, later))
     equal = data.spatial.frame_shares()
     first = np.zeros_like(equal)
     first[:, 0] = 1
-    divided = splits("random:n=1", data.manifest.rows)[1]
-    saved = attention_table(late, divided, one_result(data, first, equal))
+    split_list = splits("random:n=1", data.manifest.rows)[1]
+    saved = attention_table(shifted, split_list, one_result(data, first, equal))
     assert saved is not None
-    # frames are a third of a second apart: the one 0.3 s late stands for its follower, the last for
-    # itself
+    # frames are a third of a second apart: a frame shifted by 0.3 s is nearest to its successor,
+    # and the last frame to itself
     assert saved["temporal"][:FRAMES].tolist() == pytest.approx(
         [0, *[1 / FRAMES] * (FRAMES - 2), 2 / FRAMES]
     )
@@ -208,7 +217,7 @@ def test_attention_of_a_track_with_other_times_counts_for_the_nearest_frame(data
 @pytest.mark.parametrize(
     ("fusion", "gate", "width"), [("dynamic:experts=3", "experts", 3), ("gated", "modality", 2)]
 )
-def test_a_run_saves_the_gates_of_its_fusion(
+def test_gates_of_a_fusion_are_saved_with_the_run(
     data: Dataset, fusion: str, gate: str, width: int, tmp_path: Path
 ) -> None:
     train_run(data, replace(QUICK, fusion=fusion, temporal_encoder="mean"), tmp_path)
@@ -219,8 +228,8 @@ def test_a_run_saves_the_gates_of_its_fusion(
     assert saved[f"{gate}.0"].std() > 0
 
 
-def test_gates_are_of_the_splits_that_tested_a_video(data: Dataset) -> None:
-    divided = splits("kfold:k=2", data.manifest.rows)[1]
+def test_gates_of_a_video_are_those_of_the_splits_that_test_it(data: Dataset) -> None:
+    split_list = splits("kfold:k=2", data.manifest.rows)[1]
     equal = data.spatial.frame_shares()
     fitted = [
         Fitted(
@@ -228,18 +237,18 @@ def test_gates_are_of_the_splits_that_tested_a_video(data: Dataset) -> None:
         )
         for weights in ([0.1, 0.9], [0.6, 0.4])
     ]
-    saved = gates_table(data, divided, fitted)
+    saved = gates_table(data, split_list, fitted)
     assert saved is not None
-    for split, expected in zip(divided, (0.1, 0.6), strict=True):
+    for split, expected in zip(split_list, (0.1, 0.6), strict=True):
         assert saved["experts.0"].to_numpy()[split.test] == pytest.approx(expected)
 
 
-def test_concat_weighs_nothing_and_saves_nothing(data: Dataset, tmp_path: Path) -> None:
+def test_fusion_without_gates_saves_no_gates(data: Dataset, tmp_path: Path) -> None:
     train_run(data, replace(QUICK, temporal_encoder="mean"), tmp_path)
     assert not (tmp_path / "gates.csv").exists()
 
 
-def test_a_run_without_attention_saves_none_and_keeps_no_older_one(
+def test_run_without_attention_removes_an_older_attention_table(
     data: Dataset, tmp_path: Path
 ) -> None:
     short = replace(QUICK, epochs=3, protocol="random:n=1")
@@ -249,25 +258,25 @@ def test_a_run_without_attention_saves_none_and_keeps_no_older_one(
     assert not (tmp_path / "attention.csv").exists()
 
 
-# --- who reads it ---
+# --- the sampler that reads it ---
 
 
-class Still(SimpleNamespace):
-    """A video as far as importance looks at it."""
+class VideoStub(SimpleNamespace):
+    """A video with only the attributes that importance reads."""
 
     def __len__(self) -> int:
         return len(self.timestamps)
 
 
-Video.register(Still)
+Video.register(VideoStub)
 
 
-def test_the_content_sampler_reads_what_a_run_has_learnt(run: Path, data: Dataset) -> None:
+def test_content_sampler_interpolates_the_attention_of_a_run(run: Path, data: Dataset) -> None:
     sampler, saved = content.build(importance=str(run)), table(run)
     for row in (0, 7, 20):
         video_id = data.manifest.rows["id"][row]
-        # twice as many frames as the run looked at, of the same seconds
-        video = Still(id=video_id, timestamps=np.arange(2 * length_of(row)) / 6)
+        # twice as many frames as the run sampled, over the same duration
+        video = VideoStub(id=video_id, timestamps=np.arange(2 * length_of(row)) / 6)
         importance = sampler.importance(video)
         expected = saved[saved["id"] == video_id]["importance"].to_numpy()
         assert importance[::2] == pytest.approx(expected, abs=1e-12)

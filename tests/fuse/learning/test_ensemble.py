@@ -1,4 +1,4 @@
-"""Members of a head, trained together, or one after the other where `torch.func.vmap` refuses."""
+"""Members of an ensemble are trained together, or one by one where `torch.func.vmap` fails."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def first_split(data: Dataset) -> Split:
 
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("encoder", PLUGINS)
-def test_a_head_that_vmap_refuses_is_trained_member_by_member_with_one_note(
+def test_head_that_vmap_cannot_run_is_trained_member_by_member_with_one_warning(
     encoder: str, toy_data: Dataset, caplog: pytest.LogCaptureFixture
 ) -> None:
     split, mos = first_split(toy_data), labels(toy_data)
@@ -94,15 +94,15 @@ def test_a_head_that_vmap_refuses_is_trained_member_by_member_with_one_note(
         first, again = (fit_split(toy_data, split, options) for _ in range(2))
     assert metrics.srcc(first.predicted[split.test], mos[split.test]) > 0.7
     assert np.array_equal(first.predicted, again.predicted)
-    (note,) = [record.getMessage() for record in caplog.records]
-    assert f"{encoder}: torch.func.vmap cannot run this head" in note
-    assert "trained one after the other, which takes longer" in note
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert f"{encoder}: torch.func.vmap cannot run this head" in warning
+    assert "trained one after the other, which takes longer" in warning
 
 
-def test_both_ways_of_training_learn_the_same(
+def test_stacked_and_looped_training_give_the_same_scores(
     toy_data: Dataset, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without dropout, whose random numbers they draw in another order."""
+    """Without dropout, as the two draw its random numbers in different orders."""
     head = Head(
         spec.resolve("fuse.pooling", "avg:level_dropout=0"),
         spec.resolve("fuse.pooling", "avg:level_dropout=0"),
@@ -113,9 +113,11 @@ def test_both_ways_of_training_learn_the_same(
     scores = []
     for members in (StackedMembers, LoopedMembers):
         monkeypatch.setattr(Ensemble, "_training", lambda self, models, way=members: way(models))
-        fitted = Ensemble(toy_data, np.arange(40), head)
-        fitted.train(0, 2, parse_loss("l1"), epochs=6, stop=4, validate_on=np.arange(40, 60))
-        scores.append(fitted.output().scores.numpy())
+        ensemble_under_test = Ensemble(toy_data, np.arange(40), head)
+        ensemble_under_test.train(
+            0, 2, parse_loss("l1"), epochs=6, stop=4, validate_on=np.arange(40, 60)
+        )
+        scores.append(ensemble_under_test.output().scores.numpy())
     np.testing.assert_allclose(scores[0], scores[1], atol=2e-3)
     assert not caplog.records
 

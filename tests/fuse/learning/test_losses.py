@@ -1,4 +1,4 @@
-"""Losses by hand and against their formulas, their gradients, and sums of them."""
+"""Losses equal values computed by hand and by formula, and their gradients are correct."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ def test_l1_is_the_mean_distance() -> None:
     assert value("l1", scores(0, 0, 0), scores(0.5, 1, -3)) == pytest.approx(1.5)
 
 
-def test_smooth_l1_is_half_the_square_near_and_the_distance_far() -> None:
+def test_smooth_l1_is_quadratic_for_small_errors_and_linear_for_large_ones() -> None:
     # errors of 0.5, 1 and 3: 0.5 * 0.5^2, then 1 - 0.5 and 3 - 0.5
     assert value("smooth_l1", scores(0, 0, 0), scores(0.5, 1, -3)) == pytest.approx(
         (0.125 + 0.5 + 2.5) / 3
     )
 
 
-def test_plcc_is_nought_for_a_perfect_line_one_for_an_inverted_and_a_half_for_none() -> None:
+def test_plcc_loss_is_0_for_perfect_1_for_inverted_and_one_half_for_no_correlation() -> None:
     mos = scores(-1, 0, 2, 5)
     assert value("plcc", 3 * mos - 4, mos) == pytest.approx(0, abs=1e-6)
     assert value("plcc", 4 - 3 * mos, mos) == pytest.approx(1, abs=1e-6)
     assert value("plcc", scores(1, -1, -1, 1), scores(1, 1, -1, -1)) == pytest.approx(0.5, abs=1e-6)
 
 
-def test_plcc_by_hand() -> None:
+def test_plcc_loss_equals_a_value_computed_by_hand() -> None:
     # deviations (-1.5, -.5, .5, 1.5) and (-1.5, .5, -.5, 1.5): r = 4 / 5
     assert value("plcc", scores(1, 2, 3, 4), scores(1, 3, 2, 4)) == pytest.approx(
         (1 - 0.8) / 2, abs=1e-6
     )
 
 
-def test_the_group_loss_by_hand() -> None:
+def test_group_loss_equals_values_computed_by_hand() -> None:
     # errors 1 and -1 in the first content cancel, those of the second average to 2; contents of any
     # size count alike
     assert value("group", scores(1, -1, 2), scores(0, 0, 0), groups(0, 0, 1)) == pytest.approx(
@@ -71,13 +71,13 @@ def test_the_group_loss_by_hand() -> None:
     ) == pytest.approx((9 + 1) / 2)
 
 
-def test_the_group_loss_does_not_care_in_which_order_contents_are_numbered() -> None:
+def test_group_loss_does_not_depend_on_the_numbering_of_the_contents() -> None:
     predicted, mos = scores(1, 2, 3, 4, 5), scores(2, 2, 1, 0, 7)
     first = value("group", predicted, mos, groups(0, 1, 0, 2, 1))
     assert value("group", predicted, mos, groups(2, 0, 2, 1, 0)) == pytest.approx(first)
 
 
-def test_the_group_loss_sees_what_a_content_is_owed_and_not_what_differs_within_it() -> None:
+def test_group_loss_measures_the_mean_error_of_a_content_and_not_errors_within_it() -> None:
     mos, content = scores(1, 2, 3, 4), groups(0, 0, 1, 1)
     within = scores(2, 1, 4, 3)
     assert value("group", within, mos, content) == pytest.approx(0)
@@ -86,7 +86,7 @@ def test_the_group_loss_sees_what_a_content_is_owed_and_not_what_differs_within_
 
 @given(st.lists(st.tuples(st.integers(-80, 80), st.integers(-80, 80)), min_size=1, max_size=30))
 @settings(deadline=None, max_examples=100)
-def test_the_group_loss_is_the_mean_squared_error_where_every_video_stands_alone(
+def test_group_loss_is_the_mean_squared_error_when_every_video_is_its_own_content(
     rows: list[tuple[int, int]],
 ) -> None:
     predicted, mos = (scores(*column) / 8 for column in zip(*rows, strict=True))
@@ -96,16 +96,16 @@ def test_the_group_loss_is_the_mean_squared_error_where_every_video_stands_alone
     )
 
 
-def test_the_rank_loss_by_hand() -> None:
-    # the labels want gaps of 1, 3 and 2; the predictions give 2 (enough), 1 (2 short) and -1 (3
-    # short)
+def test_rank_loss_equals_values_computed_by_hand() -> None:
+    # the labels require margins of 1, 3 and 2; the predictions have 2 (enough), 1 (2 short) and
+    # -1 (3 short)
     assert value("rank", scores(0, 2, 1), scores(0, 1, 3)) == pytest.approx((0 + 2 + 3) / 3)
-    # of two equal labels neither is to be ahead
+    # pairs with equal labels do not count
     assert value("rank", scores(5, -5, 0), scores(1, 1, 2)) == pytest.approx((6 + 0) / 2)
     assert value("rank", scores(4), scores(1)) == 0
 
 
-def test_the_rank_loss_asks_for_order_and_gaps_and_not_for_the_level() -> None:
+def test_rank_loss_depends_on_order_and_margins_and_not_on_an_offset() -> None:
     mos = scores(3, 1, 2, 5, 4)
     assert value("rank", mos + 7, mos) == pytest.approx(0, abs=1e-6)
     assert value("rank", 3 * mos, mos) == pytest.approx(0, abs=1e-6)
@@ -139,7 +139,7 @@ def ranking(x: list[float], y: list[float]) -> float:
     return mean(hinges) if hinges else 0.0
 
 
-def owed(x: list[float], y: list[float], content: list[int]) -> float:
+def group_loss(x: list[float], y: list[float], content: list[int]) -> float:
     errors = [
         mean([one - other for one, other, its in zip(x, y, content, strict=True) if its == group])
         for group in sorted(set(content))
@@ -157,7 +157,7 @@ FORMULAS: dict[str, Callable[[list[float], list[float], list[int]], float]] = {
     ),
     "plcc": lambda x, y, content: (1 - correlation(x, y)) / 2,
     "rank": lambda x, y, content: ranking(x, y),
-    "group": owed,
+    "group": group_loss,
 }
 
 
@@ -178,13 +178,13 @@ def batches(draw: st.DrawFn) -> tuple[list[float], list[float], list[int]]:
 @pytest.mark.parametrize("name", LOSSES)
 @given(batches())
 @settings(deadline=None, max_examples=30)
-def test_a_loss_is_its_formula(
+def test_loss_equals_its_formula(
     name: str, batch: tuple[list[float], list[float], list[int]]
 ) -> None:
     x, y, content = batch
     tensors = (torch.tensor(column, dtype=torch.float64) for column in (x, y))
-    found = float(LOSSES[name](*tensors, torch.tensor(content)))
-    assert found == pytest.approx(FORMULAS[name](x, y, content), rel=1e-9, abs=1e-9)
+    loss = float(LOSSES[name](*tensors, torch.tensor(content)))
+    assert loss == pytest.approx(FORMULAS[name](x, y, content), rel=1e-9, abs=1e-9)
 
 
 # --- gradients ---
@@ -192,7 +192,7 @@ def test_a_loss_is_its_formula(
 
 @pytest.mark.parametrize("name", [*LOSSES, "smooth_l1+plcc", "l1+rank", "+".join(LOSSES)])
 @pytest.mark.parametrize("seed", range(3))
-def test_gradients_are_those_of_finite_differences(name: str, seed: int) -> None:
+def test_gradients_equal_finite_differences(name: str, seed: int) -> None:
     # continuous scores: none of the kinks of l1 and rank is within reach of the differences
     predicted, mos = torch.randn(
         2, 20, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
@@ -203,7 +203,7 @@ def test_gradients_are_those_of_finite_differences(name: str, seed: int) -> None
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_rank_loss_pulls_apart_what_stands_in_the_wrong_order(seed: int) -> None:
+def test_rank_loss_gradient_separates_videos_in_the_wrong_order(seed: int) -> None:
     predicted, mos = torch.randn(
         2, 30, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
     )
@@ -212,13 +212,13 @@ def test_the_rank_loss_pulls_apart_what_stands_in_the_wrong_order(seed: int) -> 
     predicted.requires_grad_()
     before = LOSSES["rank"](predicted, mos, torch.arange(30))
     (gradient,) = torch.autograd.grad(before, predicted)
-    # the best video is ahead of none and the worst of all: each of their 29 pairs pulls, one up and
-    # one down
+    # the best video has the lowest prediction and the worst the highest: all 29 pairs of each
+    # contribute to its gradient
     pairs = 30 * 29 / 2
     assert float(gradient[best]) == pytest.approx(-29 / pairs)
     assert float(gradient[worst]) == pytest.approx(29 / pairs)
     assert float(gradient.sum()) == pytest.approx(0, abs=1e-12)
-    # and the loss falls by as much as the gradient promises
+    # the loss falls by as much as the gradient predicts
     step = 1e-6
     after = LOSSES["rank"]((predicted - step * gradient).detach(), mos, torch.arange(30))
     assert float(before.detach() - after) == pytest.approx(
@@ -226,7 +226,7 @@ def test_the_rank_loss_pulls_apart_what_stands_in_the_wrong_order(seed: int) -> 
     )
 
 
-def test_descent_on_the_rank_loss_alone_finds_the_order() -> None:
+def test_gradient_descent_on_the_rank_loss_alone_recovers_the_order() -> None:
     predicted, mos = torch.randn(2, 40, generator=torch.Generator().manual_seed(1))
     predicted.requires_grad_()
     optimizer = torch.optim.Adam([predicted], lr=0.1)
@@ -237,7 +237,7 @@ def test_descent_on_the_rank_loss_alone_finds_the_order() -> None:
     assert float(torch.corrcoef(torch.stack([predicted.detach(), mos]))[0, 1]) > 0.97
 
 
-def test_the_rank_loss_of_thirty_thousand_videos_counts_every_pair() -> None:
+def test_rank_loss_of_thirty_thousand_videos_counts_every_pair() -> None:
     n = 30_000
     mos = torch.arange(n, dtype=torch.float64)[
         torch.randperm(n, generator=torch.Generator().manual_seed(0))
@@ -245,26 +245,26 @@ def test_the_rank_loss_of_thirty_thousand_videos_counts_every_pair() -> None:
     predicted = (-mos).requires_grad_()
     loss = LOSSES["rank"](predicted, mos, torch.arange(n))
     (gradient,) = torch.autograd.grad(loss, predicted)
-    # every pair is inverted, and short by twice its gap, whose mean is (n + 1) / 3
+    # every pair is inverted and misses its margin by twice the margin, whose mean is (n + 1) / 3
     assert float(loss.detach()) == pytest.approx(2 * (n + 1) / 3, rel=1e-9)
     assert torch.allclose(gradient * (n * (n - 1) / 2), n - 1 - 2 * mos, rtol=1e-9, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("seed", range(3))
-def test_gradients_are_finite_and_say_something(name: str, seed: int) -> None:
+def test_gradients_are_finite_and_rarely_zero(name: str, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     predicted = torch.randn(24, generator=generator, requires_grad=True)
     mos = torch.randn(24, generator=generator)
     LOSSES[name](predicted, mos, torch.arange(24) // 3).backward()
     assert predicted.grad is not None
     assert torch.isfinite(predicted.grad).all()
-    # of the rank loss those who are overtaken as often as they overtake are drawn neither way
+    # the rank loss has gradient zero where a video is too high as often as it is too low
     assert (predicted.grad != 0).sum() >= (24 if name != "rank" else 18)
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_step_against_the_gradient_lowers_the_loss(name: str) -> None:
+def test_step_against_the_gradient_lowers_the_loss(name: str) -> None:
     generator = torch.Generator().manual_seed(5)
     predicted, mos = (
         torch.randn(24, generator=generator, requires_grad=True),
@@ -292,12 +292,12 @@ def test_constant_predictions_and_constant_labels_have_finite_losses_and_gradien
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_perfect_predictions_cost_nothing(name: str) -> None:
+def test_loss_of_perfect_predictions_is_zero(name: str) -> None:
     mos = torch.linspace(-2, 2, 12)
     assert value(name, mos.clone(), mos, torch.arange(12) // 4) == pytest.approx(0, abs=1e-6)
 
 
-def test_a_sum_is_the_sum_of_its_parts() -> None:
+def test_sum_of_losses_is_the_sum_of_their_values() -> None:
     generator = torch.Generator().manual_seed(0)
     predicted, mos = torch.randn(15, generator=generator), torch.randn(15, generator=generator)
     content = torch.arange(15) // 5
@@ -313,13 +313,13 @@ def test_a_sum_is_the_sum_of_its_parts() -> None:
     ("text", "named"),
     [("huber", "huber"), ("plcc+huber", "huber"), ("", ""), ("plcc+", ""), ("PLCC", "PLCC")],
 )
-def test_an_unknown_loss_is_named_and_the_choices_listed(text: str, named: str) -> None:
-    with pytest.raises(UsageError, match=f"unknown loss '{named}'") as caught:
+def test_unknown_loss_is_refused_with_the_valid_choices(text: str, named: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown loss '{named}'") as error:
         parse_loss(text)
-    assert all(name in str(caught.value) for name in LOSSES)
+    assert all(name in str(error.value) for name in LOSSES)
 
 
-def test_losses_are_listed_with_their_first_lines() -> None:
+def test_available_losses_are_listed_with_the_first_line_of_their_docstrings() -> None:
     assert list(available_losses()) == ["l1", "smooth_l1", "plcc", "rank", "group"]
     assert available_losses()["l1"] == "Mean absolute error."
     assert all(len(line) > 10 for line in available_losses().values())

@@ -1,4 +1,4 @@
-"""The distance of a video from the training videos, and percentiles of training videos."""
+"""The distance of a video from the training videos grows with its novelty."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def test_distance_is_one_for_a_typical_training_video_and_grows_with_novelty() -
             for name, array in track.items()
         }
     )
-    wide = masks.map(lambda mask: torch.nn.functional.pad(mask, (0, 2)))
-    assert np.allclose(reference.distance(longer, wide), reference.distance(arrays, masks))
+    wider_masks = masks.map(lambda mask: torch.nn.functional.pad(mask, (0, 2)))
+    assert np.allclose(reference.distance(longer, wider_masks), reference.distance(arrays, masks))

@@ -1,6 +1,4 @@
-"""What a run leaves for later: a calibrated model, figures on other datasets, and the same
-predictions again.
-"""
+"""A run's saved model is calibrated, scores other datasets, and reproduces its predictions."""
 
 from __future__ import annotations
 
@@ -58,25 +56,29 @@ def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- the model ---
 
 
-def test_the_saved_model_scores_on_the_scale_of_the_labels(run: Path, data: Dataset) -> None:
+def test_saved_model_scores_on_the_scale_of_the_labels(run: Path, data: Dataset) -> None:
     scores = saved.load(run).scores(data.features)
     mos = labels(data)
     assert metrics.srcc(scores, mos) > 0.9
     assert np.abs(scores - mos).mean() < 0.5 * np.abs(mos - mos.mean()).mean()
 
 
-def test_it_is_calibrated_by_videos_that_no_model_had_seen(run: Path, data: Dataset) -> None:
+def test_saved_model_is_calibrated_on_test_predictions(run: Path, data: Dataset) -> None:
     table = Run(run).predictions()
-    unseen = table[table["part"] == "test"].groupby("id").agg({"predicted": "mean", "mos": "first"})
-    expected = metrics.fit_logistic(unseen["predicted"].to_numpy(), unseen["mos"].to_numpy())
-    x = np.linspace(unseen["predicted"].min(), unseen["predicted"].max(), 9)
+    test_means = (
+        table[table["part"] == "test"].groupby("id").agg({"predicted": "mean", "mos": "first"})
+    )
+    expected = metrics.fit_logistic(
+        test_means["predicted"].to_numpy(), test_means["mos"].to_numpy()
+    )
+    x = np.linspace(test_means["predicted"].min(), test_means["predicted"].max(), 9)
     curve = saved.load(run).curve
     np.testing.assert_allclose(
         metrics.apply_logistic(curve, x), metrics.apply_logistic(expected, x), rtol=1e-6
     )
 
 
-def test_a_model_is_the_same_when_read_back_and_scores_any_batch_alike(
+def test_loaded_model_is_deterministic_and_independent_of_the_batch(
     run: Path, data: Dataset
 ) -> None:
     first, second = (saved.load(run).scores(data.features) for _ in range(2))
@@ -92,10 +94,10 @@ def test_a_model_is_the_same_when_read_back_and_scores_any_batch_alike(
     )
 
 
-def test_features_of_another_kind_are_refused(run: Path, data: Dataset) -> None:
-    lacking = replace(data.spatial, arrays=dict(list(data.spatial.arrays.items())[:1]))
+def test_features_with_missing_arrays_or_columns_are_refused(run: Path, data: Dataset) -> None:
+    incomplete = replace(data.spatial, arrays=dict(list(data.spatial.arrays.items())[:1]))
     with pytest.raises(UsageError, match=r"no array c1/std, which the model was trained on"):
-        saved.load(run).scores(Streams(lacking, data.temporal))
+        saved.load(run).scores(Streams(incomplete, data.temporal))
     narrow = replace(
         data.spatial, arrays={name: array[..., :5] for name, array in data.spatial.arrays.items()}
     )
@@ -103,7 +105,7 @@ def test_features_of_another_kind_are_refused(run: Path, data: Dataset) -> None:
         saved.load(run).scores(Streams(narrow, data.temporal))
 
 
-def test_a_run_without_a_model_says_why(tmp_path: Path) -> None:
+def test_run_without_a_model_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no model.safetensors; vqa-fuse train writes one"):
         saved.load(tmp_path)
     (tmp_path / saved.FILE).write_bytes(b"no tensors at all")
@@ -114,7 +116,7 @@ def test_a_run_without_a_model_says_why(tmp_path: Path) -> None:
 # --- another dataset ---
 
 
-def test_another_dataset_is_scored_with_and_without_a_refit_of_the_scale(
+def test_another_dataset_is_evaluated_with_and_without_a_refit_of_the_scale(
     run: Path, cache: Path
 ) -> None:
     document = evaluate_on(run, "other").to_json()
@@ -126,16 +128,16 @@ def test_another_dataset_is_scored_with_and_without_a_refit_of_the_scale(
     other = load_dataset(cache, "other", None, None)
     scores = saved.load(run).scores(other.features)
     mos = labels(other)
-    for figures in (document["refitted"], document["as_is"]):
-        assert figures["srcc"] == pytest.approx(stats.spearmanr(scores, mos).statistic)
-        assert figures["krcc"] == pytest.approx(stats.kendalltau(scores, mos).statistic)
+    for results in (document["refitted"], document["as_is"]):
+        assert results["srcc"] == pytest.approx(stats.spearmanr(scores, mos).statistic)
+        assert results["krcc"] == pytest.approx(stats.kendalltau(scores, mos).statistic)
     assert document["as_is"]["plcc"] == pytest.approx(stats.pearsonr(scores, mos).statistic)
     assert document["as_is"]["rmse"] == pytest.approx(np.sqrt(np.mean((scores - mos) ** 2)))
     assert document["refitted"]["rmse"] <= document["as_is"]["rmse"] + 1e-9
     assert [row["predicted"] for row in document["predictions"]] == pytest.approx(list(scores))
 
 
-def test_a_dataset_of_raw_video_is_scored_like_any_other(run: Path, tmp_path: Path) -> None:
+def test_dataset_of_raw_video_is_evaluated_like_any_other(run: Path, tmp_path: Path) -> None:
     manifest = manifest_of("third", 3, 2)
     layout.save_manifest(tmp_path, manifest)
     for kind in ("spatial", "temporal"):
@@ -143,7 +145,7 @@ def test_a_dataset_of_raw_video_is_scored_like_any_other(run: Path, tmp_path: Pa
     assert evaluate_on(run, "third", tmp_path).n_videos == 6
 
 
-def test_a_dataset_with_other_features_is_refused_with_what_differs(
+def test_dataset_with_other_features_is_refused_with_the_differences(
     run: Path, tmp_path: Path
 ) -> None:
     manifest = manifest_of("third", 3, 2)
@@ -158,10 +160,10 @@ def test_a_dataset_with_other_features_is_refused_with_what_differs(
         evaluate_on(run, "nowhere")
 
 
-# --- again ---
+# --- reproduction ---
 
 
-def test_a_run_is_reproduced_to_the_last_bit(run: Path) -> None:
+def test_run_is_reproduced_to_the_last_bit(run: Path) -> None:
     before = {path: path.read_bytes() for path in run.iterdir()}
     document = reproduce_run(run).to_json()
     assert document["equal"] and document["predictions"] == 0 and document["changed"] == []
@@ -169,7 +171,9 @@ def test_a_run_is_reproduced_to_the_last_bit(run: Path) -> None:
     assert {path: path.read_bytes() for path in run.iterdir()} == before
 
 
-def test_what_is_not_reproduced_is_counted_and_named(run: Path, tmp_path: Path) -> None:
+def test_predictions_that_are_not_reproduced_are_counted_and_named(
+    run: Path, tmp_path: Path
+) -> None:
     table = Run(run).predictions()
     table.loc[7, "predicted"] += 1e-12
     Run(tmp_path).write_predictions(table)
@@ -185,7 +189,7 @@ def test_what_is_not_reproduced_is_counted_and_named(run: Path, tmp_path: Path) 
     assert any("recipe.learning_rate: 0.5 then" in line for line in document["changed"])
 
 
-def test_a_cache_with_other_labels_cannot_give_the_same_run(
+def test_run_is_not_reproduced_from_a_cache_with_other_labels(
     toy_cache: Path, data: Dataset, run: Path, tmp_path: Path
 ) -> None:
     cache = Path(shutil.copytree(toy_cache, tmp_path / "cache"))
@@ -196,7 +200,7 @@ def test_a_cache_with_other_labels_cannot_give_the_same_run(
     assert any(line.startswith("manifest:") for line in document["changed"])
 
 
-def test_a_cache_that_lost_videos_is_told(run: Path, tmp_path: Path) -> None:
+def test_cache_with_missing_videos_is_refused_for_reproduction(run: Path, tmp_path: Path) -> None:
     cache = make_cache(tmp_path / "cache", contents=11)
     with pytest.raises(
         UsageError,

@@ -33,7 +33,7 @@ def scored(video: Path, frames: int = 3, **changes: Any) -> Score:
 
 
 def texts(monkeypatch: pytest.MonkeyPatch, scores: list[Score], path: Path) -> list[str]:
-    """All that stands in the picture of ``scores``."""
+    """All texts in the contact sheet of ``scores``."""
     figures: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
     contact_sheet.draw(scores, path)
@@ -46,23 +46,23 @@ def test_contact_sheet_shows_the_frames_of_the_video(clips: Path, tmp_path: Path
     assert contact_sheet.draw([scored(clips / "testsrc.mp4")], tmp_path / "one.png") == [
         f"picture: {tmp_path / 'one.png'}"
     ]
-    drawn = cv2.imread(str(tmp_path / "one.png"))
-    assert drawn is not None and drawn.shape[1] == 1650
-    colours = {tuple(colour) for colour in (drawn.reshape(-1, 3) // 64 * 64).tolist()}
-    # the bars of the test picture, of which neither text nor axes have the colours: yellow, cyan,
-    # magenta, red (BGR)
+    sheet = cv2.imread(str(tmp_path / "one.png"))
+    assert sheet is not None and sheet.shape[1] == 1650
+    colours = {tuple(colour) for colour in (sheet.reshape(-1, 3) // 64 * 64).tolist()}
+    # colours of the test picture's bars that neither text nor axes have: yellow, cyan, magenta,
+    # red (BGR)
     assert {(0, 192, 192), (192, 192, 0), (192, 0, 192), (0, 0, 192)} <= colours
 
 
 def test_contact_sheet_states_score_word_scale_and_the_score_of_each_frame(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = texts(
+    parts = texts(
         monkeypatch, [scored(clips / "testsrc.mp4", far=True, distance=3.0)], tmp_path / "one.svg"
     )
-    text = "\n".join(found)
-    assert f"{clips.name}/testsrc.mp4: 2.25, poor" in found and {"2.00", "2.25", "2.50"} <= set(
-        found
+    text = "\n".join(parts)
+    assert f"{clips.name}/testsrc.mp4: 2.25, poor" in parts and {"2.00", "2.25", "2.50"} <= set(
+        parts
     )
     assert (
         "opinion, as learnt from clips; above 40 % of its videos" in text
@@ -71,12 +71,12 @@ def test_contact_sheet_states_score_word_scale_and_the_score_of_each_frame(
 
 
 def test_contact_sheet_reports_what_it_lacks(clips: Path, tmp_path: Path) -> None:
-    gone, failed = (
+    missing, failed = (
         scored(tmp_path / "gone.mp4"),
         scored(clips / "a.mp4", error="file is empty", score=None),
     )
     messages = contact_sheet.draw(
-        [gone, failed, *[scored(tmp_path / "gone.mp4")] * contact_sheet.MAX_VIDEOS],
+        [missing, failed, *[scored(tmp_path / "gone.mp4")] * contact_sheet.MAX_VIDEOS],
         tmp_path / "many.png",
     )
     assert any("a.mp4 is not in" in line for line in messages)
@@ -98,14 +98,19 @@ def test_contact_sheet_draws_no_bars_where_frames_have_no_scores(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     score = scored(clips / "testsrc.mp4")
-    unknown = replace(score, frames=[replace(frame, score=None) for frame in score.frames])
-    assert not {"2.00", "2.50"} & set(texts(monkeypatch, [unknown], tmp_path / "one.png"))
+    unscored = replace(score, frames=[replace(frame, score=None) for frame in score.frames])
+    assert not {"2.00", "2.50"} & set(texts(monkeypatch, [unscored], tmp_path / "one.png"))
 
 
 def test_contact_sheet_shows_evenly_spaced_frames_of_a_long_video() -> None:
     frames = scored(Path("x.mp4"), 40).frames
-    shown = [frames[row].index for row in evenly_spaced(len(frames))]
-    assert len(shown) == 12 and shown[0] == 0 and shown[-1] == 78 and np.ptp(np.diff(shown)) <= 2
+    indices = [frames[row].index for row in evenly_spaced(len(frames))]
+    assert (
+        len(indices) == 12
+        and indices[0] == 0
+        and indices[-1] == 78
+        and np.ptp(np.diff(indices)) <= 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,5 +125,5 @@ def test_contact_sheet_path_is_checked_before_anything_is_scored(
     name: str, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "taken.png").mkdir()
-    done = called("vqa-fuse", "score", "clip.mp4", "--plot", name, cwd=tmp_path)
-    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+    result = called("vqa-fuse", "score", "clip.mp4", "--plot", name, cwd=tmp_path)
+    assert result.returncode == 2 and message in result.stderr and "Traceback" not in result.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-# a real process: in this one other tests may have loaded pyplot
+# run as a separate process, because other tests may have loaded pyplot in this one
 HOST_PROGRAM = """
 import sys
 import matplotlib

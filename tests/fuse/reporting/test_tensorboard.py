@@ -38,12 +38,12 @@ def trained(
     toy_cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("tensorboard")
-    done = called(
+    result = called(
         *TRAIN, "--cache", toy_cache, "--run", "run", "--tensorboard", "--json", cwd=folder
     )
-    assert done.returncode == 0, done.stderr
-    assert "tensorboard --logdir run/tensorboard" in done.stderr
-    return folder / "run", document(done)
+    assert result.returncode == 0, result.stderr
+    assert "tensorboard --logdir run/tensorboard" in result.stderr
+    return folder / "run", document(result)
 
 
 def test_tensorboard_events_hold_validation_curves_and_test_metrics(
@@ -54,8 +54,8 @@ def test_tensorboard_events_hold_validation_curves_and_test_metrics(
     for split in evaluation["splits"]:
         logged = events(run / "tensorboard" / f"split-{split['seed']}")
         rows = learning[learning["split"] == split["seed"]]
-        shown = [(point.step, point.value) for point in logged.Scalars("validation/srcc")]
-        assert shown == [
+        points = [(point.step, point.value) for point in logged.Scalars("validation/srcc")]
+        assert points == [
             (epoch, pytest.approx(srcc))
             for epoch, srcc in zip(rows["epoch"], rows["srcc"], strict=True)
         ]
@@ -82,15 +82,19 @@ def test_tensorboard_events_of_a_replaced_run_are_removed_and_nothing_else(
     (tmp_path / "run" / "tensorboard" / "notes.txt").write_text("mine")
     tensorboard.write_events(tmp_path / "run")
     assert len(list((tmp_path / "run" / "tensorboard").glob("events*"))) == 1
-    done = called(*TRAIN, "--cache", toy_cache, "--run", "run", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    left = [path.name for path in (tmp_path / "run" / "tensorboard").rglob("*") if path.is_file()]
-    assert left == ["notes.txt"]
+    result = called(*TRAIN, "--cache", toy_cache, "--run", "run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    remaining = [
+        path.name for path in (tmp_path / "run" / "tensorboard").rglob("*") if path.is_file()
+    ]
+    assert remaining == ["notes.txt"]
 
 
 def test_tensorboard_without_its_package_is_refused_before_training(
     toy_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    done = called(*TRAIN, "--cache", toy_cache, "--run", "run", "--tensorboard", cwd=tmp_path)
-    assert done.returncode == 2 and "pip install" in done.stderr and list(tmp_path.iterdir()) == []
+    result = called(*TRAIN, "--cache", toy_cache, "--run", "run", "--tensorboard", cwd=tmp_path)
+    assert (
+        result.returncode == 2 and "pip install" in result.stderr and list(tmp_path.iterdir()) == []
+    )
