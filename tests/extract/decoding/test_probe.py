@@ -1,6 +1,4 @@
-"""Which files of a dataset cannot be used: each is listed with the reason, whatever it does to its
-decoder, without torch.
-"""
+"""Unusable files of a dataset are listed with the reason, even if a decoder hangs or crashes."""
 
 from __future__ import annotations
 
@@ -28,17 +26,19 @@ def videos(clips: Path) -> list[tuple[str, Path]]:
 
 
 def test_probe_lists_unusable_files_in_the_order_of_the_videos(clips: Path, tmp_path: Path) -> None:
-    sound = clips / "testsrc.mp4"
-    data = sound.read_bytes()
+    intact = clips / "testsrc.mp4"
+    data = intact.read_bytes()
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "text.mp4").write_text("Dear reader,\nthis is not a video.\n")
-    (tmp_path / "cut.mp4").write_bytes(data[:400])  # before its index, which stands at its end
+    (tmp_path / "cut.mp4").write_bytes(
+        data[:400]
+    )  # cut before the index, which is at the end of the file
     (tmp_path / "whole.yuv").write_bytes(bytes(2 * 16 * 16 * 3 // 2))
     (tmp_path / "short.yuv").write_bytes(bytes(100))
     names = ["cut.mp4", "text.mp4", "short.yuv", "missing.mp4", "whole.yuv", "empty.mp4"]
     progress: list[tuple[int, int]] = []
     reasons = probe_all(
-        [("good", sound), *((name, tmp_path / name) for name in names)],
+        [("good", intact), *((name, tmp_path / name) for name in names)],
         RawFormat(16, 16, "yuv420p", 30.0),
         workers=2,
         on_progress=lambda done, total: progress.append((done, total)),
@@ -57,25 +57,25 @@ def test_probe_of_no_videos_lists_none() -> None:
     assert probe_all([], None) == {}
 
 
-def test_only_the_beginning_of_a_file_is_decoded(
+def test_check_decodes_only_the_beginning_of_a_file(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
     packets = containers.packets
 
-    def counted(container: Any, stream: Any) -> Iterator[Any]:
+    def counted_packets(container: Any, stream: Any) -> Iterator[Any]:
         for packet in packets(container, stream):
             sizes.append(packet.size)
             yield packet
 
-    monkeypatch.setattr(containers, "packets", counted)
+    monkeypatch.setattr(containers, "packets", counted_packets)
     check_video(clips / "testsrc.mp4")
-    assert 0 < len(sizes) < 6  # of twelve: those that the first frame shown waits for
+    assert 0 < len(sizes) < 6  # of twelve packets, those that the first displayed frame needs
 
 
 def misbehave(path: Path, raw: RawFormat | None) -> None:
-    """As `check_video`, but of some files the decoder hangs in native code, dies, or does what
-    nobody foresaw.
+    """Like `check_video`, but for some files the decoder hangs in native code, crashes, or raises
+    an unexpected error.
     """
     if path.stem == "mandelbrot":
         ctypes.PyDLL(None).sleep(600)  # holds the interpreter's lock
@@ -86,7 +86,7 @@ def misbehave(path: Path, raw: RawFormat | None) -> None:
     check_video(path, raw)
 
 
-def test_a_decoder_that_hangs_or_crashes_costs_its_file_and_no_other(
+def test_decoder_that_hangs_or_crashes_affects_only_its_file(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "check_video", misbehave)
@@ -98,7 +98,7 @@ def test_a_decoder_that_hangs_or_crashes_costs_its_file_and_no_other(
     }
 
 
-def test_ctrl_c_does_not_wait_for_a_decoder_that_hangs(
+def test_ctrl_c_does_not_wait_for_a_hung_decoder(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "check_video", misbehave)
@@ -109,7 +109,7 @@ def test_ctrl_c_does_not_wait_for_a_decoder_that_hangs(
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         probe_all(videos, None, workers=2, on_progress=interrupt)
-    assert time.monotonic() - start < 60  # a decoder has 120 s
+    assert time.monotonic() - start < 60  # the timeout of a decoder is 120 s
 
 
 def report_torch(path: Path, raw: RawFormat | None) -> None:
@@ -124,10 +124,12 @@ def test_workers_do_not_import_torch(
     assert probe_all(videos[:1], None) == {videos[0][0]: "torch is not here"}
 
 
-def test_importing_the_module_loads_neither_torch_nor_a_decoder() -> None:
+def test_import_loads_neither_torch_nor_a_decoder() -> None:
     code = (
         "import sys, vqa_twostage.extract.decoding.probe; "
         "print({'torch', 'av', 'decord'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "set()"
+    process = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert process.stdout.strip() == "set()"

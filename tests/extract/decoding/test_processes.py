@@ -1,6 +1,4 @@
-"""Decoding processes end with the program that started them. What they import of it is tested in
-tests/whole/test_hosts.py.
-"""
+"""Decoding processes end with the program that started them, and their errors keep their kind."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ import pytest
 from vqa_twostage.extract.decoding.processes import as_video_error
 from vqa_twostage.pipeline.errors import VideoError
 
-# every decoder waits for somebody to take its frames: there is room for two of five
+# every decoder blocks, because its buffer holds only two of five frames
 PROGRAM = """
 import sys, time
 from pathlib import Path
@@ -31,7 +29,7 @@ for stream in workers.decode_videos(videos, workers.DecodeRequest("uniform:frame
 
 
 def group_exists(leader: int) -> bool:
-    """Whether any process is left of those that a program started."""
+    """Whether any process of the process group is still running."""
     try:
         os.killpg(leader, 0)
     except ProcessLookupError:
@@ -44,7 +42,7 @@ def group_exists(leader: int) -> bool:
 def test_decoding_processes_end_with_the_program_that_started_them(
     how: signal.Signals, clips: Path, tmp_path: Path
 ) -> None:
-    with (tmp_path / "messages.txt").open("w") as messages:  # no pipe, which the processes inherit
+    with (tmp_path / "messages.txt").open("w") as messages:  # not a pipe: children inherit it
         program = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, clips],
             stdout=subprocess.PIPE,
@@ -62,7 +60,7 @@ def test_decoding_processes_end_with_the_program_that_started_them(
     assert not group_exists(program.pid)
 
 
-def test_an_error_of_a_video_stays_what_it_is_and_any_other_is_one_of_its_decoder() -> None:
+def test_video_errors_are_kept_and_other_errors_become_decoder_errors() -> None:
     missing = VideoError("file is missing", "missing")
     assert as_video_error(missing, 1.0) is missing
     other = as_video_error(MemoryError("too large"), 1.0)

@@ -1,6 +1,4 @@
-"""Raw video: files of pixels alone, whose size and format their dataset says. The oracle is the
-ffmpeg program.
-"""
+"""Raw video, whose size and format the dataset states, is decoded as by the ffmpeg program."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ RAW = RawFormat(64, 48, "yuv420p", 29.97)
 FRAME_BYTES = 64 * 48 * 3 // 2
 
 
-def made(path: Path, raw: RawFormat = RAW) -> Path:
+def write_raw(path: Path, raw: RawFormat = RAW) -> Path:
     """A raw file of twelve frames of a test pattern."""
     source = f"testsrc2=s=96x64,format=yuv444p,crop={raw.width}:{raw.height}:exact=1"
     ffmpeg(
@@ -40,13 +38,15 @@ def made(path: Path, raw: RawFormat = RAW) -> Path:
 
 
 def expected(path: Path, raw: RawFormat = RAW) -> UInt8[np.ndarray, "frames height width 3"]:
-    said = f"-f rawvideo -video_size {raw.width}x{raw.height} -pixel_format {raw.pixel_format} -i"
-    pixels = ffmpeg(said, path, "-fps_mode passthrough -pix_fmt rgb24 -f rawvideo -")
+    input_options = (
+        f"-f rawvideo -video_size {raw.width}x{raw.height} -pixel_format {raw.pixel_format} -i"
+    )
+    pixels = ffmpeg(input_options, path, "-fps_mode passthrough -pix_fmt rgb24 -f rawvideo -")
     return np.frombuffer(pixels, np.uint8).reshape(-1, raw.height, raw.width, 3)
 
 
 def read_bytes() -> int:
-    """What this process has read so far, from the system's cache or elsewhere."""
+    """Bytes that this process has read so far, from the page cache or from disk."""
     return int(Path("/proc/self/io").read_text().split()[1])
 
 
@@ -56,7 +56,7 @@ def test_raw_video_gives_the_frames_of_ffmpeg(
     pixel_format: str, size: tuple[int, int], tmp_path: Path
 ) -> None:
     raw = RawFormat(*size, pixel_format, 30.0)
-    path = made(tmp_path / "clip.yuv", raw)
+    path = write_raw(tmp_path / "clip.yuv", raw)
     with open_video(path, raw=raw) as video:
         frames = read(video, range(len(video)))
     assert len(video) == LENGTH and not video.damage and (video.width, video.height) == size
@@ -64,10 +64,10 @@ def test_raw_video_gives_the_frames_of_ffmpeg(
 
 
 @pytest.mark.parametrize("name", ["clip.yuv", "CLIP.YUV", "clip.raw"])
-def test_the_name_says_that_a_file_is_raw_and_the_rate_when_its_frames_are_shown(
+def test_raw_files_are_recognised_by_extension_and_their_timestamps_by_the_frame_rate(
     name: str, tmp_path: Path
 ) -> None:
-    path = made(tmp_path / name)
+    path = write_raw(tmp_path / name)
     with open_video(path, raw=RAW) as video:
         frames = read(video, [7, 11, 0, 7])
     assert np.array_equal(frames.pixels, expected(path)[[7, 11, 0, 7]])
@@ -77,19 +77,16 @@ def test_the_name_says_that_a_file_is_raw_and_the_rate_when_its_frames_are_shown
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="what is read is counted in /proc")
 @pytest.mark.parametrize("torn", [0, 1], ids=["whole", "broken off"])
-def test_a_few_frames_of_a_large_raw_file_are_found_without_reading_the_rest(
-    torn: int, tmp_path: Path
-) -> None:
+def test_frames_of_a_large_raw_file_are_read_without_the_rest(torn: int, tmp_path: Path) -> None:
     raw = RawFormat(640, 480, "yuv420p", 30.0)
     frame_bytes = 640 * 480 * 3 // 2
     path = tmp_path / "clip.yuv"
-    with path.open(
-        "wb"
-    ) as file:  # 400 frames of nothing, which take no room on disk, and one that can be recognised
+    # a sparse file of 400 frames, one of which differs
+    with path.open("wb") as file:
         file.seek(300 * frame_bytes)
         file.write(bytes([200]) * frame_bytes)
         file.truncate(400 * frame_bytes + torn)
-    check_video(path, raw)  # whatever is imported on the way
+    check_video(path, raw)  # so that the imports do not count
     before = read_bytes()
     with open_video(path, raw=raw) as video:
         pixels = read(video, [399, 300, 299, 301]).pixels
@@ -98,20 +95,22 @@ def test_a_few_frames_of_a_large_raw_file_are_found_without_reading_the_rest(
     assert [(image != pixels[0]).any() for image in pixels] == [False, True, False, False]
 
 
-def test_decord_is_never_given_raw_video(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_raw_video_is_never_decoded_by_decord(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(
         decode, "_decord_reader", lambda path: pytest.fail("decord was asked to open raw video")
     )
-    with open_video(made(tmp_path / "clip.yuv"), raw=RAW) as video:
+    with open_video(write_raw(tmp_path / "clip.yuv"), raw=RAW) as video:
         assert video.decoder == "pyav" and read(video, [3]).pixels.shape == (1, 48, 64, 3)
 
 
-# --- files that are not as said
+# --- files that do not match their described format
 # --------------------------------------------------------------------------------------------------
 
 
-def test_a_raw_file_that_breaks_off_gives_its_whole_frames_and_says_so(tmp_path: Path) -> None:
-    path = made(tmp_path / "clip.yuv")
+def test_truncated_raw_file_gives_its_whole_frames_and_reports_the_damage(tmp_path: Path) -> None:
+    path = write_raw(tmp_path / "clip.yuv")
     whole = expected(path)
     path.write_bytes(path.read_bytes()[: 10 * FRAME_BYTES + 1234])
     with open_video(path, raw=RAW) as video:
@@ -124,7 +123,7 @@ def test_a_raw_file_that_breaks_off_gives_its_whole_frames_and_says_so(tmp_path:
     ("size", "reason"),
     [(0, "file is empty"), (1, "holds no frames"), (FRAME_BYTES - 1, "holds no frames")],
 )
-def test_a_raw_file_shorter_than_a_frame_is_refused(size: int, reason: str, tmp_path: Path) -> None:
+def test_raw_file_shorter_than_a_frame_is_refused(size: int, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "clip.yuv"
     path.write_bytes(bytes(size))
     with pytest.raises(VideoError, match=reason), open_video(path, raw=RAW):
@@ -150,7 +149,7 @@ def test_raw_video_without_a_described_format_is_refused_with_the_next_step(
     )
 
 
-def test_a_container_in_a_dataset_of_raw_files_is_opened_as_any_other(tmp_path: Path) -> None:
+def test_container_in_a_dataset_of_raw_files_is_opened_as_usual(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     ffmpeg("-f lavfi -i testsrc2=s=96x64:r=25 -frames:v 5 -pix_fmt yuv420p", path)
     with open_video(path, raw=RAW) as video:
@@ -166,7 +165,7 @@ def test_a_container_in_a_dataset_of_raw_files_is_opened_as_any_other(tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["content", "motion"])
-def test_samplers_choose_of_a_raw_file_what_they_choose_of_the_same_frames_in_a_container(
+def test_samplers_choose_the_same_frames_of_a_raw_file_and_a_container(
     name: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "clip.yuv"
@@ -174,12 +173,12 @@ def test_samplers_choose_of_a_raw_file_what_they_choose_of_the_same_frames_in_a_
     ffmpeg(
         "-f rawvideo -video_size 64x48 -framerate 30 -i", path, "-c:v ffv1", tmp_path / "clip.mkv"
     )
-    choose = spec.resolve("extract.samplers", f"{name}:frames=5").build()
+    sampler = spec.resolve("extract.samplers", f"{name}:frames=5").build()
     with (
         open_video(path, raw=replace(RAW, fps=30.0)) as video,
-        open_video(tmp_path / "clip.mkv") as same,
+        open_video(tmp_path / "clip.mkv") as container,
     ):
-        assert choose(video).tolist() == choose(same).tolist()
+        assert sampler(video).tolist() == sampler(container).tolist()
 
 
 def extract(folder: Path, cache: Path, raw: RawFormat | None) -> Extraction:
@@ -188,10 +187,10 @@ def extract(folder: Path, cache: Path, raw: RawFormat | None) -> Extraction:
     return extract_dataset(manifest, cache, options)
 
 
-def test_a_track_of_raw_files_has_their_format_in_its_identity(
+def test_identity_of_a_track_of_raw_files_holds_their_format(
     tmp_path: Path,
 ) -> None:
-    made(tmp_path / "raw.yuv")
+    write_raw(tmp_path / "raw.yuv")
     ffmpeg("-f lavfi -i testsrc2=s=96x64:r=25 -frames:v 5 -pix_fmt yuv420p", tmp_path / "box.mp4")
     (tmp_path / "mos.csv").write_text("id,path,mos\n0,raw.yuv,1\n1,box.mp4,2\n2,sub/none.yuv,3\n")
     outcome = extract(tmp_path, tmp_path / "cache", RAW)
@@ -205,14 +204,16 @@ def test_a_track_of_raw_files_has_their_format_in_its_identity(
     assert np.array_equal(video.frame_index, [1, 4, 7, 10])
     assert np.allclose(video.timestamp, np.array([1, 4, 7, 10]) / 29.97)
 
-    without = extract(tmp_path, tmp_path / "cache", None)
-    assert without.done == 1 and "raw video without a header" in without.failed[0].reason
-    with cached.open_track(without.tracks[0]) as other:
+    without_format = extract(tmp_path, tmp_path / "cache", None)
+    assert (
+        without_format.done == 1 and "raw video without a header" in without_format.failed[0].reason
+    )
+    with cached.open_track(without_format.tracks[0]) as other:
         assert other.identity == replace(track.identity, raw="")
 
 
-def test_raw_files_read_in_another_format_are_another_track(tmp_path: Path) -> None:
-    made(tmp_path / "raw.yuv")
+def test_raw_files_read_in_another_format_become_another_track(tmp_path: Path) -> None:
+    write_raw(tmp_path / "raw.yuv")
     (tmp_path / "mos.csv").write_text("id,path,mos\n0,raw.yuv,1\n")
     tracks = {
         path

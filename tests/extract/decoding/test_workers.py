@@ -1,6 +1,4 @@
-"""Frames on their way from decoding processes: none lost, none mixed up, and no file takes the run
-down with it.
-"""
+"""Frames arrive complete and in order from decoding processes, and no file stops a run."""
 
 from __future__ import annotations
 
@@ -40,8 +38,8 @@ def videos(clips: Path) -> list[tuple[str, Path]]:
 
 
 def outcomes(videos: list[tuple[str, Path]]) -> dict[str, dict[int, np.ndarray] | str]:
-    """Every video's frames by number, or the reason why it has none."""
-    found: dict[str, dict[int, np.ndarray] | str] = {}
+    """The frames of every video by number, or the reason of its failure."""
+    frames_or_reason: dict[str, dict[int, np.ndarray] | str] = {}
     for stream in decode_videos(videos, REQUEST, workers=2):
         try:
             _, some_frames = stream.open()
@@ -51,31 +49,31 @@ def outcomes(videos: list[tuple[str, Path]]) -> dict[str, dict[int, np.ndarray] 
                     int(number): image.copy() for number, image in zip(numbers, pixels, strict=True)
                 }
             stream.summary()
-            found[stream.id] = frames
+            frames_or_reason[stream.id] = frames
         except VideoError as error:
-            found[stream.id] = str(error)
-    return found
+            frames_or_reason[stream.id] = str(error)
+    return frames_or_reason
 
 
 @pytest.mark.parametrize("room", [256 << 20, 1], ids=["all frames fit", "two frames at a time"])
-def test_frames_arrive_whole_and_in_the_order_of_the_videos(
+def test_frames_arrive_complete_and_in_the_order_of_the_videos(
     videos: list[tuple[str, Path]], room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "RINGS_BYTES", room)
-    found = outcomes(videos)
-    assert list(found) == [name for name, _ in videos]
+    results = outcomes(videos)
+    assert list(results) == [name for name, _ in videos]
     for name, path in videos:
         with open_video(path, "pyav") as video:
             expected = read(video, range(len(video))).pixels
-        frames = found[name]
+        frames = results[name]
         assert isinstance(frames, dict) and sorted(frames) == [1, 3, 6, 8, 10]
         for number, image in frames.items():
             assert (image == expected[number]).all()
 
 
 def hang(buffer: str, room: int, name: str, path: Path, request: DecodeRequest) -> DecodeSummary:
-    """As `decode_into`, but one video hangs in native code, as decord does: nothing but killing
-    ends it.
+    """Like `decode_into`, but one video hangs in native code, as decord does: only killing the
+    process ends it.
     """
     if name == "mandelbrot":
         ctypes.PyDLL(None).sleep(600)  # holds the interpreter's lock
@@ -83,8 +81,8 @@ def hang(buffer: str, room: int, name: str, path: Path, request: DecodeRequest) 
 
 
 def crash(buffer: str, room: int, name: str, path: Path, request: DecodeRequest) -> DecodeSummary:
-    """As `decode_into`, but one video's decoder dies at once, and another's after its frames are
-    out.
+    """Like `decode_into`, but the decoder of one video crashes at once, and that of another after
+    its last frame.
     """
     if name == "mandelbrot":
         os.abort()
@@ -95,26 +93,24 @@ def crash(buffer: str, room: int, name: str, path: Path, request: DecodeRequest)
 
 
 @pytest.mark.slow
-def test_a_decoder_that_hangs_costs_its_video_and_no_other(
+def test_hung_decoder_affects_only_its_video(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "decode_into", hang)
     monkeypatch.setattr(workers, "TIMEOUT_S", 4.0)  # long enough for a process to start
     start = time.monotonic()
-    found = outcomes(videos)
+    results = outcomes(videos)
     assert time.monotonic() - start < 60
-    assert found["mandelbrot"] == "the decoder hung: stopped after 4 s"
-    assert [name for name, frames in found.items() if isinstance(frames, dict)] == [
+    assert results["mandelbrot"] == "the decoder hung: stopped after 4 s"
+    assert [name for name, frames in results.items() if isinstance(frames, dict)] == [
         name for name, _ in videos if name != "mandelbrot"
     ]
 
 
-def look_long(
+def sample_slowly(
     buffer: str, room: int, name: str, path: Path, request: DecodeRequest
 ) -> DecodeSummary:
-    """As `decode_into`, but it works for longer than a hung decoder is given before the first frame
-    is out.
-    """
+    """Like `decode_into`, but sampling takes longer than the timeout before the first frame."""
     control = ControlBlock(buffer)
     for _ in range(11):
         time.sleep(0.5)
@@ -123,74 +119,74 @@ def look_long(
 
 
 def fail(buffer: str, room: int, name: str, path: Path, request: DecodeRequest) -> DecodeSummary:
-    """As `decode_into`, but something unforeseen happens to one file."""
+    """Like `decode_into`, but one video raises an unexpected error."""
     if name == "mandelbrot":
         raise MemoryError("a frame of 10 terabytes")
     return decode_into(buffer, room, name, path, request)
 
 
 @pytest.mark.slow
-def test_an_unforeseen_error_costs_its_video_and_no_other(
+def test_unexpected_error_affects_only_its_video(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "decode_into", fail)
-    found = outcomes([*videos, ("odd", Path("a\0b.mp4"))])
-    failed = {name: reason for name, reason in found.items() if isinstance(reason, str)}
+    results = outcomes([*videos, ("odd", Path("a\0b.mp4"))])
+    failed = {name: reason for name, reason in results.items() if isinstance(reason, str)}
     assert failed["mandelbrot"] == "the decoder failed (MemoryError: a frame of 10 terabytes)"
     assert set(failed) == {"mandelbrot", "odd"}
 
 
 def open_buffers() -> int:
-    """How many files of frames this process holds open, once what nobody needs is gone."""
+    """The number of frame buffers that this process holds open, after garbage collection."""
     gc.collect()
-    found = 0
+    count = 0
     for handle in os.listdir("/proc/self/fd"):
-        with suppress(FileNotFoundError):  # the one that lists them
-            found += "vqa-frames" in os.readlink(f"/proc/self/fd/{handle}")
-    return found
+        with suppress(FileNotFoundError):  # the handle of the listing itself
+            count += "vqa-frames" in os.readlink(f"/proc/self/fd/{handle}")
+    return count
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are counted in /proc")
-def test_killed_decoders_leave_no_memory_behind(
+def test_killed_decoders_leak_no_shared_memory(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         workers, "RINGS_BYTES", 1
-    )  # two frames of five: every decoder waits, and is killed
+    )  # two of five frames: every decoder blocks and is killed
     before, held = open_buffers(), []
     for stream in decode_videos(videos[:4], REQUEST, workers=1):
         stream.open()
         assert stream.stop()
         held.append(open_buffers())
-    assert max(held) == held[0]  # two, and what is mapped of the last video
+    assert max(held) == held[0]  # two, and the mapping of the last video
     del stream
     assert open_buffers() <= before
 
 
 @pytest.mark.slow
-def test_a_sampler_that_looks_at_every_frame_is_not_taken_to_hang(
+def test_slow_sampler_with_heartbeats_is_not_stopped(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "decode_into", look_long)
+    monkeypatch.setattr(workers, "decode_into", sample_slowly)
     monkeypatch.setattr(
         workers, "TIMEOUT_S", 4.0
-    )  # long enough for a process to start, and shorter than it looks
+    )  # long enough for a process to start, and shorter than the sampling
     assert isinstance(next(iter(outcomes(videos[:1]).values())), dict)
 
 
 @pytest.mark.slow
-def test_a_decoder_that_crashes_costs_its_video_and_no_other(
+def test_crashed_decoder_affects_only_its_video(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "decode_into", crash)
-    found = outcomes(videos)
-    failed = {name: reason for name, reason in found.items() if isinstance(reason, str)}
+    results = outcomes(videos)
+    failed = {name: reason for name, reason in results.items() if isinstance(reason, str)}
     assert set(failed) == {"mandelbrot", "smptebars"}
     assert "the decoder crashed (exit code -6)" in failed["mandelbrot"]
     assert "the decoder crashed (exit code 7)" in failed["smptebars"]
 
 
-def test_a_video_is_opened_and_decoded_once(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_video_is_opened_and_decoded_once(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: Counter[str] = Counter()
     real_open, real_stream = workers.open_video, Video.stream
     monkeypatch.setattr(
@@ -204,12 +200,12 @@ def test_a_video_is_opened_and_decoded_once(clips: Path, monkeypatch: pytest.Mon
     buffer.close()
 
 
-def test_a_pipe_or_folder_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_pipe_or_folder_is_refused_without_blocking(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
-    found = outcomes(
+    results = outcomes(
         [("pipe", tmp_path / "pipe.mp4"), ("folder", tmp_path), ("none", tmp_path / "none.mp4")]
     )
-    assert found == {
+    assert results == {
         "pipe": "not a regular file",
         "folder": "not a regular file",
         "none": "file is missing",
@@ -218,30 +214,30 @@ def test_a_pipe_or_folder_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 5), st.lists(st.integers(1, 7), min_size=1))
-def test_a_ring_gives_what_was_put_in_whatever_the_turns(
-    frames: int, room: int, turns: list[int]
+def test_ring_buffer_returns_the_frames_in_order_for_any_reads(
+    frames: int, room: int, reads: list[int]
 ) -> None:
-    """One process in both roles: puts while there is room, takes some, to the end."""
+    """One process is writer and reader: it writes while there is room, and reads some frames."""
     buffer = SharedBuffer()
-    writer, taker = (Ring(ControlBlock(buffer.path), 2, 3, frames, room * 18) for _ in range(2))
+    writer, reader = (Ring(ControlBlock(buffer.path), 2, 3, frames, room * 18) for _ in range(2))
     capacity = max(ring.LEAST_FRAMES, min(frames, room))
-    put, taken = 0, []
-    while len(taken) < frames:
-        while put < frames and put - len(taken) < capacity:
-            writer.put(put * 10, np.full((2, 3, 3), put, np.uint8), alive=lambda: False)
-            put += 1
-        rows, pixels = taker.take()
-        some = turns[len(taken) % len(turns)]
-        taken += [
+    written, received = 0, []
+    while len(received) < frames:
+        while written < frames and written - len(received) < capacity:
+            writer.put(written * 10, np.full((2, 3, 3), written, np.uint8), alive=lambda: False)
+            written += 1
+        rows, pixels = reader.take()
+        count = reads[len(received) % len(reads)]
+        received += [
             (int(row), int(image[0, 0, 0]))
-            for row, image in zip(rows[:some], pixels[:some], strict=True)
+            for row, image in zip(rows[:count], pixels[:count], strict=True)
         ]
-        taker.release(len(rows[:some]))
-    assert taken == [(frame * 10, frame) for frame in range(frames)]
+        reader.release(len(rows[:count]))
+    assert received == [(frame * 10, frame) for frame in range(frames)]
     buffer.close()
 
 
-def test_a_decoder_whose_run_is_gone_ends() -> None:
+def test_decoder_ends_when_its_run_has_ended() -> None:
     buffer = SharedBuffer()
     writer = Ring(ControlBlock(buffer.path), 1, 1, 2, 6)
     image = np.zeros((1, 1, 3), np.uint8)
@@ -252,7 +248,7 @@ def test_a_decoder_whose_run_is_gone_ends() -> None:
     buffer.close()
 
 
-def test_the_kind_of_a_failure_survives_the_way_out_of_its_process(tmp_path: Path) -> None:
+def test_kind_of_a_failure_is_passed_between_processes(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("Dear workers,\nthis is not a video.\n")
     (tmp_path / "short.yuv").write_bytes(bytes(100))
     request = replace(REQUEST, raw=RawFormat(16, 16, "yuv420p", 30.0))

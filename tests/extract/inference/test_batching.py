@@ -1,6 +1,4 @@
-"""Units of videos in batches, without a decoder or a real network: what shares a batch, what is
-kept, what comes back.
-"""
+"""Batches over videos give every video the features of its own frames, whatever fails."""
 
 from __future__ import annotations
 
@@ -52,12 +50,12 @@ def header(frames: list[int]) -> VideoHeader:
 
 
 def pixels(numbers: list[int]) -> np.ndarray:
-    """Frames whose every value is their number."""
+    """Frames whose values are all equal to their number."""
     return np.repeat(np.array(numbers, np.uint8), SIDE * SIDE * 3).reshape(-1, SIDE, SIDE, 3)
 
 
 def batcher(unit_frames: int, batch_frames: int) -> TrackBatcher:
-    """Its network gives each frame as it is."""
+    """A batcher whose network returns each frame unchanged."""
 
     def maps(frames: Tensor) -> dict[str, Tensor]:
         return {"last": frames}
@@ -67,7 +65,7 @@ def batcher(unit_frames: int, batch_frames: int) -> TrackBatcher:
 
 
 def values(video: ExtractedVideo, track: TrackPath) -> list[int]:
-    """Which frame each row of features is of, by what the network saw."""
+    """The frame numbers that the network received, row by row."""
     return [round(255 * row) for row in video.features[track].arrays["last/mean"][:, 0].tolist()]
 
 
@@ -96,14 +94,14 @@ def extract(
     monkeypatch: pytest.MonkeyPatch,
     streams: dict[str, Stream],
     batchers: dict[TrackPath, TrackBatcher],
-    lacking: dict[str, tuple[TrackPath, ...]] | None = None,
+    missing_tracks: dict[str, tuple[TrackPath, ...]] | None = None,
 ) -> list[ExtractedVideo | FailedVideo]:
     def decode_videos(videos: list, *_: object) -> Iterator[Stream]:
         yield from (streams[video_id] for video_id, _ in videos)
 
     monkeypatch.setattr(engine, "decode_videos", decode_videos)
     pending = [
-        PendingVideo(name, Path(name), (lacking or {}).get(name, tuple(batchers)))
+        PendingVideo(name, Path(name), (missing_tracks or {}).get(name, tuple(batchers)))
         for name in streams
     ]
     request = DecodeRequest("uniform", "auto")
@@ -127,10 +125,10 @@ def test_batches_of_any_size_give_every_video_its_own_frames(
             assert np.allclose(video.features[track].timestamp, np.array(frames) / 10)
         assert video.features[SPATIAL].attributes.runtime == "torch"
         assert video.features[SPATIAL].attributes.seconds == 0.5
-    assert results["c"].frames == 3  # type: ignore[union-attr]  # distinct ones
+    assert results["c"].frames == 3  # type: ignore[union-attr]  # distinct frames
 
 
-def test_a_video_that_fails_midway_leaves_the_others_of_its_batch_alone(
+def test_failing_video_does_not_affect_others_of_its_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     streams = {"a": Stream([1, 2, 3]), "bad": Stream([4, 5, 6, 7], fails_after=2), "c": Stream([8])}
@@ -140,7 +138,7 @@ def test_a_video_that_fails_midway_leaves_the_others_of_its_batch_alone(
     assert isinstance(third, ExtractedVideo) and values(third, SPATIAL) == [8]
 
 
-def test_a_video_is_given_as_soon_as_the_tracks_that_lack_it_are_whole(
+def test_video_is_returned_as_soon_as_its_missing_tracks_are_complete(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     streams = {"a": Stream([1, 2]), "b": Stream([3, 4])}
@@ -150,18 +148,18 @@ def test_a_video_is_given_as_soon_as_the_tracks_that_lack_it_are_whole(
     assert isinstance(results[0], ExtractedVideo) and set(results[0].features) == {SPATIAL}
 
 
-def test_a_video_keeps_no_frame_that_no_unit_wants_any_more() -> None:
+def test_frames_are_released_when_no_unit_needs_them() -> None:
     layouts = {
         SPATIAL: UnitLayout(1, of_clips=False, preprocessings=(PLAIN,)),
         TEMPORAL: UnitLayout(2, of_clips=False, preprocessings=(PLAIN,)),
     }
     video = VideoInFlight("a", header([1, 2, 3]), layouts)
-    kept = video._frames[PLAIN.geometry]
+    buffered = video._frames[PLAIN.geometry]
     for number, expected in [(1, {1}), (2, set()), (3, set())]:
         video.receive(np.array([number]), pixels([number]))
         units = list(video.ready_units())
-        assert set(kept) == expected
-    # the last unit of two frames is filled up with the last frame
+        assert set(buffered) == expected
+    # the last unit of two frames is padded with the last frame
     assert [(unit.track, unit.number, len(unit.frames[0])) for unit in units] == [
         (SPATIAL, 2, 1),
         (TEMPORAL, 1, 2),
@@ -171,7 +169,7 @@ def test_a_video_keeps_no_frame_that_no_unit_wants_any_more() -> None:
 @pytest.mark.parametrize(
     ("rows_per_unit", "expected"), [(4, [0, 1, 2, 3, 4, 5]), (2, [0, 2, 4]), (1, [0, 4])]
 )
-def test_rows_of_features_stand_for_the_first_of_their_frames(
+def test_rows_of_features_have_the_index_of_their_first_frame(
     rows_per_unit: int, expected: list[int]
 ) -> None:
     layout = UnitLayout(4, of_clips=False, preprocessings=(PLAIN,))
@@ -181,7 +179,7 @@ def test_rows_of_features_stand_for_the_first_of_their_frames(
         layout.rows(header([0, 1, 2, 3]), 3)
 
 
-def test_times_of_a_phase_add_up_also_where_the_phase_fails() -> None:
+def test_times_of_a_phase_are_added_even_if_the_phase_fails() -> None:
     times = PhaseTimes()
     times.add("decode", 1.25)
     times.add("decode", 0.5)

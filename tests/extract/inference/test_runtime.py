@@ -1,4 +1,4 @@
-"""Settings of torch that the calling program owns."""
+"""Inference restores the settings of torch that belong to the calling program."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from vqa_twostage.extract.inference.runtime import full_float32
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_tensor_float_32_is_off_while_networks_run_and_as_before_afterwards(allowed: bool) -> None:
+def test_tensor_float_32_is_disabled_during_inference_and_restored_afterwards(
+    allowed: bool,
+) -> None:
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.allow_tf32, matmul.allow_tf32
     cudnn.allow_tf32 = matmul.allow_tf32 = allowed

@@ -1,6 +1,4 @@
-"""Backbones: the names they promise, the levels they give, and that their maps are the libraries'
-own features.
-"""
+"""Backbones accept their documented names, and their maps equal the features of the libraries."""
 
 from __future__ import annotations
 
@@ -53,9 +51,7 @@ def saved(folder: Path, config: Any, model_class: type) -> tuple[Any, str]:
     """A random model of the library and the folder it was saved to."""
     torch.manual_seed(3)
     model = model_class(config).eval()
-    for (
-        parameter
-    ) in model.parameters():  # zeros of position embeddings and the like would hide a wrong order
+    for parameter in model.parameters():  # zero position embeddings would hide a wrong order
         parameter.data += 0.1 * torch.randn_like(parameter)
     model.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
@@ -63,7 +59,7 @@ def saved(folder: Path, config: Any, model_class: type) -> tuple[Any, str]:
 
 
 @pytest.mark.parametrize("name", ["convnext", "resnet", "efficientnet"])
-def test_every_variant_is_a_network_of_timm_with_weights_on_the_hub(name: str) -> None:
+def test_variants_are_networks_of_timm_with_weights_on_the_hub(name: str) -> None:
     models = importlib.import_module(f"vqa_twostage.extract.spatial.{name}").MODELS
     for model in models.values():
         assert model in timm.list_pretrained(model), model
@@ -74,7 +70,7 @@ def test_every_variant_is_a_network_of_timm_with_weights_on_the_hub(name: str) -
     assert len(set(models.values())) == len(models) >= 4
 
 
-def test_the_baseline_has_the_weights_of_torchvision() -> None:
+def test_baseline_preset_uses_the_weights_of_torchvision() -> None:
     assert (
         importlib.import_module("vqa_twostage.extract.spatial.resnet").MODELS[50]
         == "resnet50.tv_in1k"
@@ -134,12 +130,12 @@ def test_levels_are_named_by_their_stride(text: str, channels: dict[str, int]) -
         ),
     ],
 )
-def test_what_cannot_be_is_told(text: str, message: str) -> None:
+def test_invalid_backbone_options_are_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         built(text)
 
 
-def test_a_network_without_intermediate_maps_is_told_when_it_is_built(
+def test_network_without_intermediate_maps_is_refused_when_it_is_built(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr("timm.models.resnet.ResNet.forward_intermediates")
@@ -149,7 +145,7 @@ def test_a_network_without_intermediate_maps_is_told_when_it_is_built(
         built("timm_model:model=resnet18,weights=none")
 
 
-# side of the frames; the levels beside "last", with a class token where it is marked by +
+# side of the frames; levels besides "last", + marks a class token
 FAMILIES = [
     ("regnetx_002", 64, "c1 c2 c3 c4 c5"),
     ("mobilenetv3_small_050", 64, "c1 c2 c3 c4 c5"),
@@ -171,7 +167,7 @@ FAMILIES = [
 
 
 @pytest.mark.parametrize(("model", "side", "levels"), FAMILIES)
-def test_every_family_of_timm_gives_maps(model: str, side: int, levels: str) -> None:
+def test_timm_networks_of_every_family_give_maps(model: str, side: int, levels: str) -> None:
     extractor = built(f"timm_model:model={model},weights=none")
     units = torch.rand(2, 1, 3, side, side)
     maps = maps_of(extractor, units)
@@ -186,16 +182,16 @@ def test_every_family_of_timm_gives_maps(model: str, side: int, levels: str) -> 
     assert maps["last"].shape[-1] == min(
         values.shape[-1] for name, values in maps.items() if "/" not in name
     )
-    # and a frame's features do not depend on its neighbours
-    alone = maps_of(extractor, units[1:])
-    for name, values in alone.items():
+    # the features of a frame do not depend on its neighbours
+    single = maps_of(extractor, units[1:])
+    for name, values in single.items():
         torch.testing.assert_close(maps[name][1:], values, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
     "model", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "mambaout_femto"]
 )
-def test_the_last_map_is_what_timm_itself_pools(model: str) -> None:
+def test_last_map_is_the_input_of_the_pooling_of_timm(model: str) -> None:
     network = timm.create_model(model, num_classes=0, pretrained=False).eval()
     frames = torch.rand(2, 3, 224, 224)
     with torch.no_grad():
@@ -215,7 +211,7 @@ def test_the_last_map_is_what_timm_itself_pools(model: str) -> None:
             torch.testing.assert_close(maps[name], block)
 
 
-def test_networks_that_are_made_to_take_other_sizes_give_the_same_at_their_own() -> None:
+def test_networks_adapted_to_other_sizes_are_unchanged_at_their_own_size() -> None:
     for model in ("vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"):
         extractor = built(f"timm_model:model={model},weights=none")
         fixed = timm.create_model(model, num_classes=0).eval()
@@ -230,13 +226,11 @@ def test_networks_that_are_made_to_take_other_sizes_give_the_same_at_their_own()
 @pytest.mark.parametrize(
     ("blocks", "expected"), [(12, [3, 6, 9, 12]), (24, [6, 12, 18, 24]), (6, [2, 3, 5, 6])]
 )
-def test_the_levels_of_a_plain_transformer_are_evenly_spaced(
-    blocks: int, expected: list[int]
-) -> None:
+def test_levels_of_a_plain_transformer_are_evenly_spaced(blocks: int, expected: list[int]) -> None:
     assert list(block_levels(blocks).values()) == expected
 
 
-def test_the_default_vit_needs_no_network_and_takes_several_sizes() -> None:
+def test_default_vit_needs_no_download_and_accepts_several_sizes() -> None:
     extractor = built("vit:weights=none")
     assert str(extractor.preprocessing).startswith("crop to 224, bilinear")
     for side in (224, 336):
@@ -262,7 +256,7 @@ VITS = {
 
 
 @pytest.mark.parametrize("family", VITS)
-def test_the_maps_of_a_vit_are_the_librarys_own_tokens(family: str, tmp_path: Path) -> None:
+def test_maps_of_a_vit_equal_the_tokens_of_the_library(family: str, tmp_path: Path) -> None:
     import transformers
 
     config_class, model_class, more = VITS[family]
@@ -318,7 +312,7 @@ VIDEOS = {
 
 
 @pytest.mark.parametrize("family", VIDEOS)
-def test_the_rows_of_a_video_transformer_are_the_librarys_own_tokens(
+def test_rows_of_a_video_transformer_equal_the_tokens_of_the_library(
     family: str, tmp_path: Path
 ) -> None:
     """The order of tokens, from each model's patch embedding: TimeSformer's (h w t), the others' (t
@@ -366,9 +360,9 @@ def test_the_rows_of_a_video_transformer_are_the_librarys_own_tokens(
 
 
 @pytest.mark.parametrize("family", VIDEOS)
-def test_a_row_answers_to_its_own_frames_and_place_first(family: str, tmp_path: Path) -> None:
-    """The order again, not from the library's code but from what a changed corner of one frame
-    changes most.
+def test_rows_depend_most_on_their_own_frames_and_positions(family: str, tmp_path: Path) -> None:
+    """Checks the order of tokens without the library's code: a change in one corner of one frame
+    changes its own token most.
     """
     import transformers
 
@@ -387,7 +381,7 @@ def test_a_row_answers_to_its_own_frames_and_place_first(family: str, tmp_path: 
     assert (row * 4 // len(change), line, column) == (2, 1, 3)
 
 
-def test_the_default_video_transformer_needs_no_network() -> None:
+def test_default_video_transformer_needs_no_download() -> None:
     extractor = built("video_transformer:weights=none", "temporal")
     assert extractor.unit_frames == 16 and extractor.of_clips
     assert str(extractor.preprocessing).startswith("crop to 224, bilinear")
@@ -400,7 +394,7 @@ def test_the_default_video_transformer_needs_no_network() -> None:
     )
 
 
-def test_a_video_transformer_without_attention_over_time_is_told(tmp_path: Path) -> None:
+def test_video_transformer_without_temporal_attention_is_refused(tmp_path: Path) -> None:
     import transformers
 
     sizes = {**SMALL, "patch_size": 8, "num_frames": 4}
@@ -416,7 +410,7 @@ def test_a_video_transformer_without_attention_over_time_is_told(tmp_path: Path)
 @pytest.mark.parametrize(
     "what", ["resnet18", "test_vit3", "mambaout_femto", "vit", "videomae", "timesformer"]
 )
-def test_networks_can_be_exported_as_runtimes_want_them(what: str, tmp_path: Path) -> None:
+def test_networks_can_be_exported_for_other_runtimes(what: str, tmp_path: Path) -> None:
     import transformers
 
     frames, side = 1, 32
@@ -441,14 +435,14 @@ def test_networks_can_be_exported_as_runtimes_want_them(what: str, tmp_path: Pat
             network, (torch.rand(2, frames, 3, side, side),), strict=False
         ).module()
         units = torch.rand(2, frames, 3, side, side)
-        found, expected = exported(units), network(units)
-    assert list(found) == list(expected)
+        outputs, expected = exported(units), network(units)
+    assert list(outputs) == list(expected)
     for name, values in expected.items():
-        torch.testing.assert_close(found[name], values, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(outputs[name], values, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["optimized", "baseline", "offline"])
-def test_presets_set_options_that_exist_and_both_stages_agree(name: str) -> None:
+def test_presets_set_valid_options_that_agree_between_the_stages(name: str) -> None:
     about = presets.available()[name]
     assert about and "\n" not in about
     extract, fuse = (

@@ -1,5 +1,4 @@
-"""TSM, TEA and SlowFast are numerically the published networks, and take the published checkpoints
-by their names.
+"""TSM, TEA and SlowFast equal the published networks numerically, and load their checkpoints.
 
 The expected values in ``data/temporal_models.json`` were computed once by the authors' own code, on
 CPU in float32:
@@ -11,10 +10,10 @@ CPU in float32:
 - SlowFast: github.com/facebookresearch/pytorchvideo, commit f3142bb0 (``slowfast_r50``, blocks 0 to
   4)
 
-Every tensor of a checkpoint was filled by `drawn` from its official name, inputs are `noise` and
-`video`, and what came out is given as two fixed random projections of each frame's map (`two`).
-``names`` is the `fingerprint` of the names and shapes in the authors' state dict. None of that code
-is here.
+Every tensor of a checkpoint was filled by `random_tensor` from its official name, inputs are
+`noise` and `video`, and the outputs are stored as two fixed random projections of each frame's map
+(`projections`). ``names`` is the `fingerprint` of the names and shapes in the authors' state dict.
+This repository contains none of that code.
 """
 
 from __future__ import annotations
@@ -53,9 +52,9 @@ EXPECTED = json.loads((TESTS / "data" / "temporal_models.json").read_text())
 State = dict[str, Tensor]
 
 
-def drawn(name: str, shape: tuple[int, ...]) -> Tensor:
-    """What a tensor of that official name holds: variances and scales around one, weights that keep
-    the variance.
+def random_tensor(name: str, shape: tuple[int, ...]) -> Tensor:
+    """The values for a tensor of that official name: variances and scales around one, and weights
+    that preserve the variance.
     """
     random = np.random.RandomState(zlib.crc32(name.encode()))
     if name.endswith("num_batches_tracked"):
@@ -78,8 +77,8 @@ def video(*shape: int) -> Tensor:
     return noise(11, *shape) + noise(12, *shape[:-2], 1, 1)
 
 
-def two(maps: Tensor) -> Tensor:
-    """Two numbers for each row of ``maps``, in which every value of the row counts."""
+def projections(maps: Tensor) -> Tensor:
+    """Two random projections of each row of ``maps``, to which every value contributes."""
     rows = maps.double().flatten(1)
     return rows @ noise(7, rows.shape[1], 2).double() / rows.shape[1] ** 0.5
 
@@ -91,21 +90,26 @@ def fingerprint(state: State) -> str:
 
 def filled(module: nn.Module, prefix: str) -> nn.Module:
     module.load_state_dict(
-        {name: drawn(prefix + name, tuple(t.shape)) for name, t in module.state_dict().items()}
+        {
+            name: random_tensor(prefix + name, tuple(t.shape))
+            for name, t in module.state_dict().items()
+        }
     )
     return module.eval().requires_grad_(False)
 
 
-def agree(found: Tensor, expected: list[list[float]]) -> bool:
-    wanted = torch.tensor(expected, dtype=torch.float64)
-    return bool((found - wanted).abs().max() <= 1e-5 * max(1.0, wanted.abs().max()))
+def agree(actual: Tensor, expected: list[list[float]]) -> bool:
+    expected_tensor = torch.tensor(expected, dtype=torch.float64)
+    return bool(
+        (actual - expected_tensor).abs().max() <= 1e-5 * max(1.0, expected_tensor.abs().max())
+    )
 
 
-# --- official state dicts: names and shapes as in the authors' code, values drawn ---
+# --- official state dicts: names and shapes as in the authors' code, random values ---
 
 
 def official(names: Iterator[tuple[str, tuple[int, ...]]]) -> State:
-    return {name: drawn(name, shape) for name, shape in names}
+    return {name: random_tensor(name, shape) for name, shape in names}
 
 
 def classified(network: nn.Module, channels: int) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -215,7 +219,7 @@ def units_for(extractor: Extractor) -> Tensor:
 # --- whole networks ---
 
 
-def test_a_published_checkpoint_gives_what_the_authors_code_gives(
+def test_published_checkpoint_gives_the_features_of_the_authors_code(
     loaded: tuple[str, State, Extractor],
 ) -> None:
     name, state, extractor = loaded
@@ -224,14 +228,14 @@ def test_a_published_checkpoint_gives_what_the_authors_code_gives(
     if name == "slowfast":
         clips = video(2, 3, 32, 64, 64)
         slow, fast = extractor.network(clips)
-        found = {"slow": slow, "fast": fast, **extractor.maps(clips.transpose(1, 2))}
-        assert found["last/mean"].shape == found["last/std"].shape == (2, 1, 2304)
+        features = {"slow": slow, "fast": fast, **extractor.maps(clips.transpose(1, 2))}
+        assert features["last/mean"].shape == features["last/std"].shape == (2, 1, 2304)
     else:
-        found = extractor.maps(video(16, 3, 64, 64).unflatten(0, (2, 8)))
-        found = {level: maps.flatten(0, 1) for level, maps in found.items()}
-        assert set(found) == {"c1", "c2", "c3", "c4", "c5", "last"}
+        features = extractor.maps(video(16, 3, 64, 64).unflatten(0, (2, 8)))
+        features = {level: maps.flatten(0, 1) for level, maps in features.items()}
+        assert set(features) == {"c1", "c2", "c3", "c4", "c5", "last"}
     for level, values in expected.items():
-        assert agree(two(found[level]), values), level
+        assert agree(projections(features[level]), values), level
 
 
 def test_units_of_a_batch_do_not_influence_each_other_but_frames_of_a_unit_do(
@@ -243,16 +247,16 @@ def test_units_of_a_batch_do_not_influence_each_other_but_frames_of_a_unit_do(
     changed[1, 3] += 1
     level = "last/mean" if name == "slowfast" else "last"
     before, after = extractor.maps(units)[level], extractor.maps(changed)[level]
-    alone = extractor.maps(units[:1])[level]
+    single = extractor.maps(units[:1])[level]
     assert torch.equal(before[0], after[0])
-    assert (before[:1] - alone).abs().max() <= 1e-5 * alone.abs().max()
-    if name != "slowfast":  # one row a clip
+    assert (before[:1] - single).abs().max() <= 1e-5 * single.abs().max()
+    if name != "slowfast":  # one row per clip
         assert (before[1] - after[1]).abs().flatten(1).amax(1)[[2, 4]].gt(1e-4).all(), (
             "both neighbours of the frame"
         )
 
 
-def test_published_weights_come_with_the_preprocessing_they_were_trained_with(
+def test_published_weights_use_the_preprocessing_of_their_training(
     loaded: tuple[str, State, Extractor],
 ) -> None:
     name, _, extractor = loaded
@@ -267,7 +271,7 @@ def test_published_weights_come_with_the_preprocessing_they_were_trained_with(
     )
 
 
-def test_a_checkpoint_that_does_not_fit_is_told_in_one_message(
+def test_checkpoint_that_does_not_fit_is_refused_in_one_message(
     loaded: tuple[str, State, Extractor], tmp_path: Path
 ) -> None:
     name, state, _ = loaded
@@ -296,8 +300,8 @@ def test_a_checkpoint_that_does_not_fit_is_told_in_one_message(
 # --- TSM ---
 
 
-def test_the_shift_is_the_published_one() -> None:
-    assert agree(two(tsm.shift(noise(1, 16, 20, 3, 3), 8, 8)), EXPECTED["shift"])
+def test_tsm_shift_equals_the_published_one() -> None:
+    assert agree(projections(tsm.shift(noise(1, 16, 20, 3, 3), 8, 8)), EXPECTED["shift"])
 
 
 def test_blocks_without_a_skip_are_not_shifted() -> None:
@@ -307,7 +311,7 @@ def test_blocks_without_a_skip_are_not_shifted() -> None:
     assert shifted == {f"blocks.{stage}.{block}.conv_pw" for stage, block in repeated}
 
 
-def test_the_shift_also_stands_before_fused_expansions() -> None:
+def test_tsm_shift_is_also_inserted_before_fused_expansions() -> None:
     with torch.device("meta"):
         shifted = tsm.insert_shift(timm.create_model("tf_efficientnetv2_b0"), 8, 8)
     assert {
@@ -320,7 +324,7 @@ def test_the_shift_also_stands_before_fused_expansions() -> None:
     ("network", "blocks", "every"),
     [("resnet18", (2, 2, 2, 2), 1), ("resnet50", (3, 4, 6, 3), 1), ("resnet101", (3, 4, 23, 3), 2)],
 )
-def test_in_a_resnet_the_shift_stands_before_the_first_convolution_of_the_blocks(
+def test_tsm_shift_precedes_the_first_convolution_of_resnet_blocks(
     network: str, blocks: tuple[int, ...], every: int
 ) -> None:
     with torch.device("meta"):
@@ -331,7 +335,7 @@ def test_in_a_resnet_the_shift_stands_before_the_first_convolution_of_the_blocks
     }
 
 
-def test_a_network_without_residual_branches_is_refused() -> None:
+def test_network_without_residual_branches_is_refused() -> None:
     with (
         pytest.warns(UserWarning, match="random"),
         pytest.raises(UsageError, match="choose tf_efficientnet_lite0"),
@@ -339,7 +343,7 @@ def test_a_network_without_residual_branches_is_refused() -> None:
         tsm.build(network="mobilenetv1_100", weights="none")
 
 
-def test_a_checkpoint_trained_with_the_shift_elsewhere_is_refused(tmp_path: Path) -> None:
+def test_checkpoint_trained_with_another_shift_is_refused(tmp_path: Path) -> None:
     state = tsm_mobilenetv2()
     unshifted = {name.replace(".net.", "."): tensor for name, tensor in state.items()}
     torch.save({"state_dict": unshifted}, tmp_path / "tsn.pth")
@@ -357,27 +361,27 @@ def test_a_checkpoint_trained_with_the_shift_elsewhere_is_refused(tmp_path: Path
 # --- TEA ---
 
 
-def test_motion_excitation_is_the_published_one() -> None:
+def test_motion_excitation_equals_the_published_one() -> None:
     excitation = filled(MotionExcitation(32, n_segment=8), "me.")
-    assert agree(two(excitation(noise(1, 16, 32, 5, 5))), EXPECTED["me"])
+    assert agree(projections(excitation(noise(1, 16, 32, 5, 5))), EXPECTED["me"])
 
 
-def test_the_temporal_convolution_is_the_published_one() -> None:
+def test_temporal_convolution_equals_the_published_one() -> None:
     convolution = filled(TemporalConvolution(6, n_segment=8, shift=True), "mta.")
-    assert agree(two(convolution(noise(2, 16, 6, 5, 5))), EXPECTED["mta"])
+    assert agree(projections(convolution(noise(2, 16, 6, 5, 5))), EXPECTED["mta"])
 
 
 @pytest.mark.parametrize("kind", ["normal", "stage"])
-def test_a_block_of_tea_is_the_published_one(kind: str) -> None:
+def test_tea_block_equals_the_published_one(kind: str) -> None:
     block = Bottle2neck(64, 16, norm_layer=nn.BatchNorm2d)
     if kind == "stage":
         block.is_first, block.pool = True, nn.AvgPool2d(3, stride=1, padding=1)
     tea_block = filled(TeaBlock(block, n_segment=8), "block.")
-    assert agree(two(tea_block(noise(3, 16, 64, 6, 6))), EXPECTED[f"block {kind}"])
+    assert agree(projections(tea_block(noise(3, 16, 64, 6, 6))), EXPECTED[f"block {kind}"])
 
 
 @torch.no_grad()
-def test_before_training_a_split_of_tea_is_unchanged_and_the_last_one_is_shifted() -> None:
+def test_initial_temporal_convolution_of_tea_keeps_or_shifts_channels() -> None:
     maps = noise(5, 16, 8, 3, 3)
     assert torch.equal(TemporalConvolution(8, n_segment=8, shift=False)(maps), maps)
     assert torch.equal(
@@ -385,11 +389,9 @@ def test_before_training_a_split_of_tea_is_unchanged_and_the_last_one_is_shifted
     )
 
 
-def test_without_motion_excitation_a_still_video_passes_tea_as_its_res2net_but_for_the_ends() -> (
-    None
-):
-    """In the published initialisation, only the excitation and the zeros at both ends of a unit
-    tell them apart.
+def test_tea_without_motion_excitation_equals_its_res2net_on_a_still_video() -> None:
+    """In the published initialisation, they differ only by the excitation and by the zero padding
+    at both ends of a unit.
     """
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -398,12 +400,12 @@ def test_without_motion_excitation_a_still_video_passes_tea_as_its_res2net_but_f
     expected = block(still)
     tea_block = TeaBlock(block, n_segment=8).eval().requires_grad_(False)
     nn.init.zeros_(tea_block.me.bn3.weight)
-    found = tea_block(still)
-    assert torch.allclose(found[1:-1], expected[1:-1], atol=1e-5)
-    assert not torch.allclose(found[0], expected[0], atol=1e-3)
+    tea_output = tea_block(still)
+    assert torch.allclose(tea_output[1:-1], expected[1:-1], atol=1e-5)
+    assert not torch.allclose(tea_output[0], expected[0], atol=1e-3)
 
 
-def test_tea_starts_from_an_image_network_and_always_the_same_way(tmp_path: Path) -> None:
+def test_tea_is_initialised_reproducibly_from_an_image_network(tmp_path: Path) -> None:
     image = timm.create_model("res2net50_26w_4s", num_classes=10).state_dict()
     torch.save(image, tmp_path / "res2net.pth")
     state = torch.random.get_rng_state()
@@ -424,11 +426,11 @@ def test_tea_starts_from_an_image_network_and_always_the_same_way(tmp_path: Path
 # --- SlowFast ---
 
 
-def test_the_slow_pathway_sees_eight_of_thirty_two_frames() -> None:
+def test_slow_pathway_gets_eight_of_thirty_two_frames() -> None:
     assert slow_frames(32) == [0, 4, 8, 13, 17, 22, 26, 31]
 
 
-def test_random_weights_are_told(recwarn: pytest.WarningsRecorder) -> None:
+def test_random_weights_cause_a_warning(recwarn: pytest.WarningsRecorder) -> None:
     first, second = slowfast.build(weights="none"), slowfast.build(weights="none")
     assert {str(warning.message) for warning in recwarn} == {
         "slowfast has random weights (weights=none): its features mean nothing"
@@ -437,7 +439,7 @@ def test_random_weights_are_told(recwarn: pytest.WarningsRecorder) -> None:
     assert (first.unit_frames, first.of_clips) == (32, True)
 
 
-def test_without_a_network_the_message_says_which_file_to_fetch_and_where_it_goes(
+def test_failed_download_is_reported_with_the_file_to_fetch_and_where_to_put_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unreachable(*_: Any, **__: Any) -> None:
@@ -445,16 +447,16 @@ def test_without_a_network_the_message_says_which_file_to_fetch_and_where_it_goe
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
-    with pytest.raises(UsageError, match=r"SLOWFAST_8x8_R50\.pyth cannot be fetched") as told:
+    with pytest.raises(UsageError, match=r"SLOWFAST_8x8_R50\.pyth cannot be fetched") as error:
         slowfast.build()
     assert (
         "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth"
-        in str(told.value)
+        in str(error.value)
     )
-    assert "weights=FILE" in str(told.value)
+    assert "weights=FILE" in str(error.value)
 
 
-def test_a_file_in_the_hub_folder_is_used_without_a_network(
+def test_file_in_the_hub_folder_is_used_without_a_download(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)

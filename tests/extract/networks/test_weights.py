@@ -1,6 +1,4 @@
-"""Where weights come from: files, folders, the hub; what is refused, and that the source is not in
-the identity.
-"""
+"""Weights are loaded from files, folders and the hub, and their identity is their content."""
 
 from __future__ import annotations
 
@@ -34,8 +32,8 @@ PROCESSOR = {
 }
 
 
-class Runs:
-    """What a pickle that runs code when it is loaded looks like."""
+class CodeExecution:
+    """An object whose pickle runs code when it is loaded."""
 
     def __reduce__(self) -> tuple:
         return print, ("this must not run",)
@@ -86,7 +84,7 @@ def state() -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     "kind", ["safetensors", "plain", "state_dict", "model_state", "model", "module."]
 )
-def test_equal_tensors_are_one_identity_whatever_file_they_come_in(
+def test_identity_of_weights_does_not_depend_on_the_file_format(
     kind: str, state: dict[str, Tensor], tmp_path: Path
 ) -> None:
     path = tmp_path / ("w.safetensors" if kind == "safetensors" else "w.pth")
@@ -111,7 +109,7 @@ def test_equal_tensors_are_one_identity_whatever_file_they_come_in(
     assert not network.training and not any(tensor.requires_grad for tensor in network.parameters())
 
 
-def test_a_digest_tells_values_names_and_shapes_apart() -> None:
+def test_digest_depends_on_values_names_and_shapes() -> None:
     states = [
         {"a": torch.zeros(4)},
         {"a": torch.ones(4)},
@@ -124,10 +122,10 @@ def test_a_digest_tells_values_names_and_shapes_apart() -> None:
     )
 
 
-def test_a_file_that_would_run_code_is_refused(
+def test_file_that_would_run_code_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    torch.save({"state_dict": Runs()}, tmp_path / "evil.pth")
+    torch.save({"state_dict": CodeExecution()}, tmp_path / "evil.pth")
     with pytest.raises(
         UsageError, match=r"evil\.pth is neither safetensors nor a plain torch state dict"
     ):
@@ -145,7 +143,7 @@ def test_files_without_named_tensors_are_refused(tmp_path: Path) -> None:
         read_state(tmp_path / "cut.safetensors")
 
 
-def test_missing_and_misshapen_tensors_are_counted_and_others_left_out() -> None:
+def test_missing_and_misshapen_tensors_are_counted_and_unused_ones_ignored() -> None:
     layer = torch.nn.Linear(2, 3)
     load_state(
         layer, {"weight": torch.ones(3, 2), "bias": torch.ones(3), "more": torch.ones(1)}, "x"
@@ -161,9 +159,9 @@ def test_missing_and_misshapen_tensors_are_counted_and_others_left_out() -> None
             load_state(layer, state, "x")
 
 
-def test_the_authors_names_are_understood_where_timm_understands_them(tmp_path: Path) -> None:
-    """The file of Liu et al. has other names; timm's converter is checked by what the network then
-    computes.
+def test_checkpoint_with_the_authors_tensor_names_is_converted_by_timm(tmp_path: Path) -> None:
+    """The file of Liu et al. has other names; timm's conversion is checked by the output of the
+    network.
     """
     import timm
 
@@ -207,7 +205,7 @@ def test_the_authors_names_are_understood_where_timm_understands_them(tmp_path: 
         ),
     ],
 )
-def test_a_timm_network_that_cannot_be_fetched_is_told_once(
+def test_failed_download_of_a_timm_network_is_reported_once(
     model: str,
     message: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -216,7 +214,7 @@ def test_a_timm_network_that_cannot_be_fetched_is_told_once(
 ) -> None:
     monkeypatch.setattr(
         "timm.create_model", lambda *_, **__: torch.nn.Identity()
-    )  # only its file is asked for
+    )  # only its file is requested
     with pytest.raises(
         UsageError, match=message + r".*weights=FILE, as in weights=/path/to/.*--preset offline"
     ):
@@ -226,15 +224,15 @@ def test_a_timm_network_that_cannot_be_fetched_is_told_once(
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_checkpoint_that_cannot_be_fetched_is_told_with_all_its_files(
+def test_failed_download_of_a_checkpoint_is_reported_with_all_its_files(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    wanted = (
+    message = (
         r"(?s)hf download google/vit-base-patch16-224 config\.json preprocessor_config\.json "
         r"model\.safetensors "
         r"--local-dir FOLDER.*weights=FOLDER"
     )
-    with pytest.raises(UsageError, match=wanted):
+    with pytest.raises(UsageError, match=message):
         vit("google/vit-base-patch16-224", "auto")
     assert caplog.messages == [
         "fetching the weights of google/vit-base-patch16-224 from the Hugging Face hub"
@@ -261,12 +259,14 @@ def test_a_checkpoint_that_cannot_be_fetched_is_told_with_all_its_files(
         ("a/b", "missing.safetensors", "missing.safetensors does not exist"),
     ],
 )
-def test_what_cannot_be_had_is_told(model: str, weights: str, message: str) -> None:
+def test_unavailable_weights_are_reported_with_the_reason(
+    model: str, weights: str, message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
         vit(model, weights)
 
 
-def test_a_folder_is_a_checkpoint_as_model_and_as_weights(
+def test_folder_is_accepted_as_model_and_as_weights(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sources = [
@@ -283,11 +283,11 @@ def test_a_folder_is_a_checkpoint_as_model_and_as_weights(
         assert not loaded.network.training
         assert not any(tensor.requires_grad for tensor in loaded.network.parameters())
     assert capsys.readouterr().err == "", (
-        "neither a bar nor a report of the classifier, which is not used"
+        "neither a progress bar nor a report on the unused classifier"
     )
 
 
-def test_a_torch_file_gives_what_safetensors_give_and_half_precision_is_widened(
+def test_torch_file_equals_safetensors_and_half_precision_is_widened(
     folder: Path, tmp_path: Path
 ) -> None:
     state = read_state(folder / "model.safetensors")
@@ -305,7 +305,7 @@ def test_a_torch_file_gives_what_safetensors_give_and_half_precision_is_widened(
     }
 
 
-def test_folders_that_lack_something_or_do_not_fit_are_told(folder: Path, tmp_path: Path) -> None:
+def test_incomplete_or_unsuitable_folders_are_refused(folder: Path, tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(
@@ -338,7 +338,7 @@ def test_folders_that_lack_something_or_do_not_fit_are_told(folder: Path, tmp_pa
     ("written", "expected"),
     [
         (PROCESSOR, Preprocessing(32, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))),
-        # cropped: the side that is left counts
+        # cropped: the remaining side counts
         (
             {
                 **PROCESSOR,
@@ -377,7 +377,7 @@ def test_preprocessing_is_read_from_the_checkpoint(
     assert str(preprocessing_of(tmp_path / "preprocessor_config.json")) == str(expected)
 
 
-def test_the_same_tensors_under_another_configuration_are_another_network(
+def test_same_tensors_with_another_configuration_are_another_network(
     folder: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
@@ -386,8 +386,6 @@ def test_the_same_tensors_under_another_configuration_are_another_network(
     (other / "config.json").write_text(
         json.dumps({**config, "id2label": {"0": "cat"}, "label2id": {"cat": 0}})
     )
-    assert (
-        vit(str(folder), "auto").digest == vit(str(other), "auto").digest
-    )  # a classifier that is not used
+    assert vit(str(folder), "auto").digest == vit(str(other), "auto").digest  # an unused classifier
     (other / "config.json").write_text(json.dumps({**config, "num_attention_heads": 4}))
     assert vit(str(folder), "auto").digest != vit(str(other), "auto").digest
