@@ -1,1 +1,3 @@
-"""The contract that both stages share: specs, manifests, the cache, run records. No torch here."""
+"""The contract that both stages share: specs, identities, manifests, features, the cache. No torch
+here.
+"""
