@@ -162,6 +162,7 @@ class Fusion(Protocol):
     def __call__(self, spatial: Stream, temporal: Stream) -> Fused: ...
 
 
+@runtime_checkable
 class Regressor(Protocol):
     """As those of scikit-learn."""
 
@@ -170,6 +171,7 @@ class Regressor(Protocol):
     def predict(self, rows: Float[np.ndarray, "N C"]) -> Float[np.ndarray, " N"]: ...
 
 
+@runtime_checkable
 class Baseline(Protocol):
     """Regressors for tables of so many columns; the one with the lowest validation RMSE is taken.
 
