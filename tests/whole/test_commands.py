@@ -1,4 +1,4 @@
-"""The commands as their users meet them: help, lists, errors, exit codes, JSON."""
+"""The commands have correct help, lists, error messages, exit codes and JSON output."""
 
 from __future__ import annotations
 
@@ -37,8 +37,12 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_help_with_an_example(command: list[str]) -> None:
-    done = run(*command, "--help")
-    assert done.returncode == 0 and "Example" in done.stdout and f"  {command[0]} " in done.stdout
+    result = run(*command, "--help")
+    assert (
+        result.returncode == 0
+        and "Example" in result.stdout
+        and f"  {command[0]} " in result.stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,12 +61,14 @@ def test_help_and_lists_do_not_import_torch(command: list[str]) -> None:
         "set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout
 
 
-def test_the_list_names_every_plugin_with_a_line_about_it() -> None:
+def test_list_of_extract_names_every_plugin_with_a_description() -> None:
     lines = run("vqa-extract", "--list").stdout.splitlines()
     for name in ("efficientnet", "efficientnet_lite0", "tsm", "uniform", "offline"):
         assert any(line.split()[:1] == [name] and len(line.split()) > 3 for line in lines), name
@@ -83,19 +89,22 @@ def test_baseline_is_trained_from_the_cache_that_the_environment_names(
     assert result["fusion"] == "ridge" and (tmp_path / result["run"] / "run.json").is_file()
     assert not (tmp_path / result["run"] / "model.safetensors").exists()
     assert ":" not in result["run"] and "=" not in result["run"]
-    done = called("vqa-fuse", "reproduce", result["run"], "--workers", "1", cwd=tmp_path)
-    assert done.returncode == 0 and "equal to the last bit" in done.stdout
+    reproduced = called("vqa-fuse", "reproduce", result["run"], "--workers", "1", cwd=tmp_path)
+    assert reproduced.returncode == 0 and "equal to the last bit" in reproduced.stdout
     refused = called(*words, "--fusion", "concat", cwd=tmp_path)
     assert refused.returncode == 2 and "so leave out --fusion" in refused.stderr
 
 
-def test_konvid_without_its_files_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
-    done = run("vqa-extract", "--dataset", "konvid", cwd=tmp_path)
-    assert done.returncode == 2 and done.stdout == ""
+def test_missing_files_of_konvid_are_reported_in_one_message_with_exit_code_2(
+    tmp_path: Path,
+) -> None:
+    result = run("vqa-extract", "--dataset", "konvid", cwd=tmp_path)
+    assert result.returncode == 2 and result.stdout == ""
     assert (
-        "database.mmsp-kn.de" in done.stderr and "KoNViD_1k_videos/<flickr_id>.mp4" in done.stderr
+        "database.mmsp-kn.de" in result.stderr
+        and "KoNViD_1k_videos/<flickr_id>.mp4" in result.stderr
     )
-    assert "Traceback" not in done.stderr and list(tmp_path.iterdir()) == []
+    assert "Traceback" not in result.stderr and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -145,14 +154,14 @@ def test_konvid_without_its_files_is_one_message_and_exit_code_2(tmp_path: Path)
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_wrong_use_is_said_in_one_message(words: list[str], message: str, clips: Path) -> None:
-    done = called(*words, cwd=clips)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
+def test_wrong_use_is_refused_in_one_message(words: list[str], message: str, clips: Path) -> None:
+    result = called(*words, cwd=clips)
+    assert result.returncode == 2, result.stderr
+    assert message in result.stderr and "Traceback" not in result.stderr and result.stdout == ""
 
 
-def test_a_dry_run_prints_the_options_and_does_nothing(clips: Path, tmp_path: Path) -> None:
-    done = called(
+def test_dry_run_prints_the_options_and_writes_nothing(clips: Path, tmp_path: Path) -> None:
+    result = called(
         "vqa-extract",
         "--dataset",
         clips / "mos.csv",
@@ -162,18 +171,22 @@ def test_a_dry_run_prints_the_options_and_does_nothing(clips: Path, tmp_path: Pa
         cwd=tmp_path,
     )
     assert (
-        done.returncode == 0
-        and "spatial = efficientnet_lite0" in done.stdout
-        and "6 videos" in done.stdout
+        result.returncode == 0
+        and "spatial = efficientnet_lite0" in result.stdout
+        and "6 videos" in result.stdout
     )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dry_run_prints_what_a_preset_sets_for_both_stages(clips: Path, tmp_path: Path) -> None:
+def test_dry_run_prints_the_options_of_a_preset_for_both_stages(
+    clips: Path, tmp_path: Path
+) -> None:
     words = ["vqa-extract", "--dataset", clips / "mos.csv", "--preset", "baseline", "--dry-run"]
-    first, second = called(*words, cwd=tmp_path).stdout.split("vqa-fuse train")
-    assert "temporal = slowfast" in first and "sampler = clips:frames=32,rate=1" in first
-    assert "temporal = slowfast" in second and "fusion = concat" in second
+    extract_text, fuse_text = called(*words, cwd=tmp_path).stdout.split("vqa-fuse train")
+    assert (
+        "temporal = slowfast" in extract_text and "sampler = clips:frames=32,rate=1" in extract_text
+    )
+    assert "temporal = slowfast" in fuse_text and "fusion = concat" in fuse_text
     plan = document(called(*words, "--json", cwd=tmp_path))
     assert (
         plan["extract"]["spatial"] == "resnet"
@@ -182,10 +195,10 @@ def test_a_dry_run_prints_what_a_preset_sets_for_both_stages(clips: Path, tmp_pa
     )
 
 
-def test_data_check_counts_what_is_there(own_clips: Path) -> None:
+def test_data_check_counts_found_and_missing_files(own_clips: Path) -> None:
     (own_clips / "testsrc.mp4").unlink()
-    done = run("vqa-data", "check", own_clips / "mos.csv", "--json")
-    assert done.returncode == 3
+    result = run("vqa-data", "check", own_clips / "mos.csv", "--json")
+    assert result.returncode == 3
     expected = {
         "dataset": "mos",
         "rows": 6,
@@ -194,26 +207,26 @@ def test_data_check_counts_what_is_there(own_clips: Path) -> None:
         "mos_min": 1.0,
         "mos_max": 3.5,
     }
-    found = document(done)
-    assert {key: found[key] for key in expected} == expected
+    counts = document(result)
+    assert {key: counts[key] for key in expected} == expected
 
 
 @pytest.mark.parametrize(
     "words",
     [["vqa-data", "make", "demo", "--root"], ["vqa-extract", "--dataset", "mos.csv", "--cache"]],
 )
-def test_a_path_that_cannot_be_written_to_is_told(words: list[str], own_clips: Path) -> None:
+def test_unwritable_path_is_refused(words: list[str], own_clips: Path) -> None:
     (own_clips / "taken").write_text("mine")
     extra = ["--preset", "offline"] if words[0] == "vqa-extract" else []
-    done = called(*words, "taken", *extra, cwd=own_clips)
-    assert done.returncode == 2, done.stderr
-    assert "taken" in done.stderr and "Traceback" not in done.stderr
+    result = called(*words, "taken", *extra, cwd=own_clips)
+    assert result.returncode == 2, result.stderr
+    assert "taken" in result.stderr and "Traceback" not in result.stderr
     assert (own_clips / "taken").read_text() == "mine"
 
 
 @pytest.mark.slow
-def test_from_videos_to_figures_through_the_commands(own_clips: Path, tmp_path: Path) -> None:
-    """Own videos in a CSV: extract, again, train, evaluate, compare, look into the cache."""
+def test_commands_lead_from_videos_to_metrics(own_clips: Path, tmp_path: Path) -> None:
+    """Own videos in a CSV: extract twice, train, evaluate, reproduce, ablate, compare, verify."""
     (own_clips / "mandelbrot.mp4").write_bytes(b"")
     words = ["vqa-extract", "--dataset", own_clips / "mos.csv", "--preset", "offline", "--json"]
     first = run(*words, cwd=tmp_path)
@@ -237,20 +250,31 @@ def test_from_videos_to_figures_through_the_commands(own_clips: Path, tmp_path: 
     ]
     trained = run(*train, "--fusion", "dynamic", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    figures = document(trained)
-    assert {"dataset", "fusion", "protocol", "n_videos", "splits", "median", "run"} <= set(figures)
-    assert (figures["dataset"], figures["fusion"], figures["n_videos"]) == ("mos", "dynamic", 5)
-    assert figures["missing"] == ["001"]
+    evaluation = document(trained)
+    assert {"dataset", "fusion", "protocol", "n_videos", "splits", "median", "run"} <= set(
+        evaluation
+    )
+    assert (evaluation["dataset"], evaluation["fusion"], evaluation["n_videos"]) == (
+        "mos",
+        "dynamic",
+        5,
+    )
+    assert evaluation["missing"] == ["001"]
     assert (
-        document(called("vqa-fuse", "evaluate", figures["run"], "--json", cwd=tmp_path)) == figures
+        document(called("vqa-fuse", "evaluate", evaluation["run"], "--json", cwd=tmp_path))
+        == evaluation
     )
 
     assert (
-        called("vqa-fuse", "reproduce", figures["run"], "--workers", "1", cwd=tmp_path).returncode
+        called(
+            "vqa-fuse", "reproduce", evaluation["run"], "--workers", "1", cwd=tmp_path
+        ).returncode
         == 0
     )
     crossed = document(
-        called("vqa-fuse", "evaluate", figures["run"], "--dataset", "mos", "--json", cwd=tmp_path)
+        called(
+            "vqa-fuse", "evaluate", evaluation["run"], "--dataset", "mos", "--json", cwd=tmp_path
+        )
     )
     assert (crossed["n_videos"], crossed["missing"]) == (5, ["001"])
     ablate = ["vqa-fuse", "ablate", "--fusion", "concat,gated", "--baselines", "ridge", *train[2:]]
@@ -259,11 +283,11 @@ def test_from_videos_to_figures_through_the_commands(own_clips: Path, tmp_path: 
     variants = {row["name"]: row["run"] for row in document(ablated)["rows"]}
     assert set(variants) == {"concat", "gated", "ridge"}
 
-    table = called("vqa-fuse", "compare", variants["concat"], figures["run"], cwd=tmp_path)
+    table = called("vqa-fuse", "compare", variants["concat"], evaluation["run"], cwd=tmp_path)
     assert table.returncode == 0 and "concat" in table.stdout and "dynamic" in table.stdout
     assert (
-        f"{figures['run']}/scatter.png" in table.stdout
-        and (tmp_path / figures["run"] / "scatter.png").is_file()
+        f"{evaluation['run']}/scatter.png" in table.stdout
+        and (tmp_path / evaluation["run"] / "scatter.png").is_file()
     )
 
     tracks = document(called("vqa-cache", "info", "--json", cwd=tmp_path))["tracks"]
@@ -272,7 +296,7 @@ def test_from_videos_to_figures_through_the_commands(own_clips: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_with_130_and_keeps_what_is_done(clips: Path, tmp_path: Path) -> None:
+def test_ctrl_c_exits_with_130_and_keeps_finished_videos(clips: Path, tmp_path: Path) -> None:
     command = [
         BIN / "vqa-extract",
         "--dataset",
@@ -291,8 +315,8 @@ def test_ctrl_c_ends_with_130_and_keeps_what_is_done(clips: Path, tmp_path: Path
         time.sleep(0.01)
     os.killpg(
         process.pid, signal.SIGINT
-    )  # a terminal sends it to the whole group, the decoders included
-    _, said = process.communicate(timeout=60)
+    )  # as a terminal does: to the whole group, including the decoders
+    _, messages = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "what was finished is kept" in said and "Traceback" not in said
+    assert "what was finished is kept" in messages and "Traceback" not in messages
     assert called("vqa-cache", "verify", cwd=tmp_path).returncode == 0

@@ -1,6 +1,4 @@
-"""The package is a guest of the program that imports it: importing changes no state of the process
-that others share.
-"""
+"""Importing any module of the package changes no global state of the importing program."""
 
 from __future__ import annotations
 
@@ -16,9 +14,9 @@ import csv, importlib, locale, logging, os, signal, sys, warnings
 packages, modules = (names.split() for names in sys.argv[1:])
 for name in packages:
     try:
-        importlib.import_module(name)  # what others do when they are imported is not ours
+        importlib.import_module(name)  # side effects of dependencies are not ours
     except ImportError:
-        pass  # of an extra that is not installed
+        pass  # a dependency of an extra that is not installed
 
 import matplotlib, numpy, pandas, torch
 
@@ -68,12 +66,12 @@ sys.exit("\\n".join(faults) or None)
 
 
 def modules_and_packages() -> tuple[list[str], list[str]]:
-    """Every module of the package, and what they import from elsewhere."""
+    """The modules of the package, and the modules of other packages that they import."""
     modules, packages = [], set()
     for stage in ("pipeline", "extract", "fuse"):
         for path in sorted((REPOSITORY / stage).rglob("*.py")):
             if path.stem == "__main__":
-                continue  # a command, which nobody imports
+                continue  # run as a command, never imported
             parts = path.relative_to(REPOSITORY).with_suffix("").parts
             modules.append(".".join(["vqa_twostage", *parts]).removesuffix(".__init__"))
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -81,15 +79,15 @@ def modules_and_packages() -> tuple[list[str], list[str]]:
                     packages |= {alias.name for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module:
                     packages.add(node.module)
-    # nobody imports it for us
+    # no program imports these before our modules do
     own = ("vqa_twostage", "matplotlib.pyplot")
     return modules, sorted(name for name in packages if not name.startswith(own))
 
 
-def test_importing_every_module_changes_nothing_of_the_program_that_imports_them() -> None:
+def test_importing_every_module_changes_no_global_state() -> None:
     modules, packages = modules_and_packages()
     assert len(modules) > 100 and "torch" in packages
     command = [sys.executable, "-c", SCRIPT, " ".join(packages), " ".join(modules)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == ""

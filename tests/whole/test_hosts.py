@@ -1,5 +1,5 @@
-"""The library in other people's programs, each a real process: no `__main__` guard is needed, and
-decoding processes import nothing of the program that calls.
+"""Programs that call the library need no `__main__` guard, and decoding processes import nothing
+of the calling program.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-# lines that `python -i` understands as well: none opens a block
+# no line opens a block, so that `python -i` can run it as well
 PROGRAM = """\
 _ = open("effects.txt", "a").write("the program ran\\n")
 import vqa_twostage as vqa
@@ -24,7 +24,7 @@ HOSTS = ["script", "standard input", "python -c", "python -i"]
 
 @pytest.fixture
 def folder(clips: Path, tmp_path: Path) -> Path:
-    """Where somebody works: a dataset of one video, and modules named as folders of ours are."""
+    """A working folder: a dataset of one video, and modules with the names of our folders."""
     shutil.copy(clips / "testsrc.mp4", tmp_path / "clip.mp4")
     (tmp_path / "mos.csv").write_text("path,mos\nclip.mp4,3\n")
     for name in ("extract", "fuse", "pipeline"):
@@ -35,7 +35,7 @@ def folder(clips: Path, tmp_path: Path) -> Path:
 
 
 def host(kind: str, program: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs the text of a program in one of the `HOSTS`, in `folder`."""
+    """Run the text of a program in one of the `HOSTS`, in `folder`."""
     (folder / "program.py").write_text(program)
     words, standard_input = {
         "script": (["program.py"], ""),
@@ -54,28 +54,30 @@ def host(kind: str, program: str, folder: Path) -> subprocess.CompletedProcess[s
     )
 
 
-def assert_ran_once(done: subprocess.CompletedProcess[str], folder: Path) -> None:
-    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-    results = dict(line.split() for line in done.stdout.splitlines())
+def assert_ran_once(process: subprocess.CompletedProcess[str], folder: Path) -> None:
+    assert process.returncode == 0 and "Traceback" not in process.stderr, process.stderr
+    results = dict(line.split() for line in process.stdout.splitlines())
     assert 1 < float(results["score"]) < 5 and results["done"] == "1"
     assert (folder / "effects.txt").read_text() == "the program ran\n"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", HOSTS)
-def test_a_program_needs_no_main_guard_and_runs_once(kind: str, folder: Path) -> None:
+def test_program_without_a_main_guard_runs_once(kind: str, folder: Path) -> None:
     assert_ran_once(host(kind, PROGRAM, folder), folder)
 
 
 @pytest.mark.slow
 def test_decoding_processes_import_nothing_from_the_current_folder(folder: Path) -> None:
-    """Nor does a script that lies elsewhere: modules of these names there would break it."""
+    """Modules of these names in the current folder would break the decoding processes of a script
+    in another folder.
+    """
     for name in ("joblib", "numpy", "queue", "runpy"):
         (folder / f"{name}.py").write_text("raise SystemExit('imported from the current folder')\n")
     (folder / "scripts").mkdir()
     script = folder / "scripts" / "program.py"
     script.write_text(PROGRAM)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, script], cwd=folder, capture_output=True, text=True, check=False
     )
-    assert_ran_once(done, folder)
+    assert_ran_once(process, folder)

@@ -1,4 +1,4 @@
-"""``import vqa_twostage as vqa``: what people need, lazily, and in a notebook as well."""
+"""``import vqa_twostage as vqa`` offers the documented names, loads lazily, works in notebooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import vqa_twostage as vqa
 HEAVY = ("torch", "numpy", "pandas", "h5py", "matplotlib", "av", "click")
 
 
-def test_the_package_offers_the_functions_of_its_commands_and_nothing_else() -> None:
+def test_package_offers_the_documented_names_and_no_others() -> None:
     functions = {
         "extract_dataset",
         "load_manifest",
@@ -36,14 +36,16 @@ def test_the_package_offers_the_functions_of_its_commands_and_nothing_else() -> 
         _ = vqa.scor  # type: ignore[attr-defined]
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
+def test_importing_the_package_loads_no_heavy_dependency() -> None:
     code = f"import sys, vqa_twostage; print([m for m in {HEAVY} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.strip() == "[]"
 
 
 @pytest.mark.slow
-def test_a_notebook_scores_a_video(clips: Path, tmp_path: Path) -> None:
+def test_notebook_scores_a_video(clips: Path, tmp_path: Path) -> None:
     shutil.copy(clips / "testsrc2.mp4", tmp_path / "clip.mp4")
     cells = [
         "import vqa_twostage as vqa",
@@ -55,5 +57,7 @@ def test_a_notebook_scores_a_video(clips: Path, tmp_path: Path) -> None:
         notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     )
     client.execute()
-    outputs = ["".join(o.get("text", "") for o in cell["outputs"]) for cell in notebook["cells"]]
+    outputs = [
+        "".join(output.get("text", "") for output in cell["outputs"]) for cell in notebook["cells"]
+    ]
     assert 1 < float(outputs[1].split()[0]) < 5 and outputs[2].strip() == "Training"

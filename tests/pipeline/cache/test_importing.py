@@ -1,5 +1,5 @@
-"""`vqa-cache import`: features of others become a track, are told apart by content, and wrong use
-is told.
+"""`vqa-cache import` turns feature files into a track, identified by content, and refuses wrong
+use.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from vqa_twostage.pipeline.identity import TrackIdentity
 from vqa_twostage.pipeline.spec import Spec
 
 IDS = ["007", "b", "dir/c.mp4", "ä", "e"]
-# of five videos; what float32 holds exactly
+# of five videos; values that float32 represents exactly
 FEATURES = (np.arange(15).reshape(5, 3) * 0.25 + 100).astype(np.float64)
 FRAMES = np.arange(30).reshape(5, 2, 3) * 0.5 + 100
 
 
 @pytest.fixture(autouse=True)
 def labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dataset of five videos, none of which is there."""
+    """A dataset of five videos whose files do not exist."""
     monkeypatch.chdir(tmp_path)
     rows = [f"{video_id},videos/{number}.mp4,{number}" for number, video_id in enumerate(IDS, 1)]
     Path("own.csv").write_text("\n".join(["id,path,mos", *rows]) + "\n", encoding="utf-8")
 
 
 def command(file: str, *options: str) -> Result:
-    given = [
+    arguments = [
         "import",
         file,
         "--dataset",
@@ -55,7 +55,7 @@ def command(file: str, *options: str) -> Result:
         "theirs",
         *options,
     ]
-    return CliRunner().invoke(cache_command, given, standalone_mode=False)
+    return CliRunner().invoke(cache_command, arguments, standalone_mode=False)
 
 
 def imported(file: str, *options: str, code: int = DONE) -> dict[str, Any]:
@@ -67,11 +67,11 @@ def imported(file: str, *options: str, code: int = DONE) -> dict[str, Any]:
 
 
 def refused(file: str, *options: str) -> str:
-    """The message with which an import is refused; nothing is left in the cache then."""
-    with pytest.raises(UsageError) as told:
+    """The message of a refused import, which leaves no cache behind."""
+    with pytest.raises(UsageError) as error:
         imported(file, *options)
     assert not Path("cache").exists()
-    return str(told.value)
+    return str(error.value)
 
 
 def stored(document: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -82,7 +82,7 @@ def stored(document: dict[str, Any]) -> dict[str, np.ndarray]:
 def write_mat73(
     path: str, arrays: dict[str, np.ndarray], classes: dict[str, str] | None = None
 ) -> None:
-    """As MATLAB does it: axes reversed, and a header of 512 bytes before HDF5 begins."""
+    """As MATLAB writes it: axes reversed, and a header of 512 bytes before HDF5 begins."""
     with h5py.File(path, "w", userblock_size=512) as file:
         for name, array in arrays.items():
             file[name] = array.T
@@ -115,7 +115,7 @@ WRITERS: dict[str, Callable[[str, np.ndarray], None]] = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_every_format_gives_a_row_to_each_video(name: str) -> None:
+def test_every_format_assigns_a_row_to_each_video(name: str) -> None:
     WRITERS[name](name, FEATURES)
     document = imported(name)
     assert {video_id: array.tolist() for video_id, array in stored(document).items()} == {
@@ -126,7 +126,7 @@ def test_every_format_gives_a_row_to_each_video(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in WRITERS if not name.endswith(".csv")])
-def test_three_axes_are_videos_frames_columns(name: str) -> None:
+def test_array_of_three_axes_is_videos_by_frames_by_columns(name: str) -> None:
     WRITERS[name](name, FRAMES)
     document = imported(name)
     assert [array.tolist() for array in stored(document).values()] == [
@@ -137,7 +137,7 @@ def test_three_axes_are_videos_frames_columns(name: str) -> None:
     assert video.frame_index.tolist() == [0, 1] and video.timestamp.tolist() == [0.0, 1.0]
 
 
-def test_a_track_says_what_it_is_and_where_it_came_from(tmp_path: Path) -> None:
+def test_imported_track_records_its_identity_and_source(tmp_path: Path) -> None:
     np.savez("f.npz", feats=FEATURES)
     Path("ids.txt").write_text("\n".join(IDS), encoding="utf-8")
     document = imported(
@@ -171,7 +171,7 @@ def test_a_track_says_what_it_is_and_where_it_came_from(tmp_path: Path) -> None:
     assert load_cached_manifest(Path("cache"), "own").rows["id"].tolist() == IDS
 
 
-def test_importing_again_changes_nothing() -> None:
+def test_repeated_import_changes_nothing() -> None:
     np.savez("f.npz", feats=FEATURES)
     document = imported("f.npz")
     before = {path: path.read_bytes() for path in Path("cache").rglob("*.*")}
@@ -185,7 +185,7 @@ def test_importing_again_changes_nothing() -> None:
     assert imported("renamed.npz")["track"] == document["track"]
 
 
-def test_other_content_under_the_same_name_is_another_track() -> None:
+def test_different_content_with_the_same_name_is_another_track() -> None:
     np.save("f.npy", FEATURES)
     first = imported("f.npy")
     np.save("f.npy", FEATURES + 1)
@@ -195,17 +195,17 @@ def test_other_content_under_the_same_name_is_another_track() -> None:
     assert stored(first)["b"].tolist() == [FEATURES[1].tolist()]
 
 
-def test_what_an_interrupted_import_left_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_import_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
     np.save("f.npy", FEATURES)
     write = cached.Track.write
 
-    def killed(self: cached.Track, video_id: str, features: VideoFeatures) -> None:
+    def interrupted_write(self: cached.Track, video_id: str, features: VideoFeatures) -> None:
         if len(self) == 2:
             raise KeyboardInterrupt
         write(self, video_id, features)
 
-    monkeypatch.setattr(cached.Track, "write", killed)
-    with pytest.raises(click.Abort):  # what click makes of Ctrl-C
+    monkeypatch.setattr(cached.Track, "write", interrupted_write)
+    with pytest.raises(click.Abort):  # click turns Ctrl-C into this
         imported("f.npy")
     monkeypatch.setattr(cached.Track, "write", write)
     document = imported("f.npy")
@@ -213,7 +213,7 @@ def test_what_an_interrupted_import_left_is_completed(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("name", ["ids.txt", "ids.csv", "header.csv"])
-def test_ids_say_which_videos_the_rows_are(name: str) -> None:
+def test_ids_assign_rows_to_videos(name: str) -> None:
     order = ["e", "ä", "007"]
     lines = [f"{video_id},1" for video_id in order] if name.endswith(".csv") else order
     Path(name).write_text(
@@ -239,20 +239,20 @@ def test_ids_say_which_videos_the_rows_are(name: str) -> None:
         ("\n", "names no video"),
     ],
 )
-def test_wrong_ids_are_told(text: str, message: str) -> None:
+def test_wrong_ids_are_refused(text: str, message: str) -> None:
     np.save("f.npy", FEATURES)
     Path("ids.txt").write_text(text, encoding="utf-8")
     assert message in refused("f.npy", "--ids", "ids.txt")
 
 
-def test_ids_that_cannot_be_read_are_told() -> None:
+def test_unreadable_ids_are_refused() -> None:
     np.save("f.npy", FEATURES)
     for name in ("nowhere.txt", "f.npy"):
         assert f"--ids {name} cannot be read" in refused("f.npy", "--ids", name)
 
 
 @pytest.mark.parametrize("group", ["", "niqe/"])
-def test_an_array_a_video_is_found_by_its_id(group: str) -> None:
+def test_arrays_named_by_ids_are_assigned_to_their_videos(group: str) -> None:
     arrays = {"007": np.arange(4.0), "dir/c.mp4": np.ones((2, 1)), "a stranger's": np.zeros(3)}
     write_h5("f.h5", {group + name: array for name, array in arrays.items()})
     options = ["--key", "niqe"] if group else []
@@ -263,8 +263,8 @@ def test_an_array_a_video_is_found_by_its_id(group: str) -> None:
     }
     assert document["missing"] == ["b", "ä", "e"] and document["unknown"] == ["a stranger's"]
     assert document["frames"] == [2, 4]
-    told = command("f.h5", *options).stderr
-    assert "no features: ä" in told and "in the file, but no video: a stranger's" in told
+    messages = command("f.h5", *options).stderr
+    assert "no features: ä" in messages and "in the file, but no video: a stranger's" in messages
 
 
 @pytest.mark.parametrize(
@@ -276,20 +276,20 @@ def test_an_array_a_video_is_found_by_its_id(group: str) -> None:
         (np.array([b"x"]), "video b has 1 (text, not plain numbers)"),
     ],
 )
-def test_arrays_of_videos_that_do_not_fit_are_told(array: np.ndarray, message: str) -> None:
+def test_unsuitable_arrays_of_videos_are_refused(array: np.ndarray, message: str) -> None:
     write_h5("f.h5", {"007": np.arange(4.0), "b": array})
     assert message in refused("f.h5")
 
 
-def test_ids_beside_arrays_that_have_them_are_refused() -> None:
+def test_ids_option_is_refused_for_arrays_named_by_ids() -> None:
     write_h5("f.h5", {"007": np.arange(4.0)})
     assert "named by their videos already; leave --ids out" in refused("f.h5", "--ids", "own.csv")
 
 
-def test_what_is_not_finite_is_kept_and_told_by_column() -> None:
-    spoilt = FEATURES.copy()
-    spoilt[[0, 3], 1], spoilt[2, 2] = np.nan, 1e300  # which float32 does not hold
-    np.save("f.npy", spoilt)
+def test_non_finite_values_are_kept_and_reported_by_column() -> None:
+    features = FEATURES.copy()
+    features[[0, 3], 1], features[2, 2] = np.nan, 1e300  # too large for float32
+    np.save("f.npy", features)
     document = imported("f.npy", "--columns", "1:")
     assert document["not_finite"] == [{"column": 1, "videos": 2}, {"column": 2, "videos": 1}]
     assert np.isnan(stored(document)["007"][0, 0]) and np.isinf(stored(document)["dir/c.mp4"][0, 1])
@@ -298,30 +298,32 @@ def test_what_is_not_finite_is_kept_and_told_by_column() -> None:
     assert verified.return_value == DONE and "sound" in verified.stdout
 
 
-def test_empty_cells_of_a_table_are_no_numbers() -> None:
+def test_empty_cells_of_a_table_are_nan() -> None:
     Path("f.csv").write_text("x,y\n1.5,2\n,3\nNA,4\ninf,5\n2,6\n")
     assert imported("f.csv")["not_finite"] == [{"column": 0, "videos": 3}]
 
 
 @given(st.data())
-def test_columns_are_read_as_written(data: st.DataObject) -> None:
+def test_columns_option_selects_the_listed_columns(data: st.DataObject) -> None:
     width = data.draw(st.integers(1, 60))
-    chosen = data.draw(st.lists(st.integers(0, width - 1), min_size=1, unique=True))
-    assert parse_columns(format_columns(chosen), width) == chosen
-    assert parse_columns(", ".join(map(str, chosen)), width) == chosen
-    start, stop = min(chosen), max(chosen) + 1
+    selected = data.draw(st.lists(st.integers(0, width - 1), min_size=1, unique=True))
+    assert parse_columns(format_columns(selected), width) == selected
+    assert parse_columns(", ".join(map(str, selected)), width) == selected
+    start, stop = min(selected), max(selected) + 1
     assert parse_columns(f"{start}:", width) == list(range(start, width))
     assert parse_columns(f":{stop}", width) == list(range(stop))
 
 
 @given(st.text("0123456789:,- x", max_size=12), st.integers(1, 70))
-def test_columns_are_some_of_those_there_are_or_an_error(text: str, width: int) -> None:
+def test_columns_option_selects_existing_columns_or_is_an_error(text: str, width: int) -> None:
     try:
-        chosen = parse_columns(text, width)
+        selected = parse_columns(text, width)
     except UsageError:
         pass
     else:
-        assert chosen and len(set(chosen)) == len(chosen) and set(chosen) <= set(range(width))
+        assert (
+            selected and len(set(selected)) == len(selected) and set(selected) <= set(range(width))
+        )
 
 
 @pytest.mark.parametrize(
@@ -342,24 +344,24 @@ def test_columns_are_some_of_those_there_are_or_an_error(text: str, width: int) 
         ),
     ],
 )
-def test_wrong_columns_are_told(columns: str, message: str) -> None:
+def test_wrong_columns_are_refused(columns: str, message: str) -> None:
     np.save("f.npy", FEATURES)
     assert message in refused("f.npy", "--columns", columns)
 
 
 @pytest.mark.parametrize("name", ["Theirs", "1st", "a-b", "a/b", "../a", "", "a:b=1"])
-def test_a_name_that_is_no_spec_is_refused(name: str) -> None:
+def test_invalid_extractor_name_is_refused(name: str) -> None:
     np.save("f.npy", FEATURES)
     assert "small letters, digits and _" in refused("f.npy", "--name", name)
 
 
 @pytest.mark.parametrize("name", ["f.mat", "f73.mat", "f.npy", "f.npz", "f.csv", "f.h5"])
-def test_a_wrong_number_of_rows_gives_both_numbers(name: str) -> None:
+def test_wrong_number_of_rows_is_refused_with_both_numbers(name: str) -> None:
     WRITERS[name](name, FEATURES[:4])
     assert "4 rows, and own has 5 videos" in (message := refused(name)) and "--ids FILE" in message
 
 
-def test_a_transposed_matrix_is_told() -> None:
+def test_transposed_matrix_is_refused() -> None:
     np.save("f.npy", FEATURES.T)
     assert "another axis has 5: is it transposed?" in refused("f.npy")
 
@@ -373,7 +375,7 @@ NAMED: dict[str, Callable[[str, dict[str, np.ndarray]], None]] = {
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_a_file_of_several_arrays_needs_a_key_where_more_than_one_fits(name: str) -> None:
+def test_file_with_several_suitable_arrays_needs_a_key(name: str) -> None:
     arrays = {
         "one": FEATURES,
         "two": FEATURES + 1,
@@ -389,7 +391,7 @@ def test_a_file_of_several_arrays_needs_a_key_where_more_than_one_fits(name: str
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_the_only_matrix_that_fits_needs_no_key_and_a_label_is_never_taken(name: str) -> None:
+def test_only_suitable_matrix_needs_no_key_and_labels_are_never_selected(name: str) -> None:
     labels = {"scores": FEATURES[:, :1], "more": np.ones((7, 2))}
     NAMED[name](name, labels)
     assert "no array that can be the features. own has 5 videos" in (message := refused(name))
@@ -408,14 +410,14 @@ def test_the_only_matrix_that_fits_needs_no_key_and_a_label_is_never_taken(name:
         (scipy.sparse.csc_array(FEATURES), "sparse"),
     ],
 )
-def test_matlab_values_that_are_no_numbers_are_refused(value: Any, problem: str) -> None:
+def test_non_numeric_matlab_values_are_refused(value: Any, problem: str) -> None:
     scipy.io.savemat("f.mat", {"feats": value})
     assert f"({problem}, not plain numbers). Only plain real numbers are read" in refused(
         "f.mat", "--key", "feats"
     )
 
 
-def test_matlab_7_3_values_that_are_no_numbers_are_refused() -> None:
+def test_non_numeric_matlab_7_3_values_are_refused() -> None:
     pair = np.zeros((5, 3), [("real", "f8"), ("imag", "f8")])
     for array, kind, problem in [
         (FEATURES.astype(np.uint16), "char", "char"),
@@ -425,7 +427,7 @@ def test_matlab_7_3_values_that_are_no_numbers_are_refused() -> None:
         assert f"({problem}, not plain numbers)" in refused("f.mat")
 
 
-def test_python_objects_are_never_opened() -> None:
+def test_python_objects_are_never_unpickled() -> None:
     objects = np.array([[print] * 3] * 5)
     np.save("f.npy", objects, allow_pickle=True)
     np.savez("f.npz", feats=objects)
@@ -441,7 +443,7 @@ def test_python_objects_are_never_opened() -> None:
 
 
 @pytest.mark.parametrize("link", ["external", "soft", "virtual", "outside"])
-def test_a_file_that_reaches_out_of_itself_is_refused(link: str) -> None:
+def test_file_with_links_to_other_files_is_refused(link: str) -> None:
     write_h5("secret.h5", {"x": FEATURES})
     with h5py.File("f.h5", "w") as file:
         if link == "external":
@@ -457,7 +459,7 @@ def test_a_file_that_reaches_out_of_itself_is_refused(link: str) -> None:
     assert "refers to other files is refused" in refused("f.h5")
 
 
-def test_a_group_that_holds_itself_is_no_trap() -> None:
+def test_group_that_contains_itself_does_not_loop() -> None:
     with h5py.File("f.h5", "w") as file:
         file["group/feats"] = FEATURES
         file["group/again"] = file["group"]
@@ -466,7 +468,7 @@ def test_a_group_that_holds_itself_is_no_trap() -> None:
 
 @pytest.mark.parametrize("name", ["f.mat", "f73.mat", "f.npy", "f.npz", "f.h5"])
 @pytest.mark.parametrize("left", [0, 10, 200, 0.5])
-def test_a_damaged_file_is_told(name: str, left: float) -> None:
+def test_damaged_file_is_refused(name: str, left: float) -> None:
     WRITERS[name](name, FEATURES)
     whole = Path(name).read_bytes()
     Path(name).write_bytes(whole[: int(left * len(whole)) if left == 0.5 else int(left)])
@@ -475,7 +477,7 @@ def test_a_damaged_file_is_told(name: str, left: float) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.sampled_from(["f.mat", "f73.mat", "f.npy", "f.npz", "f.h5", "f.csv"]), st.data())
-def test_spoilt_bytes_never_end_in_a_traceback(name: str, data: st.DataObject) -> None:
+def test_corrupted_bytes_never_cause_a_traceback(name: str, data: st.DataObject) -> None:
     WRITERS[name](name, FEATURES)
     whole = bytearray(Path(name).read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
@@ -485,7 +487,7 @@ def test_spoilt_bytes_never_end_in_a_traceback(name: str, data: st.DataObject) -
         imported(name)
 
 
-def test_wrong_files_are_told() -> None:
+def test_unsuitable_files_are_refused() -> None:
     Path("f.txt").write_text("1 2 3")
     Path("folder.mat").mkdir()
     write_h5("h5py.mat", {"feats": FEATURES})
@@ -509,7 +511,7 @@ def test_wrong_files_are_told() -> None:
     assert "holds one array, which has no name; leave --key out" in refused("f.npy", "--key", "x")
 
 
-def test_a_column_of_ids_or_row_numbers_is_no_feature() -> None:
+def test_column_of_ids_or_row_numbers_is_refused_as_a_feature() -> None:
     Path("pandas.csv").write_text(",0,1\n" + "".join(f"{row},{row * 0.3},5\n" for row in range(5)))
     assert "column 0 of pandas.csv is the numbers of the rows" in refused("pandas.csv")
     Path("own.csv").write_text(
@@ -522,7 +524,7 @@ def test_a_column_of_ids_or_row_numbers_is_no_feature() -> None:
     assert imported("f.npy", "--columns", "1:")["columns"] == 1
 
 
-def test_a_known_dataset_without_its_labels_gives_its_usual_message(
+def test_known_dataset_without_its_labels_gives_its_usual_message(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("VQA_DATA", raising=False)
@@ -530,7 +532,7 @@ def test_a_known_dataset_without_its_labels_gives_its_usual_message(
     assert "--root is not given" in refused("f.npy", "--dataset", "konvid")
 
 
-def test_the_next_step_is_a_command_that_fits() -> None:
+def test_import_prints_the_next_command() -> None:
     np.save("f.npy", FEATURES)
     assert "next: vqa-cache import FILE --dataset own --kind temporal" in command("f.npy").stdout
     after = command("f.npy", "--kind", "temporal", "--name", "motion").stdout
@@ -546,7 +548,9 @@ def test_the_next_step_is_a_command_that_fits() -> None:
 
 
 @pytest.mark.real
-def test_videvals_features_of_konvid(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_videval_features_of_konvid_are_imported(
+    real: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file, ids = (
         real / "features" / "KONVID_1K_VIDEVAL_feats.mat",
         real / "features" / "KONVID_1K_metadata.csv",
@@ -572,7 +576,7 @@ def test_videvals_features_of_konvid(real: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.real
-def test_per_frame_niqe_of_konvid(real: Path) -> None:
+def test_per_frame_niqe_of_konvid_is_imported(real: Path) -> None:
     file = real / "features" / "KONVID_1K_perframe_NIQE.h5"
     document = imported(
         str(file), "--dataset", "konvid", "--root", str(real / "labels"), code=SOME_FAILED
@@ -589,7 +593,9 @@ def test_per_frame_niqe_of_konvid(real: Path) -> None:
 
 
 @pytest.mark.real
-def test_features_of_cvd2014_and_the_file_that_has_none(real: Path) -> None:
+def test_features_of_cvd2014_are_imported_and_its_file_without_features_is_refused(
+    real: Path,
+) -> None:
     with h5py.File(real / "features" / "CVD2014info.mat") as info:
         names = ["".join(map(chr, info[name][:, 0])) for name in info["video_names"][0]]
         rows = [f"{name},{mos}" for name, mos in zip(names, info["scores"][0], strict=True)]

@@ -1,4 +1,4 @@
-"""A journaled file is as at the last commit or at this one, wherever its writer is stopped."""
+"""A journaled file holds all changes of a commit or none, wherever its writer is stopped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHANGES = st.lists(
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL between two system calls."""
+    """Simulates SIGKILL between two system calls."""
 
 
 def apply(before: bytes, changes: list[tuple[int, bytes]]) -> bytes:
@@ -37,7 +37,7 @@ def write(path: Path, changes: list[tuple[int, bytes]]) -> None:
         file.write(data)
     assert content(file) == apply(
         path.read_bytes(), changes
-    )  # one's own changes are seen before they take effect
+    )  # a writer reads its own uncommitted changes
     file.commit()
     file.close()
 
@@ -56,7 +56,7 @@ def read(path: Path) -> bytes:
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(before=st.binary(max_size=30), changes=CHANGES, step=st.integers(0, 14))
-def test_a_writer_that_is_killed_leaves_all_of_its_changes_or_none(
+def test_killed_writer_leaves_all_of_its_changes_or_none(
     before: bytes, changes: list[tuple[int, bytes]], step: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "file"
@@ -64,29 +64,29 @@ def test_a_writer_that_is_killed_leaves_all_of_its_changes_or_none(
     journal_of(path).unlink(missing_ok=True)
     steps = iter(range(1000))
 
-    def until(call: Callable[..., object]) -> Callable[..., object]:
-        def stopped(*arguments: object) -> object:
+    def stopping(call: Callable[..., object]) -> Callable[..., object]:
+        def call_or_stop(*arguments: object) -> object:
             if next(steps) >= step:
                 raise Killed
             return call(*arguments)
 
-        return stopped
+        return call_or_stop
 
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in ((os, "pwrite"), (os, "ftruncate"), (Path, "replace"), (Path, "unlink")):
-            patch.setattr(owner, name, until(getattr(owner, name)))
+            patch.setattr(owner, name, stopping(getattr(owner, name)))
         with suppress(Killed):
             write(path, changes)
     after = apply(before, changes)
     assert read(path) in (
         {after} if step else {before}
-    )  # from the first step on the journal has its name
-    with JournaledFile(path, writable=True) as file:  # who writes next carries it out
+    )  # from the first step on, the journal has its final name
+    with JournaledFile(path, writable=True) as file:  # the next writer replays the journal
         assert content(file) == (after if step else before)
     assert path.read_bytes() == (after if step else before) and not journal_of(path).exists()
 
 
-def test_what_is_not_committed_is_forgotten(tmp_path: Path) -> None:
+def test_uncommitted_changes_are_discarded(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"before")
     with JournaledFile(path, writable=True) as file:
@@ -94,7 +94,7 @@ def test_what_is_not_committed_is_forgotten(tmp_path: Path) -> None:
     assert path.read_bytes() == b"before"
 
 
-def test_a_file_that_shrinks_does_so_at_the_commit(tmp_path: Path) -> None:
+def test_file_is_truncated_at_the_commit(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"0123456789")
     with JournaledFile(path, writable=True) as file:
@@ -106,7 +106,7 @@ def test_a_file_that_shrinks_does_so_at_the_commit(tmp_path: Path) -> None:
     assert path.read_bytes() == b"012345a"
 
 
-def test_one_writer_a_file_and_no_reader_beside_it(tmp_path: Path) -> None:
+def test_file_has_one_writer_and_no_concurrent_reader(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x")
     with JournaledFile(path, writable=True):

@@ -1,4 +1,4 @@
-"""The layout of a cache: paths are parsed to what they name, and named by what is in them."""
+"""Paths of tracks in a cache are parsed and built consistently."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PARTS = st.text("aB09._+@-", min_size=1, max_size=12).filter(lambda part: part.s
 
 
 @given(PARTS, PARTS, PARTS)
-def test_a_track_path_is_what_its_path_says(dataset: str, sampler: str, stem: str) -> None:
+def test_track_path_is_parsed_from_its_path(dataset: str, sampler: str, stem: str) -> None:
     place = TrackPath(Path("/some/cache"), dataset, sampler, stem)
     assert TrackPath.parse(place.path) == place
 
 
-def test_a_track_is_named_without_its_digest_and_moves_to_another_cache() -> None:
+def test_track_path_has_a_name_without_digest_and_can_be_moved_to_another_cache() -> None:
     identity = TrackIdentity("spatial", spec.parse("net"), spec.parse("uniform:frames=8"))
     place = TrackPath.of(Path("cache"), "konvid", "net-x2", identity)
     assert place.name == "net-x2" and place.stem == f"net-x2-{identity.digest}"
@@ -31,11 +31,13 @@ def test_a_track_is_named_without_its_digest_and_moves_to_another_cache() -> Non
 
 
 @pytest.mark.parametrize("path", ["a.h5", "b/a.h5", "c/b/a.txt"])
-def test_a_path_that_cannot_be_a_track_is_refused(path: str) -> None:
+def test_invalid_track_path_is_refused(path: str) -> None:
     with pytest.raises(UsageError, match="is no track: it must be CACHE/DATASET/SAMPLER/NAME.h5"):
         TrackPath.parse(Path(path))
 
 
-def test_a_cache_without_the_dataset_names_the_command_that_makes_it(tmp_path: Path) -> None:
+def test_missing_dataset_in_a_cache_is_reported_with_the_command_that_creates_it(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(UsageError, match="manifest.json does not exist; run vqa-extract --cache"):
         load_cached_manifest(tmp_path, "konvid")

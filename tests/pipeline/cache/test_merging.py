@@ -1,6 +1,4 @@
-"""Parts of a dataset that several machines extracted are one cache in the end, equal to that of one
-machine.
-"""
+"""Merged caches of several machines equal the cache of one machine."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ IDS = [f"content {number // 2:02d}/version {number % 2}" for number in range(8)]
 
 
 def make(cache: Path, ids: list[str], **more: str) -> Path:
-    """A cache with the features of ``ids`` alone."""
+    """A cache with the features of only ``ids``."""
     manifest = manifest_of("toy", 4, 2)
     save_manifest(cache, manifest)
     without = tuple(set(IDS) - set(ids))
@@ -35,16 +33,16 @@ def make(cache: Path, ids: list[str], **more: str) -> Path:
     return cache
 
 
-def held(cache: Path) -> dict[str, dict[str, np.ndarray]]:
-    found = {}
+def arrays_of(cache: Path) -> dict[str, dict[str, np.ndarray]]:
+    arrays = {}
     for path in tracks(cache, "toy"):
         with cached.open_track(path) as track:
-            found |= {f"{path.stem} {name}": track.read(name).arrays for name in track.ids}
-    return found
+            arrays |= {f"{path.stem} {name}": track.read(name).arrays for name in track.ids}
+    return arrays
 
 
 @given(st.integers(1, 9), st.integers(1, 60), st.integers(1, 20) | st.none())
-def test_every_video_is_in_exactly_one_shard(parts: int, videos: int, limit: int | None) -> None:
+def test_shards_hold_every_video_exactly_once(parts: int, videos: int, limit: int | None) -> None:
     rows = np.arange(videos)
     shards = [rows[ExtractOptions(shard=f"{part}/{parts}").rows] for part in range(1, parts + 1)]
     assert sorted(np.concatenate(shards)) == rows.tolist()
@@ -54,12 +52,12 @@ def test_every_video_is_in_exactly_one_shard(parts: int, videos: int, limit: int
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/", "a/b", "1/2/3", "-1/2", ""])
-def test_a_shard_that_cannot_be_is_told(text: str) -> None:
+def test_invalid_shard_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="give I/N, as in 2/4"):
         ExtractOptions(shard=text)
 
 
-def test_merged_parts_are_what_one_machine_makes(tmp_path: Path) -> None:
+def test_merged_parts_equal_the_cache_of_one_machine(tmp_path: Path) -> None:
     whole = make(tmp_path / "whole", IDS)
     parts = [make(tmp_path / f"part-{start}", IDS[start::3]) for start in range(3)]
     merged = document(
@@ -68,11 +66,11 @@ def test_merged_parts_are_what_one_machine_makes(tmp_path: Path) -> None:
     assert [(track["videos"], track["of"], track["added"]) for track in merged["tracks"]] == [
         (8, 8, 8)
     ] * 2
-    one, other = held(tmp_path / "cache"), held(whole)
-    assert one.keys() == other.keys() and len(one) == 16
+    merged_arrays, expected = arrays_of(tmp_path / "cache"), arrays_of(whole)
+    assert merged_arrays.keys() == expected.keys() and len(merged_arrays) == 16
     assert all(
-        np.array_equal(one[name][key], array)
-        for name, arrays in other.items()
+        np.array_equal(merged_arrays[name][key], array)
+        for name, arrays in expected.items()
         for key, array in arrays.items()
     )
     assert load_cached_manifest(tmp_path / "cache", "toy").digest == manifest_of("toy", 4, 2).digest
@@ -80,13 +78,13 @@ def test_merged_parts_are_what_one_machine_makes(tmp_path: Path) -> None:
     assert again.returncode == 0 and again.stdout.count("8 of 8 videos, 0 added, 8 were there") == 2
 
 
-def test_features_of_other_options_stay_apart(tmp_path: Path) -> None:
+def test_features_of_different_options_are_merged_into_different_tracks(tmp_path: Path) -> None:
     one, two = make(tmp_path / "one", IDS[:4]), make(tmp_path / "two", IDS[4:], precision="bf16")
     merged = merge_caches([one, two], tmp_path / "cache")
     assert sorted(track.videos for track in merged.tracks) == [4, 4, 4, 4]
 
 
-def test_of_two_files_under_one_id_the_first_is_kept_and_that_is_said(tmp_path: Path) -> None:
+def test_conflicting_files_of_one_id_are_reported_and_the_first_is_kept(tmp_path: Path) -> None:
     one, two = make(tmp_path / "one", IDS[:2]), make(tmp_path / "two", IDS[1:3])
     (path, *_) = tracks(two, "toy")
     with cached.open_track(path) as track:
@@ -97,21 +95,21 @@ def test_of_two_files_under_one_id_the_first_is_kept_and_that_is_said(tmp_path: 
             IDS[1],
             VideoFeatures(features.arrays, features.frame_index, features.timestamp, attributes),
         )
-    before = held(one)
-    done = called("vqa-cache", "merge", one, two, "--cache", "cache", cwd=tmp_path)
+    before = arrays_of(one)
+    result = called("vqa-cache", "merge", one, two, "--cache", "cache", cwd=tmp_path)
     assert (
-        done.returncode == 3
-        and f"{IDS[1]} of {path}: features of another file are there" in done.stderr
+        result.returncode == 3
+        and f"{IDS[1]} of {path}: features of another file are there" in result.stderr
     )
-    kept = held(tmp_path / "cache")
+    merged = arrays_of(tmp_path / "cache")
     assert all(
-        np.array_equal(kept[name][key], array)
+        np.array_equal(merged[name][key], array)
         for name, arrays in before.items()
         for key, array in arrays.items()
     )
 
 
-def test_an_interrupted_merge_goes_on(tmp_path: Path) -> None:
+def test_interrupted_merge_is_resumed(tmp_path: Path) -> None:
     parts = [make(tmp_path / f"part-{start}", IDS[start::2]) for start in range(2)]
 
     def stop(done: int, total: int) -> None:
@@ -125,7 +123,7 @@ def test_an_interrupted_merge_goes_on(tmp_path: Path) -> None:
     assert {track.videos for track in merged} == {8}
 
 
-def test_wrong_use_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+def test_wrong_use_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     one = make(tmp_path / "one", IDS[:4])
     other = manifest_of("toy", 5, 2)
     save_manifest(tmp_path / "other", other)
@@ -136,15 +134,19 @@ def test_wrong_use_is_told_and_nothing_is_written(tmp_path: Path) -> None:
         (["nowhere"], "nowhere holds no dataset"),
         (["one", "other"], "has other videos or labels"),
     ):
-        done = called("vqa-cache", "merge", *sources, "--cache", "cache", cwd=tmp_path)
-        assert done.returncode == 2 and message in done.stderr and not (tmp_path / "cache").exists()
-    done = called("vqa-cache", "merge", one, "--cache", one, cwd=tmp_path)
-    assert done.returncode == 2 and "leave it out" in done.stderr
+        result = called("vqa-cache", "merge", *sources, "--cache", "cache", cwd=tmp_path)
+        assert (
+            result.returncode == 2
+            and message in result.stderr
+            and not (tmp_path / "cache").exists()
+        )
+    result = called("vqa-cache", "merge", one, "--cache", one, cwd=tmp_path)
+    assert result.returncode == 2 and "leave it out" in result.stderr
     shutil.rmtree(tmp_path / "other")
     assert called("vqa-cache", "merge", one, "--cache", "cache", cwd=tmp_path).returncode == 0
 
 
-def test_a_shard_is_what_is_extracted(clips: Path, tmp_path: Path) -> None:
+def test_shard_option_limits_the_extracted_videos(clips: Path, tmp_path: Path) -> None:
     words = [
         "vqa-extract",
         "--dataset",

@@ -1,4 +1,6 @@
-"""The cache: complete or absent, identified by everything that changes a feature, safe to open."""
+"""Tracks hold complete videos only, are identified by everything that changes a feature, and are
+safe to open.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ def write(path: Path, **videos: VideoFeatures) -> None:
             track.write(name, value)
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+def test_written_features_are_read_back_unchanged(tmp_path: Path) -> None:
     write(tmp_path / "t.h5", a=features(1.5))
     with cached.open_track(tmp_path / "t.h5") as track:
         read = track.read("a")
@@ -55,7 +57,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20))
-def test_any_text_can_be_an_id(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+def test_ids_may_be_any_text(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     path = tmp_path_factory.mktemp("ids") / "t.h5"
     with cached.write_track(path, IDENTITY, {}) as track:
         track.write(name, features())
@@ -73,7 +75,7 @@ def test_any_text_can_be_an_id(tmp_path_factory: pytest.TempPathFactory, name: s
         ("raw", "16x16 yuv420p 30"),
     ],
 )
-def test_a_track_of_another_identity_is_refused_and_the_difference_printed(
+def test_track_of_another_identity_is_refused_with_the_difference(
     field: str, another: Any, tmp_path: Path
 ) -> None:
     write(tmp_path / "t.h5", a=features())
@@ -87,7 +89,7 @@ def test_a_track_of_another_identity_is_refused_and_the_difference_printed(
 @pytest.mark.parametrize(
     ("value", "reason"), [(np.nan, "not finite"), (np.inf, "not finite"), (7e4, "does not fit")]
 )
-def test_a_value_that_cannot_be_stored_is_an_error_and_leaves_nothing(
+def test_value_that_cannot_be_stored_is_an_error_and_writes_nothing(
     value: float, reason: str, tmp_path: Path
 ) -> None:
     with cached.write_track(tmp_path / "t.h5", IDENTITY, {}) as track:
@@ -96,7 +98,7 @@ def test_a_value_that_cannot_be_stored_is_an_error_and_leaves_nothing(
         assert "a" not in track
 
 
-def test_a_video_written_again_is_replaced(tmp_path: Path) -> None:
+def test_video_written_again_is_replaced(tmp_path: Path) -> None:
     write(tmp_path / "t.h5", a=features(1), b=features(2))
     write(tmp_path / "t.h5", a=features(3, frames=5))
     with cached.open_track(tmp_path / "t.h5") as track:
@@ -121,7 +123,7 @@ with cached.write_track(Path(sys.argv[1]), IDENTITY, {{}}) as track:
 
 
 @pytest.mark.parametrize("after", [1, 7, 30])
-def test_a_killed_writer_leaves_only_whole_videos(after: int, tmp_path: Path) -> None:
+def test_killed_writer_leaves_only_complete_videos(after: int, tmp_path: Path) -> None:
     code = WRITER.format(tests=str(Path(__file__).parent))
     writer = subprocess.Popen(
         [sys.executable, "-c", code, tmp_path / "t.h5"], stdout=subprocess.PIPE, text=True
@@ -138,7 +140,7 @@ def test_a_killed_writer_leaves_only_whole_videos(after: int, tmp_path: Path) ->
         assert len(track) >= written
         for name in track.ids:
             assert (track.read(name).arrays["c1/mean"] == int(name) % 100).all()
-    # and it can be gone on with, over whatever the kill left half-written
+    # writing can continue, whatever the killed writer left incomplete
     write(tmp_path / "t.h5", **{str(len(track_ids(tmp_path / "t.h5"))): features(5)})
 
 
@@ -148,7 +150,7 @@ def track_ids(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("moment", ["flush", "move"])
-def test_ctrl_c_while_a_video_is_written_takes_effect_when_it_is_whole(
+def test_ctrl_c_during_a_write_takes_effect_when_the_video_is_complete(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = getattr(h5py.File, moment)
@@ -165,7 +167,7 @@ def test_ctrl_c_while_a_video_is_written_takes_effect_when_it_is_whole(
     assert track_ids(tmp_path / "t.h5") == ["a"] and cached.verify(tmp_path / "t.h5") == []
 
 
-def test_an_ignored_ctrl_c_stays_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ignored_ctrl_c_stays_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = h5py.File.flush
     monkeypatch.setattr(
         h5py.File, "flush", lambda self: (os.kill(os.getpid(), signal.SIGINT), original(self))
@@ -179,7 +181,7 @@ def test_an_ignored_ctrl_c_stays_ignored(tmp_path: Path, monkeypatch: pytest.Mon
     assert track_ids(tmp_path / "t.h5") == ["a"]
 
 
-def test_a_track_has_one_writer(tmp_path: Path) -> None:
+def test_track_has_one_writer(tmp_path: Path) -> None:
     path = tmp_path / "t.h5"
     with cached.write_track(path, IDENTITY, {}):
         code = (
@@ -198,7 +200,7 @@ def test_a_track_has_one_writer(tmp_path: Path) -> None:
     assert "in use by another process" in second.stderr
 
 
-def test_files_that_are_no_track_are_told(tmp_path: Path) -> None:
+def test_files_that_are_not_tracks_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("no HDF5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = [1]
@@ -220,7 +222,7 @@ def test_files_that_are_no_track_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["videos", "videos/evil", "videos/evil/features/c1"])
 @pytest.mark.parametrize("link", ["external", "soft", "virtual", "outside", "objects"])
-def test_a_strangers_file_cannot_reach_out(link: str, where: str, tmp_path: Path) -> None:
+def test_malicious_track_cannot_read_other_files(link: str, where: str, tmp_path: Path) -> None:
     secret = tmp_path / "secret.h5"
     with h5py.File(secret, "w") as file:
         file["x"] = np.ones((3, 4))
@@ -250,7 +252,7 @@ def test_a_strangers_file_cannot_reach_out(link: str, where: str, tmp_path: Path
         track.read("evil")
 
 
-def test_an_imported_track_keeps_float32_and_what_is_not_finite(tmp_path: Path) -> None:
+def test_imported_track_keeps_float32_and_non_finite_values(tmp_path: Path) -> None:
     array = np.array([[np.nan, np.inf, 1e30, 0.1]], np.float32)
     video = VideoFeatures(
         {ArrayName("theirs/mean"): array}, np.zeros(1, int), np.zeros(1), VideoAttributes("x")
@@ -263,14 +265,14 @@ def test_an_imported_track_keeps_float32_and_what_is_not_finite(tmp_path: Path) 
     assert cached.verify(tmp_path / "t.h5") == []
 
 
-def test_verify_finds_what_is_not_finite_in_an_extracted_track(tmp_path: Path) -> None:
+def test_verify_reports_non_finite_values_of_an_extracted_track(tmp_path: Path) -> None:
     write(tmp_path / "t.h5", a=features(), b=features())
     with h5py.File(tmp_path / "t.h5", "r+") as file:
         file["videos/b/features/c1/mean"][0, 0] = np.nan
     assert cached.verify(tmp_path / "t.h5") == ["b: c1/mean holds values that are not finite"]
 
 
-def test_verify_names_what_is_wrong(tmp_path: Path) -> None:
+def test_verify_names_the_videos_with_faults(tmp_path: Path) -> None:
     write(tmp_path / "t.h5", a=features(), b=features())
     with h5py.File(tmp_path / "t.h5", "r+") as file:
         del file["videos/b/timestamp"]
