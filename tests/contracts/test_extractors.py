@@ -194,7 +194,7 @@ def test_a_frozen_network_keeps_nothing_for_gradients(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_preprocessing_came_with_the_network(case: Case) -> None:
+def test_preprocessing_is_that_of_the_network(case: Case) -> None:
     preprocessing = loaded(case)[0].preprocessing
     assert (preprocessing.size == SIDE) if case.name in TINY else (96 <= preprocessing.size <= 640)
     assert all(
@@ -213,7 +213,7 @@ def test_the_preprocessing_came_with_the_network(case: Case) -> None:
         ("resolutions=224+224", "is not understood"),
     ],
 )
-def test_wrong_shared_options_are_told(kind: str, option: str, message: str) -> None:
+def test_invalid_shared_options_are_refused(kind: str, option: str, message: str) -> None:
     name = {"spatial": "resnet", "temporal": "tsm"}[kind]
     with pytest.raises(UsageError, match=message):
         spec.resolve(f"extract.{kind}", f"{name}:{option}").shared()
@@ -228,15 +228,13 @@ def test_wrong_shared_options_are_told(kind: str, option: str, message: str) -> 
         ("auto", "cuda:77", "fp32", "device 'cuda:77' cannot be used"),
     ],
 )
-def test_a_runtime_that_cannot_be_is_told(
-    choice: str, device: str, precision: str, message: str
-) -> None:
+def test_invalid_runtime_is_refused(choice: str, device: str, precision: str, message: str) -> None:
     pytest.importorskip("openvino")
     with pytest.raises(UsageError, match=message):
         Runtime.of(choice, device, precision, videos=100)
 
 
-def test_converting_pays_for_a_dataset_and_not_for_a_few_videos() -> None:
+def test_auto_runtime_converts_only_for_many_videos() -> None:
     pytest.importorskip("openvino")
     chosen = {videos: Runtime.of("auto", "cpu", "fp32", videos).name for videos in (1, 8, 200)}
     assert chosen == {1: "torch", 8: "torch", 200: "openvino"}
@@ -244,7 +242,7 @@ def test_converting_pays_for_a_dataset_and_not_for_a_few_videos() -> None:
     assert Runtime.of("auto", "cpu", "fp16", 200).name == "torch"
 
 
-def test_a_precision_below_float32_is_another_identity_in_each_runtime() -> None:
+def test_precision_below_float32_is_another_identity_in_each_runtime() -> None:
     cpu = torch.device("cpu")
     assert (
         Runtime("torch", cpu, "fp32").identity

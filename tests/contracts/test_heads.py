@@ -319,7 +319,7 @@ def test_a_pooling_over_space_pools_the_maps_there_are_and_passes_on_the_other_a
         assert torch.equal(tokens[number], average[number])
 
 
-def test_adaptive_mixes_average_and_maximum_by_channel() -> None:
+def test_adaptive_pooling_mixes_average_and_maximum_by_channel() -> None:
     pooling, (arrays,) = built("pooling", "adaptive"), example("pooling")
     pooling.weights[0].data = torch.tensor([0.0, 100.0, -100.0] + [0.0] * 6)
     last = dict(zip(LEVELS, pooling(arrays), strict=True))["last"]
@@ -332,14 +332,14 @@ def test_adaptive_mixes_average_and_maximum_by_channel() -> None:
     assert torch.equal(last[..., 18:], arrays["last/std"])
 
 
-def test_adaptive_says_what_to_do_without_a_maximum() -> None:
+def test_adaptive_pooling_without_a_maximum_is_refused_with_the_next_step() -> None:
     with pytest.raises(
         UsageError, match="no level of the track has both: c1/mean, c1/std; choose.*for example avg"
     ):
         built("pooling", "adaptive", level("c1", 4))
 
 
-def test_adaptive_leaves_one_half_within_the_steps_that_a_training_has() -> None:
+def test_adaptive_pooling_learns_its_mixture_within_a_usual_training() -> None:
     pooling = built("pooling", "adaptive")
     optimizer = torch.optim.AdamW(pooling.parameters(), lr=2e-3)
     arrays = stored(SPATIAL, frames(B, T))
@@ -351,7 +351,7 @@ def test_adaptive_leaves_one_half_within_the_steps_that_a_training_has() -> None
     assert (pooling(ones)[-1][..., 9:18] < 0.4).all()
 
 
-def test_attention_over_positions_starts_as_an_average_and_can_choose_one() -> None:
+def test_position_attention_starts_as_an_average_and_can_select_one_position() -> None:
     pooling, (arrays,) = built("pooling", "attention"), example("pooling")
     grid = arrays["c3/grid"]
     torch.testing.assert_close(pooling(arrays)[2], grid.mean(dim=(-2, -1)))
@@ -378,7 +378,7 @@ def test_spatial_attention_keeps_or_drops_positions() -> None:
     torch.testing.assert_close(pooling(arrays)[2][..., :6], grid[..., :2, :].sum(dim=(-2, -1)) / 8)
 
 
-def test_a_pyramid_knows_more_than_averages_do() -> None:
+def test_pyramid_pooling_distinguishes_maps_with_equal_averages() -> None:
     """The same averages over space, differently placed: only maps that are joined place by place
     tell them apart.
     """
@@ -429,7 +429,7 @@ def test_a_video_of_one_frame_is_encoded(name: str) -> None:
     assert (weights == 1).all()
 
 
-def test_excitation_is_a_factor_for_each_channel_so_that_it_commutes_with_pooling() -> None:
+def test_excitation_scales_channels_and_commutes_with_pooling() -> None:
     encoder, mask = built("temporal_encoder", "excitation"), frames(B, T)
     maps = torch.randn(B, T, 12, 4, 4)
     tokens = maps.mean(dim=(-2, -1))
@@ -446,7 +446,7 @@ def test_excitation_is_a_factor_for_each_channel_so_that_it_commutes_with_poolin
     )
 
 
-def test_excitation_looks_at_a_frame_and_its_neighbours() -> None:
+def test_excitation_depends_on_a_frame_and_its_neighbours() -> None:
     encoder, mask = built("temporal_encoder", "excitation"), torch.ones(B, 9, dtype=torch.bool)
     tokens = torch.randn(B, 9, 12)
     changed = tokens.clone()
@@ -457,7 +457,7 @@ def test_excitation_looks_at_a_frame_and_its_neighbours() -> None:
     assert moved.tolist() == [3 <= frame <= 5 for frame in range(9)]
 
 
-def test_a_non_local_block_is_nearly_the_identity_at_first_and_reaches_every_frame() -> None:
+def test_non_local_block_starts_near_the_identity_and_reaches_every_frame() -> None:
     encoder, mask = built("temporal_encoder", "nonlocal"), frames(B, T)
     tokens = torch.randn(B, T, 12)
     encoded, _ = encoder(tokens, mask)
@@ -532,7 +532,7 @@ def gate_forced_to(expert: int, fusion: nn.Module) -> nn.Module:
     return fusion
 
 
-def test_dynamic_answers_with_the_expert_that_its_gate_chooses() -> None:
+def test_dynamic_fusion_returns_the_output_of_the_selected_expert() -> None:
     fusion, given = built("fusion", "dynamic:experts=3").eval(), streams()
     vector = fusion.stem(torch.cat([one.vector for one in given], dim=1))
     answers = [gate_forced_to(expert, fusion)(*given).vector for expert in range(3)]
@@ -543,7 +543,7 @@ def test_dynamic_answers_with_the_expert_that_its_gate_chooses() -> None:
 
 
 @pytest.mark.parametrize("top_k", [0, 2, 3])
-def test_dynamic_mixes_its_experts_by_their_weights(top_k: int) -> None:
+def test_dynamic_fusion_mixes_its_experts_by_their_weights(top_k: int) -> None:
     fusion, given = built("fusion", f"dynamic:experts=3,top_k={top_k}").eval(), streams()
     mixed = fusion(*given)
     answers = torch.stack(
@@ -556,7 +556,7 @@ def test_dynamic_mixes_its_experts_by_their_weights(top_k: int) -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("top_k", [2, 3, 5])
-def test_dynamic_asks_the_best_experts_and_no_other(top_k: int, training: bool) -> None:
+def test_dynamic_fusion_uses_only_the_best_experts(top_k: int, training: bool) -> None:
     fusion, given = built("fusion", "dynamic:experts=5,dropout=0"), streams(50)
     soft = fusion.train(training)(*given).gates["experts"]
     fusion.top_k = (
@@ -569,7 +569,7 @@ def test_dynamic_asks_the_best_experts_and_no_other(top_k: int, training: bool) 
     assert (kept.masked_fill(kept == 0, 2).amin(dim=1) >= (soft - kept).amax(dim=1)).all()
 
 
-def test_dynamic_pays_for_uneven_experts_in_training_alone() -> None:
+def test_dynamic_fusion_penalises_uneven_experts_only_in_training() -> None:
     fusion, given = built("fusion", "dynamic:experts=4,balance=0.5").train(), streams(50)
     assert fusion(*given).penalty > 0
     # all on one of four: mean 1/4, variance 3/16
@@ -583,7 +583,7 @@ def test_dynamic_pays_for_uneven_experts_in_training_alone() -> None:
     assert built("fusion", "dynamic:balance=0").train()(*given).penalty == 0
 
 
-def test_balance_brings_the_experts_together() -> None:
+def test_balance_loss_equalises_the_use_of_experts() -> None:
     fusion, given = built("fusion", "dynamic:top_k=2,balance=1").train(), streams(50)
     with torch.no_grad():
         fusion.gate.bias.copy_(torch.tensor([3.0, 2.0, -1.0, -1.0]))
@@ -616,7 +616,7 @@ def test_cross_modal_attention_runs_over_the_frames_and_differs_between_them() -
     assert (attention[0, 0] - attention[0, 1]).abs().max() > 0.05
 
 
-def test_multi_level_divides_levels_by_depth() -> None:
+def test_multi_level_fusion_divides_levels_by_depth() -> None:
     for levels in range(1, 9):
         parts = [list(range(levels))[part] for part in groups(levels)]
         assert all(parts)
@@ -627,7 +627,7 @@ def test_multi_level_divides_levels_by_depth() -> None:
     assert [list(range(6))[part] for part in groups(6)] == [[0, 1], [2, 3], [4, 5]]
 
 
-def test_multi_level_reads_levels_where_they_belong() -> None:
+def test_multi_level_fusion_reads_every_level_in_its_group() -> None:
     fusion, given = built("fusion", "multi_level").eval(), streams()
     for number in range(3):
         levels = list(given.spatial.levels)
@@ -638,7 +638,7 @@ def test_multi_level_reads_levels_where_they_belong() -> None:
         )
 
 
-def test_quality_aware_is_concatenation_where_both_are_equally_reliable() -> None:
+def test_quality_aware_fusion_is_concatenation_for_equally_reliable_streams() -> None:
     fusion, given = built("fusion", "quality_aware").eval(), streams()
     for judge in fusion.judges:
         nn.init.zeros_(judge[-1].weight)
@@ -650,7 +650,7 @@ def test_quality_aware_is_concatenation_where_both_are_equally_reliable() -> Non
     )
 
 
-def test_quality_aware_sees_how_much_the_frames_vary() -> None:
+def test_quality_aware_fusion_depends_on_the_variation_over_frames() -> None:
     fusion, (spatial, temporal) = built("fusion", "quality_aware").eval(), streams()
     away = spatial.tokens - spatial.vector[:, None]
     shaken = spatial._replace(tokens=spatial.tokens + 4 * away)
@@ -762,7 +762,7 @@ def test_every_parameter_is_learnt(names: tuple[str, str, str]) -> None:
     )
 
 
-def test_the_two_tracks_may_be_pooled_differently() -> None:
+def test_tracks_can_have_different_poolings() -> None:
     options = TrainOptions(pooling="fpn", temporal_pooling="adaptive")
     flat = {name: shape for name, shape in TEMPORAL.items() if not name.endswith("/grid")}
     model = Head.of(options).build(Streams(SPATIAL, flat))
@@ -772,7 +772,7 @@ def test_the_two_tracks_may_be_pooled_differently() -> None:
 # --- what is shared by poolings ---
 
 
-def test_whole_levels_are_dropped_in_training_but_never_all() -> None:
+def test_level_dropout_drops_whole_levels_but_never_all() -> None:
     project = (
         spec.resolve("fuse.pooling", "avg:width=4,level_dropout=0.9").shared()((3, 5, 7)).train()
     )
@@ -791,7 +791,7 @@ def test_whole_levels_are_dropped_in_training_but_never_all() -> None:
 
 @pytest.mark.parametrize("dropout", ["-0.1", "1", "1.5"])
 @pytest.mark.parametrize("name", FOUND["pooling"])
-def test_a_level_dropout_that_would_leave_nothing_is_refused(name: str, dropout: str) -> None:
+def test_level_dropout_outside_of_its_range_is_refused(name: str, dropout: str) -> None:
     with pytest.raises(UsageError, match=f"at least 0 and below 1, not {float(dropout)}"):
         spec.resolve("fuse.pooling", f"{name}:level_dropout={dropout}").shared()
 
@@ -828,19 +828,19 @@ def test_an_unknown_plug_in_lists_the_choices(kind: str, named: str) -> None:
         for text in ("fpn:channels=0", "spatial_attention:kernel=2", "spatial_attention:kernel=-1")
     ],
 )
-def test_an_option_that_cannot_be_is_refused_with_what_it_may_be(kind: str, text: str) -> None:
+def test_invalid_option_is_refused_with_the_valid_values(kind: str, text: str) -> None:
     name, _, option = text.partition(":")
     with pytest.raises(UsageError, match=rf"^{name}: {option.partition('=')[0]} must .*not"):
         built(kind, text)
 
 
 @pytest.mark.parametrize("width", ["0", "-1"])
-def test_a_width_below_one_is_refused(width: str) -> None:
+def test_width_below_one_is_refused(width: str) -> None:
     with pytest.raises(UsageError, match=f"width must be at least 1, not {width}"):
         spec.resolve("fuse.pooling", f"avg:width={width}").shared()
 
 
-def test_gru_is_that_of_torch() -> None:
+def test_gru_encoder_equals_that_of_torch() -> None:
     encoder = built("temporal_encoder", "gru:hidden=5")
     reference = nn.GRU(12, 5, batch_first=True)
     with torch.no_grad():

@@ -67,7 +67,7 @@ def plugins_of(options: ExtractOptions, kind: Kind) -> tuple[Plugin, Plugin]:
     return extractor, spec.resolve("extract.samplers", options.sampler)
 
 
-def test_identities_of_every_kind_of_plugin_are_tried() -> None:
+def test_identities_of_every_kind_of_plugin_are_tested() -> None:
     assert len(EXTRACTORS) >= 10 and len(SAMPLERS) >= 5
 
 
@@ -110,8 +110,8 @@ def test_identity_gives_back_a_precision_and_a_runtime_of_equal_features(
     assert again.identity == runtime.identity
 
 
-def test_identity_gives_no_device_back() -> None:
+def test_identity_does_not_set_the_device() -> None:
     extractor, sampler = plugins_of(ExtractOptions(), "spatial")
-    here = ExtractOptions(device="cuda:1", workers=3)
-    options = options_for([identity_of("spatial", extractor, sampler)], here)
+    own_options = ExtractOptions(device="cuda:1", workers=3)
+    options = options_for([identity_of("spatial", extractor, sampler)], own_options)
     assert (options.device, options.workers) == ("cuda:1", 3)

@@ -1,6 +1,4 @@
-"""Splits: content-disjoint or said not to be, complete, seeded, and named by a digest that changes
-with them.
-"""
+"""Splits are complete, seeded, identified by a digest, and disjoint in content or marked as not."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ from vqa_twostage.pipeline.errors import UsageError
 
 
 def table(groups: list[int], split: list[str] | None = None) -> pd.DataFrame:
-    """A manifest's rows of which the group of each is given; ids are unlike groups, and not in
-    their order.
-    """
+    """Rows of a manifest with the given groups; ids differ from groups and from their order."""
     ids = [f"video {(7 * number) % 10007:05d}" for number in range(len(groups))]
     return pd.DataFrame(
         {"id": ids, "group": [f"content {group}" for group in groups], "split": split or ""}
@@ -60,13 +56,13 @@ divisions = st.sampled_from(
 
 @given(structures, divisions, st.integers(0, 1000))
 @settings(deadline=None, max_examples=100)
-def test_no_group_is_on_two_sides_and_every_row_on_exactly_one(
+def test_random_parts_share_no_group_and_hold_every_row_once(
     groups: list[int], division: str, seed: int
 ) -> None:
     rows = table(groups)
-    _, made = splits(f"random:n=3{',' if division else ''}{division}", rows, seed)
-    assert len(made) == 3
-    for split in made:
+    _, split_list = splits(f"random:n=3{',' if division else ''}{division}", rows, seed)
+    assert len(split_list) == 3
+    for split in split_list:
         for first, second in combinations(parts(split), 2):
             assert not set(rows["group"].iloc[first]) & set(rows["group"].iloc[second])
         assert sorted(np.concatenate(parts(split)).tolist()) == list(range(len(rows)))
@@ -76,7 +72,7 @@ def test_no_group_is_on_two_sides_and_every_row_on_exactly_one(
 
 @given(structures, st.integers(0, 1000))
 @settings(deadline=None, max_examples=50)
-def test_the_same_seed_gives_the_same_splits_and_digests(groups: list[int], seed: int) -> None:
+def test_equal_seeds_give_equal_splits_and_digests(groups: list[int], seed: int) -> None:
     rows = table(groups)
     first, second = (splits("random:n=4", rows, seed)[1] for _ in range(2))
     for one, other in zip(first, second, strict=True):
@@ -87,15 +83,15 @@ def test_the_same_seed_gives_the_same_splits_and_digests(groups: list[int], seed
 TWENTY = table([group for group in range(20) for _ in range(3)])
 
 
-def test_every_split_of_a_protocol_and_every_seed_divides_differently() -> None:
-    _, made = splits("random:n=40", TWENTY)
-    _, elsewhere = splits("random:n=40", TWENTY, seed=40)
-    digests = [split.digest(TWENTY["id"]) for split in made + elsewhere]
+def test_splits_and_seeds_give_different_divisions() -> None:
+    _, split_list = splits("random:n=40", TWENTY)
+    _, other_splits = splits("random:n=40", TWENTY, seed=40)
+    digests = [split.digest(TWENTY["id"]) for split in split_list + other_splits]
     assert len(set(digests)) == 80
-    assert [split.seed for split in made + elsewhere] == list(range(80))
+    assert [split.seed for split in split_list + other_splits] == list(range(80))
 
 
-def test_the_seed_of_the_protocol_and_the_seed_beside_it_are_one() -> None:
+def test_seed_of_the_protocol_equals_the_separate_seed_argument() -> None:
     (within,) = splits("random:n=1,seed=7", TWENTY)[1]
     (beside,) = splits("random:n=1", TWENTY, seed=7)[1]
     (half,) = splits("random:n=1,seed=3", TWENTY, seed=4)[1]
@@ -104,7 +100,7 @@ def test_the_seed_of_the_protocol_and_the_seed_beside_it_are_one() -> None:
     assert same(within, half)
 
 
-def test_the_parts_are_as_large_as_was_asked() -> None:
+def test_parts_have_the_requested_sizes() -> None:
     for protocol, sizes in {
         "random": (12, 4, 4),
         "random:train=0.5,val=0.2": (10, 4, 6),
@@ -114,7 +110,7 @@ def test_the_parts_are_as_large_as_was_asked() -> None:
             assert tuple(TWENTY["group"].iloc[part].nunique() for part in parts(split)) == sizes
 
 
-def test_every_content_is_tested_sooner_or_later() -> None:
+def test_every_content_is_tested_in_some_split() -> None:
     tested = [
         TWENTY["group"].iloc[split.test].unique() for split in splits("random:n=60", TWENTY)[1]
     ]
@@ -124,19 +120,19 @@ def test_every_content_is_tested_sooner_or_later() -> None:
     assert counts.between(2, 24).all()
 
 
-def test_the_order_of_the_rows_does_not_move_a_video() -> None:
+def test_splits_do_not_depend_on_the_order_of_the_rows() -> None:
     shuffled = TWENTY.sample(frac=1, random_state=0).reset_index(drop=True)
-    for here, there in zip(
+    for split, shuffled_split in zip(
         splits("random:n=5", TWENTY)[1], splits("random:n=5", shuffled)[1], strict=True
     ):
-        for first, second in zip(parts(here), parts(there), strict=True):
+        for first, second in zip(parts(split), parts(shuffled_split), strict=True):
             assert set(TWENTY["id"].iloc[first]) == set(shuffled["id"].iloc[second])
-        assert here.digest(TWENTY["id"]) == there.digest(shuffled["id"])
+        assert split.digest(TWENTY["id"]) == shuffled_split.digest(shuffled["id"])
 
 
 @given(st.integers(0, 59), st.sampled_from([(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)]))
 @settings(deadline=None, max_examples=60)
-def test_the_digest_changes_when_a_video_moves_to_another_part(
+def test_digest_changes_when_a_video_moves_to_another_part(
     number: int, move: tuple[int, int]
 ) -> None:
     split = splits("random:n=1", TWENTY)[1][0]
@@ -148,7 +144,7 @@ def test_the_digest_changes_when_a_video_moves_to_another_part(
     assert moved.digest(TWENTY["id"]) != split.digest(TWENTY["id"])
 
 
-def test_the_digest_changes_with_an_id_and_not_with_the_order_within_a_part() -> None:
+def test_digest_depends_on_ids_and_not_on_the_order_within_a_part() -> None:
     split = splits("random:n=1", TWENTY)[1][0]
     renamed = TWENTY["id"].replace({TWENTY["id"].iloc[0]: "another"})
     assert split.digest(renamed) != split.digest(TWENTY["id"])
@@ -157,12 +153,12 @@ def test_the_digest_changes_with_an_id_and_not_with_the_order_within_a_part() ->
     )
 
 
-def test_the_full_spec_has_every_option_and_gives_the_same_splits() -> None:
-    full, made = splits("random:n=2", TWENTY)
+def test_full_spec_has_every_option_and_gives_the_same_splits() -> None:
+    full, split_list = splits("random:n=2", TWENTY)
     assert set(spec.parse(full).options) == {"n", "train", "val", "seed"}
-    again, same_made = splits(full, TWENTY)
-    assert again == full
-    assert all(same(one, other) for one, other in zip(made, same_made, strict=True))
+    repeated_spec, repeated_splits = splits(full, TWENTY)
+    assert repeated_spec == full
+    assert all(same(one, other) for one, other in zip(split_list, repeated_splits, strict=True))
 
 
 # --- kfold ---
@@ -170,34 +166,36 @@ def test_the_full_spec_has_every_option_and_gives_the_same_splits() -> None:
 
 @given(structures, st.integers(2, 15), st.sampled_from([0.1, 0.2, 0.5]), st.integers(0, 1000))
 @settings(deadline=None, max_examples=100)
-def test_kfold_tests_every_content_once_and_lets_none_straddle(
+def test_kfold_tests_every_content_once_and_splits_none(
     groups: list[int], k: int, val: float, seed: int
 ) -> None:
     rows = table(groups)
     try:
-        _, made = splits(f"kfold:k={k},val={val}", rows, seed)
+        _, split_list = splits(f"kfold:k={k},val={val}", rows, seed)
     except UsageError:
         count = len(set(groups))
         assert k > count or count - math.ceil(count / k) < 2
         return
-    assert [split.seed for split in made] == list(range(seed, seed + k))
-    assert sorted(np.concatenate([split.test for split in made]).tolist()) == list(range(len(rows)))
-    for split in made:
+    assert [split.seed for split in split_list] == list(range(seed, seed + k))
+    assert sorted(np.concatenate([split.test for split in split_list]).tolist()) == list(
+        range(len(rows))
+    )
+    for split in split_list:
         for first, second in combinations(parts(split), 2):
             assert not set(rows["group"].iloc[first]) & set(rows["group"].iloc[second])
         assert sorted(np.concatenate(parts(split)).tolist()) == list(range(len(rows)))
         assert all(len(part) for part in parts(split))
-    assert straddling(made, rows) == 0
-    assert notes(made, rows) == []
+    assert straddling(split_list, rows) == 0
+    assert notes(split_list, rows) == []
 
 
-def test_folds_are_equal_and_validation_is_a_share_of_the_rest() -> None:
+def test_kfold_folds_are_equal_and_validation_is_a_share_of_the_rest() -> None:
     for split in splits("kfold", TWENTY)[1]:
         assert [TWENTY["group"].iloc[part].nunique() for part in parts(split)] == [13, 3, 4]
     assert [len(split.test) for split in splits("kfold:k=20", TWENTY)[1]] == [3] * 20
 
 
-def test_every_seed_folds_differently_and_every_fold_validates_on_others() -> None:
+def test_kfold_seeds_give_different_folds_and_validation_parts() -> None:
     first, second = (splits("kfold", TWENTY, seed)[1] for seed in (0, 1))
     assert not any(same(one, other) for one in first for other in second)
     assert len({tuple(split.val) for split in first}) == 5
@@ -205,14 +203,14 @@ def test_every_seed_folds_differently_and_every_fold_validates_on_others() -> No
 
 # --- official ---
 
-# six contents of the training part, two of the test, and two of another test
+# six contents in the training part, two in the test part, two in another test part
 OFFICIAL = table(
     [group for group in range(10) for _ in range(2)],
     ["train"] * 12 + ["Test"] * 4 + ["test_1080p"] * 4,
 )
 
 
-def test_official_takes_the_test_part_that_is_named_and_leaves_the_others_out() -> None:
+def test_official_uses_the_named_test_part_and_omits_the_others() -> None:
     for test, rows in {
         "test": range(12, 16),
         "test_1080p": range(16, 20),
@@ -223,28 +221,28 @@ def test_official_takes_the_test_part_that_is_named_and_leaves_the_others_out() 
         assert sorted(np.concatenate([split.train, split.val]).tolist()) == list(range(12))
 
 
-def test_official_validates_on_contents_of_the_training_part_others_for_each_seed() -> None:
-    _, made = splits("official:n=12,val=0.34", OFFICIAL)
-    for split in made:
+def test_official_validation_part_is_drawn_from_training_contents_by_seed() -> None:
+    _, split_list = splits("official:n=12,val=0.34", OFFICIAL)
+    for split in split_list:
         assert OFFICIAL["group"].iloc[split.val].nunique() == 2
         assert not set(OFFICIAL["group"].iloc[split.val]) & set(OFFICIAL["group"].iloc[split.train])
-    assert len({split.digest(OFFICIAL["id"]) for split in made}) > 6
-    assert [split.seed for split in made] == list(range(12))
-    assert same(made[3], splits("official:val=0.34", OFFICIAL, seed=3)[1][0])
+    assert len({split.digest(OFFICIAL["id"]) for split in split_list}) > 6
+    assert [split.seed for split in split_list] == list(range(12))
+    assert same(split_list[3], splits("official:val=0.34", OFFICIAL, seed=3)[1][0])
 
 
 @pytest.mark.parametrize("name", ["val", "VAL", "validation", "Validation "])
-def test_official_keeps_a_validation_part_that_is_given(name: str) -> None:
+def test_official_keeps_a_published_validation_part(name: str) -> None:
     rows = table(list(range(8)), ["train", name, "test", "", "train", name, "test", "unused"])
-    _, made = splits("official:n=2", rows)
-    for split in made:
+    _, split_list = splits("official:n=2", rows)
+    for split in split_list:
         assert [part.tolist() for part in parts(split)] == [[0, 4], [1, 5], [2, 6]]
-    assert [split.seed for split in made] == [0, 1]
+    assert [split.seed for split in split_list] == [0, 1]
 
 
-def test_videos_in_no_part_are_counted_and_named() -> None:
-    _, made = splits("official", OFFICIAL)
-    (note,) = notes(made, OFFICIAL)
+def test_videos_in_no_part_are_counted_and_listed() -> None:
+    _, split_list = splits("official", OFFICIAL)
+    (note,) = notes(split_list, OFFICIAL)
     assert note == "4 of 20 videos are in no part of any split: " + ", ".join(
         OFFICIAL["id"].iloc[16:20]
     )
@@ -252,17 +250,17 @@ def test_videos_in_no_part_are_counted_and_named() -> None:
     assert notes(splits("official", many)[1], many)[0].endswith(f"{many['id'].iloc[34]}, …")
 
 
-def test_an_official_division_that_contents_straddle_stays_and_says_so() -> None:
+def test_official_split_with_shared_contents_is_kept_with_a_note() -> None:
     rows = table([0, 1, 2, 3, 2, 3, 4], ["train"] * 4 + ["test"] * 3)
-    _, made = splits("official:n=3", rows)
-    assert straddling(made, rows) == 2
-    assert notes(made, rows)[0].startswith(
+    _, split_list = splits("official:n=3", rows)
+    assert straddling(split_list, rows) == 2
+    assert notes(split_list, rows)[0].startswith(
         "2 of 5 groups (contents) have videos both in the test part and in training"
     )
     within = table([0, 1, 1, 2], ["train", "train", "val", "test"])
-    _, made = splits("official", within)
-    assert straddling(made, within) == 0
-    assert notes(made, within)[0].startswith(
+    _, split_list = splits("official", within)
+    assert straddling(split_list, within) == 0
+    assert notes(split_list, within)[0].startswith(
         "1 of 3 groups (contents) have videos both in training and in validation"
     )
 
@@ -281,9 +279,9 @@ def test_videval_splits_are_permutations_of_numpys_legacy_generator(n: int) -> N
         n_test = math.ceil(0.2 * len(rows))
         return rows[order[n_test:]], rows[order[:n_test]]
 
-    _, made = splits("videval", table(list(range(n))))
-    assert [split.seed for split in made] == list(range(1, 101))
-    for i, split in zip(range(1, 101), made, strict=True):
+    _, split_list = splits("videval", table(list(range(n))))
+    assert [split.seed for split in split_list] == list(range(1, 101))
+    for i, split in zip(range(1, 101), split_list, strict=True):
         rest, test = divided(np.arange(n), math.ceil(8.8 * i))
         train, val = divided(rest, math.ceil(6.6 * i))
         assert [part.tolist() for part in parts(split)] == [
@@ -291,29 +289,32 @@ def test_videval_splits_are_permutations_of_numpys_legacy_generator(n: int) -> N
         ]
 
 
-def test_videval_splits_of_ten_videos_stay_as_they_were() -> None:
+def test_videval_splits_of_ten_videos_are_unchanged() -> None:
     _, (first, second) = splits("videval:n=2", table(list(range(10))))
     assert [part.tolist() for part in parts(first)] == [[2, 3, 5, 6, 7, 9], [0, 1], [4, 8]]
     assert [part.tolist() for part in parts(second)] == [[0, 1, 2, 3, 4, 6], [5, 8], [7, 9]]
 
 
-def test_videval_splits_do_not_move_with_the_seed_but_their_training_does() -> None:
-    here, there = splits("videval:n=3", TWENTY)[1], splits("videval:n=3", TWENTY, seed=5)[1]
-    assert all(same(one, other) for one, other in zip(here, there, strict=True))
-    assert [split.seed for split in there] == [6, 7, 8]
+def test_videval_splits_do_not_depend_on_the_seed_and_their_training_seeds_do() -> None:
+    split_list, seeded_splits = (
+        splits("videval:n=3", TWENTY)[1],
+        splits("videval:n=3", TWENTY, seed=5)[1],
+    )
+    assert all(same(one, other) for one, other in zip(split_list, seeded_splits, strict=True))
+    assert [split.seed for split in seeded_splits] == [6, 7, 8]
 
 
-def test_videval_says_that_contents_straddle() -> None:
-    _, made = splits("videval:n=10", TWENTY)
+def test_videval_reports_contents_in_several_parts() -> None:
+    _, split_list = splits("videval:n=10", TWENTY)
     both = [
         sum(
             bool(set(members.index) & set(split.test)) and not set(members.index) <= set(split.test)
             for _, members in TWENTY.groupby("group")
         )
-        for split in made
+        for split in split_list
     ]
-    assert straddling(made, TWENTY) == max(both) > 0
-    assert f"{max(both)} of 20 groups" in notes(made, TWENTY)[0]
+    assert straddling(split_list, TWENTY) == max(both) > 0
+    assert f"{max(both)} of 20 groups" in notes(split_list, TWENTY)[0]
     alone = table(list(range(30)))
     assert notes(splits("videval:n=10", alone)[1], alone) == []
 
@@ -324,8 +325,8 @@ def test_videval_says_that_contents_straddle() -> None:
 def index_file(
     folder: Path, kind: str, permutations: np.ndarray, ref_ids: np.ndarray | None = None
 ) -> Path:
-    """``permutations`` [P, M] as others write them; of ``kind`` is also whether a permutation is a
-    row or a column.
+    """Write ``permutations`` [P, M] as published files do; ``kind`` also decides whether a
+    permutation is a row or a column.
     """
     suffix, _, turned = kind.partition(" ")
     path = folder / f"index{suffix}"
@@ -354,12 +355,12 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("first", [0, 1])
-def test_an_index_file_is_read_whatever_its_kind_its_axis_and_its_first_number(
+def test_index_file_is_read_for_any_format_axis_and_first_number(
     kind: str, first: int, tmp_path: Path
 ) -> None:
     permutations = np.stack([np.random.default_rng(seed).permutation(9) for seed in range(4)])
-    found, ref_ids = read_index_file(index_file(tmp_path, kind, permutations + first))
-    assert np.array_equal(found, permutations)
+    loaded, ref_ids = read_index_file(index_file(tmp_path, kind, permutations + first))
+    assert np.array_equal(loaded, permutations)
     assert ref_ids is None
     if kind.startswith(".mat"):
         references = np.arange(27) // 3
@@ -369,32 +370,34 @@ def test_an_index_file_is_read_whatever_its_kind_its_axis_and_its_first_number(
         assert np.array_equal(ref_ids, references)
 
 
-def test_one_permutation_in_a_line_is_one(tmp_path: Path) -> None:
+def test_single_line_of_an_index_file_is_one_permutation(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", np.array([2, 0, 1]))
     assert read_index_file(tmp_path / "one.npy")[0].tolist() == [[2, 0, 1]]
 
 
-def test_videos_go_where_their_reference_goes(tmp_path: Path) -> None:
+def test_videos_are_assigned_by_their_reference(tmp_path: Path) -> None:
     order = np.array([[5, 3, 1, 6, 2, 4], [1, 2, 3, 4, 5, 6]])
     ref_ids = np.array([1, 2, 3, 4, 5, 6, 6, 5, 4, 3, 2, 1])
     rows = table(ref_ids.tolist())
-    full, made = splits(f"indices:file={index_file(tmp_path, '.mat', order, ref_ids)},n=2", rows)
-    assert [part.tolist() for part in parts(made[0])] == [
+    full, split_list = splits(
+        f"indices:file={index_file(tmp_path, '.mat', order, ref_ids)},n=2", rows
+    )
+    assert [part.tolist() for part in parts(split_list[0])] == [
         [0, 2, 4, 5, 6, 7, 9, 11],
         [1, 10],
         [3, 8],
     ]
-    assert [part.tolist() for part in parts(made[1])] == [
+    assert [part.tolist() for part in parts(split_list[1])] == [
         [0, 1, 2, 3, 8, 9, 10, 11],
         [4, 7],
         [5, 6],
     ]
-    assert [split.seed for split in made] == [0, 1]
-    assert notes(made, rows) == []
+    assert [split.seed for split in split_list] == [0, 1]
+    assert notes(split_list, rows) == []
     assert splits(full, rows)[0] == full
 
 
-def test_an_index_file_is_identified_by_its_content_and_not_by_its_folder(
+def test_identity_of_an_index_file_is_its_content_and_not_its_folder(
     tmp_path: Path, toy_data: Dataset
 ) -> None:
     order = np.random.default_rng(0).permutation(60)[None]
@@ -416,7 +419,7 @@ def test_an_index_file_is_identified_by_its_content_and_not_by_its_folder(
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_a_protocol_describes_itself_and_says_whether_contents_are_disjoint(name: str) -> None:
+def test_protocol_description_states_whether_contents_are_disjoint(name: str) -> None:
     assert len(spec.available("fuse.protocols")[name]) > 10
     chosen = ChosenProtocol.of(f"{name}:file=x" if name == "indices" else name)
     assert chosen.plugin.version >= 1
@@ -439,11 +442,11 @@ def test_parts_of_an_index_file_are_rounded_as_vsfa_rounds_them(n: int, tmp_path
 
 
 @pytest.mark.real
-def test_the_splits_of_cvd2014_are_vsfas_and_said_to_straddle_scenes(real: Path) -> None:
+def test_splits_of_cvd2014_equal_those_of_vsfa_and_shared_scenes_are_reported(real: Path) -> None:
     path = real / "features" / "CVD2014info.mat"
     permutations, ref_ids = read_index_file(path)
     assert permutations.shape == (1000, 234)
-    # every video a reference of its own: the file does not say which of them show one scene
+    # every video has its own reference: the file does not state which videos show the same scene
     assert ref_ids is not None and sorted(ref_ids.tolist()) == list(range(234))
     with h5py.File(path) as file:
         index, references = file["index"][:], file["ref_ids"][0]
@@ -451,28 +454,28 @@ def test_the_splits_of_cvd2014_are_vsfas_and_said_to_straddle_scenes(real: Path)
     rows = pd.DataFrame(
         {"id": names, "group": [name.split("/")[-1].split("_")[1] for name in names]}
     )
-    _, made = splits(f"indices:file={path}", rows)
-    assert len(made) == 10
-    for number, split in enumerate(made):
+    _, split_list = splits(f"indices:file={path}", rows)
+    assert len(split_list) == 10
+    for number, split in enumerate(split_list):
         order = index[:, number]
         assert set(references[split.train]) == set(order[:141])
         assert set(references[split.val]) == set(order[141:188])
         assert set(references[split.test]) == set(order[188:])
-    assert straddling(made, rows) > 1
-    assert "this protocol divides videos, not contents" in notes(made, rows)[0]
+    assert straddling(split_list, rows) > 1
+    assert "this protocol divides videos, not contents" in notes(split_list, rows)[0]
 
 
 # --- wrong use ---
 
 
-def test_an_unknown_protocol_lists_the_choices() -> None:
+def test_unknown_protocol_is_refused_with_the_valid_choices() -> None:
     with pytest.raises(
         UsageError, match=r"'leave_one_out'.*indices, kfold, official, random, videval"
     ):
         splits("leave_one_out:n=5", TWENTY)
 
 
-def test_an_unknown_option_lists_the_options() -> None:
+def test_unknown_option_of_a_protocol_is_refused_with_the_valid_choices() -> None:
     with pytest.raises(UsageError, match=r"folds.*n, train, val, seed"):
         splits("random:folds=5", TWENTY)
 
@@ -492,13 +495,13 @@ def test_an_unknown_option_lists_the_options() -> None:
         "train=inf",
     ],
 )
-def test_parts_that_cannot_be_are_refused_with_what_they_must_be(options: str) -> None:
+def test_invalid_parts_are_refused_with_the_valid_range(options: str) -> None:
     with pytest.raises(UsageError, match=r"n must be at least 1.*train \+ val below 1"):
         splits(f"random:{options}", TWENTY)
 
 
 @pytest.mark.parametrize("options", ["n=many", "n=2.5", "train=most"])
-def test_a_value_of_the_wrong_kind_is_refused_with_the_kind(options: str) -> None:
+def test_value_of_a_wrong_type_is_refused_with_the_expected_type(options: str) -> None:
     with pytest.raises(UsageError, match="must be a (whole )?number"):
         splits(f"random:{options}", TWENTY)
 
@@ -511,28 +514,28 @@ def test_too_few_contents_are_refused_with_their_number(groups: list[int]) -> No
         splits("random", table(groups))
 
 
-def test_three_contents_are_enough() -> None:
+def test_three_contents_can_be_divided() -> None:
     for split in splits("random:n=6", table([0, 1, 2, 2]))[1]:
         assert all(len(part) for part in parts(split))
 
 
 @given(structures, st.floats(0.01, 0.98), st.floats(0.01, 0.98), st.integers(-3, 3))
 @settings(deadline=None, max_examples=100)
-def test_any_parts_give_a_valid_division_or_a_usage_error(
+def test_any_part_sizes_give_a_valid_split_or_a_usage_error(
     groups: list[int], train: float, val: float, seed: int
 ) -> None:
     rows = table(groups)
     try:
-        _, made = splits(f"random:n=2,train={train},val={val},seed={seed}", rows)
+        _, split_list = splits(f"random:n=2,train={train},val={val},seed={seed}", rows)
     except UsageError:
         return
-    for split in made:
+    for split in split_list:
         assert all(len(part) for part in parts(split))
         assert sorted(np.concatenate(parts(split)).tolist()) == list(range(len(rows)))
 
 
 @pytest.mark.parametrize(
-    ("protocol", "told"),
+    ("protocol", "message"),
     [
         ("kfold:k=1", "k=1.*k must be at least 2"),
         ("kfold:k=21", "k=21 of 20 groups.*give k at most 20"),
@@ -555,21 +558,21 @@ def test_any_parts_give_a_valid_division_or_a_usage_error(
         ("indices:file=nowhere.mat,train=0.9,val=0.2", r"train=0.9.*train \+ val below 1"),
     ],
 )
-def test_wrong_numbers_of_the_other_protocols_are_refused_with_what_they_must_be(
-    protocol: str, told: str
+def test_invalid_numbers_of_the_other_protocols_are_refused_with_the_valid_range(
+    protocol: str, message: str
 ) -> None:
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         splits(protocol, TWENTY)
 
 
 @pytest.mark.parametrize("protocol", sorted({*PROTOCOLS} - {"official", "indices"}))
-def test_two_videos_cannot_be_divided_in_three(protocol: str) -> None:
+def test_two_videos_are_refused(protocol: str) -> None:
     with pytest.raises(UsageError, match=r"2 (groups \(contents\)|videos) cannot be divided"):
         splits(protocol, table([0, 1]))
 
 
 @pytest.mark.parametrize(
-    ("protocol", "column", "told"),
+    ("protocol", "column", "message"),
     [
         (
             "official:test=test_1080p",
@@ -581,15 +584,15 @@ def test_two_videos_cannot_be_divided_in_three(protocol: str) -> None:
         ("official", ["train", "test", "test"], "val=0.2 of 1 training groups.*mark rows with val"),
     ],
 )
-def test_a_column_that_does_not_divide_is_told_with_what_it_holds(
-    protocol: str, column: list[str], told: str
+def test_unsuitable_split_column_is_refused_with_its_values(
+    protocol: str, column: list[str], message: str
 ) -> None:
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         splits(protocol, table([0, 1, 2], column))
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ("n=5", "n=5, and .* holds 4 permutations; give n at most 4"),
         ("", "n=10, and .* holds 4 permutations"),
@@ -599,19 +602,19 @@ def test_a_column_that_does_not_divide_is_told_with_what_it_holds(
         ),
     ],
 )
-def test_an_index_file_that_cannot_give_so_much_says_what_it_can(
-    options: str, told: str, tmp_path: Path
+def test_request_beyond_an_index_file_is_refused_with_the_available_number(
+    options: str, message: str, tmp_path: Path
 ) -> None:
     path = index_file(
         tmp_path,
         ".npy",
         np.stack([np.random.default_rng(seed).permutation(9) for seed in range(4)]),
     )
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         splits(f"indices:file={path}{',' if options else ''}{options}", table(list(range(9))))
 
 
-def test_an_index_file_of_other_videos_is_refused(tmp_path: Path) -> None:
+def test_index_file_of_other_videos_is_refused(tmp_path: Path) -> None:
     path = index_file(tmp_path, ".npy", np.arange(9)[None])
     with pytest.raises(
         UsageError, match="divides 9 videos and there are 60; give the index file of this dataset"
@@ -620,7 +623,7 @@ def test_an_index_file_of_other_videos_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
         (
             "1,2,3\n1,1,3\n",
@@ -633,22 +636,20 @@ def test_an_index_file_of_other_videos_is_refused(tmp_path: Path) -> None:
         ("", "neither the rows nor the columns"),
     ],
 )
-def test_a_table_that_holds_no_permutations_is_refused(
-    table: str, told: str, tmp_path: Path
-) -> None:
+def test_table_without_permutations_is_refused(table: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "index.csv").write_text(table)
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         read_index_file(tmp_path / "index.csv")
 
 
-def test_files_that_are_no_index_files_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_index_files_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array([{}, 1]), allow_pickle=True)
     (tmp_path / "damaged.mat").write_bytes(b"no such format")
     (tmp_path / "index.xlsx").write_bytes(b"")
     scipy.io.savemat(tmp_path / "other.mat", {"features": np.eye(3)})
     with h5py.File(tmp_path / "linked.mat", "w") as file:
         file["index"] = h5py.ExternalLink("elsewhere.mat", "/index")
-    for name, told in {
+    for name, message in {
         "objects.npy": "cannot be read as .npy",
         "damaged.mat": "cannot be read as .mat",
         "index.xlsx": "not an index file of a known kind; give one of .mat",
@@ -656,11 +657,11 @@ def test_files_that_are_no_index_files_are_refused(tmp_path: Path) -> None:
         "linked.mat": "is a link; such a file is refused",
         ".": "is not a file",
     }.items():
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=message):
             read_index_file(tmp_path / name)
 
 
-def test_a_reference_that_no_permutation_orders_is_named(tmp_path: Path) -> None:
+def test_reference_missing_from_the_permutations_is_named(tmp_path: Path) -> None:
     path = index_file(tmp_path, ".mat", np.arange(1, 6)[None], np.array([1, 2, 6, 4, 5]))
     with pytest.raises(
         UsageError, match="ref_ids of video 3 is 6, but index permutes the references 1 to 5"

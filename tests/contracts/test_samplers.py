@@ -1,6 +1,4 @@
-"""Which frames each sampler takes: of clocks that are even and uneven, and of small videos whose
-content is known.
-"""
+"""Samplers select the documented frames for even and uneven timestamps and for known videos."""
 
 from __future__ import annotations
 
@@ -42,7 +40,7 @@ def sampler(text: str) -> Any:
 
 
 def clocked(timestamps: Any) -> Any:
-    """What a sampler sees of a video, of which there is only the clock."""
+    """A video that has only timestamps, without frames."""
     times = np.array(timestamps, np.float64)
     return Clocked(times - times[0])
 
@@ -111,19 +109,21 @@ def test_a_sampler_gives_ascending_frame_numbers_and_the_same_each_time(
         f"content:frames={CANDIDATES}",
     ],
 )
-def test_an_invalid_option_is_refused_before_any_video(wrong: str) -> None:
+def test_invalid_option_is_refused_before_any_video_is_opened(wrong: str) -> None:
     with pytest.raises(UsageError, match=wrong.partition(":")[0] + ": "):
         sampler(wrong)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_sampler_needs_no_torch_and_is_listed_without_opencv(name: str) -> None:
+def test_sampler_needs_no_torch_and_is_listed_without_opencv(name: str) -> None:
     code = (
         f"import sys, vqa_twostage.extract.samplers.{name}; "
         "print({'torch', 'cv2', 'av', 'decord'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "set()"
+    process = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert process.stdout.strip() == "set()"
 
 
 # --- by the count, and by the clock ---
@@ -131,7 +131,7 @@ def test_a_sampler_needs_no_torch_and_is_listed_without_opencv(name: str) -> Non
 
 @settings(deadline=None)
 @given(lengths, st.integers(1, 64))
-def test_uniform_takes_the_centres_of_equal_windows(length: int, frames: int) -> None:
+def test_uniform_selects_the_centres_of_equal_windows(length: int, frames: int) -> None:
     numbers = sampler(f"uniform:frames={frames}")(even(length, RATE))
     assert len(numbers) == frames
     for place, number in enumerate(numbers.tolist()):
@@ -145,7 +145,7 @@ def test_uniform_takes_the_centres_of_equal_windows(length: int, frames: int) ->
 
 @settings(deadline=None)
 @given(clocks, rates)
-def test_fps_takes_what_is_on_the_screen_at_every_moment(clock: np.ndarray, rate: float) -> None:
+def test_fps_selects_the_frame_displayed_at_every_moment(clock: np.ndarray, rate: float) -> None:
     numbers = sampler(f"fps:rate={rate}")(clocked(clock))
     times = np.arange(len(numbers)) / rate
     assert len(numbers) >= 1 and numbers[0] == (clock <= 1e-3).sum() - 1
@@ -158,7 +158,7 @@ def test_fps_takes_what_is_on_the_screen_at_every_moment(clock: np.ndarray, rate
 
 
 @pytest.mark.parametrize("rate", [24, 25, 30, 50, 60, 30000 / 1001, 24000 / 1001])
-def test_fps_counts_the_seconds_that_have_begun(rate: float) -> None:
+def test_fps_counts_started_seconds(rate: float) -> None:
     numbers = sampler("fps")(even(int(8 * rate), rate))
     assert len(numbers) == 8 and numbers[0] == 0
     assert np.array_equal(
@@ -166,13 +166,13 @@ def test_fps_counts_the_seconds_that_have_begun(rate: float) -> None:
     )
 
 
-def test_fps_follows_the_clock_and_not_the_count() -> None:
+def test_fps_selects_by_timestamp_and_not_by_frame_number() -> None:
     # four frames in the first second, then one that stays for three, then many
     video = clocked([0, 0.25, 0.5, 0.75, 1.0, *np.arange(4, 5.5, 0.1)])
     assert sampler("fps")(video).tolist() == [0, 4, 4, 4, 5, 15]
 
 
-def test_times_rounded_to_milliseconds_give_the_same_frames() -> None:
+def test_timestamps_rounded_to_milliseconds_give_the_same_frames() -> None:
     exact = np.arange(300) / 30
     for rate in (1, 2, 3, 6, 7.5, 15, 30):
         choose = sampler(f"fps:rate={rate}")
@@ -184,14 +184,14 @@ def test_times_rounded_to_milliseconds_give_the_same_frames() -> None:
             assert np.array_equal(choose(clocked(rounded)), choose(clocked(exact)))
 
 
-def test_a_broken_clock_is_an_error_of_its_video() -> None:
+def test_invalid_timestamps_are_an_error_of_their_video() -> None:
     with pytest.raises(VideoError, match="lower rate"):
         sampler("fps")(clocked([0, 0.04, 2**33]))
     with pytest.raises(VideoError, match="lower rate"):
         sampler("clips:rate=1000")(clocked([0, 200]))
 
 
-def test_a_clip_of_32_successive_frames_starts_with_every_second() -> None:
+def test_clips_of_32_successive_frames_start_every_second() -> None:
     clips = sampler("clips")(even(240, 30))
     assert clips.shape == (8, 32)
     assert np.array_equal(clips[:7], np.arange(7)[:, None] * 30 + np.arange(32))
@@ -201,7 +201,7 @@ def test_a_clip_of_32_successive_frames_starts_with_every_second() -> None:
 
 @settings(deadline=None)
 @given(clocks, rates, st.integers(1, 40), st.integers(1, 8))
-def test_clips_start_where_fps_looks_and_then_count(
+def test_clips_start_at_the_frames_of_fps_and_continue_by_stride(
     clock: np.ndarray, rate: float, frames: int, stride: int
 ) -> None:
     clips = sampler(f"clips:frames={frames},rate={rate},stride={stride}")(clocked(clock))
@@ -219,14 +219,16 @@ def test_clips_start_where_fps_looks_and_then_count(
 
 @settings(deadline=None)
 @given(lengths, st.integers(1, 64))
-def test_without_motion_the_windows_give_their_centres(length: int, frames: int) -> None:
+def test_motion_of_a_constant_video_selects_the_centres_of_windows(
+    length: int, frames: int
+) -> None:
     expected = sampler(f"uniform:frames={frames}")(even(length, RATE))
     assert np.array_equal(strongest(np.zeros(length), frames), expected)
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=200), st.integers(1, 20))
-def test_each_window_gives_its_strongest_frame_nearest_to_its_centre(
+def test_motion_selects_the_strongest_frame_of_each_window_nearest_to_its_centre(
     values: list[int], frames: int
 ) -> None:
     strength = np.array(values, float)
@@ -248,7 +250,7 @@ descriptions = st.integers(0, 10_000).map(np.random.default_rng)
 
 @settings(max_examples=50, deadline=None)
 @given(descriptions, st.integers(1, 30), st.integers(1, 8))
-def test_cover_takes_the_frame_of_greatest_gain(
+def test_cover_selects_the_frame_of_greatest_gain(
     generator: np.random.Generator, count: int, most: int
 ) -> None:
     described = np.sqrt(generator.dirichlet(np.ones(6), count))
@@ -271,8 +273,8 @@ def test_cover_takes_the_frame_of_greatest_gain(
         assert took >= max(gains) - 1e-6
 
 
-def test_cover_prefers_what_many_frames_look_like_to_an_outlier() -> None:
-    """Two scenes and one black frame: of two frames, k-centres would take the black one."""
+def test_cover_prefers_typical_frames_to_an_outlier() -> None:
+    """Two scenes and one black frame: k-centres would select the black one as its second frame."""
     scenes = np.eye(3)[[0] * 20 + [2] + [1] * 20]
     chosen = cover(scenes, np.arange(41) / 41, np.ones(41), 2)
     assert sorted(chosen // 21) == [0, 1] and 20 not in chosen
@@ -280,7 +282,7 @@ def test_cover_prefers_what_many_frames_look_like_to_an_outlier() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(descriptions, st.integers(4, 64), st.integers(4, 64))
-def test_a_frame_is_most_like_itself(
+def test_similarity_is_highest_between_equal_frames(
     generator: np.random.Generator, height: int, width: int
 ) -> None:
     one, other = (generator.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(2))
@@ -382,38 +384,38 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return of
 
 
-def test_a_burst_of_motion_is_found_in_every_window(made: Callable[[str], Path]) -> None:
+def test_motion_selects_a_burst_in_every_window(made: Callable[[str], Path]) -> None:
     with open_video(made("bursts.mp4")) as video:
         assert sampler("motion:frames=4")(video).tolist() == list(BURSTS)
-        found = motion(video)
+        frames = motion(video)
     # in pixels of the small frame, which has 96 lines of the 120
-    assert found[list(BURSTS)] == pytest.approx([6 * 96 / 120] * 4, rel=0.2)
-    assert found[0] == 0 and found[6] < 1.5
+    assert frames[list(BURSTS)] == pytest.approx([6 * 96 / 120] * 4, rel=0.2)
+    assert frames[0] == 0 and frames[6] < 1.5
 
 
 @pytest.mark.parametrize("name", ["turned.mp4", "counted.avi"])
-def test_motion_is_the_same_turned_or_in_a_container_without_times(
+def test_motion_does_not_depend_on_rotation_or_container_timestamps(
     name: str, made: Callable[[str], Path]
 ) -> None:
     with open_video(made(name)) as video:
         assert sampler("motion:frames=4")(video).tolist() == list(BURSTS)
 
 
-def test_a_still_video_gives_the_frames_of_uniform_to_motion(made: Callable[[str], Path]) -> None:
+def test_motion_of_a_still_video_selects_the_frames_of_uniform(made: Callable[[str], Path]) -> None:
     with open_video(made("still.mp4")) as video:
         for frames in (1, 3, 8, 70):
             expected = sampler(f"uniform:frames={frames}")(video)
             assert np.array_equal(sampler(f"motion:frames={frames}")(video), expected)
 
 
-def test_a_still_video_is_covered_evenly_in_time_by_content(made: Callable[[str], Path]) -> None:
+def test_content_covers_a_still_video_evenly_in_time(made: Callable[[str], Path]) -> None:
     with open_video(made("still.mp4")) as video:
         numbers = sampler("content:frames=4")(video)
     assert len(set(numbers.tolist())) == 4
     assert np.diff([0, *numbers, 49]).max() <= 25
 
 
-def test_content_takes_one_frame_of_each_of_four_shots(made: Callable[[str], Path]) -> None:
+def test_content_selects_one_frame_of_each_of_four_shots(made: Callable[[str], Path]) -> None:
     with open_video(made("shots.mp4")) as video:
         assert len(video) == 80
         numbers = sampler("content:frames=4")(video)
@@ -425,9 +427,7 @@ def test_content_takes_one_frame_of_each_of_four_shots(made: Callable[[str], Pat
 
 
 @pytest.mark.parametrize("name", ["uniform", *LOOKING])
-def test_a_video_of_fewer_frames_than_asked_for_repeats_them(
-    name: str, made: Callable[[str], Path]
-) -> None:
+def test_short_video_repeats_its_frames(name: str, made: Callable[[str], Path]) -> None:
     with open_video(made("three.mp4")) as video:
         assert sampler(f"{name}:frames=3")(video).tolist() == [0, 1, 2]
         assert sampler(f"{name}:frames=6")(video).tolist() == [0, 0, 1, 1, 2, 2]
@@ -437,7 +437,9 @@ def test_a_video_of_fewer_frames_than_asked_for_repeats_them(
 
 
 @pytest.mark.parametrize("name", LOOKING)
-def test_the_choice_does_not_depend_on_the_decoder(name: str, made: Callable[[str], Path]) -> None:
+def test_selected_frames_do_not_depend_on_the_decoder(
+    name: str, made: Callable[[str], Path]
+) -> None:
     if decoder_name("auto") != "decord":
         pytest.skip("decord is not installed")
     chosen = []
@@ -451,7 +453,7 @@ def test_the_choice_does_not_depend_on_the_decoder(name: str, made: Callable[[st
 
 
 @pytest.mark.parametrize("name", ["uniform", *LOOKING])
-def test_damaged_frames_are_not_chosen(name: str, made: Callable[[str], Path]) -> None:
+def test_damaged_frames_are_not_selected(name: str, made: Callable[[str], Path]) -> None:
     with open_video(made("cut.mkv")) as video:
         assert 10 < len(video) < 60 and video.damage
         numbers = sampler(f"{name}:frames=4")(video)
@@ -465,7 +467,7 @@ def test_damaged_frames_are_not_chosen(name: str, made: Callable[[str], Path]) -
 
 
 @pytest.mark.parametrize("name", LOOKING)
-def test_a_video_of_very_few_pixels_will_do(name: str, made: Callable[[str], Path]) -> None:
+def test_sampler_accepts_a_video_of_very_few_pixels(name: str, made: Callable[[str], Path]) -> None:
     with open_video(made("tiny.mp4")) as video:
         assert len(sampler(f"{name}:frames=4")(video)) == 4
 
@@ -474,7 +476,7 @@ def test_a_video_of_very_few_pixels_will_do(name: str, made: Callable[[str], Pat
 
 
 @pytest.mark.parametrize("name", ["bursts.mp4", "turned.mp4", "counted.avi", "shots.mp4"])
-def test_scan_gives_every_frame_small_upright_and_by_its_number(
+def test_scan_gives_every_frame_downscaled_and_upright_with_its_number(
     name: str, made: Callable[[str], Path]
 ) -> None:
     import cv2
@@ -495,7 +497,7 @@ def test_scan_gives_every_frame_small_upright_and_by_its_number(
         assert next(iter(scan(video, 500)))[1].shape == whole.shape[1:]
 
 
-def test_scan_keeps_nothing_and_stops_when_it_is_left(made: Callable[[str], Path]) -> None:
+def test_scan_keeps_no_frames_and_stops_with_its_iterator(made: Callable[[str], Path]) -> None:
     import tracemalloc
 
     def most(name: str) -> int:
@@ -523,7 +525,7 @@ def test_scan_keeps_nothing_and_stops_when_it_is_left(made: Callable[[str], Path
             assert len(list(folder.iterdir())) == before
 
 
-def test_a_long_video_is_thinned_to_a_bounded_number_of_candidates(
+def test_candidates_of_a_long_video_are_limited_in_number(
     made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from vqa_twostage.extract.samplers import content
@@ -553,7 +555,7 @@ def run_of(folder: Path, rows: str) -> str:
     return str(folder)
 
 
-def test_importance_draws_the_choice_towards_it(
+def test_importance_shifts_the_selection_towards_important_frames(
     made: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -578,7 +580,7 @@ def test_importance_draws_the_choice_towards_it(
     assert sampler("content:importance=runs/copy").digest == late.digest
 
 
-def test_a_video_that_the_run_does_not_know_is_an_error_of_that_video(
+def test_video_missing_from_the_attention_table_is_an_error_of_that_video(
     made: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -594,7 +596,7 @@ def test_a_video_that_the_run_does_not_know_is_an_error_of_that_video(
         assert len(choose(video)) == 8
 
 
-def test_a_run_without_attention_is_refused_with_what_makes_one(
+def test_run_without_attention_is_refused_with_the_option_that_adds_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -607,7 +609,7 @@ def test_a_run_without_attention_is_refused_with_what_makes_one(
 @pytest.mark.parametrize(
     "rows", ["a,soon,1,1,1\n", "a,0,1,1,nan\n", "a,0,1,1,-1\n", "a,0,1\n", "a\xff,0,1,1,\n"]
 )
-def test_an_attention_file_that_is_damaged_is_refused(
+def test_damaged_attention_table_is_refused(
     rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -621,7 +623,7 @@ def test_an_attention_file_that_is_damaged_is_refused(
 
 @settings(deadline=None)
 @given(st.integers(1, 12))
-def test_importance_is_a_share_of_the_greatest(scale: int) -> None:
+def test_importance_is_relative_to_its_maximum(scale: int) -> None:
     generator = np.random.default_rng(scale)
     described, weight = np.sqrt(generator.dirichlet(np.ones(6), 20)), generator.uniform(size=20)
     assume(weight.max() > 0)
