@@ -1,4 +1,4 @@
-"""What somebody new did wrong without being told: each is told now, and nothing is lost."""
+"""Common mistakes of beginners are reported and lose no data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TRAIN = [
 ]
 
 
-def test_a_finished_run_is_not_overwritten_by_another(toy_cache: Path, tmp_path: Path) -> None:
+def test_finished_run_is_not_overwritten_by_another(toy_cache: Path, tmp_path: Path) -> None:
     words = [*TRAIN, "--cache", toy_cache, "--run", "mine", "--fusion"]
     assert called(*words, "concat", cwd=tmp_path).returncode == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
@@ -41,33 +41,35 @@ def test_a_finished_run_is_not_overwritten_by_another(toy_cache: Path, tmp_path:
     assert called(*words, "concat", cwd=tmp_path).returncode == 0
 
 
-def test_columns_of_a_csv_that_are_not_used_are_told(own_clips: Path) -> None:
+def test_unused_columns_of_a_csv_are_reported(own_clips: Path) -> None:
     labels = own_clips / "mos.csv"
     labels.write_text(labels.read_text().replace(",group", ",grop"))
-    done = called("vqa-data", "check", labels, cwd=own_clips)
+    checked = called("vqa-data", "check", labels, cwd=own_clips)
     assert (
-        done.returncode == 0
-        and "columns not used: grop; known columns are path, mos, id" in done.stdout
+        checked.returncode == 0
+        and "columns not used: grop; known columns are path, mos, id" in checked.stdout
     )
-    assert "there is no column group: each video counts as a content of its own" in done.stdout
-    assert "the scale is taken from the labels, 1 to 3.5" in done.stdout
-    told = called(
+    assert "there is no column group: each video counts as a content of its own" in checked.stdout
+    assert "the scale is taken from the labels, 1 to 3.5" in checked.stdout
+    dry_run = called(
         "vqa-extract", "--dataset", labels, "--preset", "offline", "--dry-run", cwd=own_clips
     )
-    assert "note: columns not used: grop" in told.stderr
+    assert "note: columns not used: grop" in dry_run.stderr
 
 
-def test_a_forgotten_root_is_asked_for(own_clips: Path, tmp_path: Path) -> None:
+def test_missing_root_is_reported_with_the_option_that_sets_it(
+    own_clips: Path, tmp_path: Path
+) -> None:
     (tmp_path / "mos.csv").write_bytes((own_clips / "mos.csv").read_bytes())
     for words in (
         ["vqa-data", "check", "mos.csv"],
         ["vqa-extract", "--dataset", "mos.csv", "--preset", "offline"],
     ):
-        done = called(*words, cwd=tmp_path)
-        assert done.returncode == 3 and "--root" in done.stdout + done.stderr, done.stderr
+        result = called(*words, cwd=tmp_path)
+        assert result.returncode == 3 and "--root" in result.stdout + result.stderr, result.stderr
 
 
-def test_figures_of_tiny_test_parts_are_cautioned_against_wherever_they_stand(
+def test_metrics_of_tiny_test_parts_have_a_caution_everywhere(
     tmp_path: Path,
 ) -> None:
     make_cache(tmp_path / "cache", "few", contents=8, versions=1)
@@ -83,7 +85,7 @@ def test_figures_of_tiny_test_parts_are_cautioned_against_wherever_they_stand(
     assert note in table.stdout + table.stderr
 
 
-def test_a_calibration_on_few_videos_is_no_step(toy_data: Dataset, tmp_path: Path) -> None:
+def test_model_of_few_videos_is_not_calibrated(toy_data: Dataset, tmp_path: Path) -> None:
     few, options = (
         make_dataset("few", 8, 1),
         TrainOptions(fusion="concat", protocol="random:n=2", epochs=2, members=1),
@@ -94,18 +96,21 @@ def test_a_calibration_on_few_videos_is_no_step(toy_data: Dataset, tmp_path: Pat
     assert saved.load(tmp_path / "many").curve is not None
 
 
-def test_a_run_is_not_taken_for_a_folder_of_videos(toy_cache: Path, tmp_path: Path) -> None:
+def test_run_is_not_mistaken_for_a_folder_of_videos(toy_cache: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         assert called(*TRAIN, "--cache", toy_cache, "--run", name, cwd=tmp_path).returncode == 0
-    done = called("vqa-fuse", "score", "clip.mp4", "--run", "one", "two", cwd=tmp_path)
-    assert done.returncode == 2 and "two is a run or a model, not a folder of videos" in done.stderr
+    result = called("vqa-fuse", "score", "clip.mp4", "--run", "one", "two", cwd=tmp_path)
+    assert (
+        result.returncode == 2
+        and "two is a run or a model, not a folder of videos" in result.stderr
+    )
 
 
 @pytest.mark.parametrize("program", ["vqa-extract", "vqa-fuse", "vqa-data", "vqa-cache"])
-def test_every_program_tells_its_version(program: str, tmp_path: Path) -> None:
+def test_every_program_prints_its_version(program: str, tmp_path: Path) -> None:
     assert called(program, "--version", cwd=tmp_path).stdout == "vqa-twostage 0.1.0\n"
 
 
-def test_a_report_is_a_page(tmp_path: Path) -> None:
-    done = called("vqa-fuse", "report", "run", "--output", "report.pdf", cwd=tmp_path)
-    assert done.returncode == 2 and "end its name in .html" in done.stderr
+def test_report_must_be_an_html_file(tmp_path: Path) -> None:
+    result = called("vqa-fuse", "report", "run", "--output", "report.pdf", cwd=tmp_path)
+    assert result.returncode == 2 and "end its name in .html" in result.stderr
