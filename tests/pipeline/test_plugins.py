@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from commands import called, run
+from distributions import install
 
+from vqa_twostage.fuse.testing import check_fusion
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
 
@@ -44,15 +45,8 @@ def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Distributio
     """Makes an installed distribution with one module and its entry points."""
 
     def make(entry_points: str, code: str = HEAD) -> Path:
-        folder = tmp_path / "site"
-        info = folder / "acme_heads-1.0.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-heads\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(entry_points)
-        (folder / "acme_product.py").write_text(code)
-        monkeypatch.syspath_prepend(folder)
-        monkeypatch.delitem(sys.modules, "acme_product", raising=False)
-        return folder
+        install(tmp_path / "site", monkeypatch, entry_points, code)
+        return tmp_path / "site"
 
     return make
 
@@ -71,6 +65,14 @@ def test_a_head_of_another_distribution_is_listed_and_trained(
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("toy-product-hidden4-")
+
+
+def test_a_head_of_another_distribution_passes_the_contract_check(
+    distribution: Distribution,
+) -> None:
+    distribution("[vqa_twostage.fuse.fusion]\nproduct = acme_product\n")
+    check_fusion("product")
+    check_fusion("product:hidden=4")
 
 
 def test_other_processes_find_it_too(distribution: Distribution, tmp_path: Path) -> None:
