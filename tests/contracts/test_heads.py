@@ -737,7 +737,7 @@ def test_level_dropout_outside_of_its_range_is_refused(name: str, dropout: str) 
 
 @pytest.mark.parametrize(
     ("kind", "named"),
-    [("pooling", "pooling"), ("temporal_encoder", "temporal"), ("fusion", "fusion")],
+    [("pooling", "pooling"), ("temporal_encoder", "temporal encoder"), ("fusion", "fusion")],
 )
 def test_an_unknown_plug_in_lists_the_choices(kind: str, named: str) -> None:
     with pytest.raises(UsageError, match=f"unknown {named} 'nowhere'.*{', '.join(FOUND[kind])}"):

@@ -413,7 +413,7 @@ def test_identity_of_an_index_file_is_its_content_and_not_its_folder(
         )
         assert str(tmp_path) in ChosenProtocol.of(protocol).full_spec
         assert str(tmp_path) not in ChosenProtocol.of(protocol).identity
-        plans[folder] = Plan(toy_data, TrainOptions(fusion="concat", protocol=protocol))
+        plans[folder] = Plan.of(toy_data, TrainOptions(fusion="concat", protocol=protocol))
     assert plans["here"].identity == plans["my data, v2"].identity
     assert plans["here"].name == plans["my data, v2"].name
     assert plans["here"].name != plans["changed"].name
