@@ -136,12 +136,12 @@ def test_all_that_the_design_promises_is_there() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_an_extractor_keeps_its_contract(case: Case) -> None:
+def test_extractor_keeps_its_contract(case: Case) -> None:
     check_extractor(case.kind, spec_of(case), size=SIDE)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_spatial_backbone_gives_every_stage_and_its_maps(case: Case) -> None:
+def test_spatial_backbone_gives_every_stage_and_its_maps(case: Case) -> None:
     extractor, forward = loaded(case)
     found = forward(torch.cat([units(extractor, 0), units(extractor, 1)]))
     if case.kind == "spatial":

@@ -195,12 +195,12 @@ def test_there_are_plug_ins_of_every_kind() -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), PLUGINS)
-def test_a_plug_in_keeps_its_contract(kind: str, name: str) -> None:
+def test_plugin_keeps_its_contract(kind: str, name: str) -> None:
     CHECKS[kind](name)
 
 
 @pytest.mark.parametrize("name", spec.available("fuse.baselines"))
-def test_a_baseline_keeps_its_contract(name: str) -> None:
+def test_baseline_keeps_its_contract(name: str) -> None:
     check_baseline(name)
 
 
@@ -356,7 +356,7 @@ def test_pyramid_pooling_distinguishes_maps_with_equal_averages() -> None:
 
 
 @pytest.mark.parametrize("name", FOUND["temporal_encoder"])
-def test_a_temporal_encoder_uses_every_frame(name: str) -> None:
+def test_temporal_encoder_uses_every_frame(name: str) -> None:
     encoder, mask = built("temporal_encoder", name).eval(), frames(B, T)
     tokens = torch.randn(B, T, 12)
 

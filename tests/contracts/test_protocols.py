@@ -420,7 +420,7 @@ def test_identity_of_an_index_file_is_its_content_and_not_its_folder(
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_a_protocol_keeps_its_contract(name: str, tmp_path: Path) -> None:
+def test_protocol_keeps_its_contract(name: str, tmp_path: Path) -> None:
     orders = np.stack([np.random.default_rng(seed).permutation(60) for seed in range(10)])
     file = index_file(tmp_path, ".npy", orders)
     check_protocol(f"indices:file={file}" if name == "indices" else name)

@@ -76,7 +76,7 @@ def test_there_are_five_samplers() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_sampler_keeps_its_contract(name: str) -> None:
+def test_sampler_keeps_its_contract(name: str) -> None:
     check_sampler(name)
 
 

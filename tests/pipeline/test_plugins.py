@@ -67,7 +67,7 @@ def test_a_head_of_another_distribution_is_listed_and_trained(
     assert folder.name.startswith("toy-product-hidden4-")
 
 
-def test_a_head_of_another_distribution_passes_the_contract_check(
+def test_head_of_another_distribution_passes_the_contract_check(
     distribution: Distribution,
 ) -> None:
     distribution("[vqa_twostage.fuse.fusion]\nproduct = acme_product\n")
