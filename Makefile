@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo head check test lint types docs lock clean
+.PHONY: help install demo head check test test-long lint types docs lock clean
 
 help:
 	@echo "make demo   install, make the demo data, extract, train, compare: a table and a plot"
 	@echo "make head   train again the small model that ships, on the features of make demo"
-	@echo "make test   install, run the tests"
+	@echo "make test   install, run the tests; make test-long runs the rest: wheels, notebooks, other programs"
 	@echo "make check  lint, types, tests, docs: what continuous integration checks"
 	@echo "make docs   build the documentation into site/"
 	@echo "make lock   pin the newest versions that setup.cfg allows (needs uv)"
@@ -35,7 +35,7 @@ head: demo
 	$(BIN)/vqa-fuse train --dataset demo --preset offline --fusion concat --temporal-encoder attention --members 2 --run runs/head
 	cp runs/head/model.safetensors fuse/delivery/heads/demo.safetensors
 
-check: lint types test docs
+check: lint types test test-long docs
 
 lint: install
 	$(BIN)/ruff check .
@@ -45,8 +45,13 @@ types: install
 	$(BIN)/mypy
 
 # processes share the cores, so each computes in one thread
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not long"
+
+test-long: install
+	$(PYTEST) -m long
 
 # a warning fails it; the variable silences news that the theme prints about its successor (decision 0012)
 docs: install

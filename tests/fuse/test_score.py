@@ -490,7 +490,7 @@ def test_scores_of_the_real_clips_are_equal_when_repeated(real: Path, tmp_path: 
     assert stats.spearmanr(scores, labels).statistic > 0  # the value is in docs/experiments.md
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_shipped_model_equals_the_result_of_make_head(tmp_path: Path) -> None:
     """Needs the features of `make demo`, which take minutes; the command is `make head`."""

@@ -61,13 +61,13 @@ def assert_ran_once(process: subprocess.CompletedProcess[str], folder: Path) -> 
     assert (folder / "effects.txt").read_text() == "the program ran\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", HOSTS)
 def test_program_without_a_main_guard_runs_once(kind: str, folder: Path) -> None:
     assert_ran_once(host(kind, PROGRAM, folder), folder)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_decoding_processes_import_nothing_from_the_current_folder(folder: Path) -> None:
     """Modules of these names in the current folder would break the decoding processes of a script
     in another folder.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from places import REPOSITORY
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 FOREIGN = ("fuse", "extract", "pipeline", "data_manifests", "benchmarks", "tests")
 COMMANDS = ("vqa-extract", "vqa-fuse", "vqa-data", "vqa-cache")

@@ -44,7 +44,7 @@ def test_importing_the_package_loads_no_heavy_dependency() -> None:
     assert process.stdout.strip() == "[]"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_notebook_scores_a_video(clips: Path, tmp_path: Path) -> None:
     shutil.copy(clips / "testsrc2.mp4", tmp_path / "clip.mp4")
     cells = [

@@ -63,13 +63,10 @@ def test_preparation_does_not_depend_on_the_validation_and_test_parts() -> None:
 
 def test_padding_is_zero_and_has_no_influence() -> None:
     features = track(c1_mean=random(5))
-    garbage = replace(
-        features,
-        arrays={"c1/mean": np.where(features.mask[..., None], features.arrays["c1/mean"], 1e4)},
-    )
-    plain, other = (
-        Preparation.fit(padded, TRAIN)(padded)["c1/mean"] for padded in (features, garbage)
-    )
+    name = ArrayName("c1/mean")
+    filled = np.where(features.mask[..., None], features.arrays[name], 1e4)
+    garbage = replace(features, arrays={name: filled})
+    plain, other = (Preparation.fit(padded, TRAIN)(padded)[name] for padded in (features, garbage))
     assert torch.equal(plain, other)
     assert not plain[~features.mask].any()
 
