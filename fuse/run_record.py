@@ -53,7 +53,7 @@ class RunIdentity:
     full_specs: list[str]
     """Of each plug-in, with every option written out."""
     plugin_versions: list[int]
-    recipe: dict[str, Any]
+    recipe: dict[str, int | float]
     """Constants of the training recipe; empty for a baseline."""
     loss: str
     protocol: str

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -190,7 +190,7 @@ class _PlannedModel(NamedTuple):
 
     plugins: tuple[spec.Plugin, ...]
     short_specs: dict[str, str]
-    recipe: dict[str, Any]
+    recipe: dict[str, int | float]
 
 
 def _plan_head(data: Dataset, options: TrainOptions) -> _PlannedModel:

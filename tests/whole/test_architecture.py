@@ -291,3 +291,51 @@ def exists(name: str) -> bool:
                 body = inside[0].body
             return True
     return False
+
+
+# files whose public functions may pass untyped dictionaries, and what these are: the edge
+EDGE = {
+    "pipeline/files.py": "JSON documents",
+    "pipeline/spec.py": "options, whose types each plug-in declares",
+    "pipeline/presets/__init__.py": "TOML",
+    "pipeline/datasets/label_files.py": "label files in JSON",
+    "pipeline/demo/build.py": "recipe.json",
+    "extract/cli.py": "the document of --dry-run",
+    "extract/networks/weights.py": "configurations of transformers",
+    "fuse/cli/shared.py": "values of click's options",
+    "fuse/export.py": "config.json",
+    "fuse/reproduce.py": "two JSON documents to compare",
+}
+AT_THE_EDGE = ("to_json", "from_json", "from_mapping", "from_plain")
+
+
+def untyped(path: Path) -> list[str]:
+    """Public functions and fields of a file whose annotations say dict[str, Any] or alike."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            arguments = [*node.args.args, *node.args.kwonlyargs]
+            annotations = [argument.annotation for argument in arguments] + [node.returns]
+            name = node.name
+        elif isinstance(node, ast.ClassDef):
+            fields = [item for item in node.body if isinstance(item, ast.AnnAssign)]
+            annotations, name = [field.annotation for field in fields], node.name
+        else:
+            continue
+        texts = [ast.unparse(annotation) for annotation in annotations if annotation]
+        vague = any(f"{kind}[str, Any]" in text for text in texts for kind in ("dict", "Mapping"))
+        if vague and not name.startswith("_") and name not in AT_THE_EDGE:
+            names.append(name)
+    return names
+
+
+def test_untyped_dictionaries_do_not_travel_between_modules() -> None:
+    found = {str(path.relative_to(REPOSITORY)): untyped(path) for path in FILES}
+    assert {name for name, functions in found.items() if functions} == set(EDGE), found
+
+
+def test_file_names_of_a_run_and_of_a_cache_stand_once() -> None:
+    for name in ("run.json", "predictions.csv", "manifest.json", "attention.csv", "ablation.json"):
+        holders = [path for path in FILES if f'"{name}"' in path.read_text(encoding="utf-8")]
+        assert len(holders) == 1, f"{name}: {[str(path) for path in holders]}"
+    assert not [path for path in FILES if "parents[2]" in path.read_text(encoding="utf-8")]
