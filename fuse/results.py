@@ -29,7 +29,7 @@ class MetricSummary:
     """Pearson's correlation of the scores as they come."""
 
     @staticmethod
-    def of(values: Mapping[str, float] | pd.Series) -> MetricSummary:
+    def of(values: Mapping[str, int | float] | pd.Series) -> MetricSummary:
         """From one number a metric, of which NaN means undefined."""
         return MetricSummary(**{name: defined(values[name]) for name in METRICS})
 

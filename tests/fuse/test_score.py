@@ -263,9 +263,13 @@ def test_score_does_not_depend_on_the_number_of_videos(
     ("change", "message"),
     [
         (lambda about: about.pop("options"), "is damaged .KeyError"),
-        (lambda about: about["options"].update(members=0), "no sensible number of members"),
+        (lambda about: about["options"].update(members=0), "members must be a whole number"),
+        (lambda about: about["options"].update(members=1000), "the model has 1000 members"),
         (lambda about: about["options"].update(fusion="../x"), "is not a spec"),
-        (lambda about: about["shapes"][0].update({"c1/mean": [10**8]}), "of no sensible size"),
+        (
+            lambda about: about["shapes"]["spatial"].update({"c1/mean": [10**8]}),
+            "which cannot be prepared from",
+        ),
         (lambda about: about.update(format_version="new"), "format version new"),
     ],
 )
