@@ -58,6 +58,7 @@ def test_notebook_scores_a_video(clips: Path, tmp_path: Path) -> None:
     )
     client.execute()
     outputs = [
-        "".join(output.get("text", "") for output in cell["outputs"]) for cell in notebook["cells"]
+        "".join(output["text"] for output in cell["outputs"] if output.get("name") == "stdout")
+        for cell in notebook["cells"]
     ]
     assert 1 < float(outputs[1].split()[0]) < 5 and outputs[2].strip() == "Training"
