@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 help:
 	@echo "make demo   install, make the demo data, extract, train, compare: a table and a plot"
 	@echo "make head   train again the small model that ships, on the features of make demo"
-	@echo "make test   install, run the tests; make test-long runs the rest: wheels, notebooks, other programs"
+	@echo "make test   install, run the tests; make test-long runs the rest: wheels, notebooks, commands of the documents"
 	@echo "make check  lint, types, tests, docs: what continuous integration checks"
 	@echo "make docs   build the documentation into site/"
 	@echo "make lock   pin the newest versions that setup.cfg allows (needs uv)"
