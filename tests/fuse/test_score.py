@@ -495,7 +495,7 @@ def test_scores_of_the_real_clips_are_equal_when_repeated(real: Path, tmp_path: 
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_shipped_model_equals_the_result_of_make_head(tmp_path: Path) -> None:
     """Needs the features of `make demo`, which take minutes; the command is `make head`."""
     demo_cache = Path(os.environ.get("VQA_DEMO_CACHE") or REPOSITORY / "cache")

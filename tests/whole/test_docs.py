@@ -190,6 +190,7 @@ def test_commands_are_found_in_readme_and_docs() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("part", parts())
 def test_commands_work_as_they_are_shown(
     part: str,

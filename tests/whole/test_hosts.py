@@ -50,7 +50,7 @@ def host(kind: str, program: str, folder: Path) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=480,
     )
 
 
@@ -62,12 +62,14 @@ def assert_ran_once(process: subprocess.CompletedProcess[str], folder: Path) -> 
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", HOSTS)
 def test_program_without_a_main_guard_runs_once(kind: str, folder: Path) -> None:
     assert_ran_once(host(kind, PROGRAM, folder), folder)
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_decoding_processes_import_nothing_from_the_current_folder(folder: Path) -> None:
     """Modules of these names in the current folder would break the decoding processes of a script
     in another folder.

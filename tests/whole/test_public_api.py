@@ -45,6 +45,7 @@ def test_importing_the_package_loads_no_heavy_dependency() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_notebook_scores_a_video(clips: Path, tmp_path: Path) -> None:
     shutil.copy(clips / "testsrc2.mp4", tmp_path / "clip.mp4")
     cells = [
@@ -54,7 +55,7 @@ def test_notebook_scores_a_video(clips: Path, tmp_path: Path) -> None:
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     client = NotebookClient(
-        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook, timeout=480, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     )
     client.execute()
     outputs = [
