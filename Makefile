@@ -45,7 +45,7 @@ types: install
 	$(BIN)/mypy
 
 # processes share the cores, so each computes in one thread
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test: install
 	$(PYTEST) -m "not long"

@@ -2,7 +2,7 @@
 first frame decoded.
 
 No more is read than that, so that terabytes take minutes; damage further on shows when frames are
-extracted. It happens in processes of its own (extract/decoding/processes.py).
+extracted. It happens in processes of its own (pipeline/processes.py).
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
 from vqa_twostage.extract.decoding.containers import check_video
-from vqa_twostage.extract.decoding.processes import as_video_error, decoding_processes
+from vqa_twostage.extract.decoding.decoding_errors import as_video_error
 from vqa_twostage.extract.decoding.workers import TIMEOUT_S, default_workers
+from vqa_twostage.pipeline.processes import start_processes
 from vqa_twostage.pipeline.raw_format import RawFormat
 
 AHEAD = 4  # files scheduled per worker, so that none waits for its next one
@@ -39,7 +40,7 @@ def probe_all(
         return {}
     reasons: dict[str, str] = {}
     pending, under_way, done = deque(videos), dict[Future[None], str](), 0
-    with decoding_processes(workers) as pool:
+    with start_processes(workers) as pool:
         try:
             while pending or under_way:
                 while pending and len(under_way) < AHEAD * workers:

@@ -26,12 +26,13 @@ from jaxtyping import Float64, Int64, UInt8
 from pebble import ProcessFuture
 
 from vqa_twostage.extract.decoding.containers import open_regular_file
-from vqa_twostage.extract.decoding.processes import as_video_error, decoding_processes
+from vqa_twostage.extract.decoding.decoding_errors import as_video_error
 from vqa_twostage.extract.decoding.ring import POLL_S, ControlBlock, Ring, SharedBuffer
 from vqa_twostage.extract.decoding.video import open_video
 from vqa_twostage.extract.sampler import Sampler
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError, VideoError
+from vqa_twostage.pipeline.processes import start_processes
 from vqa_twostage.pipeline.raw_format import RawFormat
 
 # a decoder that shows no progress for longer than this is taken to hang: a fixed time and one per
@@ -216,7 +217,7 @@ def decode_videos(
         return
     ahead = 2 * workers
     room = RINGS_BYTES // ahead
-    with ExitStack() as buffers, decoding_processes(workers) as pool:
+    with ExitStack() as buffers, start_processes(workers) as pool:
         free = deque(buffers.enter_context(closing(SharedBuffer())) for _ in range(ahead))
         waiting, pending = deque[DecodedStream](), deque(videos)
         try:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vqa_twostage.extract.decoding.processes import as_video_error, decoding_processes
+from vqa_twostage.extract.decoding.decoding_errors import as_video_error
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest, manifest_path
 from vqa_twostage.pipeline.errors import UsageError, VideoError
+from vqa_twostage.pipeline.processes import start_processes
 from vqa_twostage.pipeline.raw_format import RawFormat, parse_raw_format
 
 MAX_WIDTH, MAX_HEIGHT = 160, 240  # pixels
@@ -98,7 +99,7 @@ def read_thumbnails(
     """`thumbnails_of` for several videos, by name, and the reasons why some have none."""
     images: dict[str, list[bytes]] = {}
     reasons: dict[str, str] = {}
-    with decoding_processes(WORKERS) as pool:
+    with start_processes(WORKERS) as pool:
         futures = [
             pool.schedule(thumbnails_of, (item.path, item.frame_index, raw), timeout=TIMEOUT_S)
             for item in requests

@@ -21,6 +21,7 @@ from jaxtyping import Float32
 
 from vqa_twostage.pipeline.datasets.matlab import NUMBERS as MATLAB_NUMBERS
 from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.processes import call_apart
 
 # what stands for "no number" in tables, beside what Python itself reads as nan
 EMPTY = {"", "na", "n/a", "null", "none"}
@@ -79,6 +80,8 @@ def read_features(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
     try:
         if reader is None:
             raise UsageError(f"{path} is not a known kind of feature file; give one of {SUFFIXES}")
+        if reader in (_read_mat, _read_hdf5):
+            return call_apart(reader, path, key, wanted)
         return reader(path, key, wanted)
     except UsageError:
         raise

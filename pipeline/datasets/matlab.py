@@ -20,6 +20,7 @@ from jaxtyping import Shaped
 from scipy.io.matlab import MatlabFunction, MatlabObject, MatlabOpaque
 
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.processes import call_apart
 
 # an array [rows, columns] of numbers as MATLAB shows it; a text or a list of texts; a list of the
 # values of a cell, column after column; a dict, or a list of dicts, for a struct
@@ -40,6 +41,10 @@ SUPPORTED = (
 
 def variable_names(path: Path) -> list[str]:
     """Names of the variables in a file, in its order, without those that MATLAB uses internally."""
+    return call_apart(_variable_names, path)
+
+
+def _variable_names(path: Path) -> list[str]:
     if h5py.is_hdf5(path):
         with h5py.File(path, "r") as file:
             return [name for name in file if not name.startswith("#")]
@@ -52,6 +57,10 @@ def read_variables(path: Path, names: Sequence[str]) -> dict[str, Value]:
 
     UsageError if one contains anything else, or is stored in another file.
     """
+    return call_apart(_read_variables, path, names)
+
+
+def _read_variables(path: Path, names: Sequence[str]) -> dict[str, Value]:
     if h5py.is_hdf5(path):
         with h5py.File(path, "r") as file:
             budget = itertools.count(MOST_VALUES, -1)

@@ -211,7 +211,7 @@ def test_precision_below_float32_is_another_identity_in_each_runtime() -> None:
     assert Runtime("torch", cpu, "bf16").identity != Runtime("openvino", cpu, "bf16").identity
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_openvino_gives_the_features_of_torch(case: Case) -> None:
     """To 1e-4 of a feature's largest value, in float32: a fifth of the last digit that float16

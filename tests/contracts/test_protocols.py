@@ -55,6 +55,7 @@ divisions = st.sampled_from(
 )
 
 
+@pytest.mark.long
 @given(structures, divisions, st.integers(0, 1000))
 @settings(deadline=None, max_examples=100)
 def test_random_parts_share_no_group_and_hold_every_row_once(
@@ -165,6 +166,7 @@ def test_full_spec_has_every_option_and_gives_the_same_splits() -> None:
 # --- kfold ---
 
 
+@pytest.mark.long
 @given(structures, st.integers(2, 15), st.sampled_from([0.1, 0.2, 0.5]), st.integers(0, 1000))
 @settings(deadline=None, max_examples=100)
 def test_kfold_tests_every_content_once_and_splits_none(

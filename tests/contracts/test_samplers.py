@@ -183,6 +183,7 @@ def test_clips_of_32_successive_frames_start_every_second() -> None:
     assert clips[7].tolist() == [*range(210, 240), 239, 239]
 
 
+@pytest.mark.long
 @settings(deadline=None)
 @given(clocks, rates, st.integers(1, 40), st.integers(1, 8))
 def test_clips_start_at_the_frames_of_fps_and_continue_by_stride(

@@ -58,6 +58,7 @@ def complete(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Extractio
     return extract(clips, tmp_path_factory.mktemp("cache"))
 
 
+@pytest.mark.long
 def test_statistics_of_every_level_are_stored_per_frame(complete: Extraction) -> None:
     assert (complete.done, complete.failed, complete.frames) == (6, (), 24)
     channels = {"c1": 16, "c2": 24, "c3": 40, "c4": 112, "c5": 320, "last": 1280}
@@ -85,6 +86,7 @@ def test_second_extraction_skips_all_videos(clips: Path, tmp_path: Path) -> None
     assert [path.read_bytes() for path in second.tracks] == before
 
 
+@pytest.mark.long
 def test_tracks_of_different_samplers_are_different_files(clips: Path, tmp_path: Path) -> None:
     first = extract(clips, tmp_path, temporal=())
     second = extract(clips, tmp_path, temporal=(), sampler="uniform:frames=2")
@@ -98,6 +100,7 @@ def test_tracks_of_different_samplers_are_different_files(clips: Path, tmp_path:
         extract(clips, tmp_path, temporal=(), sampler="uniform:frames=2")
 
 
+@pytest.mark.long
 def test_same_weights_in_two_files_are_one_track_and_random_weights_are_named(
     clips: Path, tmp_path: Path
 ) -> None:
@@ -116,6 +119,7 @@ def test_same_weights_in_two_files_are_one_track_and_random_weights_are_named(
     assert random.tracks[0].name.startswith("efficientnet-variant-b0-weights-none-")
 
 
+@pytest.mark.long
 def test_new_track_is_added_without_changing_the_others(clips: Path, tmp_path: Path) -> None:
     first = extract(clips, tmp_path, temporal=())
     before = first.tracks[0].read_bytes()
@@ -136,7 +140,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_resumed_extraction_gives_the_same_features_as_an_uninterrupted_one(
     how: signal.Signals, clips: Path, complete: Extraction, tmp_path: Path
@@ -163,6 +167,7 @@ def test_resumed_extraction_gives_the_same_features_as_an_uninterrupted_one(
     assert contents(again) == contents(complete)
 
 
+@pytest.mark.long
 def test_features_do_not_depend_on_the_batch_size_or_the_workers(
     clips: Path, complete: Extraction, tmp_path: Path
 ) -> None:
@@ -183,6 +188,7 @@ def assert_close(actual: dict[str, bytes], expected: dict[str, bytes]) -> None:
             assert actual[name] == stored
 
 
+@pytest.mark.long
 def test_runtimes_give_the_same_features_in_the_same_track(
     clips: Path, complete: Extraction, tmp_path: Path
 ) -> None:
@@ -198,6 +204,7 @@ def test_runtimes_give_the_same_features_in_the_same_track(
     assert_close(contents(outcomes["openvino"]), contents(outcomes["torch"]))
 
 
+@pytest.mark.long
 def test_features_do_not_depend_on_the_other_videos_of_a_batch(clips: Path, tmp_path: Path) -> None:
     """With batches of 7 frames and 4 frames per video, every video shares a batch. If a video is
     left out, the features of the others are equal bit by bit.
@@ -252,6 +259,7 @@ def test_grids_are_stored_on_request_with_the_proportions_of_the_pyramid(
             assert np.abs(grid - mean).max() < 2e-3 * np.abs(mean).max()
 
 
+@pytest.mark.long
 def test_video_waiting_for_a_full_batch_does_not_delay_others(clips: Path, tmp_path: Path) -> None:
     """Only the first video is missing from the temporal track and cannot fill a batch there: the
     others are written before it.
@@ -332,6 +340,7 @@ def test_track_requested_twice_is_extracted_once(clips: Path, tmp_path: Path) ->
     assert len(outcome.tracks) == 2 and outcome.done == 6
 
 
+@pytest.mark.long
 def test_video_is_decoded_once_for_all_tracks(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,6 +407,7 @@ def test_clip_network_requires_a_clip_sampler(clips: Path, tmp_path: Path) -> No
         extract(clips, tmp_path, temporal=("slowfast:weights=none",))
 
 
+@pytest.mark.long
 def test_clips_and_their_first_frames_are_aligned(clips: Path, tmp_path: Path) -> None:
     """One second of 12 frames, one clip from each half: SlowFast gets 32 frames per clip, the
     spatial backbone the first of them.
@@ -420,6 +430,7 @@ def test_clips_and_their_first_frames_are_aligned(clips: Path, tmp_path: Path) -
         assert video.attributes.repeated == (32 - 12) + (32 - 6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("length", [1, 3])
 def test_short_video_repeats_frames_and_the_repetition_is_recorded(
     length: int, own_clips: Path, tmp_path: Path
@@ -443,6 +454,7 @@ def test_short_video_repeats_frames_and_the_repetition_is_recorded(
     assert len(few.frame_index) == 4 and set(few.frame_index) == set(range(length))
 
 
+@pytest.mark.long
 def test_decoders_give_the_same_features_with_different_identities(
     clips: Path, complete: Extraction, tmp_path: Path
 ) -> None:
@@ -468,6 +480,7 @@ def test_unreadable_videos_are_listed_with_a_reason_and_the_others_are_extracted
     )
 
 
+@pytest.mark.long
 def test_replaced_file_is_extracted_again_and_a_touched_file_is_not(
     own_clips: Path, tmp_path: Path
 ) -> None:
@@ -480,6 +493,7 @@ def test_replaced_file_is_extracted_again_and_a_touched_file_is_not(
     assert {name.split("/")[1] for name in first if first[name] != second[name]} == {"000"}
 
 
+@pytest.mark.long
 def test_features_of_a_deleted_video_are_kept(own_clips: Path, tmp_path: Path) -> None:
     extract(own_clips, tmp_path)
     (own_clips / "testsrc2.mp4").unlink()
@@ -618,8 +632,9 @@ def test_unavailable_device_is_refused(clips: Path, tmp_path: Path) -> None:
         extract(clips, tmp_path, device="cuda:77")
 
 
+@pytest.mark.long
 @pytest.mark.real
-@pytest.mark.slow
+@pytest.mark.long
 def test_real_clips_are_extracted_once(real: Path, tmp_path: Path) -> None:
     manifest = load_manifest(str(real / "clips" / "mos.csv"), real / "clips")
     options = ExtractOptions(spatial="efficientnet_lite0", temporal=("tsm",))

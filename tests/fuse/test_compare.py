@@ -152,6 +152,8 @@ def ablation(
     return folder, ablate(data, options, folder).to_json()
 
 
+@pytest.mark.long
+@pytest.mark.long
 def test_ablation_is_sorted_and_names_variants_by_their_non_default_options(
     ablation: tuple[Path, dict[str, Any]],
 ) -> None:
@@ -183,6 +185,7 @@ def test_ablation_is_sorted_and_names_variants_by_their_non_default_options(
     assert json.loads(json.dumps(document, allow_nan=False)) == document
 
 
+@pytest.mark.long
 def test_variants_without_the_required_features_are_listed_with_the_reason(
     ablation: tuple[Path, dict[str, Any]],
 ) -> None:
@@ -191,6 +194,7 @@ def test_variants_without_the_required_features_are_listed_with_the_reason(
     assert all("fpn" in name and "grid" in reason for name, reason in impossible.items())
 
 
+@pytest.mark.long
 def test_every_row_of_an_ablation_is_a_run_on_the_same_splits(
     ablation: tuple[Path, dict[str, Any]],
 ) -> None:
@@ -202,6 +206,7 @@ def test_every_row_of_an_ablation_is_a_run_on_the_same_splits(
         assert evaluate(row["run"]).median.to_json() == row["median"]
 
 
+@pytest.mark.long
 def test_ablation_tables_in_all_formats_are_equal(ablation: tuple[Path, dict[str, Any]]) -> None:
     folder, document = ablation
     assert json.loads((folder / "ablation.json").read_text()) == document
@@ -217,6 +222,8 @@ def test_ablation_tables_in_all_formats_are_equal(ablation: tuple[Path, dict[str
     )
 
 
+@pytest.mark.long
+@pytest.mark.long
 def test_ablation_resumes_after_an_interruption(
     ablation: tuple[Path, dict[str, Any]], data: Dataset
 ) -> None:
@@ -245,6 +252,7 @@ def test_unknown_reference_of_an_ablation_is_refused_with_the_valid_choices(
         ablate(data, variants(QUICK, ["concat"], ["avg"], ["mean"], ["ridge"]), tmp_path, "svr")
 
 
+@pytest.mark.long
 def test_ridge_and_svr_baselines_learn_the_quality(ablation: tuple[Path, dict[str, Any]]) -> None:
     scores = {row["name"]: row["median"]["srcc"] for row in ablation[1]["rows"]}
     assert scores["ridge"] > 0.6 and scores["svr"] > 0.6
@@ -260,6 +268,7 @@ def test_baselines_do_not_depend_on_the_labels_of_the_test_part(data: Dataset) -
         assert np.array_equal(one.predicted, other.predicted)
 
 
+@pytest.mark.long
 def test_splits_with_undefined_correlation_are_counted_and_reported(
     data: Dataset, tmp_path: Path
 ) -> None:

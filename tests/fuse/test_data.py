@@ -49,6 +49,7 @@ def test_loaded_arrays_equal_the_cache_row_for_row(cache: Path, data: Dataset) -
     assert set(data.spatial.mask.sum(axis=1).tolist()) == {FRAMES - 1, FRAMES}
 
 
+@pytest.mark.long
 def test_videos_without_features_are_listed_and_excluded_from_all_metrics(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 12, 5)
     layout.save_manifest(tmp_path, manifest)

@@ -284,6 +284,7 @@ def test_report_shows_gates_as_means_over_fifths_of_the_labels() -> None:
     assert gate_tables(None) == []
 
 
+@pytest.mark.long
 def test_report_finds_the_cache_from_another_folder_and_after_a_move(
     runs_and_clips: tuple[list[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def project(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 # --- where the features are ---
 
 
+@pytest.mark.long
 def test_run_is_reproduced_from_another_directory(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,7 @@ def test_score_of_a_video_equals_the_score_of_its_cached_features(
     )
 
 
+@pytest.mark.long
 def test_score_takes_one_or_many_files_folders_and_patterns(
     run: Path, clips: Path, tmp_path: Path
 ) -> None:
@@ -117,6 +118,7 @@ def test_score_of_a_path_object_is_never_a_pattern(run: Path, tmp_path: Path) ->
     assert result.error == "file is missing"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -153,6 +155,7 @@ def test_score_as_json_has_the_documented_fields(run: Path, clips: Path) -> None
     assert list(document["frames"][0]) == ["index", "time", "score", "weight"]
 
 
+@pytest.mark.long
 def test_score_called_twice_is_equal_and_loads_no_network(
     run: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +207,7 @@ def test_score_lists_how_features_would_differ_from_those_trained_on(
         score.score(videos(clips), imported)
 
 
+@pytest.mark.long
 def test_score_is_never_that_of_a_file_which_changed_meanwhile(
     run: Path, own_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +247,7 @@ def test_score_of_a_damaged_file_is_computed_up_to_the_damage_and_has_a_caution(
     assert "caution: the file is damaged" in score_text.to_text([result])
 
 
+@pytest.mark.long
 def test_score_does_not_depend_on_the_number_of_videos(
     run: Path, clips: Path, tmp_path: Path
 ) -> None:
@@ -335,6 +340,7 @@ def trained_on(spatial: str, clips: Path, folder: Path) -> Path:
     return folder / "run"
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*random weights")
 def test_score_by_a_model_of_transformer_features_equals_that_of_cached_features(
     small_transformer: None, clips: Path, tmp_path: Path
@@ -370,6 +376,7 @@ def test_score_by_a_model_whose_network_came_from_a_folder_is_refused_in_one_mes
 # --- the command ---
 
 
+@pytest.mark.long
 def test_score_command_prints_text_json_jsonl_and_csv(
     run: Path, own_clips: Path, tmp_path: Path
 ) -> None:
@@ -481,6 +488,7 @@ def test_shipped_model_is_small_and_states_that_its_labels_are_pseudo_mos(
     assert result.returncode == 0 and "pseudo-MOS (VMAF), as learnt from Demo" in result.stdout
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_scores_of_the_real_clips_are_equal_when_repeated(real: Path, tmp_path: Path) -> None:
     words = ["vqa-fuse", "score", real / "clips", "--json", "--cache", tmp_path / "kept"]

@@ -66,6 +66,7 @@ def first_split(data: Dataset) -> Split:
 # --- learning and leakage ---
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fusion", ["concat", "dynamic"])
 def test_trained_head_predicts_the_quality_of_unseen_contents(
     data: Dataset, fusion: str, tmp_path: Path
@@ -106,6 +107,7 @@ def test_shuffled_labels_give_an_srcc_near_zero(shuffled: list[Dataset], tmp_pat
     assert abs(np.mean(np.array(scores, float))) < CHANCE_LEVEL < 0.15
 
 
+@pytest.mark.long
 def test_leaked_test_labels_give_a_high_srcc_on_shuffled_labels(
     shuffled: list[Dataset],
 ) -> None:
@@ -158,6 +160,7 @@ def test_features_of_the_test_part_do_not_change_scores_of_other_videos(
     assert not np.array_equal(predicted[others], trained(scaled(split.train[:5]), split)[0][others])
 
 
+@pytest.mark.long
 def test_validation_part_selects_the_epoch_and_then_joins_the_training_data(
     data: Dataset, usual: tuple[np.ndarray, int]
 ) -> None:
@@ -214,6 +217,7 @@ def test_members_differ_in_their_seeds_and_are_averaged(data: Dataset) -> None:
     assert not np.array_equal(one, two)
 
 
+@pytest.mark.long
 def test_oracle_epoch_is_reported_separately_and_changes_no_result(
     run: tuple[Path, Evaluation], data: Dataset, tmp_path: Path
 ) -> None:
@@ -242,6 +246,7 @@ def test_training_part_larger_than_a_batch_is_trained_in_several_batches(
     assert not np.array_equal(predicted, usual[0])
 
 
+@pytest.mark.long
 def test_parallel_splits_give_the_same_predictions_to_the_last_bit(
     data: Dataset, tmp_path: Path
 ) -> None:
@@ -274,6 +279,7 @@ def test_training_does_not_change_the_random_state_of_its_caller(data: Dataset) 
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.long
 def test_seed_of_a_run_is_the_seed_of_its_first_split(
     run: tuple[Path, Evaluation], data: Dataset, tmp_path: Path
 ) -> None:
@@ -414,6 +420,7 @@ def test_folder_that_is_not_a_run_is_refused_with_the_command_that_creates_one(
         evaluate(tmp_path)
 
 
+@pytest.mark.long
 def test_default_run_name_depends_on_everything_that_determines_the_metrics(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Distributio
     return make
 
 
+@pytest.mark.long
 def test_a_head_of_another_distribution_is_listed_and_trained(
     distribution: Distribution, toy_cache: Path, tmp_path: Path
 ) -> None:

@@ -84,7 +84,7 @@ COMPOSITION_ROOTS = {
         *{"extract.options", "extract.run", "extract.decoding.workers"},
         *{"extract.inference.runtime", "extract.inference.timing"},
     },
-    "fuse/reporting/thumbnails.py": {"extract.decoding.processes", "extract.decoding.video"},
+    "fuse/reporting/thumbnails.py": {"extract.decoding.decoding_errors", "extract.decoding.video"},
     # TensorBoard's event files are written by torch
     "fuse/reporting/tensorboard.py": {"torch.utils.tensorboard"},
 }

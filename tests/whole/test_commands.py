@@ -80,6 +80,7 @@ def test_list_of_train_names_every_kind_of_choice() -> None:
         assert any(line.split()[:1] == [name] and len(line.split()) > 3 for line in lines), name
 
 
+@pytest.mark.long
 def test_baseline_is_trained_from_the_cache_that_the_environment_names(
     toy_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,7 +225,6 @@ def test_unwritable_path_is_refused(words: list[str], own_clips: Path) -> None:
     assert (own_clips / "taken").read_text() == "mine"
 
 
-@pytest.mark.slow
 def test_commands_lead_from_videos_to_metrics(own_clips: Path, tmp_path: Path) -> None:
     """Own videos in a CSV: extract twice, train, evaluate, reproduce, ablate, compare, verify."""
     (own_clips / "mandelbrot.mp4").write_bytes(b"")
@@ -295,7 +295,6 @@ def test_commands_lead_from_videos_to_metrics(own_clips: Path, tmp_path: Path) -
     assert called("vqa-cache", "verify", cwd=tmp_path).returncode == 0
 
 
-@pytest.mark.slow
 def test_ctrl_c_exits_with_130_and_keeps_finished_videos(clips: Path, tmp_path: Path) -> None:
     command = [
         BIN / "vqa-extract",

@@ -260,6 +260,7 @@ def test_every_script_that_is_shown_is_run() -> None:
     )
 
 
+@pytest.mark.long
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     command = [BIN / "mkdocs", "build", "--strict", "--site-dir", tmp_path]
     done = subprocess.run(

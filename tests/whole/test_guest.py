@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 
+import pytest
 from places import REPOSITORY
 
 SCRIPT = """
@@ -84,6 +85,7 @@ def modules_and_packages() -> tuple[list[str], list[str]]:
     return modules, sorted(name for name in packages if not name.startswith(own))
 
 
+@pytest.mark.long
 def test_importing_every_module_changes_no_global_state() -> None:
     modules, packages = modules_and_packages()
     assert len(modules) > 100 and "torch" in packages

@@ -96,6 +96,7 @@ def test_model_of_few_videos_is_not_calibrated(toy_data: Dataset, tmp_path: Path
     assert saved.load(tmp_path / "many").curve is not None
 
 
+@pytest.mark.long
 def test_run_is_not_mistaken_for_a_folder_of_videos(toy_cache: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         assert called(*TRAIN, "--cache", toy_cache, "--run", name, cwd=tmp_path).returncode == 0

@@ -566,6 +566,7 @@ def eight(path: Path, by: str) -> Frames:
         return read(video, np.linspace(0, len(video) - 1, 8).round().astype(int))
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_real_clips_have_the_same_pixels_with_both_decoders() -> None:
     clips = sorted(CLIPS.glob("*.mp4"))

@@ -92,7 +92,6 @@ def crash(buffer: str, room: int, name: str, path: Path, request: DecodeRequest)
     return summary
 
 
-@pytest.mark.slow
 def test_hung_decoder_affects_only_its_video(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,7 +124,7 @@ def fail(buffer: str, room: int, name: str, path: Path, request: DecodeRequest) 
     return decode_into(buffer, room, name, path, request)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_unexpected_error_affects_only_its_video(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +162,7 @@ def test_killed_decoders_leak_no_shared_memory(
     assert open_buffers() <= before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_slow_sampler_with_heartbeats_is_not_stopped(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +173,6 @@ def test_slow_sampler_with_heartbeats_is_not_stopped(
     assert isinstance(next(iter(outcomes(videos[:1]).values())), dict)
 
 
-@pytest.mark.slow
 def test_crashed_decoder_affects_only_its_video(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

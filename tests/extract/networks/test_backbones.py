@@ -230,6 +230,7 @@ def test_levels_of_a_plain_transformer_are_evenly_spaced(blocks: int, expected: 
     assert list(block_levels(blocks).values()) == expected
 
 
+@pytest.mark.long
 def test_default_vit_needs_no_download_and_accepts_several_sizes() -> None:
     extractor = built("vit:weights=none")
     assert str(extractor.preprocessing).startswith("crop to 224, bilinear")
@@ -381,6 +382,7 @@ def test_rows_depend_most_on_their_own_frames_and_positions(family: str, tmp_pat
     assert (row * 4 // len(change), line, column) == (2, 1, 3)
 
 
+@pytest.mark.long
 def test_default_video_transformer_needs_no_download() -> None:
     extractor = built("video_transformer:weights=none", "temporal")
     assert extractor.unit_frames == 16 and extractor.of_clips

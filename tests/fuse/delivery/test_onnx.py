@@ -160,6 +160,7 @@ def by_graph(content: bytes | Path, features: Streams[Features]) -> np.ndarray:
     return np.asarray(scores)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("fusion", "encoder", "pooling"), HEADS)
 def test_graph_of_every_plug_in_gives_the_scores_of_the_model(
     fusion: str, encoder: str, pooling: str, toy_data: Dataset
@@ -183,6 +184,7 @@ def test_graph_of_every_plug_in_gives_the_scores_of_the_model(
         )
 
 
+@pytest.mark.long
 def test_graph_on_a_scale_of_0_to_100_is_as_accurate_as_the_scale_allows(tiny: Dataset) -> None:
     manifest = replace(tiny.manifest, scale=(0.0, 100.0))
     assert (
@@ -204,6 +206,7 @@ def test_graph_of_an_uncalibrated_model_gives_the_scores_of_the_model(tiny: Data
         )
 
 
+@pytest.mark.long
 def test_graph_accepts_any_number_of_videos_and_frames(
     exported: Path, run: Path, tiny: Dataset
 ) -> None:
@@ -261,6 +264,7 @@ def test_export_without_a_graph_removes_an_older_graph(
     assert "onnx" not in (tmp_path / "README.md").read_text()
 
 
+@pytest.mark.long
 def test_plug_in_without_a_graph_form_is_refused_before_anything_is_written(
     tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +282,7 @@ def test_plug_in_without_a_graph_form_is_refused_before_anything_is_written(
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.long
 def test_graph_with_different_scores_is_not_written(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

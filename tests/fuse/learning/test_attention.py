@@ -133,6 +133,7 @@ def table(run: Path) -> pd.DataFrame:
     return pd.read_csv(run / "attention.csv", dtype={"id": str})
 
 
+@pytest.mark.long
 def test_attention_table_of_a_run_holds_every_frame_of_every_video(
     run: Path, data: Dataset
 ) -> None:

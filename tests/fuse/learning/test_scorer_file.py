@@ -56,6 +56,7 @@ def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- the model ---
 
 
+@pytest.mark.long
 def test_saved_model_scores_on_the_scale_of_the_labels(run: Path, data: Dataset) -> None:
     scores = saved.load(run).scores(data.features)
     mos = labels(data)
@@ -189,6 +190,7 @@ def test_predictions_that_are_not_reproduced_are_counted_and_named(
     assert any("recipe.learning_rate: 0.5 then" in line for line in document["changed"])
 
 
+@pytest.mark.long
 def test_run_is_not_reproduced_from_a_cache_with_other_labels(
     toy_cache: Path, data: Dataset, run: Path, tmp_path: Path
 ) -> None:

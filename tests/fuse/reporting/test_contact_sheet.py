@@ -70,6 +70,7 @@ def test_contact_sheet_states_score_word_scale_and_the_score_of_each_frame(
     )
 
 
+@pytest.mark.long
 def test_contact_sheet_reports_what_it_lacks(clips: Path, tmp_path: Path) -> None:
     missing, failed = (
         scored(tmp_path / "gone.mp4"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 # run as a separate process, because other tests may have loaded pyplot in this one
 HOST_PROGRAM = """
 import sys
@@ -20,6 +22,7 @@ print(matplotlib.get_backend())
 """
 
 
+@pytest.mark.long
 def test_importing_stage_two_leaves_the_backend_of_matplotlib_alone() -> None:
     process = subprocess.run(
         [sys.executable, "-c", HOST_PROGRAM], capture_output=True, text=True, check=False

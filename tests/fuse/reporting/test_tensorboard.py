@@ -46,6 +46,7 @@ def trained(
     return folder / "run", document(result)
 
 
+@pytest.mark.long
 def test_tensorboard_events_hold_validation_curves_and_test_metrics(
     trained: tuple[Path, dict[str, Any]],
 ) -> None:
@@ -75,6 +76,7 @@ def test_tensorboard_events_hold_medians_options_and_the_plot(
     assert "N = 60 videos" in text and '"fusion": "dynamic"' in text
 
 
+@pytest.mark.long
 def test_tensorboard_events_of_a_replaced_run_are_removed_and_nothing_else(
     toy_cache: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -547,6 +547,7 @@ def test_import_prints_the_next_command() -> None:
     assert "taken to be the videos of own in their order, from 007 to e" in after
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_videval_features_of_konvid_are_imported(
     real: Path, monkeypatch: pytest.MonkeyPatch
@@ -575,6 +576,7 @@ def test_videval_features_of_konvid_are_imported(
         ]
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_per_frame_niqe_of_konvid_is_imported(real: Path) -> None:
     file = real / "features" / "KONVID_1K_perframe_NIQE.h5"

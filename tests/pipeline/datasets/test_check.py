@@ -158,7 +158,7 @@ def test_manifest_in_a_cache_is_updated_when_the_videos_arrive_under_other_names
     assert kept.rows["path"][0] == "KoNViD_1k_videos/1001.MOV"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_extraction_and_training_use_the_videos_that_exist_and_report_how_many_do(
     konvid: Path, tmp_path: Path
 ) -> None:

@@ -421,6 +421,7 @@ rows_of_manifests = st.lists(
 )
 
 
+@pytest.mark.long
 @settings(deadline=None)
 @given(rows_of_manifests)
 def test_manifest_is_read_back_unchanged_from_a_cache_and_from_an_export(

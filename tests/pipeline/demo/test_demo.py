@@ -149,6 +149,7 @@ def test_build_in_another_folder_gives_the_same_bytes(built, short, tmp_path):
 # --- builds that were interrupted, repeated, or cannot be ---
 
 
+@pytest.mark.long
 def test_build_that_was_interrupted_keeps_what_is_finished_and_continues(short, tmp_path):
     def interrupt(done: int, total: int) -> None:
         assert total == 2 * len(SHORT)

@@ -1,4 +1,6 @@
-"""Decoding processes end with the program that started them, and their errors keep their kind."""
+"""Processes end with the program that started them, a crash in one is an error, and errors keep
+their kind.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.io
 
-from vqa_twostage.extract.decoding.processes import as_video_error
-from vqa_twostage.pipeline.errors import VideoError
+from vqa_twostage.extract.decoding.decoding_errors import as_video_error
+from vqa_twostage.pipeline.cache.feature_files import Wanted, read_features
+from vqa_twostage.pipeline.datasets.index_files import read_index_file
+from vqa_twostage.pipeline.datasets.label_files import read_table
+from vqa_twostage.pipeline.datasets.schema import LabelFile
+from vqa_twostage.pipeline.errors import UsageError, VideoError
+from vqa_twostage.pipeline.processes import CrashError, call_apart
 
 # every decoder blocks, because its buffer holds only two of five frames
 PROGRAM = """
@@ -65,3 +75,40 @@ def test_video_errors_are_kept_and_other_errors_become_decoder_errors() -> None:
     assert as_video_error(missing, 1.0) is missing
     other = as_video_error(MemoryError("too large"), 1.0)
     assert str(other) == "the decoder failed (MemoryError: too large)" and other.kind == "decode"
+
+
+@pytest.fixture
+def crashing(tmp_path: Path) -> Path:
+    """A MATLAB file with a damaged number, at which SciPy's parser crashes."""
+    path = tmp_path / "feats.mat"
+    scipy.io.savemat(path, {"index": np.arange(15.0).reshape(5, 3)})
+    content = bytearray(path.read_bytes())
+    content[184:186] = b"\xff\xff"  # a type of numbers that there is not
+    path.write_bytes(content)
+    return path
+
+
+def test_crash_in_a_call_apart_is_an_error_and_the_next_call_works() -> None:
+    for _ in range(2):
+        with pytest.raises(CrashError, match="its parser crashed, exit code 9"):
+            call_apart(os._exit, 9)
+        assert call_apart(os.getcwd) == os.getcwd()
+
+
+def test_calls_apart_know_the_folder_of_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (tmp_path, tmp_path.parent):
+        monkeypatch.chdir(folder)
+        assert call_apart(os.getcwd) == str(folder)
+
+
+def test_files_that_crash_their_parser_are_refused(crashing: Path) -> None:
+    readers: list[Callable[[], object]] = [
+        lambda: read_features(crashing, None, Wanted(list("abcde"), "five videos")),
+        lambda: read_index_file(crashing),
+        lambda: read_table(crashing, LabelFile(("feats.mat",), {}), ["index"]),
+    ]
+    for read in readers:
+        with pytest.raises(UsageError, match=r"feats\.mat cannot be read as \.mat"):
+            read()
