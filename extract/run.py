@@ -33,7 +33,8 @@ from vqa_twostage.pipeline.cache.layout import (
     provenance,
     save_manifest,
 )
-from vqa_twostage.pipeline.cache.track import Track, write_track
+from vqa_twostage.pipeline.cache.track import Track
+from vqa_twostage.pipeline.cache.track_writer import TrackWriter, write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.files import write_json
@@ -289,7 +290,7 @@ def _local_engine(
 
 def _publish(
     results: Iterable[ExtractedVideo | FailedVideo],
-    tracks: Mapping[TrackPath, Track],
+    tracks: Mapping[TrackPath, TrackWriter],
     skipped: int,
     times: PhaseTimes,
     on_progress: Callable[[int], None],

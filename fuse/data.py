@@ -19,6 +19,7 @@ from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, load_cached_manifest, tracks
+from vqa_twostage.pipeline.cache.track_index import FEATURES, TIMESTAMP
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES, STATISTICS, ArrayName
@@ -216,14 +217,19 @@ def _filename(text: str) -> str:
 
 def read_features(track: cached.Track, ids: list[str], wanted: Collection[str]) -> Features:
     """The arrays with the statistics ``wanted`` of the videos ``ids``, in the order of ``ids``."""
-    stored = [track.read(video_id, without=STATISTICS - set(wanted)) for video_id in ids]
-    lengths = np.array([len(video.frame_index) for video in stored])
+    lengths = track.row_counts(ids)
     mask = np.arange(lengths.max()) < lengths[:, None]
-    arrays = {}
-    for name, first in stored[0].arrays.items():
-        padded = np.zeros((*mask.shape, *first.shape[1:]), first.dtype)
-        padded[mask] = np.concatenate([video.arrays[name] for video in stored])
-        arrays[name] = padded
-    timestamp = np.zeros(mask.shape)
-    timestamp[mask] = np.concatenate([video.timestamp for video in stored])
-    return Features(TrackPath.parse(track.path), track.identity, arrays, mask, timestamp)
+
+    def padded(column: str) -> np.ndarray:
+        # read to where it stays: a copy of a large track may not fit into memory
+        rows = track.empty(column, mask.size)
+        track.read_into(column, ids, np.arange(len(ids)) * mask.shape[1], rows)
+        return rows.reshape(*mask.shape, *rows.shape[1:])
+
+    arrays = {
+        name: padded(f"{FEATURES}{name}")
+        for name in track.array_names
+        if name.statistic in wanted or name.statistic not in STATISTICS
+    }
+    path = TrackPath.parse(track.path)
+    return Features(path, track.identity, arrays, mask, padded(TIMESTAMP))

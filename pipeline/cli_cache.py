@@ -67,7 +67,7 @@ def verify(cache: Path) -> int:
       vqa-cache verify cache
     """
     from vqa_twostage.pipeline.cache.info import track_files
-    from vqa_twostage.pipeline.cache.track import verify as verify_track
+    from vqa_twostage.pipeline.cache.verifying import verify as verify_track
 
     faults = {path: verify_track(path) for path in track_files(cache)}
     for path, found in faults.items():
@@ -75,6 +75,49 @@ def verify(cache: Path) -> int:
         for fault in found:
             click.echo(f"  {fault}", err=True)
     return SOME_FAILED if any(faults.values()) else DONE
+
+
+@cache_command.command()
+@cache_argument
+def repair(cache: Path) -> int:
+    """Drop what is damaged in the tracks in CACHE and keep the rest; exit code 3 where videos were
+    dropped.
+
+    The next vqa-extract makes the dropped videos again. A sound track stays as it is.
+
+    \b
+    Example
+      vqa-cache repair cache
+    """
+    from vqa_twostage.pipeline.cache.info import track_files
+    from vqa_twostage.pipeline.cache.rewriting import repair as repair_track
+
+    dropped = False
+    for path in track_files(cache):
+        result = repair_track(path)
+        click.echo(str(result))
+        for video_id in result.dropped:
+            click.echo(f"  dropped: {video_id}", err=True)
+        dropped = dropped or bool(result.dropped)
+    return SOME_FAILED if dropped else DONE
+
+
+@cache_command.command()
+@cache_argument
+def compact(cache: Path) -> int:
+    """Give back the space of videos that were extracted again; every track in CACHE is written
+    anew, in one step each.
+
+    \b
+    Example
+      vqa-cache compact cache
+    """
+    from vqa_twostage.pipeline.cache.info import track_files
+    from vqa_twostage.pipeline.cache.rewriting import compact as compact_track
+
+    for path in track_files(cache):
+        click.echo(str(compact_track(path)))
+    return DONE
 
 
 @cache_command.command()

@@ -18,7 +18,8 @@ from jaxtyping import Float32
 
 from vqa_twostage.pipeline.cache.feature_files import FoundFeatures, Wanted, read_features
 from vqa_twostage.pipeline.cache.layout import TrackPath, provenance, save_manifest, tracks
-from vqa_twostage.pipeline.cache.track import open_track, write_track
+from vqa_twostage.pipeline.cache.track import open_track
+from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError, require
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures

@@ -16,7 +16,8 @@ from vqa_twostage.pipeline.cache.layout import (
     save_manifest,
     tracks,
 )
-from vqa_twostage.pipeline.cache.track import open_track, write_track
+from vqa_twostage.pipeline.cache.track import open_track
+from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 

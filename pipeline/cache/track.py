@@ -1,324 +1,346 @@
-"""A track: the HDF5 file that holds the features of one extractor on one sampling of one dataset.
+"""A track: the file that holds the features of one extractor on one sampling of one dataset.
 
-`docs/cache_format.md` is normative. A video is complete or absent: all that writing it changes
-takes effect in one step (`pipeline/cache/journal.py`). Files of other programs are read by
-`pipeline/cache/feature_files.py`.
+`docs/cache_format.md` is normative. Reading takes no lock and may go on beside a writer: what was
+committed when the track was opened does not change. Every byte is tested against its checksum
+before it is used. Writing is in `pipeline/cache/track_writer.py`; files of other programs are read
+by `pipeline/cache/feature_files.py`.
 """
 
 from __future__ import annotations
 
-import json
-import signal
-import threading
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 from os import PathLike
 from pathlib import Path
-from urllib.parse import quote, unquote
 
-import h5py
 import numpy as np
+from jaxtyping import Bool, Int64
 
-from vqa_twostage.pipeline.cache.journal import JournaledFile, journal_of
-from vqa_twostage.pipeline.errors import UsageError, VideoError
+from vqa_twostage.pipeline.cache import video_table
+from vqa_twostage.pipeline.cache.checksum import checksum
+from vqa_twostage.pipeline.cache.journal import DamagedJournalError, JournaledFile, journal_of
+from vqa_twostage.pipeline.cache.track_index import (
+    FEATURES,
+    OF_FRAMES,
+    TRAILER,
+    Column,
+    DamagedIndexError,
+    TrackIndex,
+)
+from vqa_twostage.pipeline.cache.track_index import MAGIC as INDEX_MAGIC
+from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
 from vqa_twostage.pipeline.identity import TrackIdentity
 
-FORMAT = "vqa-features"
-FORMAT_VERSION = 1
-STORED, IMPORTED = np.float16, np.float32
+# how much of a column is read at a time where its rows are wanted in another order
+BLOCK_BYTES = 4 << 20
+# a reader beside a writer may find half of a commit, which takes milliseconds; then it tries again
+TRIES, PAUSE = 6, 0.02
 
 
 class Track:
-    """An open track file. Use `open_track` to read and `write_track` to write."""
+    """An open track. Use `open_track` to read and `track_writer.write_track` to write."""
 
-    def __init__(self, path: Path, file: h5py.File, journaled: JournaledFile | None = None) -> None:
+    def __init__(self, path: Path, file: JournaledFile, index: TrackIndex) -> None:
         self.path = path
-        self._file, self._journaled = file, journaled
-        self._videos: h5py.Group = file["videos"]
-        self.identity = _read_identity(path, file)
+        self.index = index
+        self._file = file
+        self._table = self._read_table()
+        self._places = {name: row for row, name in enumerate(video_table.ids_of(self._table))}
+        self._columns = {column.name: number for number, column in enumerate(index.columns)}
+
+    @property
+    def identity(self) -> TrackIdentity:
+        return self.index.identity
 
     @property
     def ids(self) -> list[str]:
-        """Ids of the complete videos, sorted."""
-        return sorted(unquote(name) for name in self._videos)
+        """Ids of the videos, sorted."""
+        return sorted(self._places)
 
     def __contains__(self, video_id: str) -> bool:
-        return _group_name(video_id) in self._videos
+        return video_id in self._places
 
     def __len__(self) -> int:
-        return len(self._videos)
+        return len(self._places)
+
+    @property
+    def dead_rows(self) -> int:
+        """Rows of videos that were replaced; `compacting.compact` gives their space back."""
+        return self.index.rows - int(self._table[video_table.ROWS].sum())
+
+    @property
+    def array_names(self) -> list[ArrayName]:
+        """The arrays that every video has, frame numbers and times aside."""
+        return [
+            ArrayName(column.name.removeprefix(FEATURES))
+            for column in self.index.columns
+            if column.name.startswith(FEATURES)
+        ]
 
     def attributes(self, video_id: str) -> VideoAttributes:
-        return self._attributes(video_id, self._group(video_id))
+        """KeyError where the video is not there."""
+        return video_table.attributes_of(self._entry(video_id))
 
-    def _attributes(self, video_id: str, group: h5py.Group) -> VideoAttributes:
-        try:
-            return VideoAttributes.from_plain(group.attrs)
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"its attributes are damaged: {error}"
-            raise UsageError(f"{self.path}: {video_id}: {reason}; extract it again") from None
+    def row_counts(self, ids: Sequence[str]) -> Int64[np.ndarray, " V"]:
+        """How many rows, of sampled frames, each of the videos has."""
+        return self._table[video_table.ROWS][[self._place(name) for name in ids]]
 
     def read(self, video_id: str, without: Collection[str] = ()) -> VideoFeatures:
         """One video, but for the statistics named in ``without`` (as ``grid``, which is large).
 
-        KeyError when it is not there, UsageError when it is unsafe to read.
+        KeyError when it is not there, UsageError when it is damaged.
         """
-        group = self._group(video_id)
-        _refuse_unsafe(self.path, group)
-        arrays: dict[ArrayName, np.ndarray] = {}
-
-        def read_array(name: str, item: h5py.Group | h5py.Dataset) -> None:
-            if isinstance(item, h5py.Dataset) and ArrayName(name).statistic not in without:
-                arrays[ArrayName(name)] = item[()]
-
-        group["features"].visititems(read_array)
-        frame_index, timestamp = group["frame_index"][()], group["timestamp"][()]
-        lengths = {len(array) for array in [*arrays.values(), frame_index, timestamp]}
-        if not arrays or len(lengths) != 1:
-            damage = f"is damaged (arrays of {sorted(lengths)} frames); extract it again"
-            raise UsageError(f"{self.path}: {video_id} {damage}")
-        attributes = self._attributes(video_id, group)
+        entry = self._entry(video_id)
+        attributes = video_table.attributes_of(entry)
+        first, rows = int(entry[video_table.FIRST_ROW]), int(entry[video_table.ROWS])
+        digests = entry[video_table.DIGESTS].tolist()
+        found: dict[str, np.ndarray] = {}
+        for column, digest in zip(self.index.columns, digests, strict=True):
+            if column.name in OF_FRAMES or ArrayName(column.name).statistic not in without:
+                out = self.empty(column.name, rows)
+                data = _bytes_of(out)
+                self._read_rows(column, first, first + rows, data)
+                if checksum(data) != digest:
+                    raise self._damage(video_id, column.name)
+                found[column.name] = out
+        frame_index, timestamp = (found.pop(name) for name in OF_FRAMES)
+        arrays = {ArrayName(name.removeprefix(FEATURES)): array for name, array in found.items()}
         return VideoFeatures(arrays, frame_index, timestamp, attributes)
 
-    def _group(self, video_id: str) -> h5py.Group:
-        name = _group_name(video_id)
-        if name not in self._videos:
-            raise KeyError(f"{self.path} holds no video {video_id!r}")
-        _refuse_link(self.path, self._videos, name)
-        return self._videos[name]
+    def empty(self, name: str, rows: int) -> np.ndarray:
+        """Zeros for ``rows`` rows of a column: ``features/c5/mean``, ``timestamp``."""
+        column = self._column(name)
+        return np.zeros((rows, *column.shape), column.dtype)
 
-    def write(self, video_id: str, features: VideoFeatures) -> None:
-        """Publishes one video in one step, replacing an earlier one of the same id.
-
-        VideoError when a value is not finite or does not fit float16; nothing is written then. An
-        imported track keeps float32 and what is not finite: its features are as good as the file
-        they came from.
-        """
-        lengths = {
-            len(array)
-            for array in (*features.arrays.values(), features.frame_index, features.timestamp)
-        }
-        assert len(lengths) == 1, f"{video_id}: arrays of {sorted(lengths)} frames"
-        stored = {
-            name: _to_stored(name, array, self.identity.imported)
-            for name, array in features.arrays.items()
-        }
-        with _uninterrupted():
-            self._publish(video_id, stored, features)
-
-    def _publish(
-        self, video_id: str, stored: Mapping[ArrayName, np.ndarray], features: VideoFeatures
+    def read_into(
+        self, name: str, ids: Sequence[str], starts: Int64[np.ndarray, " V"], out: np.ndarray
     ) -> None:
-        pending = self._file.require_group("_pending")
-        name = _group_name(video_id)
-        if name in pending:  # left by a write of this process that failed
-            del pending[name]
-        group = pending.create_group(name)
-        for array_name, array in stored.items():
-            group.create_dataset(f"features/{array_name}", data=array)
-        group.create_dataset("frame_index", data=features.frame_index.astype(np.int64))
-        group.create_dataset("timestamp", data=features.timestamp.astype(np.float64))
-        group.attrs.update(features.attributes.to_plain())
-        if name in self._videos:
-            del self._videos[name]
-        self._file.move(f"_pending/{name}", f"videos/{name}")
-        self._file.flush()
-        assert self._journaled is not None, "a track opened to read"
-        self._journaled.commit()  # all of this takes effect here, in one step
+        """Reads the rows of one column for many videos: those of ``ids[i]`` go to ``out`` from row
+        ``starts[i]`` on.
+
+        ``out`` is as `empty` makes it. The column is read in the order of the file, whatever the
+        order of ``ids``. KeyError where a video is not there, UsageError where one is damaged.
+        """
+        column, number = self._column(name), self._columns[name]
+        places = np.array([self._place(video_id) for video_id in ids], np.int64)
+        entries = self._table[places]
+        first, rows = entries[video_table.FIRST_ROW], entries[video_table.ROWS]
+        digests = entries[video_table.DIGESTS][:, number].tolist()
+        order = np.argsort(first, kind="stable")
+        target = _bytes_of(out)
+        size = column.row_bytes
+        scratch = memoryview(bytearray(0))
+        for run in _runs(order, first, rows, max(1, BLOCK_BYTES // size)):
+            begin, end = int(first[run[0]]), int(first[run[-1]] + rows[run[-1]])
+            at = int(starts[run[0]])
+            in_place = (starts[run] - at == first[run] - begin).all()
+            if in_place:
+                block = target[at * size : (at + end - begin) * size]
+            else:
+                if len(scratch) < (end - begin) * size:
+                    scratch = memoryview(bytearray((end - begin) * size))
+                block = scratch[: (end - begin) * size]
+            self._read_rows(column, begin, end, block)
+            for each in run.tolist():
+                start = (int(first[each]) - begin) * size
+                piece = block[start : start + int(rows[each]) * size]
+                if checksum(piece) != digests[each]:
+                    raise self._damage(ids[each], name)
+                if not in_place:
+                    start = int(starts[each]) * size
+                    target[start : start + len(piece)] = piece
+
+    def blocks(self, ids: Sequence[str], rows: int) -> list[list[str]]:
+        """``ids`` in blocks of about ``rows`` rows that lie together in the file.
+
+        To train from a track that is larger than memory, shuffle the blocks, and the videos within
+        each.
+        """
+        stored = sorted(ids, key=lambda name: int(self._entry(name)[video_table.FIRST_ROW]))
+        ends = np.cumsum(self.row_counts(stored))
+        numbers = ((ends - 1) // rows).tolist()
+        blocks: dict[int, list[str]] = {}
+        for name, number in zip(stored, numbers, strict=True):
+            blocks.setdefault(number, []).append(name)
+        return list(blocks.values())
+
+    def _read_rows(self, column: Column, first: int, last: int, target: memoryview) -> None:
+        try:
+            fill_rows(self._file, column, first, last, target)
+        except (OSError, EOFError) as error:
+            raise UsageError(f"{self.path} cannot be read: {error}") from None
+
+    def _read_table(self) -> video_table.Table:
+        table, sound = read_table(self._file, self.index)
+        if not sound.all():
+            broken = video_table.ids_of(table[~sound])
+            raise DamagedIndexError(
+                f"{len(broken)} of the {len(table)} entries in its table of videos are damaged: "
+                + ", ".join(map(repr, broken[:5]))
+            )
+        return table
+
+    def _column(self, name: str) -> Column:
+        if name not in self._columns:
+            raise KeyError(f"{self.path} has no array {name!r}")
+        return self.index.columns[self._columns[name]]
+
+    def _place(self, video_id: str) -> int:
+        if video_id not in self._places:
+            raise KeyError(f"{self.path} holds no video {video_id!r}")
+        return self._places[video_id]
+
+    def _entry(self, video_id: str) -> np.void:
+        return self._table[self._place(video_id)]
+
+    def _damage(self, video_id: str, name: str) -> UsageError:
+        return UsageError(
+            f"{self.path}: {video_id}: {name.removeprefix(FEATURES)} is damaged, its checksum is "
+            f"another; vqa-cache repair {self.path} drops this video, and the next vqa-extract "
+            "makes it again"
+        )
+
+
+def read_table(
+    file: JournaledFile, index: TrackIndex
+) -> tuple[video_table.Table, Bool[np.ndarray, " V"]]:
+    """The table of videos, and which of its entries are sound."""
+    if index.table is None:
+        return np.zeros(0, video_table.table_dtype(0, {})), np.zeros(0, bool)
+    expected = video_table.table_dtype(len(index.columns), video_table.widths_of(index.table.dtype))
+    if index.table.dtype != expected or index.table.shape:
+        raise DamagedIndexError("its table of videos has other columns")
+    table = np.zeros(index.videos, expected)
+    fill_rows(file, index.table, 0, index.videos, _bytes_of(table))
+    return table, video_table.sound_entries(table, index.rows)
+
+
+def fill_rows(
+    file: JournaledFile, column: Column, first: int, last: int, target: memoryview
+) -> None:
+    """Reads rows of a column into ``target``, which has their size."""
+    done = 0
+    for offset, count in column.extents(first, last):
+        file.read_into(target[done : done + count], offset)
+        done += count
+
+
+def load_index(file: JournaledFile) -> TrackIndex:
+    """The index behind HDF5's part of an open file; DamagedIndexError where it has none."""
+    place = file.size - TRAILER.size
+    trailer = bytearray(TRAILER.size)
+    if place < 0:
+        raise DamagedIndexError("it is too short")
+    file.read_into(memoryview(trailer), place)
+    magic, size, head, expected = TRAILER.unpack(trailer)
+    if magic != INDEX_MAGIC or size > place:
+        raise DamagedIndexError("it does not end with one")
+    data = bytearray(size)
+    file.read_into(memoryview(data), place - size)
+    if checksum(data) != expected:
+        raise DamagedIndexError("its checksum is another")
+    return TrackIndex.from_bytes(bytes(data), head, place - size)
 
 
 @contextmanager
 def open_track(track: PathLike[str]) -> Iterator[Track]:
     """Opens a track to read.
 
-    UsageError when it is missing, not a track, of a newer version, or unsafe to open.
+    UsageError when it is missing, not a track, of another version, or damaged.
     """
     path = Path(track)
-    with _open_to_read(path) as file:
-        _check(path, file)
-        yield Track(path, file)
-
-
-@contextmanager
-def write_track(
-    track: PathLike[str], identity: TrackIdentity, provenance: Mapping[str, str]
-) -> Iterator[Track]:
-    """Opens or creates the track of ``identity`` to write; one writer a file.
-
-    ``provenance`` (`cache.layout.provenance`) is recorded when the file is created.
-    """
-    path = Path(track)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        _create(path, identity, provenance)
-    with ExitStack() as stack:
-        with _hdf5_errors(path):
-            # HDF5 writes many small pieces, and a file that has half of them may be beyond repair
-            journaled = stack.enter_context(closing(JournaledFile(path, writable=True)))
-            file = stack.enter_context(h5py.File(journaled, "r+"))
-        _check(path, file)
-        opened = Track(path, file, journaled)
-        check_identity(path, opened.identity, identity)
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist; vqa-extract makes it")
+    opened, file = _open(path)
+    with closing(file):
         yield opened
 
 
-def check_identity(path: Path, stored: TrackIdentity, wanted: TrackIdentity) -> None:
-    """UsageError that lists, field by field, where the identities of a file and of a run differ."""
-    lines = [
-        f"  {field}: the file has {theirs!s}, this run wants {ours!s}"
-        for field, theirs, ours in stored.differences(wanted)
-    ]
-    if lines:
-        raise UsageError(
-            f"{path} holds features of another identity:\n"
-            + "\n".join(lines)
-            + "\ngive another --cache"
-        )
+def _open(path: Path) -> tuple[Track, JournaledFile]:
+    for attempt in range(TRIES):
+        before = _state(path)
+        try:
+            return _open_once(path)
+        except (DamagedIndexError, DamagedJournalError, EOFError) as error:
+            if attempt + 1 == TRIES or (attempt and before == _state(path)):
+                raise refusal(path, error) from None
+        time.sleep(PAUSE * 2**attempt)
+    raise AssertionError("unreachable")
 
 
-def verify(path: PathLike[str]) -> list[str]:
-    """Reads every array of a track and returns its faults, one line each; empty means sound."""
-    faults = []
-    with open_track(path) as track:
-        for video_id in track.ids:
-            try:
-                arrays = track.read(video_id).arrays
-            except (OSError, KeyError, UsageError) as error:
-                faults.append(f"{video_id}: cannot be read ({error})")
-                continue
-            wrong = [
-                name
-                for name, array in arrays.items()
-                if not (track.identity.imported or np.isfinite(array).all())
-            ]
-            faults += [f"{video_id}: {name} holds values that are not finite" for name in wrong]
-    return faults
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Delays Ctrl-C to the end of the block: inside HDF5's calls the exception could be lost."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        # only the main thread is ever interrupted, and not where Ctrl-C is ignored (a job in the
-        # background)
-        yield
-        return
-    pressed = False
-
-    def note(number: int, frame: object) -> None:
-        nonlocal pressed
-        pressed = True
-
-    signal.signal(signal.SIGINT, note)
+def _open_once(path: Path) -> tuple[Track, JournaledFile]:
+    before = _state(path)
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        before(signal.SIGINT, None)
-
-
-def _create(path: Path, identity: TrackIdentity, provenance: Mapping[str, str]) -> None:
-    # built aside and renamed, so that no other process ever sees a file without its identity
-    aside = path.with_name(path.name + ".new")
-    with h5py.File(aside, "w") as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["identity"] = identity.to_text()
-        file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-        file.attrs.update(provenance)
-        file.create_group("videos")
-        file.create_group("_pending")
-    aside.replace(path)
-
-
-@contextmanager
-def _open_to_read(path: Path) -> Iterator[h5py.File]:
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist; vqa-extract makes it")
-    with ExitStack() as stack:
-        with _hdf5_errors(path):
-            file = stack.enter_context(h5py.File(path, "r"))
-            if journal_of(path).exists():  # its writer was killed while it carried that out
-                file.close()
-                journaled = stack.enter_context(closing(JournaledFile(path, writable=False)))
-                file = stack.enter_context(h5py.File(journaled, "r"))
-        yield file
-
-
-@contextmanager
-def _hdf5_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except BlockingIOError:
-        raise UsageError(f"{path} is in use by another process; a track has one writer") from None
+        file = JournaledFile(path, writable=False)
     except OSError as error:
-        raise UsageError(
-            f"{path} is not a readable HDF5 file ({error}); remove it and extract again"
-        ) from None
-
-
-def _read_identity(path: Path, file: h5py.File) -> TrackIdentity:
+        raise UsageError(f"{path} cannot be opened: {error.strerror}") from None
     try:
-        document = json.loads(file.attrs["identity"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{path}: its identity is damaged ({error}); extract it again") from None
-    return TrackIdentity.from_json(document, str(path))
+        opened = Track(path, file, load_index(file))
+        if _state(path)[0] != before[0]:
+            raise DamagedIndexError("it was replaced while it was opened")
+    except OSError as error:
+        file.close()
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except UsageError as error:
+        file.close()
+        raise UsageError(f"{path}: {error}") from None
+    except BaseException:
+        file.close()
+        raise
+    return opened, file
 
 
-def _check(path: Path, file: h5py.File) -> None:
-    if file.attrs.get("format") != FORMAT:
-        raise UsageError(
-            f"{path} is not a feature cache (its attribute 'format' is not {FORMAT!r})"
+def _state(path: Path) -> tuple[int, ...]:
+    """Changes whenever a writer commits."""
+    try:
+        status = path.stat()
+        journal = journal_of(path).exists()
+    except OSError:
+        return ()
+    return (status.st_ino, status.st_mtime_ns, status.st_size, journal)
+
+
+def refusal(path: Path, error: Exception) -> UsageError:
+    """The message for a file that cannot be opened as a track: what it is, and what to do."""
+    # HDF5's library is loaded to tell files of other programs from damaged tracks, and for nothing
+    # else
+    from vqa_twostage.pipeline.cache.hdf5_structure import is_development_format, is_track
+
+    if isinstance(error, EOFError):
+        error = DamagedIndexError("it ends too early")
+    if is_development_format(path):
+        return UsageError(
+            f"{path} was written by a development version, whose format is not read any more; "
+            "extract again into another --cache"
         )
-    version = file.attrs.get("format_version")
-    if version != FORMAT_VERSION:
-        raise UsageError(
-            f"{path} has format version {version}, and this program reads {FORMAT_VERSION}; update "
-            "the program, or extract again into another --cache"
-        )
-    for name in ("videos", "_pending"):
-        _refuse_link(path, file, name)
+    if isinstance(error, DamagedIndexError) and not is_track(path):
+        return UsageError(f"{path} is not a feature cache: {error}")
+    what = "its index is damaged" if isinstance(error, DamagedIndexError) else "it is damaged"
+    return UsageError(
+        f"{path}: {what}: {error}; vqa-cache repair {path} keeps what is sound, and the next "
+        "vqa-extract makes the rest again"
+    )
 
 
-def _refuse_link(path: Path, group: h5py.Group, name: str) -> None:
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        where = f"{group.name.rstrip('/')}/{name}"
-        raise UsageError(
-            f"{path}: {where} is a link; a feature cache holds none, and this file is refused"
-        )
+def _runs(
+    order: Int64[np.ndarray, " V"],
+    first: Int64[np.ndarray, " V"],
+    rows: Int64[np.ndarray, " V"],
+    most: int,
+) -> Iterator[Int64[np.ndarray, " _"]]:
+    """Cuts videos, in the order of the file, where their rows do not follow each other, and after
+    about ``most`` rows.
+    """
+    if not len(order):
+        return
+    begin, end = first[order], first[order] + rows[order]
+    cut = begin[1:] != end[:-1]
+    cut |= (end[1:] - begin[0]) // most != (end[:-1] - begin[0]) // most
+    yield from np.split(order, np.flatnonzero(cut) + 1)
 
 
-def _refuse_unsafe(path: Path, group: h5py.Group) -> None:
-    """Refuses links, objects and data kept elsewhere: a stranger's file must be safe to open."""
-    for name in group:
-        _refuse_link(path, group, name)
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            _refuse_unsafe(path, item)
-        elif item.dtype.kind not in "fiu" or item.is_virtual or item.external:
-            raise UsageError(
-                f"{path}: {item.name} is not a plain numeric array; this file is refused"
-            )
-
-
-def _to_stored(name: str, array: np.ndarray, imported: bool) -> np.ndarray:
-    if imported:
-        return array.astype(IMPORTED)
-    if not np.isfinite(array).all():
-        raise VideoError(f"feature {name} holds values that are not finite", "features")
-    largest = float(np.abs(array).max(initial=0.0))
-    if largest > float(np.finfo(STORED).max):
-        raise VideoError(
-            f"feature {name} reaches {largest:.3g}, which does not fit float16", "features"
-        )
-    return array.astype(STORED)
-
-
-def _group_name(video_id: str) -> str:
-    """An id as one HDF5 name: ``/`` and a leading ``.`` have a meaning there."""
-    name = quote(video_id, safe=" ~!@#$^&*()+=,;:'[]{}<>?|")
-    return "%2E" + name[1:] if name.startswith(".") else name
+def _bytes_of(array: np.ndarray) -> memoryview:
+    """The memory of a contiguous array."""
+    return memoryview(array.reshape(-1).view(np.uint8).data)

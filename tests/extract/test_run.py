@@ -24,6 +24,7 @@ from vqa_twostage.extract.results import Extraction
 from vqa_twostage.extract.run import extract_dataset
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.track_writer import TrackWriter
 from vqa_twostage.pipeline.datasets.loading import load_manifest
 from vqa_twostage.pipeline.errors import UsageError
 
@@ -275,14 +276,14 @@ def test_video_waiting_for_a_full_batch_does_not_delay_others(clips: Path, tmp_p
     for path in cache.rglob("efficientnet*.h5"):
         path.unlink()  # spatial features of all videos are missing, temporal ones of the first
     written = []
-    write = cached.Track.write
+    write = TrackWriter.write
 
-    def record_write(track: cached.Track, name: str, features: cached.VideoFeatures) -> None:
+    def record_write(track: TrackWriter, name: str, features: VideoFeatures) -> None:
         written.append((track.identity.kind, name))
         write(track, name, features)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cached.Track, "write", record_write)
+        patch.setattr(TrackWriter, "write", record_write)
         extract(
             clips, cache, batch_size=24
         )  # three units of TSM: the unit of the first video waits for two more

@@ -31,8 +31,8 @@ from vqa_twostage.fuse.reporting.thumbnails import frame_strips, thumbnails_of
 from vqa_twostage.fuse.run_record import CacheLocation, RunIdentity, RunRecord, RunSpecs
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.train import train_run
-from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, save_manifest
+from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
@@ -122,7 +122,7 @@ def runs_and_clips(
     save_manifest(folder / "cache", Manifest("clips", "clips", "opinion", (1.0, 5.0), rows))
     path = TrackPath.of(folder / "cache", "clips", "net", NET)
     index = np.array([2, 5, 5, 11])
-    with cached.write_track(path, NET, {}) as track:
+    with write_track(path, NET, {}) as track:
         for name in ids:
             arrays = {ArrayName("c1/mean"): np.zeros((4, 2))}
             track.write(name, VideoFeatures(arrays, index, index / 12, VideoAttributes("none")))

@@ -14,8 +14,8 @@ import pandas as pd
 from vqa_twostage.fuse.data import Dataset, Features
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline import spec
-from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, save_manifest
+from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
 from vqa_twostage.pipeline.identity import Kind, TrackIdentity
@@ -90,7 +90,7 @@ def write_features(
     named = spec.parse(extractor)
     identity = TrackIdentity(kind, named, spec.parse(sampler), **more)
     path = TrackPath.of(cache, manifest.name, named.filename, identity)
-    with cached.write_track(path, identity, {"manifest": manifest.digest}) as track:
+    with write_track(path, identity, {"manifest": manifest.digest}) as track:
         for video_id, features in features_of(manifest, extractor):
             if video_id not in without:
                 track.write(video_id, features)

@@ -25,8 +25,8 @@ from vqa_twostage.fuse.splits import splits
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.temporal.attention import build
 from vqa_twostage.fuse.train import train_run
-from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, save_manifest
+from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
@@ -108,7 +108,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         sampler = Spec("uniform", {"frames": "6"})
         identity = TrackIdentity(kind, Spec(f"{kind}net"), sampler)
         path = TrackPath.of(cache, "toy", f"{kind}net", identity)
-        with cached.write_track(path, identity, {"manifest": manifest.digest}) as track:
+        with write_track(path, identity, {"manifest": manifest.digest}) as track:
             for row, video_id in enumerate(ids):
                 length = length_of(row)
                 values = generator.normal(size=(length, COLUMNS))

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.importing import format_columns, parse_columns
 from vqa_twostage.pipeline.cache.layout import load_cached_manifest
+from vqa_twostage.pipeline.cache.track_writer import TrackWriter
 from vqa_twostage.pipeline.cli_cache import cache_command
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 from vqa_twostage.pipeline.features import VideoAttributes, VideoFeatures
@@ -197,17 +198,17 @@ def test_different_content_with_the_same_name_is_another_track() -> None:
 
 def test_interrupted_import_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
     np.save("f.npy", FEATURES)
-    write = cached.Track.write
+    write, calls = TrackWriter.write, iter(range(9))
 
-    def interrupted_write(self: cached.Track, video_id: str, features: VideoFeatures) -> None:
-        if len(self) == 2:
+    def interrupted_write(self: TrackWriter, video_id: str, features: VideoFeatures) -> None:
+        if next(calls) == 2:
             raise KeyboardInterrupt
         write(self, video_id, features)
 
-    monkeypatch.setattr(cached.Track, "write", interrupted_write)
+    monkeypatch.setattr(TrackWriter, "write", interrupted_write)
     with pytest.raises(click.Abort):  # click turns Ctrl-C into this
         imported("f.npy")
-    monkeypatch.setattr(cached.Track, "write", write)
+    monkeypatch.setattr(TrackWriter, "write", write)
     document = imported("f.npy")
     assert document["written"] == 3 and len(stored(document)) == 5
 
@@ -561,7 +562,7 @@ def test_videval_features_of_konvid_are_imported(
         str(file), *konvid, "--kind", "temporal", "--key", "feats_mat", "--columns", "30:35,51:54"
     )
     with monkeypatch.context() as patch:
-        patch.setattr(cached.Track, "write", lambda *_: None)  # once is enough
+        patch.setattr(TrackWriter, "write", lambda *_: None)  # once is enough
         rest = imported(str(file), *konvid, "--columns", "0:30,35:51,54:60")
     assert motion["videos"] == rest["videos"] == 1200 and (motion["columns"], rest["columns"]) == (
         8,

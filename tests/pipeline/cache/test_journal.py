@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vqa_twostage.pipeline.cache.journal import JournaledFile, journal_of
+from vqa_twostage.pipeline.cache import journal
+from vqa_twostage.pipeline.cache.journal import DamagedJournalError, JournaledFile, journal_of
 
 CHANGES = st.lists(
     st.tuples(st.integers(0, 40), st.binary(min_size=1, max_size=12)), min_size=1, max_size=8
@@ -106,12 +107,36 @@ def test_file_is_truncated_at_the_commit(tmp_path: Path) -> None:
     assert path.read_bytes() == b"012345a"
 
 
-def test_file_has_one_writer_and_no_concurrent_reader(tmp_path: Path) -> None:
+def test_file_has_one_writer_and_may_be_read_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x")
     with JournaledFile(path, writable=True):
-        for writable in (True, False):
-            with pytest.raises(BlockingIOError):
+        with pytest.raises(BlockingIOError):
+            JournaledFile(path, writable=True)
+        assert read(path) == b"x"
+
+
+def test_tail_is_written_behind_and_is_no_part_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"before and after")
+    with JournaledFile(path, writable=True) as file:
+        file.truncate(6)
+        for tail in (b" tail", b"", b" another tail"):
+            file.commit(tail)
+            assert path.read_bytes() == b"before" + tail and content(file) == b"before"
+
+
+@pytest.mark.parametrize("place", range(0, 70, 3))
+def test_damaged_journal_is_noticed(place: int, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"before")
+    journal._write_journal(journal_of(path), 9, [(0, b"another"), (3, b"change")])
+    assert read(path) == b"anochange"
+    damaged = bytearray(journal_of(path).read_bytes())
+    damaged[place % len(damaged)] ^= 4
+    for content_of_journal in (damaged, damaged[:place], b""):
+        journal_of(path).write_bytes(content_of_journal)
+        for writable in (False, True):
+            with pytest.raises(DamagedJournalError, match="file.journal is damaged"):
                 JournaledFile(path, writable=writable)
-    with JournaledFile(path, writable=False), JournaledFile(path, writable=False):
-        pass
+    assert path.read_bytes() == b"before"

@@ -17,6 +17,7 @@ from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import load_cached_manifest, save_manifest, tracks
 from vqa_twostage.pipeline.cache.merging import merge_caches
+from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import VideoFeatures
 
@@ -89,7 +90,7 @@ def test_conflicting_files_of_one_id_are_reported_and_the_first_is_kept(tmp_path
     (path, *_) = tracks(two, "toy")
     with cached.open_track(path) as track:
         identity, features = track.identity, track.read(IDS[1])
-    with cached.write_track(path, identity, {}) as track:
+    with write_track(path, identity, {}) as track:
         attributes = replace(features.attributes, source_digest="another")
         track.write(
             IDS[1],

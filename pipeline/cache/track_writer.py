@@ -1,0 +1,343 @@
+"""Writing a track: videos take effect whole, a few at a time.
+
+The HDF5 library writes into a `JournaledFile`, and a commit puts its changes and the new index into
+the file in one step.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from vqa_twostage.pipeline.cache import video_table
+from vqa_twostage.pipeline.cache.checksum import checksum
+from vqa_twostage.pipeline.cache.hdf5_structure import ARRAYS, CREATED, IDENTITY, column_of
+from vqa_twostage.pipeline.cache.journal import (
+    DamagedJournalError,
+    JournaledFile,
+    written_whole,
+)
+from vqa_twostage.pipeline.cache.track import Track, load_index, refusal
+from vqa_twostage.pipeline.cache.track_index import (
+    FEATURES,
+    FORMAT,
+    FORMAT_VERSION,
+    FRAME_INDEX,
+    TABLE,
+    TIMESTAMP,
+    DamagedIndexError,
+    TrackIndex,
+)
+from vqa_twostage.pipeline.errors import UsageError, VideoError
+from vqa_twostage.pipeline.features import VideoAttributes, VideoFeatures
+from vqa_twostage.pipeline.identity import TrackIdentity
+
+STORED, IMPORTED = np.float16, np.float32
+# HDF5 1.10 and newer read it; every structure of it has a checksum
+LIBVER = ("v110", "v110")
+# of a chunk: large ones are read fast, and a track has one that is partly empty for each array
+CHUNK_BYTES = 256 << 10
+# a commit comes with the video that makes so many, or so many bytes, or with the first after so
+# many seconds: a killed process loses its last second, and a video's share of a commit is small
+COMMIT_VIDEOS, COMMIT_BYTES, COMMIT_SECONDS = 64, 16 << 20, 1.0
+
+
+class TrackWriter(Track):
+    """A track that is open to write; it reads what it has committed."""
+
+    def __init__(self, path: Path, file: JournaledFile, index: TrackIndex, hdf5: h5py.File) -> None:
+        super().__init__(path, file, index)
+        self._hdf5 = hdf5
+        self._waiting: dict[str, tuple[dict[str, np.ndarray], VideoAttributes]] = {}
+        self._committed = time.monotonic()
+        self._broken = False
+
+    def __contains__(self, video_id: str) -> bool:
+        return video_id in self._waiting or super().__contains__(video_id)
+
+    def attributes(self, video_id: str) -> VideoAttributes:
+        waiting = self._waiting.get(video_id)
+        return super().attributes(video_id) if waiting is None else waiting[1]
+
+    def write(self, video_id: str, features: VideoFeatures) -> None:
+        """Takes one video, to replace an earlier one of the same id; `commit` puts it on the disk.
+
+        The 64th video, and the first after a second, commit all that wait. VideoError when a value
+        is not finite or does not fit float16, or when the arrays are not those of the other videos;
+        nothing is written then. An imported track keeps float32 and what is not finite: its
+        features are as good as the file they came from. UsageError where the disk takes no more.
+        """
+        stored = {
+            f"{FEATURES}{name}": _to_stored(name, array, self.identity.imported)
+            for name, array in sorted(features.arrays.items())
+        }
+        stored[FRAME_INDEX] = np.ascontiguousarray(features.frame_index, "<i8")
+        stored[TIMESTAMP] = np.ascontiguousarray(features.timestamp, "<f8")
+        lengths = {len(array) for array in stored.values()}
+        assert len(lengths) == 1, f"{video_id}: arrays of {sorted(lengths)} frames"
+        self._check_arrays(stored)
+        self._waiting[video_id] = (stored, features.attributes)
+        size = sum(array.nbytes for array in stored.values()) * len(self._waiting)
+        if (
+            len(self._waiting) >= COMMIT_VIDEOS
+            or size >= COMMIT_BYTES
+            or time.monotonic() - self._committed >= COMMIT_SECONDS
+        ):
+            self.commit()
+
+    def commit(self) -> None:
+        """Puts the videos that wait on the disk, in one step: all of them or none.
+
+        UsageError where the disk does not take them; earlier ones stay.
+        """
+        if not self._waiting or self._broken:
+            return
+        with uninterrupted():
+            try:
+                self._commit()
+            except OSError as error:
+                self._broken = True
+                raise UsageError(
+                    f"{self.path} cannot be written ({error.strerror or error}); the last "
+                    f"{len(self._waiting)} videos are not in it, {len(self)} are. Mend that and "
+                    "run the command again, which goes on there"
+                ) from None
+            except BaseException:
+                self._broken = True
+                raise
+        self._committed = time.monotonic()
+
+    def _commit(self) -> None:
+        videos = list(self._waiting.items())
+        first_row = self.index.rows
+        columns = {
+            name: np.concatenate([stored[name] for _, (stored, _) in videos])
+            for name in videos[0][1][0]
+        }
+        entries = []
+        for name, (stored, attributes) in videos:
+            rows = len(stored[TIMESTAMP])
+            digests = tuple(checksum(array.data) for array in stored.values())
+            entries.append(video_table.Entry(name, first_row, rows, attributes, digests))
+            first_row += rows
+        if self.index.table is None:
+            self._create_columns(columns)
+        for name, array in columns.items():
+            _append(self._hdf5[name], array)
+        table, places = self._write_table(entries, list(columns))
+        self._hdf5.flush()
+        index = self._index(table, first_row, list(columns))
+        self._file.commit(index.to_bytes())
+        self.index, self._table, self._places = index, table, places
+        self._columns = {column.name: number for number, column in enumerate(index.columns)}
+        self._waiting.clear()
+
+    def _check_arrays(self, stored: Mapping[str, np.ndarray]) -> None:
+        known = {column.name: column.shape for column in self.index.columns}
+        if not known and self._waiting:
+            first, _ = next(iter(self._waiting.values()))
+            known = {name: array.shape[1:] for name, array in first.items()}
+        given = {name: array.shape[1:] for name, array in stored.items()}
+        if known and given != known:
+            differing = sorted(
+                name.removeprefix(FEATURES)
+                for name in known.keys() | given.keys()
+                if known.get(name) != given.get(name)
+            )
+            raise VideoError(
+                f"its arrays are not those of the other videos: {', '.join(differing)}", "features"
+            )
+
+    def _create_columns(self, columns: Mapping[str, np.ndarray]) -> None:
+        for name, array in columns.items():
+            row = array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
+            _create(self._hdf5, name, array.dtype, array.shape[1:], row)
+
+    def _write_table(
+        self, entries: Sequence[video_table.Entry], names_of_arrays: Sequence[str]
+    ) -> tuple[video_table.Table, dict[str, int]]:
+        """Adds entries to the table, or replaces them, in memory and in HDF5's part."""
+        had = self._table
+        new = video_table.table_of(entries, video_table.widths_of(had.dtype))
+        dtype = new.dtype
+        places = dict(self._places)
+        for entry in entries:
+            places.setdefault(entry.id, len(places))
+        rewritten = self.index.table is None or dtype != had.dtype
+        if rewritten:
+            had = video_table.widened(had, dtype) if len(had) else np.zeros(0, dtype)
+        table = np.zeros(len(places), dtype)
+        table[: len(had)] = had
+        rows = np.array([places[entry.id] for entry in entries])
+        table[rows] = new
+        if rewritten:
+            if TABLE in self._hdf5:
+                del self._hdf5[TABLE]
+            dataset = _create(self._hdf5, TABLE, dtype, (), dtype.itemsize)
+            dataset.attrs[ARRAYS] = json.dumps(list(names_of_arrays))
+            _append(dataset, table)
+        else:
+            dataset = self._hdf5[TABLE]
+            for row in rows[rows < len(had)].tolist():
+                dataset[row] = table[row]
+            _append(dataset, table[len(had) :])
+        return table, places
+
+    def _index(self, table: video_table.Table, rows: int, names: Sequence[str]) -> TrackIndex:
+        """Of the state that is about to be committed."""
+        known = {column.name: column for column in self.index.columns}
+        had = self.index.table
+        same_table = had is not None and had.dtype == table.dtype
+        return replace(
+            self.index,
+            videos=len(table),
+            rows=rows,
+            table=column_of(TABLE, self._hdf5[TABLE], had if same_table else None),
+            columns=tuple(column_of(name, self._hdf5[name], known.get(name)) for name in names),
+        )
+
+
+@contextmanager
+def write_track(
+    track: PathLike[str], identity: TrackIdentity, provenance: Mapping[str, str]
+) -> Iterator[TrackWriter]:
+    """Opens or creates the track of ``identity`` to write; one writer a file.
+
+    ``provenance`` (`cache.layout.provenance`) is recorded when the file is created. At the end, and
+    when an exception ends it, all that was written is committed. UsageError where the file is in
+    use, is no track, is damaged, or holds features of another identity.
+    """
+    path = Path(track)
+    if not path.exists():
+        create_track(path, identity, provenance, datetime.now(UTC).isoformat(timespec="seconds"))
+    with ExitStack() as stack:
+        opened = _open_to_write(path, stack)
+        check_identity(path, opened.identity, identity)
+        try:
+            yield opened
+        finally:
+            opened.commit()
+
+
+def _open_to_write(path: Path, stack: ExitStack) -> TrackWriter:
+    try:
+        file = stack.enter_context(closing(JournaledFile(path, writable=True)))
+        index = load_index(file)
+        file.truncate(file.size - len(index.to_bytes()))
+        hdf5 = stack.enter_context(
+            h5py.File(file, "r+", libver=LIBVER, rdcc_nbytes=0, track_order=False)
+        )
+        return TrackWriter(path, file, index, hdf5)
+    except BlockingIOError:
+        raise UsageError(f"{path} is in use by another process; a track has one writer") from None
+    except (DamagedIndexError, DamagedJournalError, EOFError) as error:
+        raise refusal(path, error) from None
+    except OSError as error:
+        if error.errno is None:  # HDF5's library says so of a damaged structure
+            raise refusal(path, DamagedIndexError(str(error))) from None
+        raise UsageError(f"{path} cannot be opened to write: {error.strerror}") from None
+
+
+def create_track(
+    path: Path, identity: TrackIdentity, provenance: Mapping[str, str], created: str
+) -> None:
+    """Makes a track without videos, in one step. UsageError where the disk does not take it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as aside:
+            with h5py.File(aside, "w", libver=LIBVER) as file:
+                file.attrs["format"] = FORMAT
+                file.attrs["format_version"] = FORMAT_VERSION
+                file.attrs[IDENTITY] = identity.to_text()
+                file.attrs[CREATED] = created
+                file.attrs.update(provenance)
+            with aside.open("ab") as file:
+                file.write(TrackIndex(identity, created, provenance).to_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be made: {error.strerror or error}") from None
+
+
+def check_identity(path: Path, stored: TrackIdentity, wanted: TrackIdentity) -> None:
+    """UsageError that lists, field by field, where the identities of a file and of a run differ."""
+    lines = [
+        f"  {field}: the file has {theirs!s}, this run wants {ours!s}"
+        for field, theirs, ours in stored.differences(wanted)
+    ]
+    if lines:
+        raise UsageError(
+            f"{path} holds features of another identity:\n"
+            + "\n".join(lines)
+            + "\ngive another --cache"
+        )
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Delays Ctrl-C to the end of the block: inside HDF5's calls the exception could be lost."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        # only the main thread is ever interrupted, and not where Ctrl-C is ignored (a job in the
+        # background)
+        yield
+        return
+    pressed = False
+
+    def note(number: int, frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        before(signal.SIGINT, None)
+
+
+def _create(
+    file: h5py.File, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], row_bytes: int
+) -> h5py.Dataset:
+    rows = max(1, CHUNK_BYTES // row_bytes)
+    # a chunk's unused rows are never written, which saves time and, on most disks, space
+    return file.create_dataset(
+        name,
+        (0, *shape),
+        dtype,
+        maxshape=(None, *shape),
+        chunks=(rows, *shape),
+        fill_time="never",
+    )
+
+
+def _append(dataset: h5py.Dataset, rows: np.ndarray) -> None:
+    if len(rows):
+        had = len(dataset)
+        dataset.resize(had + len(rows), axis=0)
+        dataset[had:] = rows
+
+
+def _to_stored(name: str, array: np.ndarray, imported: bool) -> np.ndarray:
+    if imported:
+        return np.ascontiguousarray(array, IMPORTED)
+    # twice as fast as looking for values that are not finite, and then for the largest
+    largest = max(-float(array.min(initial=0.0)), float(array.max(initial=0.0)))
+    if not np.isfinite(largest):
+        raise VideoError(f"feature {name} holds values that are not finite", "features")
+    if largest > float(np.finfo(STORED).max):
+        raise VideoError(
+            f"feature {name} reaches {largest:.3g}, which does not fit float16", "features"
+        )
+    return np.ascontiguousarray(array, STORED)

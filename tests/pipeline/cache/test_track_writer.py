@@ -1,0 +1,332 @@
+"""Videos are written whole or not at all, whatever ends the writer."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from power_failure import Disk
+from toy_tracks import IDENTITY, features, random_features, same, write
+
+from vqa_twostage.pipeline import spec
+from vqa_twostage.pipeline.cache import journal, locks, track_writer
+from vqa_twostage.pipeline.cache.track import open_track
+from vqa_twostage.pipeline.cache.track_writer import COMMIT_VIDEOS, write_track
+from vqa_twostage.pipeline.cache.verifying import verify
+from vqa_twostage.pipeline.errors import UsageError, VideoError
+from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
+
+
+def ids_in(path: Path) -> list[str]:
+    with open_track(path) as track:
+        return track.ids
+
+
+@pytest.mark.parametrize(
+    ("field", "another"),
+    [
+        ("kind", "temporal"),
+        ("extractor", spec.parse("net:x=2")),
+        ("sampler", spec.parse("fps")),
+        ("decoder", "d-2"),
+        ("raw", "16x16 yuv420p 30"),
+    ],
+)
+def test_track_of_another_identity_is_refused_with_the_difference(
+    field: str, another: Any, tmp_path: Path
+) -> None:
+    write(tmp_path / "t.h5", a=features())
+    other = replace(IDENTITY, **{field: another})
+    message = f"(?s){field}: the file has {getattr(IDENTITY, field)}, this run wants {another}"
+    with pytest.raises(UsageError, match=message), write_track(tmp_path / "t.h5", other, {}):
+        pass
+    assert other.digest != IDENTITY.digest
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (np.nan, "not finite"),
+        (np.inf, "not finite"),
+        (-np.inf, "not finite"),
+        (7e4, "does not fit"),
+        (-7e4, "does not fit"),
+    ],
+)
+def test_value_that_cannot_be_stored_is_an_error_and_writes_nothing(
+    value: float, reason: str, tmp_path: Path
+) -> None:
+    with write_track(tmp_path / "t.h5", IDENTITY, {}) as track:
+        with pytest.raises(VideoError, match=f"c1/mean.*{reason}"):
+            track.write("a", features(value))
+        assert "a" not in track
+
+
+def test_video_with_other_arrays_is_an_error_that_names_them(tmp_path: Path) -> None:
+    for earlier in ("waiting", "committed"):
+        with write_track(tmp_path / f"{earlier}.h5", IDENTITY, {}) as track:
+            track.write("a", features())
+            if earlier == "committed":
+                track.commit()
+            wide = random_features(1)
+            wide.arrays[ArrayName("c1/mean")] = np.zeros((3, 5))
+            with pytest.raises(VideoError, match=r"other videos: c1/mean, c1/std, c5/grid, c5/std"):
+                track.write("b", wide)
+        assert ids_in(tmp_path / f"{earlier}.h5") == ["a"]
+
+
+def test_video_written_again_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    write(path, a=features(1), b=features(2))
+    write(path, a=features(3, frames=5))
+    with open_track(path) as track:
+        assert track.read("a").arrays[ArrayName("c1/mean")].shape == (5, 4)
+        assert (track.read("b").arrays[ArrayName("c1/mean")] == 2).all()
+        assert len(track) == 2 and track.dead_rows == 3
+    assert verify(path) == []
+
+
+@pytest.mark.parametrize("field", ["id", "source_digest", "decoder", "damage", "runtime"])
+def test_texts_of_any_length_are_kept(field: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    for length in (1, 16, 17, 300):
+        text = "ü" * length
+        video = features()
+        if field != "id":
+            attributes = replace(video.attributes, **{field: text})
+            video = replace(video, attributes=attributes)
+        name = text if field == "id" else str(length)
+        write(path, **{name: video})
+        with open_track(path) as track:
+            assert track.attributes(name) == video.attributes
+    assert len(ids_in(path)) == 4 and verify(path) == []
+
+
+def test_writer_knows_what_waits(tmp_path: Path) -> None:
+    with write_track(tmp_path / "t.h5", IDENTITY, {}) as track:
+        track.write("a", features())
+        assert "a" in track and track.attributes("a") == features().attributes
+        assert ids_in(tmp_path / "t.h5") == []
+    assert ids_in(tmp_path / "t.h5") == ["a"]
+
+
+def test_videos_are_committed_after_a_second_and_after_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with write_track(tmp_path / "t.h5", IDENTITY, {}) as track:
+        for number in range(COMMIT_VIDEOS):
+            assert ids_in(tmp_path / "t.h5") == []
+            track.write(str(number), features())
+        assert len(ids_in(tmp_path / "t.h5")) == COMMIT_VIDEOS
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 1.5)
+        track.write("late", features())
+        assert "late" in ids_in(tmp_path / "t.h5")
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from toy_tracks import IDENTITY, random_features
+from vqa_twostage.pipeline.cache.track_writer import write_track
+with write_track(Path(sys.argv[1]), IDENTITY, {}) as track:
+    for number in range(100_000):
+        track.write(str(number), random_features(number, frames=40))
+        print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("after", [1, 70, 150])
+def test_killed_writer_leaves_only_complete_videos(after: int, tmp_path: Path) -> None:
+    support = Path(__file__).parents[2] / "support"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, tmp_path / "t.h5"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(support)},
+    )
+    assert writer.stdout is not None
+    for _ in range(after):
+        assert writer.stdout.readline()
+    time.sleep(0.0003 * after)
+    os.kill(writer.pid, signal.SIGKILL)
+    written = after + len(writer.stdout.read().split())
+    writer.wait()
+    with open_track(tmp_path / "t.h5") as track:
+        assert len(track) >= written - COMMIT_VIDEOS
+        for name in track.ids:
+            assert same(track.read(name), random_features(int(name), frames=40))
+    # writing can continue, whatever the killed writer left incomplete
+    write(tmp_path / "t.h5", more=random_features(5))
+    assert verify(tmp_path / "t.h5") == []
+
+
+def test_power_failure_at_any_moment_loses_nothing_that_was_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(track_writer, "CHUNK_BYTES", 512)
+    videos = {str(number): random_features(number, 1 + number % 3) for number in range(5)}
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    disk = Disk(folder)
+    committed = 0
+    with monkeypatch.context() as patch:
+        disk.watch(patch)
+        with write_track(folder / "t.h5", IDENTITY, {}) as track:
+            for number, (name, video) in enumerate(videos.items()):
+                track.write(name, video)
+                track.commit()
+                committed = disk.promise(number + 1)
+    assert committed == 5 and len(disk.moments) > 60
+    generator = random.Random(0)
+    for moment in disk.moments:
+        for _ in range(3):
+            after = tmp_path / "after"
+            disk.fail(moment, after, generator)
+            if not (after / "t.h5").exists():
+                assert moment.promised == 0
+                continue
+            with open_track(after / "t.h5") as track:
+                assert len(track) >= moment.promised
+                for name in track.ids:
+                    assert same(track.read(name), videos[name])
+            write(after / "t.h5", more=random_features(9))
+            assert len(ids_in(after / "t.h5")) > moment.promised
+
+
+@pytest.mark.parametrize("call", ["pwrite", "fsync", "ftruncate"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_disk_that_takes_no_more_loses_only_what_was_not_committed(
+    number: int, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t.h5"
+    write(path, a=random_features(1))
+    for allowed in range(4):
+        original, calls = getattr(os, call), iter(range(100))
+
+        def refuse(
+            *arguments: Any, original: Any = original, calls: Any = calls, allowed: int = allowed
+        ) -> Any:
+            if next(calls) >= allowed:
+                raise OSError(number, os.strerror(number))
+            return original(*arguments)
+
+        message = ""
+        with monkeypatch.context() as patch, write_track(path, IDENTITY, {}) as track:
+            track.write(f"b{allowed}", random_features(2))
+            patch.setattr(os, call, refuse)
+            try:
+                track.commit()
+            except UsageError as error:
+                message = str(error)
+        assert next(calls) <= allowed or os.strerror(number) in message
+        assert "remove" not in message
+        with open_track(path) as track:
+            assert same(track.read("a"), random_features(1))
+            assert all(same(track.read(name), random_features(2)) for name in track.ids[1:])
+    write(path, c=random_features(3))
+    assert verify(path) == [] and {"a", "c"} <= set(ids_in(path))
+
+
+def test_ctrl_c_during_a_commit_takes_effect_when_the_videos_are_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = h5py.File.flush
+
+    def press(self: h5py.File) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        original(self)
+
+    with write_track(tmp_path / "t.h5", IDENTITY, {}) as track:
+        track.write("a", features())
+        monkeypatch.setattr(h5py.File, "flush", press)
+        with pytest.raises(KeyboardInterrupt):
+            track.commit()
+        monkeypatch.undo()
+    assert ids_in(tmp_path / "t.h5") == ["a"] and verify(tmp_path / "t.h5") == []
+
+
+def test_ignored_ctrl_c_stays_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = h5py.File.flush
+    monkeypatch.setattr(
+        h5py.File, "flush", lambda self: (os.kill(os.getpid(), signal.SIGINT), original(self))
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        write(tmp_path / "t.h5", a=features())
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ids_in(tmp_path / "t.h5") == ["a"]
+
+
+def test_exception_in_the_block_keeps_what_was_written(tmp_path: Path) -> None:
+    with suppress(KeyboardInterrupt), write_track(tmp_path / "t.h5", IDENTITY, {}) as track:
+        track.write("a", features())
+        raise KeyboardInterrupt
+    assert ids_in(tmp_path / "t.h5") == ["a"]
+
+
+# --- locks ---
+
+
+def test_track_has_one_writer(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    with (
+        write_track(path, IDENTITY, {}) as track,
+        pytest.raises(UsageError, match="in use by another process"),
+        write_track(path, IDENTITY, {}),
+    ):
+        pass
+    with write_track(path, IDENTITY, {}) as track:
+        track.write("a", features())
+    assert ids_in(path) == ["a"]
+
+
+@pytest.mark.parametrize("number", sorted(locks.WITHOUT_LOCKS))
+def test_file_system_without_locks_is_used_with_a_warning(
+    number: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(handle: int, what: int) -> None:
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    write(tmp_path / "t.h5", a=features())
+    assert ids_in(tmp_path / "t.h5") == ["a"]
+    assert "without locks" in caplog.text and "no other process writes" in caplog.text
+
+
+def test_imported_track_keeps_float32_and_non_finite_values(tmp_path: Path) -> None:
+    array = np.array([[np.nan, np.inf, 1e30, 0.1]], np.float32)
+    video = VideoFeatures(
+        {ArrayName("theirs/mean"): array}, np.zeros(1, int), np.zeros(1), VideoAttributes("x")
+    )
+    with write_track(tmp_path / "t.h5", replace(IDENTITY, source="digest"), {}) as track:
+        track.write("a", video)
+    with open_track(tmp_path / "t.h5") as track:
+        stored = track.read("a").arrays[ArrayName("theirs/mean")]
+    assert stored.dtype == np.float32 and np.array_equal(stored, array, equal_nan=True)
+    assert verify(tmp_path / "t.h5") == []
+
+
+def test_files_are_put_in_place_in_one_step(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("before")
+    with suppress(ZeroDivisionError), journal.written_whole(tmp_path / "f") as aside:
+        aside.write_text("after")
+        raise ZeroDivisionError
+    assert (tmp_path / "f").read_text() == "before" and len(list(tmp_path.iterdir())) == 1
