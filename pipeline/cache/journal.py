@@ -50,6 +50,9 @@ class JournaledFile(io.RawIOBase):
         try:
             if writable:
                 lock_to_write(self._handle, path)
+                if not os.path.samestat(os.fstat(self._handle), path.stat()):
+                    # what is written to a file that has no name any more is lost
+                    raise BlockingIOError(f"{path} was replaced by another process")
             self._size = os.fstat(self._handle).st_size
             journal = _read_journal(path)
             if journal is not None:
@@ -179,20 +182,35 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, *, replacing: bool) -> Iterator[Path]:
     """Gives the path of a new file beside ``path``, and at the end puts it in its place, on the
     disk.
+
+    Without ``replacing`` a file that another process has put there meanwhile stays.
     """
-    aside = path.with_name(path.name + ".new")
+    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
     aside.unlink(missing_ok=True)
     try:
         yield aside
         with aside.open("rb") as file:
             os.fsync(file.fileno())
-        aside.replace(path)
+        if replacing:
+            aside.replace(path)
+        else:
+            _name_new(aside, path)
     finally:
         aside.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def _name_new(aside: Path, path: Path) -> None:
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not path.exists():
+            aside.replace(path)
 
 
 def _write_journal(path: Path, size: int, changes: list[tuple[int, bytes]]) -> None:

@@ -158,7 +158,7 @@ def _is_sound(track: Track, video_id: str) -> bool:
 def _rewrite(track: Track, ids: Collection[str]) -> None:
     """Puts a new file with the videos ``ids`` in the track's place, in one step."""
     index = track.index
-    with written_whole(track.path) as aside:
+    with written_whole(track.path, replacing=True) as aside:
         create_track(aside, index.identity, index.provenance, index.created)
         with write_track(aside, index.identity, index.provenance) as target:
             for name in ids:

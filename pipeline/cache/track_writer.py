@@ -253,10 +253,12 @@ def _open_to_write(path: Path, stack: ExitStack) -> TrackWriter:
 def create_track(
     path: Path, identity: TrackIdentity, provenance: Mapping[str, str], created: str
 ) -> None:
-    """Makes a track without videos, in one step. UsageError where the disk does not take it."""
+    """Makes a track without videos, in one step, unless there is one by now. UsageError where the
+    disk does not take it.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as aside:
+        with written_whole(path, replacing=False) as aside:
             with h5py.File(aside, "w", libver=LIBVER) as file:
                 file.attrs["format"] = FORMAT
                 file.attrs["format_version"] = FORMAT_VERSION

@@ -90,6 +90,7 @@ class Disk:
         patch.setattr(os, "fsync", note_force)
         for name in ("replace", "unlink"):
             patch.setattr(Path, name, note_name(getattr(Path, name)))
+        patch.setattr(os, "link", note_name(os.link))
 
     def _changed(self, handle: int) -> list[Change]:
         return self._changes.setdefault(os.fstat(handle).st_ino, [])

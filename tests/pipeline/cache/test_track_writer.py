@@ -311,6 +311,67 @@ def test_file_system_without_locks_is_used_with_a_warning(
     assert "without locks" in caplog.text and "no other process writes" in caplog.text
 
 
+BESIDE = """
+import sys, time
+from pathlib import Path
+from toy_tracks import IDENTITY, random_features
+from vqa_twostage.pipeline.cache.track_writer import write_track
+from vqa_twostage.pipeline.errors import UsageError
+number = int(sys.argv[2])
+while time.time() < float(sys.argv[3]):
+    pass
+for _ in range(20):
+    try:
+        with write_track(Path(sys.argv[1]), IDENTITY, {}) as track:
+            track.write(str(number), random_features(number))
+        print("written")
+        break
+    except UsageError as error:
+        assert "in use by another process" in str(error), error
+        time.sleep(0.05)
+"""
+
+
+def test_writers_that_start_together_lose_nothing(tmp_path: Path) -> None:
+    support = Path(__file__).parents[2] / "support"
+    start = str(time.time() + 3)
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", BESIDE, tmp_path / "t.h5", str(number), start],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(support)},
+        )
+        for number in range(3)
+    ]
+    said = [writer.communicate()[0] for writer in writers]
+    assert said == ["written\n"] * 3
+    with open_track(tmp_path / "t.h5") as track:
+        assert track.ids == ["0", "1", "2"]
+        assert all(same(track.read(name), random_features(int(name))) for name in track.ids)
+
+
+def test_file_that_came_meanwhile_stays(tmp_path: Path) -> None:
+    with journal.written_whole(tmp_path / "f", replacing=False) as aside:
+        aside.write_text("ours")
+        (tmp_path / "f").write_text("theirs")
+    assert (tmp_path / "f").read_text() == "theirs" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_new_file_is_named_on_any_file_system(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    with journal.written_whole(tmp_path / "f", replacing=False) as aside:
+        aside.write_text("ours")
+    assert (tmp_path / "f").read_text() == "ours" and len(list(tmp_path.iterdir())) == 1
+
+
 def test_imported_track_keeps_float32_and_non_finite_values(tmp_path: Path) -> None:
     array = np.array([[np.nan, np.inf, 1e30, 0.1]], np.float32)
     video = VideoFeatures(
@@ -326,7 +387,10 @@ def test_imported_track_keeps_float32_and_non_finite_values(tmp_path: Path) -> N
 
 def test_files_are_put_in_place_in_one_step(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("before")
-    with suppress(ZeroDivisionError), journal.written_whole(tmp_path / "f") as aside:
+    with (
+        suppress(ZeroDivisionError),
+        journal.written_whole(tmp_path / "f", replacing=True) as aside,
+    ):
         aside.write_text("after")
         raise ZeroDivisionError
     assert (tmp_path / "f").read_text() == "before" and len(list(tmp_path.iterdir())) == 1
