@@ -63,6 +63,7 @@ class TrackWriter(Track):
         self._waiting: dict[str, tuple[dict[str, np.ndarray], VideoAttributes]] = {}
         self._committed = time.monotonic()
         self._broken = False
+        self._room = self._table
 
     def __contains__(self, video_id: str) -> bool:
         return video_id in self._waiting or super().__contains__(video_id)
@@ -104,6 +105,7 @@ class TrackWriter(Track):
         """
         if not self._waiting or self._broken:
             return
+        held = len(self)
         with uninterrupted():
             try:
                 self._commit()
@@ -111,7 +113,7 @@ class TrackWriter(Track):
                 self._broken = True
                 raise UsageError(
                     f"{self.path} cannot be written ({error.strerror or error}); the last "
-                    f"{len(self._waiting)} videos are not in it, {len(self)} are. Mend that and "
+                    f"{len(self._waiting)} videos are not in it, {held} are. Mend that and "
                     "run the command again, which goes on there"
                 ) from None
             except BaseException:
@@ -136,11 +138,11 @@ class TrackWriter(Track):
             self._create_columns(columns)
         for name, array in columns.items():
             _append(self._hdf5[name], array)
-        table, places = self._write_table(entries, list(columns))
+        table = self._write_table(entries, list(columns))
         self._hdf5.flush()
         index = self._index(table, first_row, list(columns))
         self._file.commit(index.to_bytes())
-        self.index, self._table, self._places = index, table, places
+        self.index, self._table = index, table
         self._columns = {column.name: number for number, column in enumerate(index.columns)}
         self._waiting.clear()
 
@@ -167,20 +169,22 @@ class TrackWriter(Track):
 
     def _write_table(
         self, entries: Sequence[video_table.Entry], names_of_arrays: Sequence[str]
-    ) -> tuple[video_table.Table, dict[str, int]]:
+    ) -> video_table.Table:
         """Adds entries to the table, or replaces them, in memory and in HDF5's part."""
         had = self._table
         new = video_table.table_of(entries, video_table.widths_of(had.dtype))
         dtype = new.dtype
-        places = dict(self._places)
         for entry in entries:
-            places.setdefault(entry.id, len(places))
+            self._places.setdefault(entry.id, len(self._places))
+        rows = np.array([self._places[entry.id] for entry in entries])
         rewritten = self.index.table is None or dtype != had.dtype
         if rewritten:
             had = video_table.widened(had, dtype) if len(had) else np.zeros(0, dtype)
-        table = np.zeros(len(places), dtype)
-        table[: len(had)] = had
-        rows = np.array([places[entry.id] for entry in entries])
+        if rewritten or len(self._places) > len(self._room):
+            # with room for as many again: a copy of a large table for each commit takes its time
+            self._room = np.zeros(2 * len(self._places), dtype)
+            self._room[: len(had)] = had
+        table = self._room[: len(self._places)]
         table[rows] = new
         if rewritten:
             if TABLE in self._hdf5:
@@ -193,7 +197,7 @@ class TrackWriter(Track):
             for row in rows[rows < len(had)].tolist():
                 dataset[row] = table[row]
             _append(dataset, table[len(had) :])
-        return table, places
+        return table
 
     def _index(self, table: video_table.Table, rows: int, names: Sequence[str]) -> TrackIndex:
         """Of the state that is about to be committed."""
