@@ -55,7 +55,8 @@ DEFAULTS = ExtractOptions()
 @click.option(
     "--decoder",
     type=click.Choice(DECODERS),
-    help=f"auto: decord where it installs, else PyAV [default: {DEFAULTS.decoder}].",
+    help="auto is pyav; decord takes the files that it is known to decode exactly, PyAV the "
+    f"others [default: {DEFAULTS.decoder}].",
 )
 @click.option("--device", help=f"auto, cpu, cuda or cuda:N [default: {DEFAULTS.device}].")
 @click.option(
@@ -188,6 +189,8 @@ def print_plan(plan: dict[str, Any]) -> None:
 
 
 def print_extraction(extraction: Extraction) -> None:
+    from vqa_twostage.pipeline.cache.info import resembles
+
     click.echo(
         f"{extraction.dataset}: {extraction.videos} videos: {extraction.done} done, "
         f"{extraction.skipped} already there, {len(extraction.failed)} failed; "
@@ -197,7 +200,8 @@ def print_extraction(extraction: Extraction) -> None:
         phases = (f"{phase} {seconds:.1f} s" for phase, seconds in extraction.phases.items())
         click.echo(f"  {', '.join(phases)}")
     for path in extraction.tracks:
-        click.echo(f"  {path}")
+        likeness = resembles(path)
+        click.echo(f"  {path}" + (f" ({likeness})" if likeness else ""))
     damaged = [f"{item.id}: {item.damage}" for item in extraction.damaged]
     print_some("damaged, used as far as it goes", damaged, extraction.record)
     missing = [failure for failure in extraction.failed if failure.kind == "missing"]

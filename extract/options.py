@@ -40,7 +40,7 @@ class ExtractOptions:
     sampler: str = "uniform:frames=8"
     """Spec of the sampler, which chooses the frames."""
     decoder: str = "auto"
-    """``auto``, ``decord`` or ``pyav``."""
+    """``auto``, which is PyAV, ``pyav``, or ``decord`` for files that it decodes exactly."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     precision: str = "fp32"

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from vqa_twostage.extract.decoding.video import decoder_identity, decoder_name
+from vqa_twostage.extract.decoding.video import DECODING_VERSION, decoder_name
 from vqa_twostage.extract.decoding.workers import DecodeRequest, Source
 from vqa_twostage.extract.extractor import Extractor, View
 from vqa_twostage.extract.inference.batching import TrackBatcher
@@ -79,9 +79,10 @@ class ExtractionPlan:
 
 
 def resolve_specs(options: ExtractOptions) -> tuple[Plugin, list[tuple[Kind, Plugin]]]:
-    """The sampler, and the extractors with their kinds, spatial first; UsageError for a spec that
-    cannot be used. No weights are loaded.
+    """The sampler, and the extractors with their kinds, spatial first; UsageError for a spec or a
+    decoder that cannot be used. No weights are loaded.
     """
+    decoder_name(options.decoder)
     sampler = spec.resolve("extract.samplers", options.sampler)
     sampler.build()
     extractors: list[tuple[Kind, Plugin]] = [
@@ -140,7 +141,7 @@ def plan_tracks(
             sampler.version,
             weights=extractor.weights_digest,
             preprocessing=str(replace(extractor.preprocessing, fit=view.fit)),
-            decoder=decoder_identity(decoder_name(options.decoder)),
+            decoding_version=DECODING_VERSION,
             precision=runtime.identity,
             sampler_digest=choose.digest,
             raw=str(raw or ""),  # the same bytes read otherwise are other frames

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -191,7 +192,10 @@ def _check_choice(plugin: Plugin, path: Path) -> None:
         _check_numbers(plugin, numbers, choose.clip_frames, len(video))
         if not np.array_equal(numbers, choose(video)):
             raise broken(plugin, "the same video must give the same frames each time")
-    for decoder, what in (("auto", "two builds"), ("pyav", "two decoders")):
+    decoders = [("auto", "two builds")]
+    if find_spec("decord") is not None:
+        decoders.append(("decord", "two decoders"))
+    for decoder, what in decoders:
         with open_video(path, decoder, id=path.stem) as video:
             if not np.array_equal(numbers, plugin.build()(video)):
                 raise broken(plugin, f"{what} must choose the same frames of a video")

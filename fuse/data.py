@@ -194,7 +194,8 @@ def choose_track(
     if len(choices) == 1:
         return choices[0]
     listed = "\n".join(
-        f"  --{kind} {path.stem}   (sampler {path.sampler})" for path in choices or tracks
+        f"  --{kind} {path.stem}   (sampler {path.sampler}{_beside(path, choices)})"
+        for path in choices or tracks
     )
     if not tracks:
         raise UsageError(
@@ -206,6 +207,15 @@ def choose_track(
             f"no {kind} track of {dataset} is called {wanted!r}; choose from\n{listed}"
         )
     raise UsageError(f"several {kind} tracks of {dataset}; choose one:\n{listed}")
+
+
+def _beside(path: TrackPath, choices: list[TrackPath]) -> str:
+    """What tells a track from the first of those choices that have its name."""
+    first = next((other for other in choices if other.name == path.name), path)
+    if first == path:
+        return ""
+    with cached.open_track(first) as one, cached.open_track(path) as track:
+        return f"; as {first.stem} but for {one.identity.differs_in(track.identity)}"
 
 
 def _filename(text: str) -> str:

@@ -23,11 +23,19 @@ Kind = Literal["spatial", "temporal"]
 # other files, and raw video has another size
 OF_ANOTHER_DATASET = frozenset({"source", "key", "rows", "raw"})
 # what may differ between the features that a model was trained on and those that it scores:
-# decoders give the same pixels (docs/decisions/0003), and `raw` only says that the files had no
-# container
-OF_A_SCORED_VIDEO = frozenset({"decoder", "raw"})
+# `raw` only says that the files had no container
+OF_A_SCORED_VIDEO = frozenset({"raw"})
 # what two tracks must share for their frames to be the same frames
 SAMPLING = ("sampler", "sampler_version", "sampler_digest")
+
+
+# how people call the fields whose values say nothing to them
+DIGESTS = {
+    "weights": "the weights",
+    "sampler_digest": "the file that the sampler reads",
+    "source": "the file that was imported",
+    "rows": "which row is which video",
+}
 
 
 class Difference(NamedTuple):
@@ -37,13 +45,29 @@ class Difference(NamedTuple):
     ours: object
     theirs: object
 
+    def __str__(self) -> str:
+        if self.field in DIGESTS:
+            return DIGESTS[self.field]
+        if isinstance(self.ours, Spec) and isinstance(self.theirs, Spec):
+            ours, theirs = self.ours.options, self.theirs.options
+            if self.ours.name == self.theirs.name:
+                return ", ".join(
+                    f"{key} of the {self.field} ({ours.get(key)} and {theirs.get(key)})"
+                    for key in {**ours, **theirs}
+                    if ours.get(key) != theirs.get(key)
+                )
+        name = "raw format" if self.field == "raw" else self.field.replace("_", " ")
+        return f"the {name} ({self.ours or 'none'} and {self.theirs or 'none'})"
+
 
 @dataclass(frozen=True)
 class TrackIdentity:
     """The identity of one track; a field that does not apply is empty.
 
     ``extractor`` and ``sampler`` are full specs (`Plugin.portable_spec`), ``weights`` and
-    ``sampler_digest`` digests of file contents, ``raw`` the format of files without a container.
+    ``sampler_digest`` digests of file contents, ``decoding_version`` the number of the way in which
+    files become pixels (`extract.decoding.video.DECODING_VERSION`), ``raw`` the format of files
+    without a container. Versions of libraries are no part of it: they are recorded beside a track.
     Imported features instead have ``source`` (digest of their file), ``key`` (the array in it),
     ``columns``, and ``rows`` (digest of which row is which video).
     """
@@ -55,7 +79,7 @@ class TrackIdentity:
     sampler_version: int = 1
     weights: str = ""
     preprocessing: str = ""
-    decoder: str = ""
+    decoding_version: int = 0
     precision: str = ""
     sampler_digest: str = ""
     raw: str = ""
@@ -85,13 +109,19 @@ class TrackIdentity:
             and getattr(self, field.name) != getattr(other, field.name)
         ]
 
+    def differs_in(self, other: TrackIdentity) -> str:
+        """The differences in words, "the weights, the precision (fp32 and bf16 torch)"; "" for
+        none.
+        """
+        return ", ".join(map(str, self.differences(other)))
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; empty fields are left out."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         plain = {
             name: str(value) if isinstance(value, Spec) else value for name, value in values.items()
         }
-        return {name: value for name, value in plain.items() if value != ""}
+        return {name: value for name, value in plain.items() if value not in ("", 0)}
 
     def to_text(self) -> str:
         """The one text of an identity, as a track file holds it."""

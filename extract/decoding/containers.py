@@ -18,6 +18,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,12 @@ def container_kind(path: Path, raw: RawFormat | None = None) -> Kind:
     raise VideoError(f"not a video: unknown container (starts with {head[:8].hex(' ')})")
 
 
+def _metadata_errors() -> dict[str, Any]:
+    """How PyAV is told to take metadata that is not UTF-8, before version 19 made that its way."""
+    release = metadata.version("av")
+    return {"metadata_errors": "replace"} if int(release.partition(".")[0]) < 19 else {}
+
+
 @contextmanager
 def open_container(path: Path, kind: Kind) -> Iterator[tuple[Any, Any]]:
     """Yield (PyAV container, its video stream) of a file of that kind, and close it after.
@@ -138,7 +145,7 @@ def open_container(path: Path, kind: Kind) -> Iterator[tuple[Any, Any]]:
     local = os.path.abspath(path)
     try:
         with av.open(
-            local, format=demuxer, container_options=options, metadata_errors="replace"
+            local, format=demuxer, container_options=options, **_metadata_errors()
         ) as container:
             # a cover picture is a stream too
             shown = [

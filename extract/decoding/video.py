@@ -37,8 +37,11 @@ from vqa_twostage.extract.options import DECODERS
 from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.raw_format import RawFormat
 
-# decord decodes, PyAV finds which frames exist
-DISTRIBUTIONS = {"decord": ("decord", "av"), "pyav": ("av",)}
+# Which pixels a file gives. A part of every identity, so raise it when a file gives other pixels
+# than before, whatever the reason: a release of FFmpeg among them. The frames in
+# tests/data/decoding tell. Releases that change no pixel leave caches as they are
+DECODING_VERSION = 1
+
 SEEKABLE = ("mov", "matroska", "mpegts")  # a time found before a jump names the same frame after it
 STATEFUL = ("vp8",)  # after damaged data a keyframe does not make it start afresh
 # have frames that no other frame depends on
@@ -56,46 +59,22 @@ DECORD_FRAMES = 1500  # without jumps, a longer video would be decoded for nothi
 Images = Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]]
 
 
-def _missing(name: str) -> list[str]:
-    def absent(distribution: str) -> bool:
-        try:
-            metadata.version(distribution)
-        except metadata.PackageNotFoundError:
-            return True
-        return False
-
-    return [distribution for distribution in DISTRIBUTIONS[name] if absent(distribution)]
-
-
 def decoder_name(choice: str) -> str:
-    """The decoder that `choice` ("auto", "decord" or "pyav") stands for here: "decord" where it
-    installs, else "pyav".
+    """The decoder that `choice` ("auto", "decord" or "pyav") stands for; "auto" is "pyav".
 
-    Raises UsageError for any other word, and for a decoder that is not installed.
+    Raises UsageError for any other word, and for decord where it is not installed. Imports neither.
     """
     if choice not in DECODERS:
         raise UsageError(f"unknown decoder {choice!r}; choose one of {', '.join(DECODERS)}")
-    name = choice if choice != "auto" else "pyav" if _missing("decord") else "decord"
-    if missing := _missing(name):
-        other = (
-            "; decord exists for x86-64 only, elsewhere choose pyav" if "decord" in missing else ""
-        )
-        raise UsageError(
-            f"decoder {name!r} is not installed; run: pip install {' '.join(missing)}{other}"
-        )
-    return name
-
-
-def decoder_identity(name: str) -> str:
-    """A decoder in a cache's identity: "pyav-18.1.0", or "decord-0.6.0+pyav-18.1.0".
-
-    Both in the second case, since PyAV takes the files that decord cannot. Imports neither. Raises
-    UsageError as `decoder_name` does.
-    """
-    return "+".join(
-        f"{'pyav' if distribution == 'av' else distribution}-{metadata.version(distribution)}"
-        for distribution in DISTRIBUTIONS[decoder_name(name)]
-    )
+    if choice == "decord":
+        try:
+            metadata.version("decord")
+        except metadata.PackageNotFoundError:
+            raise UsageError(
+                "decoder 'decord' is not installed; run: pip install decord; it exists for x86-64 "
+                "only, elsewhere choose pyav, which gives the same frames"
+            ) from None
+    return "pyav" if choice == "auto" else choice
 
 
 class Video(ABC):

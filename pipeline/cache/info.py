@@ -36,6 +36,18 @@ def track_info(path: Path) -> TrackInfo:
         return TrackInfo(path, len(track), path.stat().st_size, track.identity)
 
 
+def resembles(path: Path) -> str:
+    """Which other track of the same extractor on the same sampler the cache holds and where their
+    identities differ, in words; "" where there is none.
+    """
+    place = TrackPath.parse(path)
+    for other in tracks(place.cache, place.dataset):
+        if other != place and (other.sampler, other.name) == (place.sampler, place.name):
+            with open_track(other) as old, open_track(place) as track:
+                return f"as {other.stem} but for {old.identity.differs_in(track.identity)}"
+    return ""
+
+
 def track_files(cache: Path) -> list[Path]:
     """The tracks of all datasets in ``cache``, or the one track that it is; UsageError if none."""
     if cache.is_file():

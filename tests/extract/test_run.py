@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ import torch
 from pebble import ProcessPool
 from places import REPOSITORY, TESTS
 
+from vqa_twostage.extract.inference.runtime import Runtime
 from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.extract.preprocess import Preprocessing
 from vqa_twostage.extract.results import Extraction
-from vqa_twostage.extract.run import extract_dataset
+from vqa_twostage.extract.run import extract_dataset, plan_tracks
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.track_writer import TrackWriter
@@ -456,12 +458,32 @@ def test_short_video_repeats_frames_and_the_repetition_is_recorded(
 
 
 @pytest.mark.long
-def test_decoders_give_the_same_features_with_different_identities(
+def test_decoders_give_the_same_features_and_so_share_a_cache(
     clips: Path, complete: Extraction, tmp_path: Path
 ) -> None:
-    other = extract(clips, tmp_path, decoder="pyav")
+    pytest.importorskip("decord", reason="decord is not installed")
+    other = extract(clips, tmp_path, decoder="decord")
     assert contents(other) == contents(complete)
-    assert {path.name for path in other.tracks} & {path.name for path in complete.tracks} == set()
+    assert [path.name for path in other.tracks] == [path.name for path in complete.tracks]
+    again = extract(clips, tmp_path)
+    assert (again.done, again.skipped) == (0, other.done)
+
+
+@pytest.mark.parametrize("library", ["av", "decord", "torch", "timm", "numpy", "openvino"])
+def test_a_release_of_a_library_leaves_the_cache_as_it_is(
+    library: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def planned() -> list[str]:
+        options = replace(OFFLINE, runtime="torch")
+        runtime = Runtime.of(options.runtime, options.device, options.precision, 6)
+        plan = plan_tracks("clips", tmp_path, options, runtime)
+        return [track.identity.digest for track in plan.tracks]
+
+    now, real = planned(), metadata.version
+    monkeypatch.setattr(
+        metadata, "version", lambda name: "99.1.2" if name == library else real(name)
+    )
+    assert planned() == now
 
 
 def test_unreadable_videos_are_listed_with_a_reason_and_the_others_are_extracted(

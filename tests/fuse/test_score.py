@@ -197,7 +197,7 @@ def test_score_lists_how_features_would_differ_from_those_trained_on(
     run: Path, clips: Path
 ) -> None:
     model = score.load(run)
-    changed = with_tracks(model, weights="0123", decoder="pyav-1.0")
+    changed = with_tracks(model, weights="0123", raw="64x48 yuv420p 30")
     with pytest.raises(
         UsageError, match=r"cannot be extracted here:\n  weights: 0123 then, \w+ now\n"
     ):

@@ -56,6 +56,26 @@ def test_what_is_ignored_is_no_difference(ignoring: frozenset[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"weights": "0123"}, "the weights"),
+        ({"precision": "bf16 torch"}, "the precision (fp32 and bf16 torch)"),
+        ({"decoding_version": 2}, "the decoding version (1 and 2)"),
+        ({"sampler": Spec("uniform", {"frames": "16"})}, "frames of the sampler (8 and 16)"),
+        ({"sampler": Spec("fps")}, "the sampler (uniform:frames=8 and fps)"),
+        (
+            {"weights": "0123", "raw": "64x48 yuv420p 30"},
+            "the weights, the raw format (none and 64x48 yuv420p 30)",
+        ),
+        ({}, ""),
+    ],
+)
+def test_differences_are_told_in_words(change: dict[str, Any], words: str) -> None:
+    ours = replace(IDENTITY, weights="abcd", precision="fp32", decoding_version=1)
+    assert ours.differs_in(replace(ours, **change)) == words
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"extrator": "net"}, "no field extrator"),

@@ -13,7 +13,7 @@ from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeat
 from vqa_twostage.pipeline.identity import TrackIdentity
 
 IDENTITY = TrackIdentity(
-    "spatial", spec.parse("net:x=1"), spec.parse("uniform:frames=8"), decoder="d-1"
+    "spatial", spec.parse("net:x=1"), spec.parse("uniform:frames=8"), precision="fp32"
 )
 
 
