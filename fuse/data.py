@@ -34,7 +34,8 @@ class Features:
     """The features of one track.
 
     ``arrays``: name -> [N, T, C], of maps [N, T, C, H, W], as stored; padding is 0. ``mask`` is
-    true where there is a frame; ``timestamp`` is when it is shown, in seconds.
+    true where there is a frame; ``timestamp`` is when it is shown, in seconds. ``content``: a
+    checksum of what the track holds of these videos.
     """
 
     path: TrackPath
@@ -42,6 +43,7 @@ class Features:
     arrays: dict[ArrayName, Float[np.ndarray, "N T ..."]]
     mask: Bool[np.ndarray, "N T"]
     timestamp: Float[np.ndarray, "N T"]
+    content: str = ""
 
     def only(self, statistics: Collection[str]) -> Features:
         """The same track without the arrays of other statistics."""
@@ -98,6 +100,11 @@ class Dataset:
     def has_temporal(self) -> bool:
         """Whether the temporal features are of another track than the spatial ones."""
         return self.temporal.path != self.spatial.path
+
+    @property
+    def content(self) -> Streams[str]:
+        """Checksums of the features, in both tracks."""
+        return self.features.map(lambda track: track.content)
 
     @cached_property
     def not_finite(self) -> dict[str, int]:
@@ -242,4 +249,5 @@ def read_features(track: cached.Track, ids: list[str], wanted: Collection[str]) 
         if name.statistic in wanted or name.statistic not in STATISTICS
     }
     path = TrackPath.parse(track.path)
-    return Features(path, track.identity, arrays, mask, padded(TIMESTAMP))
+    digest = track.content_digest(ids)
+    return Features(path, track.identity, arrays, mask, padded(TIMESTAMP), digest)

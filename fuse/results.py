@@ -102,6 +102,8 @@ class Evaluation:
     """None without ``oracle_epoch``."""
     run: Path
     """The folder of the run."""
+    was_finished: bool = False
+    """Whether `train` found the run finished and trained nothing; not in the document."""
 
     def to_json(self) -> dict[str, Any]:
         return {

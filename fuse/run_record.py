@@ -115,6 +115,8 @@ class RunRecord:
     specs: RunSpecs
     options: TrainOptions
     identity: RunIdentity
+    content: list[str]
+    """Checksums of the features, spatial and temporal."""
     cache: CacheLocation
     n_dataset: int
     missing: list[str]

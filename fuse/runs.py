@@ -29,6 +29,7 @@ VALIDATION_CURVE = "learning.csv"
 MODEL = MODEL_FILE
 SCATTER = "scatter.png"
 METRICS_TABLE = "metrics.md"
+FINISHED_SPLITS = "splits"
 TENSORBOARD = "tensorboard"
 EVENTS = "events.out.tfevents.*"
 
@@ -102,6 +103,11 @@ class Run:
     def metrics_file(self) -> Path:
         """The metrics as a Markdown table."""
         return self.folder / METRICS_TABLE
+
+    @property
+    def finished_splits_folder(self) -> Path:
+        """Only while the run is not complete."""
+        return self.folder / FINISHED_SPLITS
 
     @property
     def tensorboard_folder(self) -> Path:

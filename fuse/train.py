@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,8 @@ import pandas as pd
 import torch
 
 from vqa_twostage.fuse.data import Dataset, Features, load_dataset
-from vqa_twostage.fuse.evaluate import evaluate_predictions
+from vqa_twostage.fuse.evaluate import evaluate, evaluate_predictions
+from vqa_twostage.fuse.finished_splits import FinishedSplits
 from vqa_twostage.fuse.learning import scorer_file
 from vqa_twostage.fuse.learning.attention import attention_table, gates_table
 from vqa_twostage.fuse.learning.baseline import fit_baseline
@@ -54,8 +55,12 @@ def train(
     run: str | Path | None = None,
     workers: int = 1,
     on_progress: OnProgress = no_progress,
+    again: bool = False,
 ) -> Evaluation:
     """Trains and tests a head on the features in ``cache``, and writes a run.
+
+    Interrupted, it keeps the splits that it finished, and the same call goes on with them. A run
+    that is finished is reported, and not trained again.
 
     Args:
         cache: The folder that `extract.run.extract_dataset` filled.
@@ -65,6 +70,7 @@ def train(
             that of everything that decides the predictions.
         workers: Processes that fit splits side by side; changes no result.
         on_progress: Called with the number of splits that are done, and of all.
+        again: Train a finished run again, and from the first split.
 
     Returns:
         The metrics. The folder ``run`` of the result also holds predictions, record, plots and the
@@ -84,7 +90,11 @@ def train(
                 f"{run} holds another run ({existing.specs.fusion} on {existing.dataset}); "
                 "give another --run, or remove it first"
             )
-    return train_run(data, options, None if run is None else Path(run), on_progress, workers)
+    plan = Plan.of(data, options)
+    folder = Path("runs") / plan.name if run is None else Path(run)
+    if not again and _is_finished(Run(folder), data, plan):
+        return replace(evaluate(folder), was_finished=True)
+    return train_run(data, options, folder, on_progress, workers, again)
 
 
 def train_run(
@@ -93,30 +103,59 @@ def train_run(
     run: Path | None = None,
     on_progress: OnProgress = no_progress,
     workers: int = 1,
+    again: bool = False,
 ) -> Evaluation:
-    """`train` on features that are loaded: every split of the protocol, then a model refitted on
-    all videos.
+    """`train` on features that are loaded, whether the run is finished or not: every split of the
+    protocol, then a model refitted on all videos. Splits of an interrupted training are taken up
+    unless ``again``.
     """
     start = time.perf_counter()
     plan = Plan.of(data, options)
     run = run or Path("runs") / plan.name
     if run.exists() and not run.is_dir():
         raise UsageError(f"{run} is a file, and a run is a folder; give another --run")
-    fitted = fit_plan(data, plan, workers, on_progress)
+    finished = FinishedSplits(Run(run).finished_splits_folder, plan.identity.digest, *data.content)
+    if again:
+        finished.remove()
+    fitted = fit_plan(data, plan, workers, on_progress, finished)
     scorer = refit(data, options, plan.splits, fitted) if options.baseline is None else None
-    return save_run(run, data, plan, fitted, scorer, time.perf_counter() - start)
+    evaluation = save_run(run, data, plan, fitted, scorer, time.perf_counter() - start)
+    finished.remove()
+    return evaluation
+
+
+def _is_finished(run: Run, data: Dataset, plan: Plan) -> bool:
+    """Whether the folder holds the very run that the plan would give."""
+    files = [run.record_file, run.predictions_file]
+    files += [] if plan.options.baseline else [run.model_file]
+    if not all(file.is_file() for file in files):
+        return False
+    record = run.record()
+    same_features = record.content == list(data.content)
+    return same_features and record.identity.digest == plan.identity.digest
 
 
 def fit_plan(
-    data: Dataset, plan: Plan, workers: int, on_progress: OnProgress = no_progress
+    data: Dataset,
+    plan: Plan,
+    workers: int,
+    on_progress: OnProgress = no_progress,
+    finished: FinishedSplits | None = None,
 ) -> list[Fitted]:
-    """Every split of a plan, in order."""
-    fitted: list[Fitted] = []
-    on_progress(0, len(plan.splits))
-    for result in fit_all([(data, split, plan.options) for split in plan.splits], workers):
-        fitted.append(result)
-        on_progress(len(fitted), len(plan.splits))
-    return fitted
+    """Every split of a plan, in order; those that are ``finished`` are taken from there, and the
+    others kept there.
+    """
+    total = len(plan.splits)
+    done = {} if finished is None else finished.load(total)
+    on_progress(len(done), total)
+    missing = [place for place in range(total) if place not in done]
+    tasks = [(data, plan.splits[place], plan.options) for place in missing]
+    for place, fitted in zip(missing, fit_all(tasks, workers), strict=True):
+        done[place] = fitted
+        if finished is not None:
+            finished.save(place, fitted)
+        on_progress(len(done), total)
+    return [done[place] for place in range(total)]
 
 
 def fit_one(data: Dataset, split: Split, options: TrainOptions) -> Fitted:
@@ -265,6 +304,7 @@ def save_run(
         specs=plan.specs,
         options=plan.options,
         identity=plan.identity,
+        content=list(data.content),
         cache=CacheLocation.of(run, data.spatial.path, data.temporal.path),
         n_dataset=len(data.everything),
         missing=data.missing,

@@ -54,6 +54,11 @@ LISTED = ("fusion", "pooling", "temporal", "baselines", "protocols")
     help="The folder to write [default: runs/<dataset>-<fusion>-<digest>].",
 )
 @click.option(
+    "--again",
+    is_flag=True,
+    help="Train a finished run again, and an interrupted one from the first split.",
+)
+@click.option(
     "--tensorboard",
     is_flag=True,
     help="Also write events for TensorBoard; needs the extra tensorboard.",
@@ -82,13 +87,14 @@ def train(
     The validation part of a split chooses the epoch, the head is fitted again on training and
     validation together, and the test part is used once. Prints SRCC and KRCC of the raw scores,
     PLCC and RMSE after a four-parameter logistic, each as median and standard deviation over the
-    splits.
+    splits. After an interruption the same command goes on; a finished run is reported.
 
     \b
     Example
       vqa-fuse train --fusion dynamic --dataset konvid --protocol random:n=20
       vqa-fuse train --baseline ridge --dataset konvid
     """
+    again = values.pop("again")
     if values["baseline"] is not None:
         _refuse_head_options(values)
     options = options_of(preset, values)
@@ -99,7 +105,9 @@ def train(
     if tensorboard:
         events.require_package()
     with console.progress(f"train {options.baseline or options.fusion}") as on_progress:
-        result = training.train(cache, options, dataset, run, workers, on_progress)
+        result = training.train(cache, options, dataset, run, workers, on_progress, again)
+    if result.was_finished:
+        click.echo(f"{result.run} is finished, and is reported; --again trains it again", err=True)
     if tensorboard:
         click.echo(f"tensorboard --logdir {events.write_events(result.run)}", err=True)
     print_result(result, as_json, terminal.print_evaluation)

@@ -87,6 +87,13 @@ class Track:
         """How many rows, of sampled frames, each of the videos has."""
         return self._table[video_table.ROWS][[self._place(name) for name in ids]]
 
+    def content_digest(self, ids: Sequence[str]) -> str:
+        """One checksum, in hexadecimal, of everything that is stored of the videos, in their order;
+        none is read for it.
+        """
+        places = [self._place(name) for name in ids]
+        return f"{checksum(self._table[video_table.DIGESTS][places].tobytes()):016x}"
+
     def read(self, video_id: str, without: Collection[str] = ()) -> VideoFeatures:
         """One video, but for the statistics named in ``without`` (as ``grid``, which is large).
 
