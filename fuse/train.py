@@ -17,10 +17,10 @@ import torch
 
 from vqa_twostage.fuse.data import Dataset, Features, load_dataset
 from vqa_twostage.fuse.evaluate import evaluate, evaluate_predictions
-from vqa_twostage.fuse.finished_splits import FinishedSplits
 from vqa_twostage.fuse.learning import scorer_file
 from vqa_twostage.fuse.learning.attention import attention_table, gates_table
 from vqa_twostage.fuse.learning.baseline import fit_baseline
+from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
 from vqa_twostage.fuse.learning.fit import Fitted, fit_split
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.model import Head

@@ -40,7 +40,7 @@ def ids_in(path: Path) -> list[str]:
         ("kind", "temporal"),
         ("extractor", spec.parse("net:x=2")),
         ("sampler", spec.parse("fps")),
-        ("decoder", "d-2"),
+        ("precision", "bf16 torch"),
         ("raw", "16x16 yuv420p 30"),
     ],
 )

@@ -12,7 +12,7 @@ from toy_cache import make_cache
 
 from vqa_twostage.fuse import train as training
 from vqa_twostage.fuse.data import Dataset
-from vqa_twostage.fuse.finished_splits import FinishedSplits
+from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
 from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.results import Evaluation
