@@ -92,6 +92,7 @@ def make_run(folder: Path, cache: Path, seed: int = 0, splits: str = "same") -> 
         specs=specs,
         options=TrainOptions(fusion="concat"),
         identity=identity,
+        content=["", ""],
         cache=CacheLocation.of(folder, track, track),
         n_dataset=20,
         missing=["lost <i>"],
