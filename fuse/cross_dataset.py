@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from vqa_twostage.fuse import metrics
-from vqa_twostage.fuse.data import Dataset, choose_dataset, load_dataset
+from vqa_twostage.fuse.data import Dataset, load_dataset
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.results import CrossDatasetEvaluation, ScaleMetrics, VideoPrediction, defined
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.choosing import choose_dataset
 from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, tracks
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import OF_ANOTHER_DATASET, TrackIdentity

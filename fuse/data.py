@@ -16,9 +16,10 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from vqa_twostage.fuse.streams import Streams
-from vqa_twostage.pipeline import spec
+from vqa_twostage.pipeline.cache import choosing
 from vqa_twostage.pipeline.cache import track as cached
-from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, load_cached_manifest, tracks
+from vqa_twostage.pipeline.cache.choosing import choose_dataset
+from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest
 from vqa_twostage.pipeline.cache.track_index import FEATURES, TIMESTAMP
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
@@ -154,82 +155,14 @@ def _check_same_sampling(pair: Streams[cached.Track]) -> None:
             )
 
 
-def choose_dataset(cache: Path, wanted: str | None) -> str:
-    """``wanted``, which may also be the file that the dataset was extracted from; the only one for
-    None.
-    """
-    names = datasets(cache)
-    if not names:
-        raise UsageError(f"{cache} holds no dataset; run vqa-extract --cache {cache} first")
-    if wanted is None and len(names) == 1:
-        return names[0]
-    if wanted is None:
-        raise UsageError(
-            f"{cache} holds several datasets; choose one with --dataset: {', '.join(names)}"
-        )
-    name = Path(wanted).stem if wanted.endswith((".csv", ".toml")) else wanted
-    if name not in names:
-        raise UsageError(f"{cache} holds no dataset {name!r}; it holds {', '.join(names)}")
-    return name
-
-
 def choose_tracks(
     cache: Path, dataset: str, spatial: str | None, temporal: str | None
 ) -> Streams[TrackPath]:
     """The two tracks of a head; the spatial one twice where the dataset has no temporal track and
     none was asked for.
     """
-    paths: dict[str, list[TrackPath]] = {"spatial": [], "temporal": []}
-    for path in tracks(cache, dataset):
-        with cached.open_track(path) as track:
-            if len(track):
-                paths[track.identity.kind].append(path)
-    chosen = choose_track(cache, dataset, "spatial", spatial, paths["spatial"])
-    if not paths["temporal"] and temporal is None:
-        return Streams(chosen, chosen)
-    return Streams(chosen, choose_track(cache, dataset, "temporal", temporal, paths["temporal"]))
-
-
-def choose_track(
-    cache: Path, dataset: str, kind: str, wanted: str | None, tracks: list[TrackPath]
-) -> TrackPath:
-    """Of ``tracks`` the one that ``wanted`` names: by the spec that it was extracted with, or by
-    its file's name with or without the digest. None is the only one.
-    """
-    names = set() if wanted is None else {wanted, _filename(wanted)}
-    choices = [path for path in tracks if wanted is None or {path.stem, path.name} & names]
-    if len(choices) == 1:
-        return choices[0]
-    listed = "\n".join(
-        f"  --{kind} {path.stem}   (sampler {path.sampler}{_beside(path, choices)})"
-        for path in choices or tracks
-    )
-    if not tracks:
-        raise UsageError(
-            f"{cache / dataset} holds no {kind} track; run vqa-extract with --{kind}, or vqa-cache "
-            "import"
-        )
-    if not choices:
-        raise UsageError(
-            f"no {kind} track of {dataset} is called {wanted!r}; choose from\n{listed}"
-        )
-    raise UsageError(f"several {kind} tracks of {dataset}; choose one:\n{listed}")
-
-
-def _beside(path: TrackPath, choices: list[TrackPath]) -> str:
-    """What tells a track from the first of those choices that have its name."""
-    first = next((other for other in choices if other.name == path.name), path)
-    if first == path:
-        return ""
-    with cached.open_track(first) as one, cached.open_track(path) as track:
-        return f"; as {first.stem} but for {one.identity.differs_in(track.identity)}"
-
-
-def _filename(text: str) -> str:
-    try:
-        return spec.parse(text).filename
-    except UsageError:
-        return text
+    chosen = choosing.choose_tracks(cache, dataset, spatial, temporal)
+    return Streams(chosen["spatial"], chosen.get("temporal", chosen["spatial"]))
 
 
 def read_features(track: cached.Track, ids: list[str], wanted: Collection[str]) -> Features:

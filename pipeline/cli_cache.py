@@ -15,7 +15,7 @@ from vqa_twostage.pipeline.console import (
     cache_option,
     version_option,
 )
-from vqa_twostage.pipeline.errors import DONE, SOME_FAILED
+from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
 cache_argument = click.argument(
     "cache", type=click.Path(path_type=Path), default=Path("cache"), envvar=CACHE_VARIABLE
@@ -117,6 +117,68 @@ def compact(cache: Path) -> int:
 
     for path in track_files(cache):
         click.echo(str(compact_track(path)))
+    return DONE
+
+
+@cache_command.command()
+@cache_argument
+@as_json_option
+def du(cache: Path, as_json: bool) -> int:
+    """Bytes and videos of CACHE by dataset and track, and how much of it vqa-cache compact would
+    give back ("dead"); exit code 3 where a track cannot be opened.
+
+    \b
+    Example
+      vqa-cache du cache --json
+    """
+    from vqa_twostage.pipeline.cache.usage import summary, usage_of
+
+    usage = usage_of(cache)
+    console.show(usage.to_json(), as_json, lambda _: click.echo("\n".join(summary(usage))))
+    for fault in usage.faults:
+        click.echo(f"  {fault}", err=True)
+    return SOME_FAILED if usage.faults else DONE
+
+
+@cache_command.command()
+@click.argument("place", type=click.Path(path_type=Path), metavar="TRACK|CACHE")
+@click.option("--dataset", metavar="NAME", help="Which dataset of CACHE.")
+@click.option(
+    "--video",
+    "videos",
+    multiple=True,
+    metavar="ID",
+    help="Only this video, from TRACK or from every track of the dataset; may be repeated.",
+)
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+def rm(place: Path, dataset: str | None, videos: tuple[str, ...], yes: bool) -> int:
+    """Remove a track, a dataset of a cache with its labels, or single videos; asks first.
+
+    The labels of videos that are removed singly stay, and the next vqa-extract makes their
+    features again. A track that another process writes to is refused, and nothing is removed then.
+
+    \b
+    Example
+      vqa-cache rm cache/konvid/uniform-frames8/tsm-60c3cc6f45.h5
+      vqa-cache rm cache --dataset konvid --video 3339962845 --video 4265466447
+      vqa-cache rm cache --dataset konvid --yes
+    """
+    from vqa_twostage.pipeline.cache.removing import plan_removal, remove
+
+    removal = plan_removal(place, dataset, videos)
+    if not yes:
+        click.echo(f"This removes {removal}", err=True)
+        try:
+            agreed = click.confirm("Remove it?", err=True)
+        except click.Abort:  # no terminal to answer on
+            raise UsageError(
+                "nothing was removed; give --yes to remove without a question"
+            ) from None
+        if not agreed:
+            click.echo("nothing was removed")
+            return DONE
+    remove(removal)
+    click.echo(f"removed {removal}")
     return DONE
 
 

@@ -1,9 +1,9 @@
-"""Tracks are written anew: without the space of replaced videos, or without what is damaged."""
+"""Tracks are written anew: without the space of replaced videos, what is damaged, or is removed."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from contextlib import closing
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,19 @@ def compact(path: Path) -> Compaction:
     with closing(_locked(path)), open_track(path) as track:
         _rewrite(track, track.ids)
     return Compaction(path, before, path.stat().st_size)
+
+
+def remove_videos(paths: Sequence[Path], ids: Collection[str]) -> None:
+    """Writes tracks anew without the videos ``ids``, each in one step.
+
+    UsageError where one is damaged or in use; then none is changed.
+    """
+    with ExitStack() as stack:
+        for path in paths:
+            stack.enter_context(closing(_locked(path)))
+        opened = [stack.enter_context(open_track(path)) for path in paths]
+        for track in opened:
+            _rewrite(track, [name for name in track.ids if name not in ids])
 
 
 def repair(path: Path) -> Repair:

@@ -67,7 +67,7 @@ class Track:
 
     @property
     def dead_rows(self) -> int:
-        """Rows of videos that were replaced; `compacting.compact` gives their space back."""
+        """Rows of videos that were replaced; `rewriting.compact` gives their space back."""
         return self.index.rows - int(self._table[video_table.ROWS].sum())
 
     @property
