@@ -4,7 +4,6 @@ one table.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from itertools import product
@@ -25,7 +24,7 @@ from vqa_twostage.fuse.train import OnProgress, Plan, fit_all, no_progress, save
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES
-from vqa_twostage.pipeline.files import write_text
+from vqa_twostage.pipeline.files import sealed, write_json, write_text
 
 
 def variants(
@@ -150,7 +149,7 @@ def _write_tables(result: AblationResult) -> None:
     write_text(target.csv_file, as_table(result).to_csv(index=False))
     write_text(target.markdown_file, markdown.of_comparison(result.comparison))
     plots.comparison(result.comparison, target.plot_file)
-    write_text(target.json_file, json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n")
+    write_json(target.json_file, sealed(result.to_json()))
 
 
 def as_table(result: AblationResult) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline.cache import choosing
@@ -28,6 +28,8 @@ from vqa_twostage.pipeline.identity import SAMPLING, TrackIdentity
 
 # the statistics that are read of each track unless a head reads others
 READS = Streams(AVERAGES, AVERAGES)
+# rows of padding for each row, and bytes with padding, that are refused where both are exceeded
+MOST_PADDING, LARGEST_PADDED = 100, 4 << 30
 
 
 @dataclass(frozen=True)
@@ -165,9 +167,22 @@ def choose_tracks(
     return Streams(chosen["spatial"], chosen.get("temporal", chosen["spatial"]))
 
 
+def _check_padding(track: cached.Track, lengths: Int64[np.ndarray, " N"]) -> None:
+    """UsageError where one long video makes enormous arrays of the others' padding."""
+    rows, padded = int(lengths.sum()), int(lengths.max()) * len(lengths)
+    row_bytes = sum(column.row_bytes for column in track.index.columns)
+    if padded > MOST_PADDING * rows and padded * row_bytes > LARGEST_PADDED:
+        raise UsageError(
+            f"{track.path}: the longest of {len(lengths)} videos has {lengths.max()} rows, and all "
+            f"have {rows}: padded to its length they take {padded * row_bytes / 1e9:.0f} GB; leave "
+            "that video out, or sample by count"
+        )
+
+
 def read_features(track: cached.Track, ids: list[str], wanted: Collection[str]) -> Features:
     """The arrays with the statistics ``wanted`` of the videos ``ids``, in the order of ``ids``."""
     lengths = track.row_counts(ids)
+    _check_padding(track, lengths)
     mask = np.arange(lengths.max()) < lengths[:, None]
 
     def padded(column: str) -> np.ndarray:

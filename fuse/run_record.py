@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from vqa_twostage.fuse.options import TrainOptions
-from vqa_twostage.pipeline.cache.layout import TrackPath
+from vqa_twostage.pipeline.cache.layout import SUFFIX, TrackPath
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.files import is_text
 from vqa_twostage.pipeline.identity import TrackIdentity
 
 KINDS = ("spatial", "temporal")
@@ -93,6 +95,12 @@ class CacheLocation:
     spatial: str
     temporal: str
 
+    def __post_init__(self) -> None:
+        for track in (self.spatial, self.temporal):
+            parts = track.split("/")
+            if len(parts) != 3 or {"", ".", ".."} & set(parts) or not parts[-1].endswith(SUFFIX):
+                raise UsageError(f"{track!r} is no track in a cache: DATASET/SAMPLER/NAME{SUFFIX}")
+
     @staticmethod
     def of(run: Path, spatial: TrackPath, temporal: TrackPath) -> CacheLocation:
         cache = spatial.cache.resolve()
@@ -146,13 +154,14 @@ class RunRecord:
                 "cache": _dataclass_of(CacheLocation, document.get("cache"), "cache"),
             }
             match document.get("scale"):
-                case [(int() | float()) as low, (int() | float()) as high]:
+                case [low, high] if _is_number(low, float) and _is_number(high, float):
                     nested["scale"] = (float(low), float(high))
                 case other:
                     raise TypeError(f"scale is {other!r}")
-            return _dataclass_of(RunRecord, {**document, **nested}, "")
+            record = _dataclass_of(RunRecord, {**document, **nested}, "")
         except (TypeError, ValueError, UsageError) as error:
             raise UsageError(f"{where}: {error}{next_step}") from None
+        return record
 
 
 def _identity_of(document: Any, path: Path) -> RunIdentity:
@@ -183,11 +192,25 @@ def _dataclass_of(kind: type[T], mapping: Any, where: str) -> T:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether ``value`` is of the outermost type of ``hint``."""
-    kinds = tuple(get_origin(part) or part for part in getattr(hint, "__args__", ()))
-    kind = get_origin(hint)
-    if kind is None:
-        return isinstance(value, (int, float) if hint is float else hint)
-    if kind in (list, dict, tuple):
-        return isinstance(value, kind)
-    return isinstance(value, kinds)
+    """Whether ``value``, which JSON may hold, is of the type ``hint``."""
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind is list:
+        return isinstance(value, list) and all(_fits(item, parts[0]) for item in value)
+    if kind is dict:
+        return isinstance(value, dict) and all(
+            _fits(key, parts[0]) and _fits(item, parts[1]) for key, item in value.items()
+        )
+    if kind is tuple:
+        return isinstance(value, tuple) and all(map(_fits, value, parts))
+    if parts:
+        return any(_fits(value, part) for part in parts)
+    if hint is int or hint is float:
+        return _is_number(value, hint)
+    return is_text(value) if hint is str else isinstance(value, hint)
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    """Of a size that counts and measurements can have; floats may be NaN."""
+    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else int):
+        return False
+    return not abs(value) > (sys.float_info.max if kind is float else sys.maxsize)

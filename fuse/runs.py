@@ -5,12 +5,15 @@ Every file name of both stands here and nowhere else.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vqa_twostage.fuse.run_record import RunRecord
@@ -19,7 +22,15 @@ from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.datasets.videos import MODEL_FILE
 from vqa_twostage.pipeline.errors import UsageError
-from vqa_twostage.pipeline.files import read_json, write_json, write_text
+from vqa_twostage.pipeline.files import (
+    is_text,
+    read_json,
+    sealed,
+    sha256_of,
+    unsealed,
+    write_json,
+    write_text,
+)
 
 RECORD = "run.json"
 PREDICTIONS = "predictions.csv"
@@ -32,6 +43,12 @@ METRICS_TABLE = "metrics.md"
 FINISHED_SPLITS = "splits"
 TENSORBOARD = "tensorboard"
 EVENTS = "events.out.tfevents.*"
+
+# tables that are read again, and the field of the record that holds their digests
+TABLES = (PREDICTIONS, ATTENTION, GATES, VALIDATION_CURVE)
+DIGESTS = "tables"
+# squares and sums of scores are finite
+LARGEST_SCORE = 1e100
 
 PREDICTION_COLUMNS = {
     "split": int,
@@ -58,7 +75,8 @@ class TrackPaths:
 class Run:
     """The folder of a run. Properties are paths; methods read what is there.
 
-    A folder with a record is a whole run: the record is written last.
+    A folder with a record is a whole run: the record is written last. It holds the digest of each
+    table that is read again.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -121,35 +139,29 @@ class Run:
     def record(self) -> RunRecord:
         """UsageError where the folder is not a run, or its record is damaged or foreign."""
         self._require(self.record_file)
-        return RunRecord.from_json(read_json(self.record_file), self.record_file)
+        document, _ = self._read_record()
+        return RunRecord.from_json(document, self.record_file)
 
     def predictions(self) -> pd.DataFrame:
         """Columns ``split, part, id, group, mos, predicted``; UsageError as `record`."""
         self._require(self.predictions_file)
-        # read as text: ids keep their zeros, and Python's own float() is exact where pandas' fast
-        # parser may not be
-        table = pd.read_csv(self.predictions_file, dtype=str, keep_default_na=False)
-        try:
-            return pd.DataFrame(
-                {name: table[name].map(kind) for name, kind in PREDICTION_COLUMNS.items()}
-            )
-        except (KeyError, ValueError) as error:
-            raise UsageError(
-                f"{self.predictions_file} is damaged ({type(error).__name__}: {error}); train again"
-            ) from None
+        return self._typed(self._table(PREDICTIONS, PREDICTION_COLUMNS))
+
+    def written_predictions(self) -> pd.DataFrame:
+        """`predictions` of a run that has no record yet."""
+        return self._typed(_read_table(self.predictions_file, self.predictions_file.read_bytes()))
 
     def attention(self) -> pd.DataFrame | None:
         """Columns ``id, timestamp, importance``; None where the head does not attend."""
-        return _table(self.attention_file)
+        return self._optional(ATTENTION, attention_table.COLUMNS)
 
     def gates(self) -> pd.DataFrame | None:
         """Columns ``id, mos`` and one for each gate; None where the head has none."""
-        return _table(self.gates_file)
+        return self._optional(GATES, ("id", "mos"))
 
     def validation_curve(self) -> pd.DataFrame | None:
         """Columns ``split, epoch, srcc`` while epochs were chosen; None of a baseline."""
-        path = self.validation_curve_file
-        return pd.read_csv(path) if path.is_file() else None
+        return self._optional(VALIDATION_CURVE, ("split", "epoch", "srcc"))
 
     def cache(self, cache: str | Path | None = None) -> Path:
         """The cache that holds the run's features: ``cache`` where it is given, else the first of
@@ -198,7 +210,9 @@ class Run:
 
     def write_record(self, record: RunRecord) -> None:
         """To be called last: it makes the run complete."""
-        write_json(self.record_file, record.to_json())
+        names = [name for name in TABLES if (self.folder / name).is_file()]
+        digests = {name: sha256_of(self.folder / name) for name in names}
+        write_json(self.record_file, sealed({**record.to_json(), DIGESTS: digests}))
 
     def clear(self) -> None:
         """Removes every file that a run may hold, the record first, and nothing else."""
@@ -213,6 +227,67 @@ class Run:
         for pattern in (EVENTS, f"split-*/{EVENTS}"):
             for path in self.tensorboard_folder.glob(pattern):
                 path.unlink()
+
+    def _read_record(self) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """What the record says, and the digests of the tables."""
+        self._require(self.record_file)
+        try:
+            document = unsealed(read_json(self.record_file))
+        except UsageError as error:
+            raise UsageError(
+                f"{self.record_file} cannot be used: {error}; train again with vqa-fuse train, or "
+                "take the file from where the run came from"
+            ) from None
+        digests = document.pop(DIGESTS, None)
+        return document, digests if isinstance(digests, dict) else {}
+
+    def _optional(self, name: str, columns: Collection[str]) -> pd.DataFrame | None:
+        """A table that not every run has: its ``id`` as text, everything else as numbers."""
+        if not (self.folder / name).is_file() and name not in self._read_record()[1]:
+            return None
+        table = self._table(name, columns)
+        kinds = {column: int if column == "split" else float for column in table if column != "id"}
+        try:
+            return table.replace({column: {"": "nan"} for column in kinds}).astype(kinds)
+        except (ValueError, OverflowError) as error:
+            raise self._damage(name, error) from None
+
+    def _table(self, name: str, columns: Collection[str]) -> pd.DataFrame:
+        """A table as text, whose bytes are those that the record was written of."""
+        path = self.folder / name
+        _, digests = self._read_record()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}; train again") from None
+        if hashlib.sha256(content).hexdigest() != digests.get(name):
+            raise UsageError(
+                f"{path} is not the file that {self.record_file} is of: it is damaged, or edited "
+                "by hand; train again, or take both files from where the run came from"
+            )
+        table = _read_table(path, content)
+        if lacking := [column for column in columns if column not in table.columns]:
+            raise self._damage(name, f"it lacks {', '.join(lacking)}")
+        return table
+
+    def _typed(self, table: pd.DataFrame) -> pd.DataFrame:
+        # ids keep their zeros, and Python's own float() is exact where pandas' fast parser may not
+        # be
+        try:
+            typed = pd.DataFrame(
+                {name: table[name].map(kind) for name, kind in PREDICTION_COLUMNS.items()}
+            ).astype({name: kind for name, kind in PREDICTION_COLUMNS.items() if kind is not str})
+        except (KeyError, ValueError, OverflowError) as error:
+            raise self._damage(PREDICTIONS, f"{type(error).__name__}: {error}") from None
+        values = typed[["mos", "predicted"]].to_numpy()
+        if not (np.abs(values) <= LARGEST_SCORE).all():  # also where one is NaN
+            raise self._damage(PREDICTIONS, "it has values that are no scores")
+        if typed.empty or not typed["id"].map(is_text).all():
+            raise self._damage(PREDICTIONS, "it has no row, or an id that is no text")
+        return typed
+
+    def _damage(self, name: str, reason: object) -> UsageError:
+        return UsageError(f"{self.folder / name} is damaged ({reason}); train again")
 
     def _require(self, path: Path) -> None:
         if not path.is_file():
@@ -259,7 +334,13 @@ class Ablation:
         return self.folder / Path(run).name
 
     def _read(self) -> dict[str, Any]:
-        document = read_json(self.json_file)
+        try:
+            document = unsealed(read_json(self.json_file))
+        except UsageError as error:
+            raise UsageError(
+                f"{self.json_file} cannot be used: {error}; run vqa-fuse ablate again, or give the "
+                "folders of runs"
+            ) from None
         rows = document.get("rows")
         usable = isinstance(rows, list) and all(
             isinstance(row, dict) and isinstance(row.get("run"), str) for row in rows
@@ -272,5 +353,10 @@ class Ablation:
         return document
 
 
-def _table(path: Path) -> pd.DataFrame | None:
-    return pd.read_csv(path, dtype={"id": str}, keep_default_na=False) if path.is_file() else None
+def _read_table(path: Path, content: bytes) -> pd.DataFrame:
+    """Every cell as text."""
+    try:
+        # not the name of the file, whose end might ask for a decompression
+        return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged ({error}); train again") from None

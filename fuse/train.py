@@ -328,7 +328,7 @@ def save_run(
             write_text(path, rows.to_csv(index=False))
     if scorer is not None:
         scorer_file.save(scorer, run)
-    predictions = target.predictions()
+    predictions = target.written_predictions()
     evaluation = evaluate_predictions(record, predictions, run)
     scatter(predictions, evaluation, target.scatter_file)
     write_text(target.metrics_file, markdown.of_run(evaluation))

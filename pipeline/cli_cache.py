@@ -13,6 +13,7 @@ from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.console import (
     as_json_option,
     cache_option,
+    printable,
     version_option,
 )
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
@@ -53,7 +54,7 @@ def info(cache: Path, as_json: bool) -> int:
     for track in tracks:
         click.echo(f"{track.path}: {track.videos} videos, {track.bytes / 1e6:.1f} MB")
         for field, value in track.identity.to_json().items():
-            click.echo(f"  {field}: {value}")
+            click.echo(f"  {field}: {printable(str(value))}")
     return DONE
 
 
@@ -67,14 +68,18 @@ def verify(cache: Path) -> int:
       vqa-cache verify cache
     """
     from vqa_twostage.pipeline.cache.info import track_files
+    from vqa_twostage.pipeline.cache.verifying import manifest_faults
     from vqa_twostage.pipeline.cache.verifying import verify as verify_track
 
+    damaged = manifest_faults(cache)
+    for fault in damaged.values():
+        click.echo(printable(fault), err=True)
     faults = {path: verify_track(path) for path in track_files(cache)}
     for path, found in faults.items():
         click.echo(f"{path}: {'sound' if not found else f'{len(found)} faults'}")
         for fault in found:
-            click.echo(f"  {fault}", err=True)
-    return SOME_FAILED if any(faults.values()) else DONE
+            click.echo(f"  {printable(fault)}", err=True)
+    return SOME_FAILED if damaged or any(faults.values()) else DONE
 
 
 @cache_command.command()
@@ -97,7 +102,7 @@ def repair(cache: Path) -> int:
         result = repair_track(path)
         click.echo(str(result))
         for video_id in result.dropped:
-            click.echo(f"  dropped: {video_id}", err=True)
+            click.echo(f"  dropped: {printable(video_id)}", err=True)
         dropped = dropped or bool(result.dropped)
     return SOME_FAILED if dropped else DONE
 
@@ -215,7 +220,8 @@ def merge(sources: tuple[Path, ...], cache: Path, as_json: bool) -> int:
             counts = f"{track.added} added, {track.there} were there"
             click.echo(f"{track.path}: {track.videos} of {track.of} videos, {counts}")
     for conflict in result.conflicts:
-        click.echo(f"  {conflict.id} of {conflict.track}: {conflict.reason}", err=True)
+        conflicting = f"{conflict.id} of {conflict.track}: {conflict.reason}"
+        click.echo(f"  {printable(conflicting)}", err=True)
     return SOME_FAILED if result.conflicts else DONE
 
 

@@ -47,6 +47,8 @@ version_option = click.version_option(__version__, message="vqa-twostage %(versi
 
 # without a terminal, progress is printed at most this often
 PLAIN_EVERY_S = 15.0
+# characters of an error, some of which repeat what is in a file
+LONGEST_MESSAGE = 10_000
 
 
 def run(command: click.Command) -> None:
@@ -71,7 +73,7 @@ def _exit_code(command: click.Command) -> int:
         error.show()
         return WRONG_USE
     except UsageError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {printable(str(error))}", err=True)
         return WRONG_USE
     except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         click.echo(f"Error: {error.filename}: {error.strerror}; give another path", err=True)
@@ -88,6 +90,15 @@ def _exit_code(command: click.Command) -> int:
             err=True,
         )
         return INTERRUPTED
+
+
+def printable(text: str) -> str:
+    """What files say, for a terminal: nothing in it moves the cursor, and it is no book."""
+    shown = text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…"
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode()
+        for each in shown
+    )
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:

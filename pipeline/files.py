@@ -1,4 +1,8 @@
-"""Files written in one step and read with one message: JSON, text, digests."""
+"""Files written in one step and read with one message: JSON, text, digests.
+
+A sealed document is a JSON object with the SHA-256 of all that it says besides. No bit of its file
+can change what is read without being noticed; it is no signature, which strangers could not make.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +61,42 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise UsageError(f"{path} holds no JSON object")
     return document
+
+
+SEAL = "sha256"
+
+
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with the digest of its content as its last field."""
+    return {**document, SEAL: _digest_of(document)}
+
+
+def unsealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document that was sealed; UsageError with the reason where it is another by now."""
+    if SEAL not in document:
+        raise UsageError(f"it has no {SEAL}: this program did not write it, or an early version")
+    content = {key: value for key, value in document.items() if key != SEAL}
+    try:
+        same = document[SEAL] == _digest_of(content)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"it holds what cannot be: {error}") from None
+    if not same:
+        raise UsageError(f"its content does not fit its {SEAL}: it is damaged, or edited by hand")
+    return content
+
+
+def _digest_of(document: Mapping[str, Any]) -> str:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value of a JSON document is a text that files and terminals take: no half of a
+    character, and nothing that moves a cursor.
+    """
+    return isinstance(value, str) and not any(
+        unicodedata.category(each) in ("Cc", "Cs") and each not in "\t\n" for each in value
+    )
 
 
 def sha256_of(path: Path, first: int | None = None) -> str:

@@ -37,13 +37,19 @@ def start_processes(workers: int) -> ProcessPool:
     return ProcessPool(max_workers=workers, max_tasks=TASKS_PER_PROCESS, context=ProcessContext())
 
 
-def call_apart(function: Callable[[*Arguments], R], *arguments: *Arguments) -> R:
+def call_apart(
+    function: Callable[[*Arguments], R], *arguments: *Arguments, timeout: float | None = None
+) -> R:
     """Calls a function of a module in another process, for files whose parser damage can crash.
 
-    Raises what the function raises, and CrashError where its process ends before it does.
+    Raises what the function raises, and CrashError where its process ends before it does, or has
+    not ended after ``timeout`` seconds.
     """
     try:
-        return _parser().schedule(_call_in, (os.getcwd(), function, arguments)).result()
+        call = (os.getcwd(), function, arguments)
+        return _parser().schedule(_call_in, call, timeout=timeout).result()
+    except TimeoutError:
+        raise CrashError(f"its parser did not end in {timeout:g} seconds") from None
     except ProcessExpired as error:
         raise CrashError(f"its parser crashed, exit code {error.exitcode}") from None
 

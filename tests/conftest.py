@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,35 @@ from places import REAL
 
 if TYPE_CHECKING:
     from vqa_twostage.fuse.data import Dataset
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--soak", action="store_true", help="tests marked soak try as often as docs/reliability.md"
+    )
+
+
+@pytest.fixture
+def times(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> int:
+    """How often a test marked ``soak(short, full)`` tries: ``full`` with ``--soak``."""
+    short, full = request.node.get_closest_marker("soak").args
+    count = full if request.config.getoption("--soak") else short
+    record_property("times", count)
+    return count
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """With ``--soak`` what was done: the outcome that docs/reliability.md shows."""
+    if not config.getoption("--soak"):
+        return
+    terminalreporter.section("soak")
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            done = ", ".join(f"{name} {value}" for name, value in report.user_properties)
+            line = f"{outcome}: {done}, {report.duration:.0f} s: {report.nodeid}"
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)

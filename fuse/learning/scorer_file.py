@@ -3,13 +3,17 @@
 It holds the whole identities of the features that the model reads, what its scale means, and what
 it was trained on. Tensors are named ``prepare.<stream>.<array>.<field>``,
 ``basis.<stream>.<level>``, ``member.<number>.<parameter>`` and ``training.<field>``; the rest is
-one JSON object, ``about``, in the file's metadata.
+one JSON object, ``about``, in the file's metadata, beside ``sha256``, the digest of ``about`` and
+all tensors.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import threading
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,24 +22,32 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from vqa_twostage.fuse.learning.model import Head, QualityModel
-from vqa_twostage.fuse.learning.novelty import NoveltyReference
+from vqa_twostage.fuse.learning.novelty import PERCENTILES, NoveltyReference
 from vqa_twostage.fuse.learning.prepare import Preparation, Squash
 from vqa_twostage.fuse.learning.scorer import Scorer, Training
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.streams import Shapes, Streams
+from vqa_twostage.pipeline.datasets.manifest import BETTER
 from vqa_twostage.pipeline.datasets.videos import MODEL_FILE
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import ArrayName
-from vqa_twostage.pipeline.files import replaced
+from vqa_twostage.pipeline.files import SEAL, replaced
 from vqa_twostage.pipeline.identity import TrackIdentity
 
 FILE = MODEL_FILE
 FORMAT_VERSION = 1
+ABOUT = "about"
 # most values of one prepared array a frame
 LARGEST = 10_000_000
 MOST_MEMBERS = 100
+MOST_MODULES = 10_000
+LONGEST_TEXT = 1000
 SQUASH_FIELDS = ("fill", "scale", "mean", "std", "keep")
 NOVELTY_FIELDS = ("mean", "std", "distances")
 # of `Training`, in JSON; its tracks as an object with the two streams
@@ -72,8 +84,10 @@ def save(scorer: Scorer, run: Path) -> None:
         },
     }
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    text = json.dumps(about)
+    metadata = {ABOUT: text, SEAL: digest_of(text, contiguous)}
     with replaced(run / FILE) as part:
-        save_file(contiguous, part, metadata={"about": json.dumps(about)})
+        save_file(contiguous, part, metadata=metadata)
 
 
 def load(run: Path) -> Scorer:
@@ -113,44 +127,109 @@ def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
         )
     try:
         with safe_open(path, framework="numpy") as file:
-            about = json.loads(file.metadata()["about"])
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no dictionary
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise UsageError(f"{path} cannot be read ({error}); train again") from None
+    if not {ABOUT, SEAL} <= metadata.keys():
+        raise UsageError(
+            f"{path} has no {SEAL}: it is no model of this program, or one of an early version; "
+            "give a run of vqa-fuse train"
+        )
+    if metadata[SEAL] != digest_of(metadata[ABOUT], tensors):
+        raise UsageError(
+            f"{path} does not fit its {SEAL}: it is damaged, or was changed; train again, or take "
+            "it from where it came from"
+        )
+    try:
+        about = json.loads(metadata[ABOUT])
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged ({error}); train again") from None
     if not isinstance(about, dict):
         raise UsageError(f"{path} is not a model of this program; give a run of vqa-fuse train")
     return about, tensors
+
+
+def digest_of(about: str, tensors: Tensors) -> str:
+    """Of everything that is used of a file, whatever the order in which it holds it."""
+    digest = hashlib.sha256(about.encode())
+    for name, array in sorted(tensors.items()):
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _build(about: dict[str, Any], tensors: Tensors) -> Scorer:
     """The model that a file describes; any exception where it does not."""
     options = TrainOptions.from_mapping(about["options"], "the model")
     shapes = Streams(**about["shapes"]).map(
-        lambda track: {ArrayName(name): tuple(shape) for name, shape in track.items()}
+        lambda track: {ArrayName(name): _shape(shape) for name, shape in track.items()}
     )
     _check_sizes(options, shapes, tensors)
     preparations = Streams(
         *(_preparation(stream, track, tensors) for stream, track in shapes.items())
     )
-    training = dict(about["training"])
+    curve = about["curve"]
     return Scorer(
         options,
         preparations,
         [_member(number, options, shapes, tensors) for number in range(options.members)],
         shapes,
-        about["mean"],
-        about["std"],
-        None if about["curve"] is None else np.array(about["curve"]),
-        Training(
-            **{field: training[field] for field in TRAINING_FIELDS}
-            | {"scale": tuple(training["scale"])},
-            tracks=Streams(**training["tracks"]).map(
-                lambda track: TrackIdentity.from_json(track, "the model")
-            ),
-            mos=tensors["training.mos"],
-            novelty=NoveltyReference(*(tensors[f"training.{field}"] for field in NOVELTY_FIELDS)),
+        _number(about["mean"]),
+        _number(about["std"]),
+        None if curve is None else np.array([_number(curve[place]) for place in range(4)]),
+        _training(about["training"], shapes, tensors),
+    )
+
+
+def _training(training: dict[str, Any], shapes: Streams[Shapes], tensors: Tensors) -> Training:
+    low, high = training["scale"]
+    if training["better"] not in BETTER:
+        raise ValueError(f"better is {training['better']!r}")
+    columns = sum(shape[0] for track in shapes for shape in track.values())
+    sizes = {"mean": columns, "std": columns, "distances": PERCENTILES.size}
+    return Training(
+        dataset=_text(training["dataset"]),
+        title=_text(training["title"]),
+        label=_text(training["label"]),
+        scale=(_number(low), _number(high)),
+        better=training["better"],
+        videos=int(_number(training["videos"])),
+        tracks=Streams(**training["tracks"]).map(
+            lambda track: TrackIdentity.from_json(track, "the model")
+        ),
+        mos=_tensor(tensors, "training.mos", PERCENTILES.size),
+        novelty=NoveltyReference(
+            *(_tensor(tensors, f"training.{field}", sizes[field]) for field in NOVELTY_FIELDS)
         ),
     )
+
+
+def _text(value: Any) -> str:
+    """A text to show: without what moves a terminal's cursor, and not as long as a book."""
+    if not isinstance(value, str) or not value.isprintable() or len(value) > LONGEST_TEXT:
+        raise ValueError(f"{str(value)[:LONGEST_TEXT]!r} is no text to show")
+    return value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """Of one array, per frame: channels, or channels and the positions of a map."""
+    if len(value) not in (1, 3) or any(type(size) is not int or size < 1 for size in value):
+        raise ValueError(f"{value!r} is no shape of an array")
+    return tuple(value)
+
+
+def _tensor(tensors: Tensors, name: str, *shape: int) -> np.ndarray:
+    array = tensors[name]
+    if array.dtype.kind != "f" or array.shape != shape:
+        raise ValueError(f"{name} is {array.dtype} of the shape {array.shape}, and not {shape}")
+    return array
 
 
 def _check_sizes(options: TrainOptions, shapes: Streams[Shapes], tensors: Tensors) -> None:
@@ -165,14 +244,65 @@ def _check_sizes(options: TrainOptions, shapes: Streams[Shapes], tensors: Tensor
                     f"the model's {stream} array {name} has the shape {shape}, which cannot be "
                     f"prepared from {columns} columns"
                 )
+    members = [_below(f"member.{number}.", tensors) for number in range(options.members)]
+    expected = _parameters(options, shapes, most=len(members[0]))
+    for number, member in enumerate(members):
+        found = {name: array.shape for name, array in member.items()}
+        if found != expected:
+            differing = sorted(
+                name for name in expected.keys() | found if expected.get(name) != found.get(name)
+            )
+            raise UsageError(
+                f"member {number} of the model is not of its head: {', '.join(differing[:5])}"
+            )
+
+
+def _parameters(
+    options: TrainOptions, shapes: Streams[Shapes], most: int
+) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of what the head learns, without memory for it; UsageError where it has more
+    than ``most`` of them: a number among its options may be anything.
+    """
+    parameters = modules = 0
+
+    thread = threading.get_ident()
+
+    def count_parameter(*_: object) -> None:
+        nonlocal parameters
+        parameters += threading.get_ident() == thread
+        if parameters > most:
+            raise UsageError(f"the model's head has more than the {most} tensors of its file")
+
+    def count_module(*_: object) -> None:
+        nonlocal modules
+        modules += threading.get_ident() == thread
+        if modules > MOST_MODULES:
+            raise UsageError(f"the model's head has more than {MOST_MODULES} parts")
+
+    with ExitStack() as stack:
+        for handle in (
+            register_module_parameter_registration_hook(count_parameter),
+            register_module_module_registration_hook(count_module),
+        ):
+            stack.callback(handle.remove)
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        stack.enter_context(torch.device("meta"))
+        state = Head.of(options).build(shapes).state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def _preparation(stream: str, shapes: Shapes, tensors: Tensors) -> Preparation:
-    squash = {
-        name: Squash(*(tensors[f"prepare.{stream}.{name}.{field}"] for field in SQUASH_FIELDS))
-        for name in shapes
-    }
-    return Preparation(squash, _below(f"basis.{stream}.", tensors))
+    squash, bases = {}, _below(f"basis.{stream}.", tensors)
+    for name, shape in shapes.items():
+        prefix = f"prepare.{stream}.{name}"
+        columns = len(tensors[f"{prefix}.fill"])
+        fields = (_tensor(tensors, f"{prefix}.{field}", columns) for field in SQUASH_FIELDS)
+        squash[name] = Squash(*fields)
+        if name.level in bases:
+            _tensor(tensors, f"basis.{stream}.{name.level}", columns, shape[0])
+        elif shape[0] != columns:
+            raise ValueError(f"{name} has {columns} columns, and the head takes {shape[0]}")
+    return Preparation(squash, bases)
 
 
 def _member(

@@ -76,15 +76,30 @@ def frame_strips(
             if name not in features or name not in path_of:
                 reasons[name] = f"not in {track}"
                 continue
+            video = _below(root, path_of[name])
+            if video is None:
+                reasons[name] = f"its path {path_of[name]!r} leaves {root}, and was not opened"
+                continue
             stored = features.read(name, without=("grid",))
             shown = evenly_spaced(len(stored.frame_index))
             timestamp = stored.timestamp[shown].tolist()
             strips[name] = FrameStrip(shown, len(stored.frame_index), timestamp, images=[])
             frame_index = stored.frame_index[shown].tolist()
-            requests.append(FrameRequest(name, root / path_of[name], frame_index))
+            requests.append(FrameRequest(name, video, frame_index))
     images, failed = read_thumbnails(requests, raw)
     shown_strips = {name: replace(strips[name], images=jpegs) for name, jpegs in images.items()}
     return shown_strips, {**reasons, **failed}
+
+
+def _below(root: Path, path: str) -> Path | None:
+    """The file, unless it lies elsewhere, also by a link: a manifest may come from a stranger, and
+    pictures in a report are passed on.
+    """
+    try:
+        whole = (root / path).resolve()
+    except (OSError, ValueError, RuntimeError):
+        return None
+    return whole if whole.is_relative_to(root.resolve()) else None
 
 
 def evenly_spaced(count: int) -> list[int]:

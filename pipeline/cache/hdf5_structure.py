@@ -8,6 +8,7 @@ back where that is damaged.
 from __future__ import annotations
 
 import json
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ from vqa_twostage.pipeline.processes import CrashError, call_apart
 # of the table of videos: the names of the arrays, in the order of their checksums
 ARRAYS = "arrays"
 CREATED, IDENTITY = "created", "identity"
+# what h5py raises of a damaged file, and Python of what such a file says
+FAULTS = (
+    *(OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError),
+    *(ArithmeticError, MemoryError, RecursionError),
+)
+# seconds for a file that makes the HDF5 library go round in circles
+TIMEOUT_S = 60.0
 OWN = {"format", "format_version", IDENTITY, CREATED}
 
 
@@ -42,7 +50,7 @@ class DamagedStructureError(Exception):
 def read_structure(path: Path) -> TrackIndex:
     """The index as HDF5's part of a track has it; DamagedStructureError where it cannot be read."""
     try:
-        return call_apart(_read_structure, path)
+        return call_apart(_read_structure, path, timeout=TIMEOUT_S)
     except CrashError as error:
         raise DamagedStructureError(str(error)) from None
 
@@ -63,7 +71,7 @@ def _format(path: Path) -> str | None:
         if file.read(8) != b"\x89HDF\r\n\x1a\n":
             return ""
     try:
-        return call_apart(_read_format, path)
+        return call_apart(_read_format, path, timeout=TIMEOUT_S)
     except CrashError:
         return None
 
@@ -76,7 +84,7 @@ def _read_format(path: Path) -> str | None:
                 groups = file.get(TABLE, getclass=True) is h5py.Group
                 return "development" if groups else text
             return text
-    except (OSError, RuntimeError, KeyError, ValueError):
+    except FAULTS:
         return None
 
 
@@ -84,7 +92,7 @@ def _read_structure(path: Path) -> TrackIndex:
     try:
         with h5py.File(path, "r", locking=False) as file:
             return structure_of(file)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, UsageError) as error:
+    except (*FAULTS, UsageError) as error:
         raise DamagedStructureError(str(error)) from None
 
 
@@ -97,8 +105,9 @@ def structure_of(file: h5py.File) -> TrackIndex:
     empty = TrackIndex(identity, str(file.attrs[CREATED]), provenance)
     if TABLE not in file:
         return empty
-    table = file[TABLE]
-    columns = tuple(column_of(name, file[name]) for name in json.loads(table.attrs[ARRAYS]))
+    table = _dataset(file, TABLE)
+    names = json.loads(table.attrs[ARRAYS])
+    columns = tuple(column_of(name, _dataset(file, name)) for name in names)
     rows = {len(file[column.name]) for column in columns}
     if len(rows) != 1:
         raise ValueError(f"its arrays have {sorted(rows)} rows")
@@ -111,6 +120,24 @@ def structure_of(file: h5py.File) -> TrackIndex:
         column_of(TABLE, table),
         columns,
     )
+
+
+def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """ValueError for anything else, links to other files among it, and for one that claims more
+    than the file can hold.
+    """
+    parts = name.split("/")
+    for count in range(1, len(parts) + 1):
+        link = file.get("/".join(parts[:count]), getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise ValueError(f"{name} is a link")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset) or not dataset.shape:
+        raise ValueError(f"{name} is no array")
+    claimed = dataset.dtype.itemsize * math.prod(dataset.shape)
+    if dataset.chunks is not None and claimed > file.id.get_filesize():
+        raise ValueError(f"{name} has {dataset.shape} values, and the file has no room for them")
+    return dataset
 
 
 def column_of(name: str, dataset: h5py.Dataset, known: Column | None = None) -> Column:

@@ -26,6 +26,8 @@ MAGIC = b"VQAJRNL1"
 HEADER = struct.Struct("<8sQQ")
 # offset and length of a change, before its bytes
 CHANGE = struct.Struct("<QQ")
+# what a commit may add to a file beside the bytes that it changes: chunks that are partly empty
+LARGEST_GAP = 256 << 20
 
 
 class DamagedJournalError(Exception):
@@ -244,6 +246,9 @@ def _read_journal(path: Path) -> tuple[int, list[tuple[int, bytes]]] | None:
             changes.append((offset, bytes(body[place - length : place])))
     except struct.error:
         place = -1
-    if magic != MAGIC or place != len(body):
+    # from a stranger it may have a right checksum, and make a file of any size
+    most = 2 * path.stat().st_size + len(body) + LARGEST_GAP
+    inside = size <= most and all(start + len(bytes_) <= size for start, bytes_ in changes)
+    if magic != MAGIC or place != len(body) or not inside:
         raise DamagedJournalError(f"{journal_of(path)} is damaged")
     return size, changes

@@ -116,13 +116,17 @@ def save_manifest(cache: Path, manifest: Manifest) -> None:
 
 
 def load_cached_manifest(cache: Path, dataset: str) -> Manifest:
-    """The manifest that a cache keeps; UsageError where it is missing or damaged."""
+    """The manifest that a cache keeps; UsageError where it is missing, damaged or edited."""
     path = manifest_path(cache, dataset)
     try:
-        return Manifest.from_json(path.read_text(encoding="utf-8"))
+        manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
+        if manifest.name != dataset:  # which names folders that are written
+            raise UsageError(f"it is of a dataset called {manifest.name!r}")
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; run vqa-extract --cache {cache} first") from None
     except (UsageError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{path} is damaged ({error}); remove it and run vqa-extract again, features stay"
+            f"{path} cannot be used: {error}. Labels change in the dataset's own files; remove "
+            "this one and run vqa-extract again, features stay"
         ) from None
+    return manifest

@@ -187,6 +187,8 @@ class Track:
                 f"{len(broken)} of the {len(table)} entries in its table of videos are damaged: "
                 + ", ".join(map(repr, broken[:5]))
             )
+        if len(set(table[video_table.ID].tolist())) < len(table):
+            raise DamagedIndexError("its table of videos names one of them twice")
         return table
 
     def _column(self, name: str) -> Column:
@@ -216,12 +218,20 @@ def read_table(
     """The table of videos, and which of its entries are sound."""
     if index.table is None:
         return np.zeros(0, video_table.table_dtype(0, {})), np.zeros(0, bool)
-    expected = video_table.table_dtype(len(index.columns), video_table.widths_of(index.table.dtype))
+    try:
+        widths = video_table.widths_of(index.table.dtype)
+    except KeyError as error:
+        raise DamagedIndexError(f"its table of videos has other columns: {error}") from None
+    expected = video_table.table_dtype(len(index.columns), widths)
     if index.table.dtype != expected or index.table.shape:
         raise DamagedIndexError("its table of videos has other columns")
     table = np.zeros(index.videos, expected)
     fill_rows(file, index.table, 0, index.videos, _bytes_of(table))
-    return table, video_table.sound_entries(table, index.rows)
+    sound = video_table.sound_entries(table, index.rows)
+    # or a small file could claim to be an enormous dataset
+    if int(table[video_table.ROWS][sound].sum()) > index.rows:
+        raise DamagedIndexError("its videos share rows")
+    return table, sound
 
 
 def fill_rows(

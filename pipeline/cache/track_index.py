@@ -9,7 +9,10 @@ writing, and for repairing a file whose index is damaged. `docs/cache_format.md`
 from __future__ import annotations
 
 import json
+import math
+import re
 import struct
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +34,10 @@ OFFSET = np.dtype("<i8")
 # track has of its frames
 TABLE, FEATURES = "videos", "features/"
 FRAME_INDEX, TIMESTAMP = OF_FRAMES = ("frame_index", "timestamp")
+# of numbers and texts as `described` writes them; NumPy understands far more
+PLAIN_DTYPE = re.compile(r"[<|][fiuS][1-9][0-9]{0,5}")
+DTYPES = {FRAME_INDEX: ("<i8",), TIMESTAMP: ("<f8",)}
+DTYPES_OF_FEATURES = ("<f2", "<f4")
 
 
 class DamagedIndexError(Exception):
@@ -53,7 +60,7 @@ class Column:
 
     @property
     def row_bytes(self) -> int:
-        return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
+        return self.dtype.itemsize * math.prod(self.shape)
 
     def extents(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Offset and bytes of each piece of the rows from ``first`` to before ``last``."""
@@ -139,13 +146,13 @@ class TrackIndex:
                 TrackIdentity.from_json(document["identity"], "its identity"),
                 str(document["created"]),
                 provenance,
-                int(document["videos"]),
-                int(document["rows"]),
+                _count(document["videos"]),
+                _count(document["rows"]),
                 named.pop(TABLE, None),
                 tuple(named.values()),
             )
             found.check(hdf5_bytes)
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise DamagedIndexError(f"it makes no sense ({error})") from None
         return found
 
@@ -155,6 +162,8 @@ class TrackIndex:
         if any(column.shape for column in self.all_columns if column.name in {TABLE, *OF_FRAMES}):
             raise ValueError("its frames have several numbers or times")
         claimed = 0
+        for column in self.columns:
+            _check_column(column)
         for column in self.all_columns:
             chunk = column.chunk_rows * column.row_bytes
             claimed += chunk * len(column.chunks)
@@ -180,6 +189,20 @@ def described(dtype: np.dtype[Any]) -> str | list[tuple[Any, ...]]:
     ]
 
 
+def _check_column(column: Column) -> None:
+    level, _, statistic = column.name.removeprefix(FEATURES).rpartition("/")
+    named = column.name in OF_FRAMES or (column.name.startswith(FEATURES) and level and statistic)
+    if not named or column.dtype.str not in DTYPES.get(column.name, DTYPES_OF_FEATURES):
+        raise ValueError(f"it has no array {column.name!r} of {column.dtype}")
+
+
+def _count(value: Any) -> int:
+    """ValueError unless it is how many there are of something."""
+    if type(value) is not int or not 0 <= value <= sys.maxsize:
+        raise ValueError(f"{value!r} is no number of anything")
+    return value
+
+
 def _columns(described: list[Any], offsets: memoryview) -> Iterator[Column]:
     place = 0
     for item in described:
@@ -188,13 +211,13 @@ def _columns(described: list[Any], offsets: memoryview) -> Iterator[Column]:
         kinds = [dtype[name].base for name in dtype.names] if dtype.names else [dtype]
         if any(each.kind not in "fiuS" for each in kinds) or dtype.itemsize == 0:
             raise ValueError(f"{item['name']} holds {dtype}")
-        shape = tuple(int(length) for length in item["shape"])
+        shape = tuple(map(_count, item["shape"]))
         if any(length < 1 for length in shape) or len(shape) > 8:
             raise ValueError(f"a row of {item['name']} is {shape}")
-        count = int(item["chunks"])
+        count = _count(item["chunks"])
         chunks = np.frombuffer(offsets, OFFSET, count, place) if count else np.zeros(0, OFFSET)
         place += chunks.nbytes
-        yield Column(str(item["name"]), dtype, shape, int(item["chunk_rows"]), chunks)
+        yield Column(str(item["name"]), dtype, shape, _count(item["chunk_rows"]), chunks)
     if place != len(offsets):
         raise ValueError("offsets are left over")
 
@@ -202,5 +225,12 @@ def _columns(described: list[Any], offsets: memoryview) -> Iterator[Column]:
 def dtype_of(kind: str | Sequence[Sequence[Any]]) -> np.dtype[Any]:
     """What `described` describes; JSON has made lists of its tuples."""
     if isinstance(kind, str):
-        return np.dtype(kind)
-    return np.dtype([(str(field[0]), str(field[1]), *map(tuple, field[2:])) for field in kind])
+        return _plain_dtype(kind)
+    fields = [(str(field[0]), _plain_dtype(field[1]), *map(tuple, field[2:])) for field in kind]
+    return np.dtype(fields)
+
+
+def _plain_dtype(kind: Any) -> np.dtype[Any]:
+    if not isinstance(kind, str) or not PLAIN_DTYPE.fullmatch(kind):
+        raise ValueError(f"{kind!r} is no type of a number or a text")
+    return np.dtype(kind)

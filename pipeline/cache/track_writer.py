@@ -40,6 +40,7 @@ from vqa_twostage.pipeline.cache.track_index import (
     DamagedIndexError,
     TrackIndex,
 )
+from vqa_twostage.pipeline.cache.verifying import structure_faults
 from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.features import VideoAttributes, VideoFeatures
 from vqa_twostage.pipeline.identity import TrackIdentity
@@ -224,10 +225,11 @@ def write_track(
     use, is no track, is damaged, or holds features of another identity.
     """
     path = Path(track)
-    if not path.exists():
+    new = not path.exists()
+    if new:
         create_track(path, identity, provenance, datetime.now(UTC).isoformat(timespec="seconds"))
     with ExitStack() as stack:
-        opened = _open_to_write(path, stack)
+        opened = _open_to_write(path, stack, new)
         check_identity(path, opened.identity, identity)
         try:
             yield opened
@@ -235,10 +237,13 @@ def write_track(
             opened.commit()
 
 
-def _open_to_write(path: Path, stack: ExitStack) -> TrackWriter:
+def _open_to_write(path: Path, stack: ExitStack, new: bool) -> TrackWriter:
     try:
         file = stack.enter_context(closing(JournaledFile(path, writable=True)))
         index = load_index(file)
+        # damage can crash the library, which is about to run in this process
+        if not new and (faults := structure_faults(path, index)):
+            raise UsageError(f"{path}: {faults[0]}")
         file.truncate(file.size - len(index.to_bytes()))
         hdf5 = stack.enter_context(
             h5py.File(file, "r+", libver=LIBVER, rdcc_nbytes=0, track_order=False)

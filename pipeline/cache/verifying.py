@@ -9,6 +9,7 @@ import numpy as np
 
 from vqa_twostage.pipeline.cache.hdf5_structure import DamagedStructureError, read_structure
 from vqa_twostage.pipeline.cache.journal import journal_of
+from vqa_twostage.pipeline.cache.layout import datasets, load_cached_manifest, manifest_path
 from vqa_twostage.pipeline.cache.track import Track, open_track
 from vqa_twostage.pipeline.cache.track_index import TrackIndex
 from vqa_twostage.pipeline.errors import UsageError
@@ -24,6 +25,17 @@ def verify(path: PathLike[str]) -> list[str]:
             return faults + structure_faults(Path(path), track.index)
     except UsageError as error:
         return [str(error)]
+
+
+def manifest_faults(cache: Path) -> dict[Path, str]:
+    """Of each manifest of a cache that cannot be used, what is wrong with it."""
+    faults = {}
+    for dataset in datasets(cache) if cache.is_dir() else []:
+        try:
+            load_cached_manifest(cache, dataset)
+        except UsageError as error:
+            faults[manifest_path(cache, dataset)] = str(error)
+    return faults
 
 
 def structure_faults(path: Path, index: TrackIndex) -> list[str]:

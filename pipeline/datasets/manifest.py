@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.files import is_text, sealed, unsealed
 from vqa_twostage.pipeline.raw_format import RawFormat
 
 COLUMNS = ["id", "path", "mos", "mos_std", "group", "split"]
@@ -58,8 +59,10 @@ class Manifest:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
-        """Everything but ``root``, ``raw``, ``layout`` and ``notes``; `from_json` reads it."""
-        return json.dumps(self._document(), indent=1, sort_keys=True)
+        """Everything but ``root``, ``raw``, ``layout`` and ``notes``, sealed; `from_json` reads
+        it.
+        """
+        return json.dumps(sealed(self._document()), indent=1, sort_keys=True)
 
     def _document(self) -> dict[str, object]:
         rows = self.rows[COLUMNS].astype(object).where(self.rows[COLUMNS].notna(), None)
@@ -79,6 +82,9 @@ class Manifest:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise UsageError(f"the manifest is not JSON: {error}") from None
+        if not isinstance(document, dict):
+            raise UsageError("the manifest must be a JSON object")
+        document = unsealed(document)
         _check(document)
         rows = pd.DataFrame(document["rows"], columns=COLUMNS)
         rows[["mos", "mos_std"]] = rows[["mos", "mos_std"]].astype(float)
@@ -96,13 +102,13 @@ class Manifest:
 TEXTS = ("name", "title", "label", "better")
 
 
-def _check(document: Any) -> None:
+def _check(document: dict[str, Any]) -> None:
     """UsageError unless ``document`` is one that `Manifest.to_json` can have written."""
     keys = {*TEXTS, "scale", "rows"}
-    if not isinstance(document, dict) or document.keys() != keys:
+    if document.keys() != keys:
         raise UsageError(f"the manifest must be a JSON object with the keys {_listed(keys)}")
     for key in TEXTS:
-        if not isinstance(document[key], str):
+        if not is_text(document[key]):
             raise UsageError(f"{key} of the manifest must be a text, not {document[key]!r}")
     if document["better"] not in BETTER:
         raise UsageError(
@@ -129,7 +135,7 @@ def _check_rows(rows: Sequence[Any]) -> None:
             elif column == "mos_std":
                 valid = value is None or _is_number(value)
             else:
-                valid = isinstance(value, str)
+                valid = is_text(value)
             if not valid:
                 raise UsageError(f"row {number} of the manifest: {column} cannot be {value!r}")
     seen: set[str] = set()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from toy_cache import FRAMES, LEVELS, labels, make_cache, manifest_of, reworked, write_features
 
+from vqa_twostage.fuse import data as data_module
 from vqa_twostage.fuse.data import Dataset, load_dataset
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.runs import Run
@@ -196,6 +197,17 @@ def test_damaged_manifest_is_refused(tmp_path: Path) -> None:
     layout.save_manifest(tmp_path, manifest)
     (tmp_path / "toy" / "manifest.json").write_text('{"name": "toy"')
     with pytest.raises(
-        UsageError, match=r"manifest\.json is damaged .*; remove it and run vqa-extract again"
+        UsageError,
+        match=r"manifest\.json cannot be used: .*; remove this one and run vqa-extract again",
     ):
         load_dataset(tmp_path, None, None, None)
+
+
+def test_one_long_video_does_not_take_all_memory_for_padding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make_cache(tmp_path, contents=3, versions=2)
+    monkeypatch.setattr(data_module, "MOST_PADDING", 1)
+    monkeypatch.setattr(data_module, "LARGEST_PADDED", 1000)
+    with pytest.raises(UsageError, match=r"the longest of 6 videos has 4 rows.*sample by count"):
+        load_dataset(cache, None, None, None)

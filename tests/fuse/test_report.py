@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import called
+from forging import change_record, write_sealed
 
 from vqa_twostage.fuse.ablate import ablate, variants
 from vqa_twostage.fuse.data import Dataset
@@ -31,12 +32,12 @@ from vqa_twostage.fuse.reporting.thumbnails import frame_strips, thumbnails_of
 from vqa_twostage.fuse.run_record import CacheLocation, RunIdentity, RunRecord, RunSpecs
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.train import train_run
-from vqa_twostage.pipeline.cache.layout import TrackPath, save_manifest
+from vqa_twostage.pipeline.cache.layout import TrackPath, save_manifest, tracks
 from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
-from vqa_twostage.pipeline.files import read_json, write_json, write_text
+from vqa_twostage.pipeline.files import read_json, write_text
 from vqa_twostage.pipeline.identity import TrackIdentity
 from vqa_twostage.pipeline.spec import Spec
 
@@ -136,6 +137,7 @@ def runs_and_clips(
     write_text(
         runs[0] / "attention.csv", pd.DataFrame(attention, columns=columns).to_csv(index=False)
     )
+    change_record(runs[0])
     return runs, clips
 
 
@@ -220,9 +222,8 @@ def test_report_without_frames_explains_how_to_get_them(
     assert "--root DIR" in result.frames and "--root DIR" in text and not data_of(text)["frames"]
     assert "Comparison" not in text
     copy = Path(shutil.copytree(runs_and_clips[0][0], tmp_path / "moved"))
-    record = read_json(copy / "run.json")
-    record["cache"] |= {"absolute": "gone", "spatial": "clips/uniform/net-0.h5"}
-    write_json(copy / "run.json", record)
+    place = {"absolute": "gone", "spatial": "clips/uniform/net-0.h5"}
+    change_record(copy, lambda record: record["cache"].update(place))
     result = write_report(copy, tmp_path / "two.html", runs_and_clips[1])
     assert "features are not there" in result.frames and "give --cache DIR" in result.frames
 
@@ -298,9 +299,8 @@ def test_report_finds_the_cache_from_another_folder_and_after_a_move(
     # only the run is moved, and then the cache as well
     copy = Path(shutil.copytree(runs[0], tmp_path / "run"))
     assert write_report(str(copy), "two.html", str(clips)).frames == ""
-    record = read_json(copy / "run.json")
-    record["cache"] |= {"absolute": "/nowhere", "from_run": "nowhere"}
-    write_json(copy / "run.json", record)
+    place = {"absolute": "/nowhere", "from_run": "nowhere"}
+    change_record(copy, lambda record: record["cache"].update(place))
     assert "give --cache DIR" in write_report(copy, "three.html", clips).frames
     cache = shutil.copytree(runs[0].parent / "cache", tmp_path / "new cache")
     assert write_report(copy, "four.html", clips, cache).frames == ""
@@ -531,3 +531,23 @@ def test_printed_page_shows_all_runs(
     ):
         assert time.monotonic() < deadline
     assert opened
+
+
+def test_report_opens_no_video_outside_of_the_root(
+    runs_and_clips: tuple[list[Path], Path], tmp_path: Path
+) -> None:
+    runs, clips = runs_and_clips
+    cache = Path(shutil.copytree(runs[0].parent / "cache", tmp_path / "cache"))
+    path = cache / "clips" / "manifest.json"
+    shutil.copy(clips / "testsrc.mp4", tmp_path / "private.mp4")
+    root = Path(shutil.copytree(clips, tmp_path / "root"))
+    (root / "link.mp4").symlink_to(tmp_path / "private.mp4")
+    document = json.loads(path.read_text())
+    outside = ["../private.mp4", str(tmp_path / "private.mp4"), "link.mp4", "/dev/zero"]
+    for row, name in zip(document["rows"][1:], outside, strict=False):
+        row["path"] = name
+    (track,) = tracks(cache, "clips")
+    ids = [row["id"] for row in document["rows"][1 : 1 + len(outside)]]
+    write_sealed(path, document)
+    strips, reasons = frame_strips(track, ids, root)
+    assert not strips and all("leaves" in reasons[name] for name in ids)

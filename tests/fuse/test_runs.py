@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forging import change_record, write_sealed
 from toy_cache import make_cache
 
 from vqa_twostage.fuse.evaluate import evaluate
@@ -40,10 +41,9 @@ def project(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     """A copy to spoil; the folder where the run was trained is hidden for the test."""
     monkeypatch.delenv("VQA_CACHE", raising=False)
     copy = Path(shutil.copytree(trained, tmp_path / "project"))
-    record = json.loads(Run(copy / "runs/one").record_file.read_text())
-    assert record["cache"]["absolute"] == str((trained / "cache").resolve())
-    record["cache"]["absolute"] = str(copy / "cache")
-    Run(copy / "runs/one").record_file.write_text(json.dumps(record))
+    assert Run(copy / "runs/one").record().cache.absolute == str((trained / "cache").resolve())
+    place = {"absolute": str(copy / "cache")}
+    change_record(copy / "runs/one", lambda record: record["cache"].update(place))
     return copy
 
 
@@ -126,7 +126,7 @@ def test_record_of_something_else_is_one_message(
     run = Run(project / "runs" / "one")
     record = {**json.loads(run.record_file.read_text()), **change}
     record = {key: value for key, value in record.items() if value is not ...}
-    run.record_file.write_text(json.dumps(record))
+    write_sealed(run.record_file, record)
     with pytest.raises(UsageError, match=rf"run\.json is not the record.*({message}).*train"):
         run.record()
 
@@ -134,6 +134,7 @@ def test_record_of_something_else_is_one_message(
 def test_predictions_without_a_column_are_one_message(project: Path) -> None:
     run = Run(project / "runs" / "one")
     run.predictions_file.write_text("id,mos\n1,2\n")
+    change_record(run.folder)
     with pytest.raises(UsageError, match=r"predictions\.csv is damaged.*split.*train again"):
         evaluate(run.folder)
 
@@ -151,6 +152,6 @@ def test_ablation_table_of_something_else_is_one_message(
     tmp_path: Path, document: dict[str, Any]
 ) -> None:
     ablation = Ablation(tmp_path)
-    ablation.json_file.write_text(json.dumps(document))
+    write_sealed(ablation.json_file, document)
     with pytest.raises(UsageError, match=r"ablation\.json is not a table of vqa-fuse ablate"):
         ablation.runs()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import called
+from forging import read_model, write_model
 from places import REPOSITORY
 from scipy import stats
 
@@ -281,13 +282,9 @@ def test_score_does_not_depend_on_the_number_of_videos(
 def test_score_by_a_damaged_model_is_refused_in_one_message(
     change: Any, message: str, run: Path, tmp_path: Path
 ) -> None:
-    from safetensors import safe_open
-    from safetensors.numpy import load_file, save_file
-
-    with safe_open(run / saved.FILE, framework="numpy") as file:
-        about = json.loads(file.metadata()["about"])
+    about, tensors = read_model(run / saved.FILE)
     change(about)
-    save_file(load_file(run / saved.FILE), tmp_path / saved.FILE, {"about": json.dumps(about)})
+    write_model(tmp_path / saved.FILE, about, tensors)
     with pytest.raises(UsageError, match=message):
         score.load(tmp_path)
 
@@ -543,3 +540,11 @@ def test_shipped_model_scores_as_one_that_make_head_trains_here(tmp_path: Path) 
     )
     assert np.abs(shipped - trained).mean() < 0.3
     assert stats.spearmanr(shipped, trained).statistic > 0.9
+
+
+def test_shipped_model_with_another_bit_is_refused(tmp_path: Path) -> None:
+    content = bytearray(score.SHIPPED.read_bytes())
+    content[-1000] ^= 1
+    (tmp_path / saved.FILE).write_bytes(content)
+    with pytest.raises(UsageError, match=r"does not fit its sha256: it is damaged, or was changed"):
+        score.load(tmp_path)

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from forging import change_record
 from toy_cache import labels, make_dataset, relabelled, reworked
 
 from vqa_twostage.fuse import metrics
@@ -397,6 +398,7 @@ def test_evaluation_reads_the_saved_predictions(
     inverted = predictions.assign(predicted=-predictions["predicted"])
     (tmp_path / "predictions.csv").write_text(inverted.to_csv(index=False), encoding="utf-8")
     (tmp_path / "run.json").write_bytes((run[0] / "run.json").read_bytes())
+    change_record(tmp_path)
     for split, before in zip(evaluate(tmp_path).splits, run[1].splits, strict=True):
         assert split.metrics.srcc == pytest.approx(-before.metrics.srcc)
 

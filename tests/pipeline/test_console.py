@@ -31,3 +31,8 @@ def test_run_exits_with_the_code_of_the_outcome_and_restores_how_warnings_are_sh
         console.run(command)
     assert stop.value.code == code
     assert warnings.showwarning is before
+
+
+def test_text_of_a_file_moves_no_cursor() -> None:
+    assert console.printable("é\x1b[2J\nb\udc80") == "é\\x1b[2J\nb\\udc80"
+    assert len(console.printable("x" * 10**6)) < 20_000

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forging import Document, change_record
 from scipy import stats
 from toy_cache import labels, make_cache, manifest_of, relabelled, write_features
 
@@ -178,10 +179,13 @@ def test_predictions_that_are_not_reproduced_are_counted_and_named(
     table = Run(run).predictions()
     table.loc[7, "predicted"] += 1e-12
     Run(tmp_path).write_predictions(table)
-    record = files.read_json(run / "run.json")
-    record["versions"]["torch"] = "1.0"
-    record["identity"]["recipe"]["learning_rate"] = 0.5
-    files.write_json(tmp_path / "run.json", record)
+    shutil.copy(run / "run.json", tmp_path)
+
+    def change(record: Document) -> None:
+        record["versions"]["torch"] = "1.0"
+        record["identity"]["recipe"]["learning_rate"] = 0.5
+
+    change_record(tmp_path, change)
     document = reproduce_run(tmp_path).to_json()
     assert not document["equal"]
     assert (document["predictions"], document["videos"]) == (1, [table["id"][7]])

@@ -12,7 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vqa_twostage.pipeline.cache import journal
-from vqa_twostage.pipeline.cache.journal import DamagedJournalError, JournaledFile, journal_of
+from vqa_twostage.pipeline.cache.checksum import ENCODED, checksum
+from vqa_twostage.pipeline.cache.journal import (
+    CHANGE,
+    HEADER,
+    MAGIC,
+    DamagedJournalError,
+    JournaledFile,
+    journal_of,
+)
 
 CHANGES = st.lists(
     st.tuples(st.integers(0, 40), st.binary(min_size=1, max_size=12)), min_size=1, max_size=8
@@ -140,3 +148,18 @@ def test_damaged_journal_is_noticed(place: int, tmp_path: Path) -> None:
             with pytest.raises(DamagedJournalError, match="file.journal is damaged"):
                 JournaledFile(path, writable=writable)
     assert path.read_bytes() == b"before"
+
+
+@pytest.mark.parametrize(("size", "offset"), [(2**62, 0), (2**64 - 1, 0), (100, 2**60), (1, 50)])
+def test_journal_that_makes_an_enormous_file_is_refused(
+    size: int, offset: int, tmp_path: Path
+) -> None:
+    """As a stranger's may, with a right checksum."""
+    path = tmp_path / "f"
+    path.write_bytes(bytes(100))
+    body = HEADER.pack(MAGIC, size, 1) + CHANGE.pack(offset, 3) + b"abc"
+    journal_of(path).write_bytes(body + ENCODED.pack(checksum(body)))
+    for writable in (False, True):
+        with pytest.raises(DamagedJournalError, match="is damaged"):
+            JournaledFile(path, writable=writable)
+    assert path.stat().st_size == 100

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from forging import write_sealed
 from hypothesis import given
 from hypothesis import strategies as st
+from toy_cache import manifest_of
 
 from vqa_twostage.pipeline import spec
-from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest
+from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest, save_manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import TrackIdentity
 
@@ -41,3 +44,27 @@ def test_missing_dataset_in_a_cache_is_reported_with_the_command_that_creates_it
 ) -> None:
     with pytest.raises(UsageError, match="manifest.json does not exist; run vqa-extract --cache"):
         load_cached_manifest(tmp_path, "konvid")
+
+
+def test_manifest_edited_by_hand_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    save_manifest(tmp_path, manifest_of("toy", 3, 2))
+    path = tmp_path / "toy" / "manifest.json"
+    text = path.read_text()
+    path.write_text(text.replace('"mos_std": null', '"mos_std": 1.0', 1))
+    with pytest.raises(UsageError, match=r"manifest\.json cannot be used.*edited by hand.*remove"):
+        load_cached_manifest(tmp_path, "toy")
+    document = json.loads(text)
+    path.write_text(json.dumps({key: document[key] for key in document if key != "sha256"}))
+    with pytest.raises(UsageError, match="it has no sha256"):
+        load_cached_manifest(tmp_path, "toy")
+    path.write_text(json.dumps(document))  # other white space is no other content
+    assert load_cached_manifest(tmp_path, "toy").digest == manifest_of("toy", 3, 2).digest
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "konvid"])
+def test_manifest_that_names_another_folder_is_refused(name: str, tmp_path: Path) -> None:
+    save_manifest(tmp_path, manifest_of("toy", 3, 2))
+    path = tmp_path / "toy" / "manifest.json"
+    write_sealed(path, {**json.loads(path.read_text()), "name": name})
+    with pytest.raises(UsageError, match=f"is of a dataset called '{name}'"):
+        load_cached_manifest(tmp_path, "toy")

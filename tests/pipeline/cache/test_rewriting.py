@@ -9,10 +9,12 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from toy_cache import manifest_of
 from toy_tracks import IDENTITY, place_of, random_features, same, write
 
 from vqa_twostage.pipeline.cache import track_writer
 from vqa_twostage.pipeline.cache.journal import journal_of
+from vqa_twostage.pipeline.cache.layout import save_manifest
 from vqa_twostage.pipeline.cache.rewriting import compact, repair
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.track_index import TRAILER
@@ -144,7 +146,7 @@ def test_neither_is_done_beside_a_writer(tmp_path: Path) -> None:
 def test_commands_say_what_they_did(tmp_path: Path) -> None:
     path = tmp_path / "cache/toy/uniform/net.h5"
     write(path, **VIDEOS)
-    (tmp_path / "cache/toy/manifest.json").write_text("{}")
+    save_manifest(tmp_path / "cache", manifest_of("toy", 3, 2))
     damage(path, place_of(path, "features/c5/std", 3))
     runner = CliRunner()
 
@@ -161,3 +163,14 @@ def test_commands_say_what_they_did(tmp_path: Path) -> None:
     assert run("repair")[0] == 0 and run("verify")[0] == 0
     code, output = run("compact")
     assert code == 0 and "MB, now" in output
+
+
+def test_manifest_that_was_edited_is_named_by_verify(tmp_path: Path) -> None:
+    write(tmp_path / "cache/toy/uniform/net.h5", **VIDEOS)
+    save_manifest(tmp_path / "cache", manifest_of("toy", 3, 2))
+    path = tmp_path / "cache" / "toy" / "manifest.json"
+    path.write_text(path.read_text().replace("opinion", "MOS"))
+    words = ["verify", str(tmp_path / "cache")]
+    result = CliRunner().invoke(cache_command, words, standalone_mode=False)
+    assert result.exception is None and result.return_value == 3
+    assert "manifest.json cannot be used: its content does not fit its sha256" in result.output

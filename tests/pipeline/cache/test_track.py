@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from toy_tracks import IDENTITY, features, random_features, same, write
 
 from vqa_twostage.pipeline.cache import track as cached
-from vqa_twostage.pipeline.cache import track_index, track_writer
+from vqa_twostage.pipeline.cache import track_index, track_writer, video_table
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.track_index import TRAILER
 from vqa_twostage.pipeline.cache.track_writer import write_track
@@ -253,6 +253,14 @@ def test_index_of_a_stranger_is_refused(changes: dict[str, object], tmp_path: Pa
         ("dtype", "no type"),
         ("shape", [0]),
         ("shape", [10**9, 10**9]),
+        ("shape", [2**70]),
+        # their product is 1 in 64 bits
+        ("shape", [3, 12297829382473034411]),
+        ("dtype", "<f8"),
+        ("dtype", "S8"),
+        ("dtype", ">f2"),
+        ("dtype", [["a", "<f2"]]),
+        ("name", "c1/std"),
         ("chunk_rows", 0),
         ("chunk_rows", 10**9),
         ("chunks", 10**9),
@@ -275,3 +283,34 @@ def test_column_of_a_stranger_is_refused(field: str, value: object, tmp_path: Pa
             open_track(tmp_path / f"{number}.h5"),
         ):
             pass
+
+
+def test_videos_that_share_rows_are_refused(tmp_path: Path) -> None:
+    """Or a small file could claim to be an enormous dataset."""
+    path = tmp_path / "t.h5"
+    write(path, a=features(1.0), b=features(1.0))
+    with open_track(path) as track:
+        table, column = track._table.copy(), track.index.table
+        assert column is not None
+        ((place, size),) = column.extents(0, 2)
+    table[video_table.ROWS][0] = 6
+    table[video_table.CHECKSUM] = video_table.checksums(table)
+    content = path.read_bytes()
+    path.write_bytes(content[:place] + table.tobytes() + content[place + size :])
+    with pytest.raises(UsageError, match=r"t\.h5.*its videos share rows"), open_track(path):
+        pass
+
+
+def test_track_whose_structure_is_damaged_is_not_opened_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    write(path, a=features())
+    content = path.read_bytes()
+    changed = content.replace(b"features", b"feature$")
+    _, size, _, _ = TRAILER.unpack(content[-TRAILER.size :])
+    end = TRAILER.size + size  # the index stays sound
+    path.write_bytes(changed[:-end] + content[-end:])
+    with (
+        pytest.raises(UsageError, match=r"t\.h5: its HDF5 structure.*vqa-cache repair"),
+        write_track(path, IDENTITY, {}),
+    ):
+        pass
