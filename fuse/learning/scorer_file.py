@@ -3,8 +3,9 @@
 It holds the whole identities of the features that the model reads, what its scale means, and what
 it was trained on. Tensors are named ``prepare.<stream>.<array>.<field>``,
 ``basis.<stream>.<level>``, ``member.<number>.<parameter>`` and ``training.<field>``; the rest is
-one JSON object, ``about``, in the file's metadata, beside ``sha256``, the digest of ``about`` and
-all tensors.
+one JSON object, ``about``, in the file's metadata. ``sha256`` is the digest of ``about`` and all
+other tensors: a tensor of 32 bytes, since the library writes several entries of metadata in any
+order, and equal models are to be equal files.
 """
 
 from __future__ import annotations
@@ -85,9 +86,8 @@ def save(scorer: Scorer, run: Path) -> None:
     }
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     text = json.dumps(about)
-    metadata = {ABOUT: text, SEAL: digest_of(text, contiguous)}
     with replaced(run / FILE) as part:
-        save_file(contiguous, part, metadata=metadata)
+        save_file(sealed_tensors(text, contiguous), part, metadata={ABOUT: text})
 
 
 def load(run: Path) -> Scorer:
@@ -131,12 +131,13 @@ def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no dictionary
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise UsageError(f"{path} cannot be read ({error}); train again") from None
-    if not {ABOUT, SEAL} <= metadata.keys():
+    seal = tensors.pop(SEAL, None)
+    if ABOUT not in metadata or seal is None:
         raise UsageError(
             f"{path} has no {SEAL}: it is no model of this program, or one of an early version; "
             "give a run of vqa-fuse train"
         )
-    if metadata[SEAL] != digest_of(metadata[ABOUT], tensors):
+    if seal.tobytes() != digest_of(metadata[ABOUT], tensors):
         raise UsageError(
             f"{path} does not fit its {SEAL}: it is damaged, or was changed; train again, or take "
             "it from where it came from"
@@ -150,13 +151,18 @@ def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
     return about, tensors
 
 
-def digest_of(about: str, tensors: Tensors) -> str:
+def sealed_tensors(about: str, tensors: Tensors) -> Tensors:
+    """With their digest among them."""
+    return {**tensors, SEAL: np.frombuffer(digest_of(about, tensors), np.uint8)}
+
+
+def digest_of(about: str, tensors: Tensors) -> bytes:
     """Of everything that is used of a file, whatever the order in which it holds it."""
     digest = hashlib.sha256(about.encode())
     for name, array in sorted(tensors.items()):
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
         digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+    return digest.digest()
 
 
 def _build(about: dict[str, Any], tensors: Tensors) -> Scorer:

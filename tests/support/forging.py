@@ -38,10 +38,10 @@ def change_record(run: Path, change: Callable[[Document], object] = lambda recor
 
 def read_model(path: Path) -> tuple[Document, dict[str, np.ndarray]]:
     with safe_open(path, framework="numpy") as file:
-        return json.loads(file.metadata()[scorer_file.ABOUT]), load_file(path)
+        about = json.loads(file.metadata()[scorer_file.ABOUT])
+    return about, {name: array for name, array in load_file(path).items() if name != SEAL}
 
 
 def write_model(path: Path, about: Any, tensors: dict[str, np.ndarray]) -> None:
     text = json.dumps(about)
-    metadata = {scorer_file.ABOUT: text, SEAL: scorer_file.digest_of(text, tensors)}
-    save_file(tensors, path, metadata)
+    save_file(scorer_file.sealed_tensors(text, tensors), path, {scorer_file.ABOUT: text})
