@@ -40,6 +40,11 @@ DEFAULTS = ExtractOptions()
     type=click.Path(path_type=Path),
     help="Where the videos are; else $VQA_DATA/<dataset>.",
 )
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="What the cache calls the dataset [default: the name of the file, without its ending].",
+)
 @click.option("--spatial", metavar="SPEC", help=f"Spatial backbone [default: {DEFAULTS.spatial}].")
 @click.option(
     "--temporal",
@@ -90,6 +95,12 @@ DEFAULTS = ExtractOptions()
     help="Only the I-th of N parts, on a machine of its own; vqa-cache merge joins them.",
 )
 @click.option(
+    "--wait",
+    is_flag=True,
+    default=None,
+    help="Wait while another process writes to the same tracks, instead of refusing.",
+)
+@click.option(
     "--dry-run", is_flag=True, help="Print what would be done with which options, and stop."
 )
 @click.option(
@@ -130,6 +141,7 @@ def command(
             f"--dataset is missing; give one of {', '.join(names())}, a .toml like those, or a "
             ".csv with path,mos"
         )
+    name = given.pop("name")
     preset_options = ExtractOptions.from_mapping(
         presets.load(preset, "extract"), where=str(presets.FOLDER / f"{preset}.toml")
     )
@@ -138,7 +150,7 @@ def command(
 
     from vqa_twostage.pipeline.datasets.loading import load_manifest
 
-    manifest = load_manifest(dataset, root)
+    manifest = load_manifest(dataset, root, name)
     for note in manifest.notes:
         click.echo(f"note: {note}", err=True)
     if dry_run:

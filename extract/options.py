@@ -53,6 +53,8 @@ class ExtractOptions:
     """Decoding processes; 0 is one per two cores, 1 to 8."""
     limit: int | None = None
     """Only so many videos, the first of the manifest or of the shard."""
+    wait: bool = False
+    """Whether to wait while another process writes to the same tracks, instead of refusing."""
     shard: str | None = None
     """``I/N``: only the I-th of N parts of the manifest, for N machines."""
 

@@ -27,12 +27,8 @@ from vqa_twostage.extract.options import BATCH_FRAMES, ExtractOptions
 from vqa_twostage.extract.results import Damage, Extraction, Failure, VideoResults
 from vqa_twostage.extract.sampler import Sampler
 from vqa_twostage.pipeline import spec
-from vqa_twostage.pipeline.cache.layout import (
-    TrackPath,
-    extraction_path,
-    provenance,
-    save_manifest,
-)
+from vqa_twostage.pipeline.cache.layout import TrackPath, extraction_path, provenance
+from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track import Track
 from vqa_twostage.pipeline.cache.track_writer import TrackWriter, write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
@@ -218,8 +214,11 @@ def extract_videos(
     times, videos = times or PhaseTimes(), list(videos)
     with ExitStack() as stack:
         tracks = {
-            track.path: stack.enter_context(write_track(track.path, track.identity, provenance))
-            for track in plan.tracks
+            # in one order, so that two commands that wait for each other's tracks cannot block
+            track.path: stack.enter_context(
+                write_track(track.path, track.identity, provenance, plan.options.wait)
+            )
+            for track in sorted(plan.tracks, key=lambda track: track.path)
         }
         pending = _pending_videos(videos, tracks)
         with times.measure(LOADING):

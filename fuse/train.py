@@ -4,6 +4,7 @@ scoring.
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -39,6 +40,8 @@ from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES
 from vqa_twostage.pipeline.files import write_text
 from vqa_twostage.pipeline.versions import library_versions
+
+log = logging.getLogger(__name__)
 
 OnProgress = Callable[[int, int], None]
 """Called with the number of splits that are done, and of all."""
@@ -94,6 +97,7 @@ def train(
     folder = Path("runs") / plan.name if run is None else Path(run)
     if not again and _is_finished(Run(folder), data, plan):
         return replace(evaluate(folder), was_finished=True)
+    _tell_what_changed(Run(folder), data)
     return train_run(data, options, folder, on_progress, workers, again)
 
 
@@ -133,6 +137,24 @@ def _is_finished(run: Run, data: Dataset, plan: Plan) -> bool:
     record = run.record()
     same_features = record.content == list(data.content)
     return same_features and record.identity.digest == plan.identity.digest
+
+
+def _tell_what_changed(run: Run, data: Dataset) -> None:
+    """Warns where a run of the same name is replaced because its labels or features changed."""
+    if not (run.complete and run.predictions_file.is_file()):
+        return
+    old = run.predictions().drop_duplicates("id").set_index("id")["mos"]
+    new = pd.Series(data.mos, index=data.manifest.rows["id"])
+    both = old.index.intersection(new.index)
+    changes = []
+    if count := int((old[both] != new[both]).sum()):
+        changes.append(f"{count} label{'s' if count > 1 else ''} changed")
+    if count := len(old.index.symmetric_difference(new.index)):
+        changes.append(f"{count} video{'s' if count > 1 else ''} came or went")
+    if run.record().content != list(data.content):
+        changes.append("features changed")
+    if changes:
+        log.warning("%s is trained again: %s since", run.folder, ", ".join(changes))
 
 
 def fit_plan(

@@ -17,7 +17,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from vqa_twostage.pipeline.cache.feature_files import FoundFeatures, Wanted, read_features
-from vqa_twostage.pipeline.cache.layout import TrackPath, provenance, save_manifest, tracks
+from vqa_twostage.pipeline.cache.layout import TrackPath, provenance, tracks
+from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest

@@ -95,24 +95,9 @@ def provenance(manifest: Manifest | None = None) -> dict[str, str]:
     return versions if manifest is None else {"manifest": manifest.digest, **versions}
 
 
-def save_manifest(cache: Path, manifest: Manifest) -> None:
-    """Keeps the manifest beside its features.
-
-    UsageError when the cache holds another dataset of that name: one that gives a known id to
-    another video.
-    """
-    path = manifest_path(cache, manifest.name)
-    if path.exists():
-        old = load_cached_manifest(cache, manifest.name)
-        both = old.rows.merge(manifest.rows, on="id", suffixes=("_old", "_new"))
-        # a dataset of data_manifests is known by its name, and its files may have moved
-        moved = manifest.title == manifest.name and (both["path_old"] != both["path_new"]).any()
-        if moved or both.empty or old.title != manifest.title:
-            raise UsageError(
-                f"{path} is of another dataset that is also called {manifest.name!r}; "
-                "rename your file or give another --cache"
-            )
-    write_text(path, manifest.to_json())
+def write_manifest(cache: Path, manifest: Manifest) -> None:
+    """Keeps the manifest beside its features, in the place of what is there."""
+    write_text(manifest_path(cache, manifest.name), manifest.to_json())
 
 
 def load_cached_manifest(cache: Path, dataset: str) -> Manifest:

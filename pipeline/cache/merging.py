@@ -13,9 +13,9 @@ from vqa_twostage.pipeline.cache.layout import (
     datasets,
     load_cached_manifest,
     provenance,
-    save_manifest,
     tracks,
 )
+from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest

@@ -7,6 +7,7 @@ the file in one step.
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import threading
 import time
@@ -45,6 +46,8 @@ from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.features import VideoAttributes, VideoFeatures
 from vqa_twostage.pipeline.identity import TrackIdentity
 
+LOG = logging.getLogger(__name__)
+
 STORED, IMPORTED = np.float16, np.float32
 # HDF5 1.10 and newer read it; every structure of it has a checksum
 LIBVER = ("v110", "v110")
@@ -53,6 +56,7 @@ CHUNK_BYTES = 256 << 10
 # a commit comes with the video that makes so many, or so many bytes, or with the first after so
 # many seconds: a killed process loses its last second, and a video's share of a commit is small
 COMMIT_VIDEOS, COMMIT_BYTES, COMMIT_SECONDS = 64, 16 << 20, 1.0
+WAIT_SECONDS = 0.25  # between looks at whether another writer has ended
 
 
 class TrackWriter(Track):
@@ -216,20 +220,24 @@ class TrackWriter(Track):
 
 @contextmanager
 def write_track(
-    track: PathLike[str], identity: TrackIdentity, provenance: Mapping[str, str]
+    track: PathLike[str],
+    identity: TrackIdentity,
+    provenance: Mapping[str, str],
+    wait: bool = False,
 ) -> Iterator[TrackWriter]:
     """Opens or creates the track of ``identity`` to write; one writer a file.
 
     ``provenance`` (`cache.layout.provenance`) is recorded when the file is created. At the end, and
     when an exception ends it, all that was written is committed. UsageError where the file is in
-    use, is no track, is damaged, or holds features of another identity.
+    use, unless ``wait``, which waits until it is not; where it is no track, is damaged, or holds
+    features of another identity.
     """
     path = Path(track)
     new = not path.exists()
     if new:
         create_track(path, identity, provenance, datetime.now(UTC).isoformat(timespec="seconds"))
     with ExitStack() as stack:
-        opened = _open_to_write(path, stack, new)
+        opened = _open_to_write(path, stack, new, wait)
         check_identity(path, opened.identity, identity)
         try:
             yield opened
@@ -237,9 +245,9 @@ def write_track(
             opened.commit()
 
 
-def _open_to_write(path: Path, stack: ExitStack, new: bool) -> TrackWriter:
+def _open_to_write(path: Path, stack: ExitStack, new: bool, wait: bool) -> TrackWriter:
     try:
-        file = stack.enter_context(closing(JournaledFile(path, writable=True)))
+        file = stack.enter_context(closing(_journaled_file(path, wait)))
         index = load_index(file)
         # damage can crash the library, which is about to run in this process
         if not new and (faults := structure_faults(path, index)):
@@ -250,13 +258,31 @@ def _open_to_write(path: Path, stack: ExitStack, new: bool) -> TrackWriter:
         )
         return TrackWriter(path, file, index, hdf5)
     except BlockingIOError:
-        raise UsageError(f"{path} is in use by another process; a track has one writer") from None
+        raise UsageError(
+            f"{path} is in use by another process; a track has one writer. Run the command again "
+            "when that has ended, or let vqa-extract --wait for it"
+        ) from None
     except (DamagedIndexError, DamagedJournalError, EOFError) as error:
         raise refusal(path, error) from None
     except OSError as error:
         if error.errno is None:  # HDF5's library says so of a damaged structure
             raise refusal(path, DamagedIndexError(str(error))) from None
         raise UsageError(f"{path} cannot be opened to write: {error.strerror}") from None
+
+
+def _journaled_file(path: Path, wait: bool) -> JournaledFile:
+    """BlockingIOError where another process writes to it, unless ``wait``."""
+    told = False
+    while True:
+        try:
+            return JournaledFile(path, writable=True)
+        except BlockingIOError:
+            if not wait:
+                raise
+        if not told:
+            LOG.warning("%s is in use by another process; waiting until that has ended", path)
+            told = True
+        time.sleep(WAIT_SECONDS)
 
 
 def create_track(

@@ -42,7 +42,9 @@ VALID_VALUES = {
 }
 
 
-def load_manifest(dataset: str | Path, root: str | Path | None = None) -> Manifest:
+def load_manifest(
+    dataset: str | Path, root: str | Path | None = None, name: str | None = None
+) -> Manifest:
     """The manifest of a dataset: its rows, and where each video is expected below ``root``.
 
     Args:
@@ -51,6 +53,7 @@ def load_manifest(dataset: str | Path, root: str | Path | None = None) -> Manife
             videos in only one of the dataset's layouts.
         root: The folder of the videos and label files. Default: ``$VQA_DATA/NAME``; for a ``.csv``
             the folder that it is in.
+        name: What caches and results call it. Default: the name of the file, without its ending.
 
     Videos may be missing; `missing_files` lists them.
 
@@ -59,10 +62,17 @@ def load_manifest(dataset: str | Path, root: str | Path | None = None) -> Manife
             says which, and what to do.
     """
     root = None if root is None else Path(root)
+    if name is not None and not re.fullmatch(VALID_VALUES["dataset"], name):
+        raise UsageError(f"{name!r} cannot name a dataset: it must be the name of a folder")
     if Path(dataset).suffix.lower() == ".csv":
-        return _from_csv(Path(dataset), root)
-    name, _, layout = str(dataset).partition(":layout=")
-    return _from_toml(toml_of(name), root, layout)
+        manifest = _from_csv(Path(dataset), root)
+    else:
+        known, _, layout = str(dataset).partition(":layout=")
+        manifest = _from_toml(toml_of(known), root, layout)
+    if name is None:
+        return manifest
+    title = name if manifest.title == manifest.name else manifest.title
+    return replace(manifest, name=name, title=title)
 
 
 def toml_of(dataset: str | Path) -> Path:
@@ -169,6 +179,7 @@ def _from_csv(path: Path, root: Path | None) -> Manifest:
         raw=facts.raw,
         better=facts.better,
         notes=() if exported else _notes_on_csv(table, facts.scale),
+        origin=str(path.resolve()),
     )
 
 
@@ -291,6 +302,7 @@ def _from_toml(path: Path, root: Path | None, chosen_layout: str) -> Manifest:
         better=schema.better,
         layout=located.layout,
         notes=tuple(notes),
+        origin="" if path.parent == manifest_folder() else str(path.resolve()),
     )
 
 

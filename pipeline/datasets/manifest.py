@@ -29,7 +29,8 @@ class Manifest:
     side of a split) and ``split`` (str, empty if there is no official split).
 
     ``label`` is the name of the labels wherever they are shown, ``scale`` their range, and
-    ``better`` says which end of it is the better quality ("higher" or "lower"). ``raw`` is the
+    ``better`` says which end of it is the better quality ("higher" or "lower"). ``origin`` is the
+    .csv or .toml that it was read from, empty for the datasets of data_manifests. ``raw`` is the
     format of raw videos (None if the files are in containers). ``layout`` is the name of the
     layout that most videos were found in. ``notes`` are remarks on the rows, for people.
     """
@@ -44,17 +45,18 @@ class Manifest:
     better: str = "higher"
     layout: str = ""
     notes: tuple[str, ...] = ()
+    origin: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
     def digest(self) -> str:
-        """Digest of everything that can change a result: rows, scale and label. The location of
-        the videos is not part of it, and neither is ``better``, which no computation reads.
+        """Digest of everything that can change a result: rows, scale and label. Where
+        videos and labels come from is no part of it, nor is ``better``: no computation reads them.
         """
         document = self._document()
-        del document["better"]
+        del document["better"], document["origin"]
         text = json.dumps(document, indent=1, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -72,6 +74,7 @@ class Manifest:
             "label": self.label,
             "scale": [float(end) for end in self.scale],
             "better": self.better,
+            "origin": self.origin,
             "rows": rows.to_dict(orient="records"),
         }
 
@@ -95,11 +98,12 @@ class Manifest:
             label=document["label"],
             scale=(float(low), float(high)),
             rows=rows,
+            origin=document["origin"],
             better=document["better"],
         )
 
 
-TEXTS = ("name", "title", "label", "better")
+TEXTS = ("name", "title", "label", "better", "origin")
 
 
 def _check(document: dict[str, Any]) -> None:

@@ -16,8 +16,8 @@ from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import splits
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import train_run
-from vqa_twostage.pipeline.cache import layout
 from vqa_twostage.pipeline.cache import track as cached
+from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.errors import UsageError
 
 QUICK = TrainOptions(fusion="concat", epochs=2, members=1, protocol="random:n=2")
@@ -53,7 +53,7 @@ def test_loaded_arrays_equal_the_cache_row_for_row(cache: Path, data: Dataset) -
 @pytest.mark.long
 def test_videos_without_features_are_listed_and_excluded_from_all_metrics(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 12, 5)
-    layout.save_manifest(tmp_path, manifest)
+    save_manifest(tmp_path, manifest)
     first, second = manifest.rows["id"][3], manifest.rows["id"][17]
     write_features(tmp_path, manifest, "spatial", without=(first,))
     write_features(tmp_path, manifest, "temporal", without=(second,))
@@ -82,7 +82,7 @@ def test_videos_without_features_are_listed_and_excluded_from_all_metrics(tmp_pa
 
 def test_tracks_without_a_video_in_common_are_refused(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 3, 2)
-    layout.save_manifest(tmp_path, manifest)
+    save_manifest(tmp_path, manifest)
     ids = tuple(manifest.rows["id"])
     write_features(tmp_path, manifest, "spatial", without=ids[:3])
     write_features(tmp_path, manifest, "temporal", without=ids[3:])
@@ -131,7 +131,7 @@ def test_ambiguous_spatial_track_is_refused_with_the_valid_choices(tmp_path: Pat
 
 def test_both_streams_read_the_spatial_track_if_there_is_no_temporal_track(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 3, 2)
-    layout.save_manifest(tmp_path, manifest)
+    save_manifest(tmp_path, manifest)
     path = write_features(tmp_path, manifest, "spatial")
     data = load_dataset(tmp_path, None, None, None)
     assert data.spatial.path == data.temporal.path == path
@@ -146,7 +146,7 @@ def test_missing_spatial_track_is_reported_with_the_command_that_extracts_one(
     tmp_path: Path,
 ) -> None:
     manifest = manifest_of("toy", 3, 2)
-    layout.save_manifest(tmp_path, manifest)
+    save_manifest(tmp_path, manifest)
     write_features(tmp_path, manifest, "temporal")
     with pytest.raises(UsageError, match=r"no spatial track; run vqa-extract with --spatial"):
         load_dataset(tmp_path, None, None, None)
@@ -176,7 +176,7 @@ def test_only_the_statistics_that_a_head_reads_are_loaded(cache: Path) -> None:
 
 def test_tracks_of_different_samplers_are_refused(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 3, 2)
-    layout.save_manifest(tmp_path, manifest)
+    save_manifest(tmp_path, manifest)
     write_features(tmp_path, manifest, "spatial", sampler="uniform:frames=4")
     write_features(tmp_path, manifest, "temporal", sampler="uniform:frames=8")
     with pytest.raises(UsageError, match="sampled differently"):
@@ -185,7 +185,7 @@ def test_tracks_of_different_samplers_are_refused(tmp_path: Path) -> None:
 
 def test_empty_track_is_ignored(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 3, 2)
-    layout.save_manifest(tmp_path, manifest)
+    save_manifest(tmp_path, manifest)
     kept = write_features(tmp_path, manifest, "spatial")
     write_features(tmp_path, manifest, "temporal")
     write_features(tmp_path, manifest, "spatial", "never", without=tuple(manifest.rows["id"]))
@@ -194,7 +194,7 @@ def test_empty_track_is_ignored(tmp_path: Path) -> None:
 
 def test_damaged_manifest_is_refused(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 3, 2)
-    layout.save_manifest(tmp_path, manifest)
+    save_manifest(tmp_path, manifest)
     (tmp_path / "toy" / "manifest.json").write_text('{"name": "toy"')
     with pytest.raises(
         UsageError,

@@ -32,7 +32,8 @@ from vqa_twostage.fuse.reporting.thumbnails import frame_strips, thumbnails_of
 from vqa_twostage.fuse.run_record import CacheLocation, RunIdentity, RunRecord, RunSpecs
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.train import train_run
-from vqa_twostage.pipeline.cache.layout import TrackPath, save_manifest, tracks
+from vqa_twostage.pipeline.cache.layout import TrackPath, tracks
+from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError

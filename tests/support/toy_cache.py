@@ -14,7 +14,8 @@ import pandas as pd
 from vqa_twostage.fuse.data import Dataset, Features
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline import spec
-from vqa_twostage.pipeline.cache.layout import TrackPath, save_manifest
+from vqa_twostage.pipeline.cache.layout import TrackPath
+from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures

@@ -39,13 +39,9 @@ from vqa_twostage.pipeline.cache.checksum import ENCODED, checksum
 from vqa_twostage.pipeline.cache.info import track_info
 from vqa_twostage.pipeline.cache.journal import CHANGE, HEADER, journal_of
 from vqa_twostage.pipeline.cache.journal import MAGIC as JOURNAL_MAGIC
-from vqa_twostage.pipeline.cache.layout import (
-    TrackPath,
-    load_cached_manifest,
-    manifest_path,
-    save_manifest,
-)
+from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest, manifest_path
 from vqa_twostage.pipeline.cache.rewriting import repair
+from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.track_index import MAGIC, TRAILER
 from vqa_twostage.pipeline.cache.track_writer import write_track

@@ -25,7 +25,8 @@ from vqa_twostage.fuse.splits import splits
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.temporal.attention import build
 from vqa_twostage.fuse.train import train_run
-from vqa_twostage.pipeline.cache.layout import TrackPath, save_manifest
+from vqa_twostage.pipeline.cache.layout import TrackPath
+from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError

@@ -19,7 +19,8 @@ from vqa_twostage.fuse.results import Evaluation
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import train
-from vqa_twostage.pipeline.cache.layout import load_cached_manifest, save_manifest
+from vqa_twostage.pipeline.cache.layout import load_cached_manifest
+from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.track_writer import write_track
 
@@ -141,7 +142,11 @@ def test_another_training_in_the_same_folder_takes_nothing_of_it(
 @pytest.mark.long
 @pytest.mark.parametrize("what", ["features", "labels"])
 def test_splits_and_runs_of_other_features_or_labels_are_trained_again(
-    cache: Path, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path,
+    what: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     interrupted(cache, QUICK, tmp_path / "begun", monkeypatch)
     train(cache, QUICK, run=tmp_path / "whole")
@@ -156,6 +161,9 @@ def test_splits_and_runs_of_other_features_or_labels_are_trained_again(
             fits = Fits(patch)
             assert not train(other, QUICK, run=tmp_path / name).was_finished
         assert len(fits.seeds) == 4
+    told = {"features": "features changed", "labels": "1 label changed"}[what]
+    said = [record.getMessage() for record in caplog.records if record.name == training.__name__]
+    assert said == [f"{tmp_path / 'whole'} is trained again: {told} since"]
 
 
 def test_a_finished_run_is_reported_unless_it_is_asked_for_again(

@@ -22,7 +22,7 @@ from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import train_run
 from vqa_twostage.pipeline import files
-from vqa_twostage.pipeline.cache import layout
+from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.errors import UsageError
 
 QUICK = TrainOptions(
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def cache(toy_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = Path(shutil.copytree(toy_cache, tmp_path_factory.mktemp("saved") / "cache"))
     other = manifest_of("other", 8, 4)
-    layout.save_manifest(cache, other)
+    save_manifest(cache, other)
     for kind in ("spatial", "temporal"):
         write_features(cache, other, kind)
     return cache
@@ -141,7 +141,7 @@ def test_another_dataset_is_evaluated_with_and_without_a_refit_of_the_scale(
 
 def test_dataset_of_raw_video_is_evaluated_like_any_other(run: Path, tmp_path: Path) -> None:
     manifest = manifest_of("third", 3, 2)
-    layout.save_manifest(tmp_path, manifest)
+    save_manifest(tmp_path, manifest)
     for kind in ("spatial", "temporal"):
         write_features(tmp_path, manifest, kind, raw="1920x1080 yuv420p 30")
     assert evaluate_on(run, "third", tmp_path).n_videos == 6
@@ -151,7 +151,7 @@ def test_dataset_with_other_features_is_refused_with_the_differences(
     run: Path, tmp_path: Path
 ) -> None:
     manifest = manifest_of("third", 3, 2)
-    layout.save_manifest(tmp_path, manifest)
+    save_manifest(tmp_path, manifest)
     for kind in ("spatial", "temporal"):
         write_features(tmp_path, manifest, kind, extractor=f"{kind}other")
     with pytest.raises(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from toy_cache import manifest_of
 
 from vqa_twostage.pipeline import spec
-from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest, save_manifest
+from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest
+from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import TrackIdentity
 

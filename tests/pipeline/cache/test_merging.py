@@ -15,8 +15,9 @@ from toy_cache import manifest_of, write_features
 
 from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.pipeline.cache import track as cached
-from vqa_twostage.pipeline.cache.layout import load_cached_manifest, save_manifest, tracks
+from vqa_twostage.pipeline.cache.layout import load_cached_manifest, tracks
 from vqa_twostage.pipeline.cache.merging import merge_caches
+from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import VideoFeatures

@@ -14,8 +14,8 @@ from toy_tracks import IDENTITY, place_of, random_features, same, write
 
 from vqa_twostage.pipeline.cache import track_writer
 from vqa_twostage.pipeline.cache.journal import journal_of
-from vqa_twostage.pipeline.cache.layout import save_manifest
 from vqa_twostage.pipeline.cache.rewriting import compact, repair
+from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.track_index import TRAILER
 from vqa_twostage.pipeline.cache.track_writer import write_track

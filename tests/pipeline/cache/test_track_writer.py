@@ -316,19 +316,12 @@ import sys, time
 from pathlib import Path
 from toy_tracks import IDENTITY, random_features
 from vqa_twostage.pipeline.cache.track_writer import write_track
-from vqa_twostage.pipeline.errors import UsageError
 number = int(sys.argv[2])
 while time.time() < float(sys.argv[3]):
     pass
-for _ in range(20):
-    try:
-        with write_track(Path(sys.argv[1]), IDENTITY, {}) as track:
-            track.write(str(number), random_features(number))
-        print("written")
-        break
-    except UsageError as error:
-        assert "in use by another process" in str(error), error
-        time.sleep(0.05)
+with write_track(Path(sys.argv[1]), IDENTITY, {}, wait=True) as track:
+    track.write(str(number), random_features(number))
+print("written")
 """
 
 

@@ -11,8 +11,8 @@ from toy_cache import make_cache, manifest_of
 from toy_tracks import random_features, write
 
 from vqa_twostage.pipeline.cache import track_writer
-from vqa_twostage.pipeline.cache.layout import save_manifest
 from vqa_twostage.pipeline.cache.rewriting import compact
+from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.usage import usage_of
 from vqa_twostage.pipeline.cli_cache import cache_command
 from vqa_twostage.pipeline.errors import UsageError

@@ -146,7 +146,8 @@ def test_manifest_in_a_cache_is_updated_when_the_videos_arrive_under_other_names
     konvid: Path, tmp_path: Path
 ) -> None:
     """The path at which a file is expected may differ from where it is."""
-    from vqa_twostage.pipeline.cache.layout import load_cached_manifest, save_manifest
+    from vqa_twostage.pipeline.cache.layout import load_cached_manifest
+    from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 
     for clip in (konvid / "KoNViD_1k_videos").iterdir():
         clip.rename(clip.with_suffix(".away"))

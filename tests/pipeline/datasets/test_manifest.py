@@ -20,6 +20,7 @@ DOCUMENT: dict[str, Any] = {
     "label": "MOS",
     "scale": [1, 5],
     "better": "higher",
+    "origin": "/data/d.csv",
     "rows": [ROW],
 }
 
@@ -44,7 +45,10 @@ def test_manifest_is_read_from_json() -> None:
         ({"rows": [ROW | {"mos": float("nan")}]}, "row 1 of the manifest: mos cannot be nan"),
         ({"rows": [ROW | {"id": 7}]}, "row 1 of the manifest: id cannot be 7"),
         ({"rows": [ROW, ROW]}, "the manifest has the id 'a' more than once"),
-        ({"unknown": 1}, "must be a JSON object with the keys better, label, name, rows, scale"),
+        (
+            {"unknown": 1},
+            "must be a JSON object with the keys better, label, name, origin, rows, scale",
+        ),
     ],
 )
 def test_manifest_with_a_malformed_value_is_refused(change: dict[str, Any], message: str) -> None:

@@ -1,0 +1,104 @@
+"""Whether a manifest is of the dataset that a cache holds under its name, and what changed."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+from vqa_twostage.pipeline.cache.layout import (
+    TrackPath,
+    load_cached_manifest,
+    manifest_path,
+    tracks,
+    write_manifest,
+)
+from vqa_twostage.pipeline.cache.track import open_track
+from vqa_twostage.pipeline.datasets.manifest import Manifest
+from vqa_twostage.pipeline.errors import UsageError
+
+LOG = logging.getLogger(__name__)
+
+# videos whose files are compared with what the cache recorded of them
+LOOKED_AT = 20
+
+
+def save_manifest(cache: Path, manifest: Manifest) -> None:
+    """Keeps the manifest beside its features; labels that changed since are reported as a warning.
+
+    UsageError when the cache holds another dataset of that name.
+    """
+    path = manifest_path(cache, manifest.name)
+    if path.exists():
+        old = load_cached_manifest(cache, manifest.name)
+        if not same_dataset(old, manifest, tracks(cache, manifest.name)):
+            where = f", from {old.origin}" if old.origin else ""
+            raise UsageError(
+                f"{path} is of another dataset that is also called {manifest.name!r}{where}; "
+                "give yours another name with vqa-extract --name, or give another --cache. If it "
+                f"is the same one, which has moved and changed, remove {path}: features stay"
+            )
+        if count := changed_labels(old, manifest):
+            LOG.warning("%s: %s changed since the last time", manifest.name, _labels(count))
+    write_manifest(cache, manifest)
+
+
+def _labels(count: int) -> str:
+    return "1 label" if count == 1 else f"{count} labels"
+
+
+def changed_labels(old: Manifest, new: Manifest) -> int:
+    """How many videos of both have another label."""
+    both = _in_both(old, new)
+    return int((both["mos_old"] != both["mos_new"]).sum())
+
+
+def same_dataset(old: Manifest, new: Manifest, tracks: list[TrackPath]) -> bool:
+    """Whether ``new`` is a later state of ``old``, whose features are in ``tracks``.
+
+    A name is not enough: many folders hold a ``labels.csv`` with the videos 001, 002 … A file at
+    the same place is the same dataset, whatever changed in it; one from another place is a copy if
+    labels and the sizes of the video files agree.
+    """
+    both = _in_both(old, new)
+    if both.empty or old.title != new.title:
+        return False
+    # a dataset of data_manifests is known by its name, and its files may have moved
+    if new.title == new.name and (both["path_old"] != both["path_new"]).any():
+        return False
+    if old.origin == new.origin:
+        return True
+    return not changed_labels(old, new) and _same_files(both, new.root, tracks)
+
+
+def _in_both(old: Manifest, new: Manifest) -> pd.DataFrame:
+    return old.rows.merge(new.rows, on="id", suffixes=("_old", "_new"))
+
+
+def _same_files(both: pd.DataFrame, root: Path | None, tracks: list[TrackPath]) -> bool:
+    """Of the first videos that are there and were extracted, whether the files are as large as
+    then; files that are not there say nothing.
+    """
+    for path in tracks if root is not None else []:
+        with open_track(path) as track:
+            if track.identity.imported:
+                continue
+            compared = 0
+            for video_id, file in zip(both["id"], both["path_new"], strict=True):
+                size = _size(Path(root or "") / file)
+                if size is None or video_id not in track:
+                    continue
+                if size != track.attributes(video_id).source_size:
+                    return False
+                compared += 1
+                if compared == LOOKED_AT:
+                    break
+    return True
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return None
