@@ -21,9 +21,10 @@ import pandas as pd
 import torch
 
 from vqa_twostage.extract.decoding.video import open_video
+from vqa_twostage.extract.extraction.plan import plan_tracks
 from vqa_twostage.extract.inference.runtime import Runtime, preprocessings
 from vqa_twostage.extract.options import BATCH_FRAMES, RUNTIMES, ExtractOptions
-from vqa_twostage.extract.run import extract_dataset, plan_tracks
+from vqa_twostage.extract.run import extract_dataset
 from vqa_twostage.pipeline import presets, spec
 from vqa_twostage.pipeline.datasets import Manifest, load_manifest
 

@@ -21,7 +21,7 @@ STAGES = ("pipeline", "extract", "fuse")
 # evaluate, which computes the metrics of a run for all of them
 COMMANDS = {
     "pipeline": {"cli_cache", "cli_data"},
-    "extract": {"__main__", "cli", "run"},
+    "extract": {"__main__", "cli", "dry_run", "run"},
     "fuse": {
         *{"ablate", "compare", "cross_dataset", "export", "hub"},
         *{"report", "reproduce", "score", "train"},
@@ -32,7 +32,11 @@ PLUGINS = {
     "fuse": {"baselines", "fusion", "pooling", "protocols", "temporal"},
 }
 # what is drawn as a part of another box
-WITHIN = {"pipeline/presets": "pipeline", "fuse/__main__": "fuse/cli"}
+WITHIN = {
+    "extract/extraction": "extract-commands",
+    "pipeline/presets": "pipeline",
+    "fuse/__main__": "fuse/cli",
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,9 @@ FRAMES = [
 ]
 BOXES = {
     "vqa_twostage": Box(20, 20, 1150, 52, "vqa_twostage", "what a program imports, loaded lazily"),
-    "extract-commands": Box(60, 160, 390, 56, "extract: commands", "cli, run: vqa-extract"),
+    "extract-commands": Box(
+        60, 160, 390, 56, "extract: commands", "vqa-extract: run, dry_run, extraction/"
+    ),
     "extract/inference": Box(180, 256, 180, 56, "extract/inference", "batches, networks; no av"),
     "extract-plugins": Box(40, 352, 150, 72, "plug-ins", "spatial, temporal, samplers"),
     "extract/networks": Box(40, 256, 100, 56, "networks", "weights"),
@@ -135,6 +141,7 @@ ROUTES = [
     route("pipeline-commands", "extract/decoding", (510, 674), (510, 404), (450, 404)),
     # stage one
     route("extract-commands", "extract/inference", (270, 216), (270, 256)),
+    route("extract-commands", "extract/networks", (100, 216), (100, 256)),
     route("extract-commands", "extract/decoding", (410, 216), (410, 352)),
     route("extract-commands", "extract", (450, 188), (460, 188), (460, 494), (450, 494)),
     route("extract/inference", "extract/decoding", (320, 312), (320, 352)),

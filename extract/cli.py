@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,8 @@ from vqa_twostage.pipeline import console, presets, spec
 from vqa_twostage.pipeline.console import as_json_option, cache_option, version_option
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
-if TYPE_CHECKING:  # torch is not loaded for help and lists
+if TYPE_CHECKING:
+    from vqa_twostage.extract.dry_run import DryRun  # torch is not loaded for help and lists
     from vqa_twostage.extract.results import Extraction
 
 DEFAULTS = ExtractOptions()
@@ -101,7 +103,10 @@ DEFAULTS = ExtractOptions()
     help="Wait while another process writes to the same tracks, instead of refusing.",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Print what would be done with which options, and stop."
+    "--dry-run",
+    "only_told",
+    is_flag=True,
+    help="Print what is there and what would be done, with an estimate of seconds and bytes.",
 )
 @click.option(
     "--list",
@@ -115,7 +120,7 @@ def command(
     root: Path | None,
     cache: Path,
     preset: str | None,
-    dry_run: bool,
+    only_told: bool,
     list_plugins: bool,
     as_json: bool,
     **given: Any,
@@ -153,17 +158,14 @@ def command(
     manifest = load_manifest(dataset, root, name)
     for note in manifest.notes:
         click.echo(f"note: {note}", err=True)
-    if dry_run:
-        from vqa_twostage.extract.run import resolve_specs
+    if only_told:
+        from vqa_twostage.extract.dry_run import dry_run
 
-        resolve_specs(options)
-        plan = {
-            "dataset": manifest.name,
-            "videos": len(manifest.rows.iloc[options.rows]),
-            "cache": str(cache / manifest.name),
-        }
-        plan |= {"extract": asdict(options), "fuse": presets.load(preset, "fuse")}
-        click.echo(json.dumps(plan, indent=2)) if as_json else print_plan(plan)
+        plan, other_stage = dry_run(manifest, cache, options), presets.load(preset, "fuse")
+        if as_json:
+            click.echo(json.dumps({**plan.to_json(), "fuse": other_stage}, indent=2))
+        else:
+            print_plan(plan, other_stage)
         return DONE
     from vqa_twostage.extract.run import extract_dataset
 
@@ -189,15 +191,36 @@ def print_plugins() -> None:
         )
 
 
-def print_plan(plan: dict[str, Any]) -> None:
+def print_plan(plan: DryRun, other_stage: Mapping[str, Any]) -> None:
+    pending = "an unknown number" if plan.pending is None else plan.pending
     click.echo(
-        f"{plan['dataset']}: {plan['videos']} videos would be extracted into {plan['cache']} with"
+        f"{plan.dataset}: {plan.videos} videos: {pending} would be extracted, {plan.missing} are "
+        f"missing; into {plan.folder} with"
     )
-    for stage, heading in (("extract", ""), ("fuse", "and the same preset says to vqa-fuse train")):
-        if plan[stage] and heading:
-            click.echo(heading)
-        for name, value in plan[stage].items():
-            click.echo(f"  {name} = {' '.join(value) if isinstance(value, tuple) else value}")
+    given, resolved = asdict(plan.options), asdict(plan.resolved)
+    for name, value in given.items():
+        same = resolved[name] == value
+        click.echo(f"  {name} = {_written(value)}" + ("" if same else f": {resolved[name]}"))
+    for track in plan.tracks:
+        click.echo(
+            f"  {track.path}\n    {track.there} of {plan.videos} videos are there; weights "
+            f"{track.identity.weights}, {track.identity.preprocessing}"
+        )
+    if plan.estimate:
+        click.echo(
+            f"about {plan.estimate.seconds:.0f} s and {plan.estimate.bytes / 1e6:.1f} MB, "
+            f"estimated from {plan.estimate.tried} of the videos"
+        )
+    if plan.note:
+        click.echo(plan.note)
+    if other_stage:
+        click.echo("and the same preset says to vqa-fuse train")
+    for name, value in other_stage.items():
+        click.echo(f"  {name} = {_written(value)}")
+
+
+def _written(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def print_extraction(extraction: Extraction) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vqa_twostage.pipeline.errors import FailureKind, VideoError
+
+Progress = Callable[[int, int], None]
+"""Called with the number of videos that are done, and of all."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ import pandas as pd
 from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.results import Evaluation, MetricSummary, Oracle, SplitMetrics
 from vqa_twostage.fuse.run_record import RunRecord
-from vqa_twostage.fuse.runs import Run
+from vqa_twostage.fuse.runs import PARTS, Run
 
-PARTS = ("train", "val", "test")
 SMALL_TEST_PART = 10  # videos; correlations of fewer are mostly chance
 
 

@@ -50,6 +50,7 @@ DIGESTS = "tables"
 # squares and sums of scores are finite
 LARGEST_SCORE = 1e100
 
+PARTS = ("train", "val", "test")
 PREDICTION_COLUMNS = {
     "split": int,
     "part": str,
@@ -284,6 +285,12 @@ class Run:
             raise self._damage(PREDICTIONS, "it has values that are no scores")
         if typed.empty or not typed["id"].map(is_text).all():
             raise self._damage(PREDICTIONS, "it has no row, or an id that is no text")
+        tested = typed.loc[typed["part"] == "test", "split"]
+        if not typed["part"].isin(PARTS).all() or set(tested) != set(typed["split"]):
+            raise self._damage(
+                PREDICTIONS,
+                f"a split has no test part, or a part that is none of {', '.join(PARTS)}",
+            )
         return typed
 
     def _damage(self, name: str, reason: object) -> UsageError:

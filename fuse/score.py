@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from vqa_twostage.extract.decoding.workers import Source
+from vqa_twostage.extract.decoding.source import Source
 from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.fuse.data import Features
 from vqa_twostage.fuse.learning import scorer_file
@@ -183,8 +183,9 @@ def _extract(
     if all(held == files.keys() for _, held in cached_tracks):
         return [path for path, _ in cached_tracks if path is not None], {}
     # heavy, and not needed where everything is in the cache
+    from vqa_twostage.extract.extraction.loop import extract_videos
+    from vqa_twostage.extract.extraction.plan import plan_tracks
     from vqa_twostage.extract.inference.runtime import Runtime
-    from vqa_twostage.extract.run import extract_videos, plan_tracks
 
     options = options_for(wanted, options)
     runtime = Runtime.of(options.runtime, options.device, options.precision, len(files))

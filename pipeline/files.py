@@ -94,7 +94,9 @@ def is_text(value: Any) -> bool:
     """Whether a value of a JSON document is a text that files and terminals take: no half of a
     character, and nothing that moves a cursor.
     """
-    return isinstance(value, str) and not any(
+    if not isinstance(value, str):
+        return False
+    return value.isprintable() or not any(  # most texts are, which is faster to tell
         unicodedata.category(each) in ("Cc", "Cs") and each not in "\t\n" for each in value
     )
 

@@ -205,6 +205,14 @@ def resolve(kind: str, text: str) -> Plugin:
     return Plugin(kind, spec, module, makers, options_of(spec, *makers))
 
 
+def is_of_this_program(kind: str, text: str) -> bool:
+    """Whether the plug-in that ``text`` names is not of another distribution; UsageError for what
+    is no spec.
+    """
+    source = _sources(kind).get(parse(text).name)
+    return source is None or source.module.startswith(f"{PACKAGE}.")
+
+
 def noun(kind: str) -> str:
     """What messages call one plug-in of a package: ``extract.samplers`` holds a ``sampler``."""
     nouns = {

@@ -9,7 +9,6 @@ at once, H x W pixels.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import time
@@ -25,9 +24,9 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 from pebble import ProcessFuture
 
-from vqa_twostage.extract.decoding.containers import open_regular_file
 from vqa_twostage.extract.decoding.decoding_errors import as_video_error
 from vqa_twostage.extract.decoding.ring import POLL_S, ControlBlock, Ring, SharedBuffer
+from vqa_twostage.extract.decoding.source import Source
 from vqa_twostage.extract.decoding.video import open_video
 from vqa_twostage.extract.sampler import Sampler
 from vqa_twostage.pipeline import spec
@@ -60,23 +59,6 @@ class DecodeRequest:
     clips: bool = True
     sampler_digest: str = ""
     raw: RawFormat | None = None
-
-
-@dataclass(frozen=True)
-class Source:
-    """A video file as it was when it was read. ``digest`` is of its bytes."""
-
-    size: int
-    mtime_ns: int
-    digest: str
-
-    @staticmethod
-    def of(path: Path) -> Source:
-        """Reads the whole file; VideoError where there is none, or it cannot be read."""
-        with open_regular_file(path) as file:
-            status = os.fstat(file.fileno())
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return Source(status.st_size, status.st_mtime_ns, digest)
 
 
 @dataclass(frozen=True)

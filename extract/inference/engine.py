@@ -1,7 +1,8 @@
 """The engine of one machine: processes decode, this one runs the networks and gives whole videos
 back.
 
-Another engine, for many machines, is another `Engine`; `extract/run.py` is the one writer for all.
+Another engine, for many machines, is another `Engine`; `extract/extraction/loop.py` is the one
+writer for all.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from vqa_twostage.extract.decoding.workers import (
@@ -20,20 +20,12 @@ from vqa_twostage.extract.decoding.workers import (
 )
 from vqa_twostage.extract.inference.batching import TrackBatcher, VideoInFlight
 from vqa_twostage.extract.inference.timing import PhaseTimes
+from vqa_twostage.extract.pending import PendingVideo
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import VideoError
 from vqa_twostage.pipeline.features import VideoFeatures
 
 WAITING = "waiting for frames"
-
-
-@dataclass(frozen=True)
-class PendingVideo:
-    """A video and the tracks that lack it."""
-
-    id: str
-    path: Path
-    tracks: tuple[TrackPath, ...]
 
 
 @dataclass(frozen=True)

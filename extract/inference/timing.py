@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
+LOADING = "load networks"
+
 
 class PhaseTimes:
     """Seconds of each phase of the work, added up over a run."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from vqa_twostage.extract.preprocess import Preprocessing
@@ -24,6 +25,21 @@ INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 LOGGERS = ("huggingface_hub", "transformers")
 
 logger = logging.getLogger(__name__)
+_may_fetch = ContextVar("may_fetch", default=True)
+
+
+class NotFetchedError(UsageError):
+    """Weights are not on this machine, and are not to be fetched now."""
+
+
+@contextmanager
+def without_fetching() -> Iterator[None]:
+    """Files that the hub's cache on this machine lacks are a NotFetchedError."""
+    token = _may_fetch.set(False)
+    try:
+        yield
+    finally:
+        _may_fetch.reset(token)
 
 
 def hub_files(repository: str, wanted: Sequence[Sequence[str]]) -> list[Path]:
@@ -46,6 +62,11 @@ def hub_files(repository: str, wanted: Sequence[Sequence[str]]) -> list[Path]:
         )
     try:
         kept = [_cached(repository, names) for names in wanted]
+        if None in kept and not _may_fetch.get():
+            raise NotFetchedError(
+                f"the weights of {repository} are not on this machine yet; vqa-extract fetches "
+                "them from the Hugging Face hub"
+            )
         if None in kept:
             # a warning, since without a word a download of some minutes looks like a hang
             logger.warning("fetching the weights of %s from the Hugging Face hub", repository)

@@ -71,6 +71,11 @@ class Track:
         return self.index.rows - int(self._table[video_table.ROWS].sum())
 
     @property
+    def bytes_an_entry(self) -> int:
+        """What the table holds of each video."""
+        return self._table.dtype.itemsize
+
+    @property
     def array_names(self) -> list[ArrayName]:
         """The arrays that every video has, frame numbers and times aside."""
         return [
@@ -82,6 +87,10 @@ class Track:
     def attributes(self, video_id: str) -> VideoAttributes:
         """KeyError where the video is not there."""
         return video_table.attributes_of(self._entry(video_id))
+
+    def sources(self) -> dict[str, tuple[int, int, str]]:
+        """Of each video the size, the time of change (ns) and the digest of its file, by its id."""
+        return dict(zip(self._places, video_table.sources_of(self._table), strict=True))
 
     def row_counts(self, ids: Sequence[str]) -> Int64[np.ndarray, " V"]:
         """How many rows, of sampled frames, each of the videos has."""

@@ -124,6 +124,14 @@ def dead_bytes(track: Track) -> int:
     )
 
 
+def bytes_a_video(track: Track) -> float:
+    """What a video of a track that is not empty takes on average: its rows, and its entry in the
+    table.
+    """
+    row = sum(column.row_bytes for column in track.index.columns)
+    return track.index.rows * row / len(track) + track.bytes_an_entry
+
+
 def _bytes_beside(folder: Path, paths: Sequence[Path]) -> int:
     files = (path for path in folder.rglob("*") if path.is_file() and path not in paths)
     return sum(path.stat().st_size for path in files)

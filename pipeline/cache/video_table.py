@@ -5,7 +5,7 @@ Dimensions: V videos, A arrays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -106,6 +106,14 @@ def attributes_of(entry: np.void) -> VideoAttributes:
     values = {field.name: entry[field.name] for field in fields(VideoAttributes)}
     texts = {name: bytes(values[name]).decode("utf-8", "surrogateescape") for name in TEXTS}
     return VideoAttributes.from_plain({**values, **texts})
+
+
+def sources_of(table: Table) -> Iterator[tuple[int, int, str]]:
+    """Size, time of change (ns) and digest of each video's file."""
+    digests = (digest.decode() for digest in table["source_digest"].tolist())
+    return zip(
+        table["source_size"].tolist(), table["source_mtime_ns"].tolist(), digests, strict=True
+    )
 
 
 def widened(table: Table, dtype: np.dtype[Any]) -> Table:

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from vqa_twostage.pipeline.datasets.matlab import read_variables, variable_names
 from vqa_twostage.pipeline.datasets.schema import LabelFile
 from vqa_twostage.pipeline.errors import UsageError
 
@@ -327,6 +326,9 @@ def _read_sheet(path: Path, label_file: LabelFile, wanted: Sequence[str]) -> Tab
 
 def _read_matlab(path: Path, label_file: LabelFile, wanted: Sequence[str]) -> Table:
     """A column is a variable, or a field of one, as in ``info.names``."""
+    # scipy takes longer to import than the rest of this program, and no other kind needs it
+    from vqa_twostage.pipeline.datasets.matlab import read_variables, variable_names
+
     variables = read_variables(path, sorted({name.partition(".")[0] for name in wanted}))
     columns = {}
     for name in wanted:

@@ -57,17 +57,21 @@ class Manifest:
         """
         document = self._document()
         del document["better"], document["origin"]
-        text = json.dumps(document, indent=1, sort_keys=True)
+        text = json.dumps(document, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
-        """Everything but ``root``, ``raw``, ``layout`` and ``notes``, sealed; `from_json` reads
-        it.
+        """Everything but ``root``, ``raw``, ``layout`` and ``notes``, sealed, a line for each row;
+        `from_json` reads it.
         """
-        return json.dumps(sealed(self._document()), indent=1, sort_keys=True)
+        document = sealed(self._document())
+        encode = json.JSONEncoder(sort_keys=True).encode  # with an indent it is five times slower
+        rows = ",\n ".join(map(encode, document.pop("rows")))
+        return f'{encode(document)[:-1]},\n"rows": [\n {rows}\n]}}\n'
 
     def _document(self) -> dict[str, object]:
-        rows = self.rows[COLUMNS].astype(object).where(self.rows[COLUMNS].notna(), None)
+        table = self.rows[COLUMNS].astype(object).where(self.rows[COLUMNS].notna(), None)
+        columns = [table[name].tolist() for name in COLUMNS]
         return {
             "name": self.name,
             "title": self.title,
@@ -75,7 +79,7 @@ class Manifest:
             "scale": [float(end) for end in self.scale],
             "better": self.better,
             "origin": self.origin,
-            "rows": rows.to_dict(orient="records"),
+            "rows": [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)],
         }
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -19,11 +20,12 @@ import torch
 from pebble import ProcessPool
 from places import REPOSITORY, TESTS
 
+from vqa_twostage.extract.extraction.plan import plan_tracks
 from vqa_twostage.extract.inference.runtime import Runtime
 from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.extract.preprocess import Preprocessing
 from vqa_twostage.extract.results import Extraction
-from vqa_twostage.extract.run import extract_dataset, plan_tracks
+from vqa_twostage.extract.run import extract_dataset
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.track_writer import TrackWriter
@@ -87,6 +89,50 @@ def test_second_extraction_skips_all_videos(clips: Path, tmp_path: Path) -> None
     assert (second.done, second.skipped, second.frames) == (0, 6, 0)
     assert second.tracks == first.tracks
     assert [path.read_bytes() for path in second.tracks] == before
+
+
+NOTHING_TO_DO = """
+import json, sys
+from pathlib import Path
+from vqa_twostage.extract.options import ExtractOptions
+from vqa_twostage.extract.run import extract_dataset
+from vqa_twostage.pipeline.datasets.loading import load_manifest
+options = ExtractOptions(spatial=sys.argv[3], temporal=(), sampler="uniform:frames=2")
+done = extract_dataset(load_manifest(sys.argv[1]), Path(sys.argv[2]), options)
+heavy = {"torch", "timm", "transformers", "av", "scipy", "huggingface_hub"} & set(sys.modules)
+print(json.dumps([done.done, done.skipped, [str(path) for path in done.tracks], sorted(heavy)]))
+"""
+
+
+def test_nothing_to_do_is_told_without_networks_for_each_choice_of_them(
+    own_clips: Path, tmp_path: Path
+) -> None:
+    tracks = {}
+    for spatial in ("efficientnet_lite0", "efficientnet_lite0:fit=pad"):
+        done = extract(
+            own_clips, tmp_path, spatial=spatial, temporal=(), sampler="uniform:frames=2"
+        )
+        tracks[spatial] = [str(path) for path in done.tracks]
+
+    def again(spatial: str) -> list[Any]:
+        words = [own_clips / "mos.csv", tmp_path, spatial]
+        done = subprocess.run(
+            [sys.executable, "-c", NOTHING_TO_DO, *map(str, words)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return list(json.loads(done.stdout))
+
+    for spatial, places in tracks.items():
+        assert again(spatial) == [0, 6, places, []]
+    record = json.loads((tmp_path / "mos" / "extraction.json").read_text())
+    assert record["runtime"] is None and record["skipped"] == 6
+    # of a video that changed there is something to do
+    (own_clips / "testsrc.mp4").write_bytes((own_clips / "testsrc2.mp4").read_bytes())
+    done, skipped, places, heavy = again("efficientnet_lite0")
+    assert (done, skipped, places) == (1, 5, tracks["efficientnet_lite0"]) and "torch" in heavy
+    assert again("efficientnet_lite0") == [0, 6, places, []]
 
 
 @pytest.mark.long

@@ -139,6 +139,30 @@ def test_predictions_without_a_column_are_one_message(project: Path) -> None:
         evaluate(run.folder)
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("", "no row"),
+        ("0,train,a,,1,2", "no test part"),
+        ("0,test,a,,1,2\n1,val,a,,1,2", "no test part"),
+        ("0,test,a,,1,2\n0,tests,b,,1,2", "none of train, val, test"),
+        ("0,test,a,,nan,2", "no scores"),
+        ("0,test,a,,1,-inf", "no scores"),
+        ("0,test,a,,1,1e200", "no scores"),
+        ("0,test,a,,1,x", "ValueError"),
+        ("x,test,a,,1,2", "ValueError"),
+    ],
+)
+def test_predictions_that_no_run_has_are_one_message(
+    project: Path, rows: str, message: str
+) -> None:
+    run = Run(project / "runs" / "one")
+    run.predictions_file.write_text(f"split,part,id,group,mos,predicted\n{rows}\n")
+    change_record(run.folder)
+    with pytest.raises(UsageError, match=rf"predictions\.csv is damaged.*{message}.*train again"):
+        evaluate(run.folder)
+
+
 def test_clearing_a_run_leaves_what_is_not_its_own(project: Path) -> None:
     run = Run(project / "runs" / "one")
     (run.folder / "notes.txt").write_text("mine")

@@ -162,7 +162,8 @@ def test_score_called_twice_is_equal_and_loads_no_network(
 ) -> None:
     first = score.score(videos(clips), run, tmp_path)
     monkeypatch.setattr(
-        "vqa_twostage.extract.run.plan_tracks", lambda *given: pytest.fail("networks are loaded")
+        "vqa_twostage.extract.extraction.plan.plan_tracks",
+        lambda *given: pytest.fail("networks are loaded"),
     )
     assert score.score(videos(clips), run, tmp_path) == first
     # videos are recognised by content, not by name
@@ -216,15 +217,15 @@ def test_score_is_never_that_of_a_file_which_changed_meanwhile(
         own_clips / "testsrc.mp4",
         Path(shutil.copy(own_clips / "testsrc.mp4", tmp_path / "old.mp4")),
     )
-    from vqa_twostage.extract import run as stage_one
+    from vqa_twostage.extract.extraction import loop
 
     def meanwhile(*arguments: Any, **options: Any) -> Any:
         shutil.copy(own_clips / "mandelbrot.mp4", video)
         return extract_videos(*arguments, **options)
 
-    extract_videos = stage_one.extract_videos
+    extract_videos = loop.extract_videos
     with monkeypatch.context() as patch:
-        patch.setattr("vqa_twostage.extract.run.extract_videos", meanwhile)
+        patch.setattr("vqa_twostage.extract.extraction.loop.extract_videos", meanwhile)
         (changed,) = score.score([video], run, tmp_path / "kept")
     assert changed.error == "the file changed while it was read; score it again"
     assert score.score([old], run, tmp_path / "kept") == score.score([old], run)

@@ -67,6 +67,7 @@ RULES = (
     Rule("extract/inference", (*DECODERS, "extract.decoding"), ("workers", "ring")),
     Rule("extract/inference", ("pipeline.cache",), ("layout",)),
     Rule("extract/inference", ("extract.networks", "pipeline.datasets", *COMMANDS)),
+    Rule("extract/extraction", (*DECODERS, "extract.networks", "pipeline.datasets", *COMMANDS)),
     Rule("extract/networks", (*DECODERS, "extract.decoding", "pipeline.cache", *COMMANDS)),
     Rule("fuse", ("extract", *DECODERS, "timm", "transformers")),
     Rule("fuse/run_record.py", (*TORCH, "fuse.learning", "fuse.reporting", *FUSE_COMMANDS)),
@@ -81,8 +82,8 @@ RULES = (
 COMPOSITION_ROOTS = {
     "pipeline/cli_data.py": {"extract.decoding.probe"},
     "fuse/score.py": {
-        *{"extract.options", "extract.run", "extract.decoding.workers"},
-        *{"extract.inference.runtime", "extract.inference.timing"},
+        *{"extract.options", "extract.extraction.loop", "extract.extraction.plan"},
+        *{"extract.decoding.source", "extract.inference.runtime", "extract.inference.timing"},
     },
     "fuse/reporting/thumbnails.py": {"extract.decoding.decoding_errors", "extract.decoding.video"},
     # TensorBoard's event files are written by torch
@@ -90,7 +91,8 @@ COMPOSITION_ROOTS = {
 }
 # a command that is made of others; the command line imports them all
 MADE_OF = {
-    "extract/cli.py": {"extract.run"},
+    "extract/cli.py": {"extract.run", "extract.dry_run"},
+    "extract/dry_run.py": {"extract.run"},
     "extract/__main__.py": {"extract.cli"},
     "fuse/ablate.py": {"fuse.train", "fuse.compare"},
     "fuse/reproduce.py": {"fuse.train"},
@@ -301,7 +303,7 @@ EDGE = {
     "pipeline/presets/__init__.py": "TOML",
     "pipeline/datasets/label_files.py": "label files in JSON",
     "pipeline/demo/build.py": "recipe.json",
-    "extract/cli.py": "the document of --dry-run",
+    "extract/cli.py": "what a preset says to the other stage",
     "extract/networks/weights.py": "configurations of transformers",
     "fuse/cli/shared.py": "values of click's options",
     "fuse/export.py": "config.json",

@@ -1,0 +1,1 @@
+"""What an extraction is made of: tracks to fill, videos that they lack, and the one loop."""

@@ -1,0 +1,108 @@
+"""`extract_videos`, the one loop of stage one: what tracks lack is extracted, each video published
+whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from vqa_twostage.extract.decoding.workers import DecodeRequest
+from vqa_twostage.extract.extraction.plan import ExtractionPlan
+from vqa_twostage.extract.inference.batching import TrackBatcher
+from vqa_twostage.extract.inference.engine import (
+    Engine,
+    ExtractedVideo,
+    FailedVideo,
+    LocalEngine,
+)
+from vqa_twostage.extract.inference.runtime import full_float32
+from vqa_twostage.extract.inference.timing import LOADING, PhaseTimes
+from vqa_twostage.extract.options import BATCH_FRAMES
+from vqa_twostage.extract.pending import PendingVideo, pending_videos
+from vqa_twostage.extract.results import Damage, Failure, Progress, VideoResults, no_progress
+from vqa_twostage.pipeline.cache.layout import TrackPath
+from vqa_twostage.pipeline.cache.track_writer import TrackWriter, write_track
+from vqa_twostage.pipeline.errors import VideoError
+
+
+def extract_videos(
+    videos: Iterable[tuple[str, Path]],
+    plan: ExtractionPlan,
+    provenance: Mapping[str, str],
+    on_progress: Progress = no_progress,
+    times: PhaseTimes | None = None,
+) -> VideoResults:
+    """Extracts what the tracks of a plan lack of ``videos``, pairs of a unique id and a path.
+
+    ``provenance`` is recorded in tracks that are created.
+    """
+    times, videos = times or PhaseTimes(), list(videos)
+    with ExitStack() as stack:
+        tracks = {
+            # in one order, so that two commands that wait for each other's tracks cannot block
+            track.path: stack.enter_context(
+                write_track(track.path, track.identity, provenance, plan.options.wait)
+            )
+            for track in sorted(plan.tracks, key=lambda track: track.path)
+        }
+        pending = pending_videos(videos, tracks)
+        with times.measure(LOADING):
+            engine = _local_engine(plan, pending, times)
+        skipped = len(videos) - len(pending)
+        on_progress(skipped, len(videos))
+        stack.enter_context(full_float32())
+        results = stack.enter_context(closing(engine.extract(pending)))
+        return _publish(
+            results, tracks, skipped, times, lambda done: on_progress(done, len(videos))
+        )
+
+
+def _local_engine(
+    plan: ExtractionPlan, pending: Sequence[PendingVideo], times: PhaseTimes
+) -> Engine:
+    """The engine with the networks of those tracks that lack a video."""
+    options, wanted = plan.options, {place for video in pending for place in video.tracks}
+    batch_frames = options.batch_size or BATCH_FRAMES[plan.runtime.device.type]
+    tracks = [track for track in plan.tracks if track.path in wanted]
+    batchers = {
+        track.path: TrackBatcher(track.extractor, track.view, plan.runtime, batch_frames)
+        for track in tracks
+    }
+    request = DecodeRequest(
+        options.sampler,
+        options.decoder,
+        clips=any(track.extractor.of_clips for track in tracks),
+        sampler_digest=plan.tracks[0].identity.sampler_digest,
+        raw=plan.raw,
+    )
+    return LocalEngine(batchers, request, options.workers, times)
+
+
+def _publish(
+    results: Iterable[ExtractedVideo | FailedVideo],
+    tracks: Mapping[TrackPath, TrackWriter],
+    skipped: int,
+    times: PhaseTimes,
+    on_progress: Callable[[int], None],
+) -> VideoResults:
+    """Writes each video into its tracks, whole or not at all, and counts what became of it."""
+    frames, done = 0, 0
+    failed: list[Failure] = []
+    damaged: list[Damage] = []
+    for result in results:
+        try:
+            if isinstance(result, FailedVideo):
+                raise result.error
+            with times.measure("write"):
+                for place, features in result.features.items():
+                    tracks[place].write(result.id, features)
+            frames += result.frames
+            done += 1
+            if result.damage:
+                damaged.append(Damage(result.id, result.damage))
+        except VideoError as error:
+            failed.append(Failure.of(result.id, error))
+        on_progress(skipped + done + len(failed))
+    return VideoResults(done, skipped, tuple(failed), tuple(damaged), frames)
