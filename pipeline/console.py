@@ -63,7 +63,19 @@ def run(command: click.Command) -> None:
         code = _exit_code(command)
     finally:
         warnings.showwarning = show_warning
+        _end_waiting_processes()
     sys.exit(code)
+
+
+def _end_waiting_processes() -> None:
+    """Those that joblib keeps for more work: by themselves they take seconds to end, in which a
+    command that has printed everything would seem to hang. Not for a library, whose host may have
+    work for them.
+    """
+    if "joblib.externals.loky.reusable_executor" in sys.modules:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor().shutdown(kill_workers=True)
 
 
 def _exit_code(command: click.Command) -> int:
