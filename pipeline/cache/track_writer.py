@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import threading
 import time
@@ -302,7 +303,9 @@ def create_track(
             with aside.open("ab") as file:
                 file.write(TrackIndex(identity, created, provenance).to_bytes())
     except OSError as error:
-        raise UsageError(f"{path} cannot be made: {error.strerror or error}") from None
+        # HDF5's own text of an error is several lines
+        reason = os.strerror(error.errno) if error.errno else error
+        raise UsageError(f"{path} cannot be made: {reason}") from None
 
 
 def check_identity(path: Path, stored: TrackIdentity, wanted: TrackIdentity) -> None:
