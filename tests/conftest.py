@@ -15,11 +15,21 @@ from places import REAL
 if TYPE_CHECKING:
     from vqa_twostage.fuse.data import Dataset
 
+# of one test with --soak
+SOAK_TIMEOUT_S = 1500
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--soak", action="store_true", help="tests marked soak try as often as docs/reliability.md"
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``--soak`` a test may take as long as its many tries do."""
+    for item in items:
+        if config.getoption("--soak") and item.get_closest_marker("soak"):
+            item.add_marker(pytest.mark.timeout(SOAK_TIMEOUT_S))
 
 
 @pytest.fixture

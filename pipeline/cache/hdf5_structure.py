@@ -79,7 +79,7 @@ def _format(path: Path) -> str | None:
 def _read_format(path: Path) -> str | None:
     try:
         with h5py.File(path, "r", locking=False) as file:
-            text = str(file.attrs.get("format", "another program's"))
+            text = _text(file.attrs.get("format", "another program's"))
             if text == FORMAT and isinstance(file.get(TABLE, getclass=True), type):
                 groups = file.get(TABLE, getclass=True) is h5py.Group
                 return "development" if groups else text
@@ -98,11 +98,12 @@ def _read_structure(path: Path) -> TrackIndex:
 
 def structure_of(file: h5py.File) -> TrackIndex:
     """The index of an open file; an exception of many kinds where it is no track."""
-    if file.attrs["format"] != FORMAT or file.attrs["format_version"] != FORMAT_VERSION:
+    given = {name: _text(value) for name, value in file.attrs.items() if name != "format_version"}
+    if given["format"] != FORMAT or file.attrs["format_version"] != FORMAT_VERSION:
         raise ValueError("it is no track of this version")
-    identity = TrackIdentity.from_json(json.loads(file.attrs[IDENTITY]), "its identity")
-    provenance = {name: str(text) for name, text in file.attrs.items() if name not in OWN}
-    empty = TrackIndex(identity, str(file.attrs[CREATED]), provenance)
+    identity = TrackIdentity.from_json(json.loads(given[IDENTITY]), "its identity")
+    provenance = {name: text for name, text in given.items() if name not in OWN}
+    empty = TrackIndex(identity, given[CREATED], provenance)
     if TABLE not in file:
         return empty
     table = _dataset(file, TABLE)
@@ -120,6 +121,11 @@ def structure_of(file: h5py.File) -> TrackIndex:
         column_of(TABLE, table),
         columns,
     )
+
+
+def _text(value: Any) -> str:
+    """An attribute's value: HDF5 has texts of a fixed and of a variable length."""
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else str(value)
 
 
 def _dataset(file: h5py.File, name: str) -> h5py.Dataset:

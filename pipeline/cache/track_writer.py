@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import threading
 import time
@@ -195,7 +196,7 @@ class TrackWriter(Track):
             if TABLE in self._hdf5:
                 del self._hdf5[TABLE]
             dataset = _create(self._hdf5, TABLE, dtype, (), dtype.itemsize)
-            dataset.attrs[ARRAYS] = json.dumps(list(names_of_arrays))
+            _put_text(dataset, ARRAYS, json.dumps(list(names_of_arrays)))
             _append(dataset, table)
         else:
             dataset = self._hdf5[TABLE]
@@ -295,15 +296,16 @@ def create_track(
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path, replacing=False) as aside:
             with h5py.File(aside, "w", libver=LIBVER) as file:
-                file.attrs["format"] = FORMAT
                 file.attrs["format_version"] = FORMAT_VERSION
-                file.attrs[IDENTITY] = identity.to_text()
-                file.attrs[CREATED] = created
-                file.attrs.update(provenance)
+                own = {"format": FORMAT, IDENTITY: identity.to_text(), CREATED: created}
+                for name, text in {**own, **provenance}.items():
+                    _put_text(file, name, text)
             with aside.open("ab") as file:
                 file.write(TrackIndex(identity, created, provenance).to_bytes())
     except OSError as error:
-        raise UsageError(f"{path} cannot be made: {error.strerror or error}") from None
+        # HDF5's own text of an error is several lines
+        reason = os.strerror(error.errno) if error.errno else error
+        raise UsageError(f"{path} cannot be made: {reason}") from None
 
 
 def check_identity(path: Path, stored: TrackIdentity, wanted: TrackIdentity) -> None:
@@ -357,6 +359,14 @@ def _create(
         chunks=(rows, *shape),
         fill_time="never",
     )
+
+
+def _put_text(holder: h5py.Group | h5py.Dataset, name: str, text: str) -> None:
+    """Of a fixed length: HDF5 keeps others in a heap without a checksum, and zeros in that heap
+    make it look for the end forever.
+    """
+    data = text.encode(errors="surrogateescape")
+    holder.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
 
 
 def _append(dataset: h5py.Dataset, rows: np.ndarray) -> None:

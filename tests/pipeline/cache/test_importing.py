@@ -164,10 +164,10 @@ def test_imported_track_records_its_identity_and_source(tmp_path: Path) -> None:
         about = dict(file.attrs)
     assert (
         about["format_version"] == 1
-        and about["source file"] == "f.npz"
-        and about["source ids_file"] == "ids.txt"
+        and about["source file"] == b"f.npz"
+        and about["source ids_file"] == b"ids.txt"
     )
-    assert about["source columns"] == "1:3 of 3" and about["version vqa-twostage"]
+    assert about["source columns"] == b"1:3 of 3" and about["version vqa-twostage"]
     assert str(tmp_path) not in str(about) + str(identity)
     assert load_cached_manifest(Path("cache"), "own").rows["id"].tolist() == IDS
 

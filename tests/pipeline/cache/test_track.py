@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -19,13 +17,7 @@ from vqa_twostage.pipeline.cache import track_index, track_writer, video_table
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.track_index import TRAILER
 from vqa_twostage.pipeline.cache.track_writer import write_track
-from vqa_twostage.pipeline.cache.verifying import verify
 from vqa_twostage.pipeline.errors import UsageError
-
-
-@pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(track_writer, "CHUNK_BYTES", 512)
 
 
 def test_written_features_are_read_back_unchanged(tmp_path: Path) -> None:
@@ -162,50 +154,6 @@ def test_newer_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         open_track(tmp_path / "t.h5"),
     ):
         pass
-
-
-def bytes_that_matter(data: bytes) -> list[int]:
-    """Most of a small track is space that was never written."""
-    return [place for place, byte in enumerate(data) if byte]
-
-
-@pytest.mark.usefixtures("small_chunks")
-@settings(max_examples=60, deadline=None)
-@given(data=st.data())
-def test_no_flipped_bit_is_silent(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = tmp_path_factory.mktemp("bits") / "t.h5"
-    videos = {f"video {number}": random_features(number, 2 + number) for number in range(4)}
-    write(path, **videos)
-    content = bytearray(path.read_bytes())
-    places = bytes_that_matter(content)
-    # the file holds the time at which it was made: the places that are drawn must not depend on it
-    place = places[data.draw(st.integers(0, 2**40)) % len(places)]
-    if data.draw(st.booleans()):
-        content[place] ^= 1 << data.draw(st.integers(0, 7))
-    else:
-        other = data.draw(st.binary(min_size=1, max_size=300))
-        content[place : place + len(other)] = other[: len(content) - place]
-    path.write_bytes(content)
-    faults = verify(path)
-    assert all("\n" not in fault for fault in faults)
-    messages: list[str] = []
-    with catching(messages), open_track(path) as track:
-        assert track.ids == sorted(videos)
-        for name in track.ids:
-            with catching(messages):
-                assert same(track.read(name), videos[name])
-    assert all(str(path) in message for message in messages)
-    assert faults or not messages
-
-
-@contextmanager
-def catching(messages: list[str]) -> Iterator[None]:
-    try:
-        yield
-    except UsageError as error:
-        messages.append(str(error))
 
 
 def with_index(path: Path, **changes: object) -> None:

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from full_disk import ERRORS, full_disk, small_files
 from power_failure import Disk
 from toy_tracks import IDENTITY, features, random_features, same, write
 
@@ -125,13 +127,14 @@ def test_writer_knows_what_waits(tmp_path: Path) -> None:
 def test_videos_are_committed_after_a_second_and_after_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     with write_track(tmp_path / "t.h5", IDENTITY, {}) as track:
         for number in range(COMMIT_VIDEOS):
             assert ids_in(tmp_path / "t.h5") == []
             track.write(str(number), features())
         assert len(ids_in(tmp_path / "t.h5")) == COMMIT_VIDEOS
-        now = time.monotonic()
-        monkeypatch.setattr(time, "monotonic", lambda: now + 1.5)
+        now += 1.5
         track.write("late", features())
         assert "late" in ids_in(tmp_path / "t.h5")
 
@@ -148,33 +151,49 @@ with write_track(Path(sys.argv[1]), IDENTITY, {}) as track:
 """
 
 
-@pytest.mark.parametrize("after", [1, 70, 150])
-def test_killed_writer_leaves_only_complete_videos(after: int, tmp_path: Path) -> None:
+@pytest.mark.soak(3, 50)
+def test_killed_writer_leaves_only_complete_videos(tmp_path: Path, times: int) -> None:
+    generator = random.Random(0)
+    for number in range(times):
+        path = tmp_path / f"{number}.h5"
+        # one commit is made after a second, the others after 64 videos
+        after = (1, 70, 150)[number] if number < 3 else generator.randrange(1, 200)
+        with started(WRITER, path) as writer:
+            assert writer.stdout is not None
+            for _ in range(after):
+                assert writer.stdout.readline()
+            time.sleep(generator.uniform(0, 0.05))
+            os.kill(writer.pid, signal.SIGKILL)
+            written = after + len(writer.stdout.read().split())
+        with open_track(path) as track:
+            assert len(track) >= written - COMMIT_VIDEOS
+            for name in track.ids:
+                assert same(track.read(name), random_features(int(name), frames=40))
+        # writing can continue, whatever the killed writer left incomplete
+        write(path, more=random_features(5))
+        assert verify(path) == []
+
+
+@contextmanager
+def started(program: str, *words: object) -> Iterator[subprocess.Popen[str]]:
+    """A program in another process, which has ended after the block."""
     support = Path(__file__).parents[2] / "support"
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, tmp_path / "t.h5"],
+    path = os.pathsep.join([str(support), os.environ.get("PYTHONPATH", "")])
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, words)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(support)},
-    )
-    assert writer.stdout is not None
-    for _ in range(after):
-        assert writer.stdout.readline()
-    time.sleep(0.0003 * after)
-    os.kill(writer.pid, signal.SIGKILL)
-    written = after + len(writer.stdout.read().split())
-    writer.wait()
-    with open_track(tmp_path / "t.h5") as track:
-        assert len(track) >= written - COMMIT_VIDEOS
-        for name in track.ids:
-            assert same(track.read(name), random_features(int(name), frames=40))
-    # writing can continue, whatever the killed writer left incomplete
-    write(tmp_path / "t.h5", more=random_features(5))
-    assert verify(tmp_path / "t.h5") == []
+        env={**os.environ, "PYTHONPATH": path},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
+@pytest.mark.soak(20, 1000)
 def test_power_failure_at_any_moment_loses_nothing_that_was_committed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     monkeypatch.setattr(track_writer, "CHUNK_BYTES", 512)
     videos = {str(number): random_features(number, 1 + number % 3) for number in range(5)}
@@ -191,53 +210,79 @@ def test_power_failure_at_any_moment_loses_nothing_that_was_committed(
                 committed = disk.promise(number + 1)
     assert committed == 5 and len(disk.moments) > 60
     generator = random.Random(0)
-    for moment in disk.moments:
-        for _ in range(3):
-            after = tmp_path / "after"
-            disk.fail(moment, after, generator)
-            if not (after / "t.h5").exists():
-                assert moment.promised == 0
-                continue
-            with open_track(after / "t.h5") as track:
-                assert len(track) >= moment.promised
-                for name in track.ids:
-                    assert same(track.read(name), videos[name])
-            write(after / "t.h5", more=random_features(9))
-            assert len(ids_in(after / "t.h5")) > moment.promised
+    after = tmp_path / "after"
+    for number in range(times):
+        moment = disk.moments[number * len(disk.moments) // times]
+        disk.fail(moment, after, generator)
+        if not (after / "t.h5").exists():
+            assert moment.promised == 0
+            continue
+        with open_track(after / "t.h5") as track:
+            assert len(track) >= moment.promised
+            for name in track.ids:
+                assert same(track.read(name), videos[name])
+        write(after / "t.h5", more=random_features(9))
+        assert len(ids_in(after / "t.h5")) > moment.promised
 
 
-@pytest.mark.parametrize("call", ["pwrite", "fsync", "ftruncate"])
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+# --- disks that take no more ---
+
+
+@pytest.mark.soak(12, 500)
 def test_disk_that_takes_no_more_loses_only_what_was_not_committed(
-    number: int, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, times: int
 ) -> None:
-    path = tmp_path / "t.h5"
-    write(path, a=random_features(1))
-    for allowed in range(4):
-        original, calls = getattr(os, call), iter(range(100))
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with full_disk(folder, 1000, errno.ENOSPC) as disk:
+        write_in_commits(folder / "whole.h5", [], openings=2)
+    assert 50 < disk.changes < 1000
+    for number in range(times):
+        error = ERRORS[number % len(ERRORS)]
+        room = number * disk.changes // times
+        check_refused(full_disk(folder, room, error), folder / f"{number}.h5", error, openings=2)
 
-        def refuse(
-            *arguments: Any, original: Any = original, calls: Any = calls, allowed: int = allowed
-        ) -> Any:
-            if next(calls) >= allowed:
-                raise OSError(number, os.strerror(number))
-            return original(*arguments)
 
-        message = ""
-        with monkeypatch.context() as patch, write_track(path, IDENTITY, {}) as track:
-            track.write(f"b{allowed}", random_features(2))
-            patch.setattr(os, call, refuse)
-            try:
-                track.commit()
-            except UsageError as error:
-                message = str(error)
-        assert next(calls) <= allowed or os.strerror(number) in message
-        assert "remove" not in message
+@pytest.mark.soak(12, 500)
+def test_file_that_may_not_grow_loses_only_what_was_not_committed(
+    tmp_path: Path, times: int
+) -> None:
+    """The writes of the HDF5 library are refused too, in the middle of what they write."""
+    write_in_commits(tmp_path / "whole.h5", [], openings=1)
+    size = (tmp_path / "whole.h5").stat().st_size
+    for number in range(times):
+        disk = small_files(number * size // times)
+        check_refused(disk, tmp_path / f"{number}.h5", errno.EFBIG, openings=1)
+
+
+def check_refused(
+    disk: AbstractContextManager[object], path: Path, error: int, openings: int
+) -> None:
+    """Writes a new track to a disk that takes only a part of it."""
+    committed: list[str] = []
+    with disk, pytest.raises(UsageError) as refused:
+        write_in_commits(path, committed, openings)
+    message = str(refused.value)
+    assert os.strerror(error) in message and str(path) in message and "\n" not in message
+    if path.exists():
         with open_track(path) as track:
-            assert same(track.read("a"), random_features(1))
-            assert all(same(track.read(name), random_features(2)) for name in track.ids[1:])
-    write(path, c=random_features(3))
-    assert verify(path) == [] and {"a", "c"} <= set(ids_in(path))
+            assert set(committed) <= set(track.ids)
+            assert all(same(track.read(name), random_features(int(name))) for name in track.ids)
+    else:
+        assert not committed
+    write(path, more=random_features(99))
+    assert verify(path) == [] and {"more", *committed} <= set(ids_in(path))
+    assert list(path.parent.glob(f"{path.name}*")) == [path]
+
+
+def write_in_commits(path: Path, committed: list[str], openings: int) -> None:
+    for opening in range(openings):
+        with write_track(path, IDENTITY, {}) as track:
+            for number in range(3):
+                name = str(10 * opening + number)
+                track.write(name, random_features(int(name)))
+                track.commit()
+                committed.append(name)
 
 
 def test_ctrl_c_during_a_commit_takes_effect_when_the_videos_are_complete(
@@ -312,36 +357,88 @@ def test_file_system_without_locks_is_used_with_a_warning(
 
 
 BESIDE = """
-import sys, time
+import os, sys
 from pathlib import Path
 from toy_tracks import IDENTITY, random_features
-from vqa_twostage.pipeline.cache.track_writer import write_track
-number = int(sys.argv[2])
-while time.time() < float(sys.argv[3]):
-    pass
-with write_track(Path(sys.argv[1]), IDENTITY, {}, wait=True) as track:
-    track.write(str(number), random_features(number))
-print("written")
+from vqa_twostage.pipeline.cache import track_writer
+from vqa_twostage.pipeline.errors import UsageError
+
+# for which each of them would start a process
+track_writer.structure_faults = lambda *_: []
+for number in range(int(sys.argv[2])):
+    path = Path(sys.argv[1]) / f"{number}.h5"
+    start, go = os.pipe()
+    writers = []
+    for writer in range(3):
+        writers.append(os.fork())
+        if writers[-1]:
+            continue
+        os.close(go)
+        os.read(start, 1)  # returns for all of them at once
+        code = 1
+        try:
+            with track_writer.write_track(path, IDENTITY, {}, wait=writer < 2) as track:
+                track.write(str(writer), random_features(writer))
+            code = 0
+        except UsageError as error:
+            code = 2 if "in use by another process" in str(error) else 1
+        finally:
+            os._exit(code)
+    os.close(go)
+    os.close(start)
+    print(*(os.waitpid(writer, 0)[1] >> 8 for writer in writers), flush=True)
 """
 
 
-def test_writers_that_start_together_lose_nothing(tmp_path: Path) -> None:
-    support = Path(__file__).parents[2] / "support"
-    start = str(time.time() + 3)
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", BESIDE, tmp_path / "t.h5", str(number), start],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(support)},
-        )
-        for number in range(3)
-    ]
-    said = [writer.communicate()[0] for writer in writers]
-    assert said == ["written\n"] * 3
-    with open_track(tmp_path / "t.h5") as track:
-        assert track.ids == ["0", "1", "2"]
-        assert all(same(track.read(name), random_features(int(name))) for name in track.ids)
+@pytest.mark.soak(5, 100)
+def test_writers_that_start_together_lose_nothing(
+    tmp_path: Path, times: int, record_property: Callable[[str, object], None]
+) -> None:
+    """Three make a track: two of them wait for each other, the third is refused or not."""
+    refused = 0
+    with started(BESIDE, tmp_path, times) as writers:
+        assert writers.stdout is not None
+        lines = writers.stdout.read().splitlines()
+    assert len(lines) == times
+    for number, line in enumerate(lines):
+        assert line in ("0 0 0", "0 0 2")
+        with open_track(tmp_path / f"{number}.h5") as track:
+            assert track.ids == (["0", "1", "2"] if line == "0 0 0" else ["0", "1"])
+            assert all(same(track.read(name), random_features(int(name))) for name in track.ids)
+        refused += line == "0 0 2"
+    record_property("refused", refused)
+
+
+COMMITS = """
+import sys
+from pathlib import Path
+from toy_tracks import IDENTITY, random_features
+from vqa_twostage.pipeline.cache.track_writer import write_track
+with write_track(Path(sys.argv[1]), IDENTITY, {}) as track:
+    for number in range(1_000_000):
+        track.write(str(number % 10), random_features(number))
+        track.commit()
+        if number == 10:
+            print("begun", flush=True)
+"""
+
+
+@pytest.mark.soak(20, 1000)
+def test_reader_beside_a_writer_sees_whole_commits(tmp_path: Path, times: int) -> None:
+    """The writer does nothing but commit, and writes the same ten videos again and again."""
+    path = tmp_path / "t.h5"
+    newest = 0
+    with started(COMMITS, path) as writer:
+        assert writer.stdout is not None and writer.stdout.readline()
+        for _ in range(times):
+            with open_track(path) as track:
+                seeds = {name: track.attributes(name).source_size for name in track.ids}
+                assert len(seeds) == 10 and max(seeds.values()) - min(seeds.values()) == 9
+                for name, seed in seeds.items():
+                    assert same(track.read(name), random_features(seed))
+            assert max(seeds.values()) >= newest
+            newest = max(seeds.values())
+        assert writer.poll() is None
 
 
 def test_file_that_came_meanwhile_stays(tmp_path: Path) -> None:

@@ -40,6 +40,13 @@ def test_verify_reports_a_damaged_structure_that_reading_does_not_need(tmp_path:
         track.read("a")
 
 
+def test_structure_has_no_heap_without_checksums(tmp_path: Path) -> None:
+    """Zeros in one make the HDF5 library look for its end forever."""
+    write(tmp_path / "t.h5", a=random_features(1))
+    write(tmp_path / "t.h5", **{"a longer name than before": random_features(2)})
+    assert b"GCOL" not in (tmp_path / "t.h5").read_bytes()
+
+
 def test_verify_reports_values_that_are_not_finite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
