@@ -225,6 +225,53 @@ def merge(sources: tuple[Path, ...], cache: Path, as_json: bool) -> int:
     return SOME_FAILED if result.conflicts else DONE
 
 
+@cache_command.command()
+@click.option(
+    "--dataset", metavar="NAME", help="Which dataset of the cache [default: the only one]."
+)
+@click.option(
+    "--to",
+    required=True,
+    type=click.Choice(["npz", "npy", "parquet"]),
+    help="One file; a folder of .npy files; one table (needs pyarrow).",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder for the files, one for each track; none is overwritten.",
+)
+@click.option("--spatial", metavar="TRACK", help="Only this track, and that of --temporal.")
+@click.option("--temporal", metavar="TRACK", help="Only this track, and that of --spatial.")
+@click.option(
+    "--pooled", is_flag=True, help="The mean over the frames of each video, instead of each frame."
+)
+@cache_option("Where the features are.")
+@as_json_option
+def export(to: str, output: Path, pooled: bool, as_json: bool, **chosen: Any) -> int:
+    """Write the features and labels of a dataset to files that other programs read.
+
+    Of each track: ids, labels, groups, numbers and times of the frames, and every array. Videos
+    that have no features are left out and counted. vqa-cache import reads the files again.
+
+    \b
+    Example
+      vqa-cache export --dataset konvid --to npz --output features
+      vqa-cache export --dataset konvid --to parquet --pooled --output features
+    """
+    from vqa_twostage.pipeline.cache.exporting import export_tracks, tracks_to_export
+
+    paths = tracks_to_export(**chosen)
+    with console.progress("export") as on_progress:
+        result = export_tracks(paths, to, output, pooled, on_progress)
+    console.show(
+        result.to_json(),
+        as_json,
+        lambda _: click.echo("\n".join(printable(str(track)) for track in result.tracks)),
+    )
+    return DONE
+
+
 @cache_command.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
@@ -267,8 +314,9 @@ def import_track(
 
     FILE is .mat (v5 or v7.3), .npy, .npz, .csv or .h5, with a row of numbers for each video; or
     videos x frames x columns; or an .h5 with an array for each video, named by its id. Videos
-    themselves are not needed. Numbers that are not finite are kept and listed. Importing the same
-    again changes nothing.
+    themselves are not needed. Or it is what vqa-cache export wrote (.npz, .parquet, a folder of
+    .npy), whose arrays, frames and ids come back as they were. Numbers that are not finite are kept
+    and listed. Importing the same again changes nothing.
 
     \b
     Example

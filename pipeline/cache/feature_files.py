@@ -1,5 +1,7 @@
 """Feature files of other programs: .mat, .npy, .npz, .csv, .h5 in, plain float32 arrays out.
 
+What `vqa-cache export` wrote is read by `pipeline/cache/exported_files.py`.
+
 Nothing in such a file is trusted: no pickle is loaded, no link is followed, only plain numbers are
 read.
 
@@ -347,4 +349,4 @@ def _float32(array: np.ndarray) -> np.ndarray:
 READERS: dict[str, Callable[[Path, str | None, Wanted], FoundFeatures]]
 READERS = {".mat": _read_mat, ".npy": _read_numpy, ".npz": _read_numpy, ".csv": _read_csv}
 READERS |= {".h5": _read_hdf5, ".hdf5": _read_hdf5}
-SUFFIXES = ", ".join(READERS)
+SUFFIXES = ", ".join(READERS) + ", or what vqa-cache export wrote"

@@ -9,13 +9,19 @@ import csv
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
+from vqa_twostage.pipeline.cache.exported_files import (
+    ExportedVideo,
+    digest_of,
+    is_export,
+    read_export,
+)
 from vqa_twostage.pipeline.cache.feature_files import FoundFeatures, Wanted, read_features
 from vqa_twostage.pipeline.cache.layout import TrackPath, provenance, tracks
 from vqa_twostage.pipeline.cache.same_dataset import save_manifest
@@ -63,7 +69,9 @@ class ImportedFile:
 
 @dataclass(frozen=True)
 class ColumnGap:
-    """A column with values that are not finite, and in how many videos."""
+    """A column with values that are not finite, and in how many videos; the columns of several
+    arrays count on from one to the next.
+    """
 
     column: int
     videos: int
@@ -121,6 +129,105 @@ def import_features(
             "videval_motion"
         )
     all_ids = [str(video_id) for video_id in manifest.rows["id"]]
+    chosen = (
+        _chosen_of_export(file, selection, set(all_ids))
+        if is_export(file)
+        else _chosen_of_file(manifest, file, name, selection, all_ids)
+    )
+    source = _describe(file, chosen, selection.ids_file)
+    identity = TrackIdentity(
+        kind,
+        Spec(name),
+        SAMPLER,
+        sampler_version=SAMPLER_VERSION,
+        source=source.digest,
+        key=chosen.key,
+        columns=chosen.columns,
+        rows=hashlib.sha256(json.dumps(chosen.order).encode()).hexdigest() if chosen.order else "",
+    )
+    path = TrackPath.of(cache, manifest.name, name, identity)
+    written = _write(path, identity, manifest, source, chosen.videos)
+    lengths = [len(video.timestamp) for video in chosen.videos.values()]
+    return ImportedTrack(
+        dataset=manifest.name,
+        name=name,
+        kind=kind,
+        track=str(path),
+        videos=len(chosen.videos),
+        written=written,
+        frames=(min(lengths), max(lengths)),
+        columns=sum(array.shape[1] for array in chosen.arrays.values()),
+        order=(chosen.order[0], chosen.order[-1])
+        if chosen.order and selection.ids_file is None
+        else None,
+        source=source,
+        not_finite=_not_finite(chosen),
+        missing=[video_id for video_id in all_ids if video_id not in chosen.videos],
+        unknown=chosen.others,
+        next=_next_step(path, kind),
+    )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What is imported of a file.
+
+    ``key`` and ``columns`` are those of the identity; ``of`` describes the columns for people.
+    ``numbers``: which column of the file each of an array's is. ``order``: the videos that its rows
+    were taken to be, where nothing in the file names them. ``others``: names in it of no video.
+    """
+
+    key: str
+    columns: str
+    of: str
+    numbers: list[int] | None
+    videos: dict[str, ExportedVideo]
+    order: list[str]
+    others: list[str]
+
+    @property
+    def arrays(self) -> dict[ArrayName, np.ndarray]:
+        """Those of the first video: all have the same."""
+        return next(iter(self.videos.values())).arrays
+
+
+def _chosen_of_export(file: Path, selection: Selection, known: set[str]) -> _Chosen:
+    """Every array under its own name, or the one that ``selection`` names."""
+    require(
+        selection.ids_file is None,
+        f"--ids {selection.ids_file}: {file} names its videos itself; leave --ids out",
+    )
+    found = read_export(file, selection.key)
+    videos = {video_id: video for video_id, video in found.items() if video_id in known}
+    require(
+        bool(videos),
+        f"{file} has features of {_listed(list(found))}, and none of them is a video of the "
+        "dataset; give another --dataset",
+    )
+    arrays = next(iter(videos.values())).arrays
+    columns, of = "", f"all of {', '.join(arrays)}"
+    numbers = None
+    if selection.columns is not None:
+        require(
+            len(arrays) == 1,
+            f"--columns {selection.columns}: choose an array with --key: {', '.join(arrays)}",
+        )
+        ((name, array),) = arrays.items()
+        numbers = parse_columns(selection.columns, array.shape[1])
+        columns = format_columns(numbers)
+        of = f"{columns} of {array.shape[1]}"
+        videos = {
+            video_id: replace(video, arrays={name: video.arrays[name][:, numbers]})
+            for video_id, video in videos.items()
+        }
+    others = [video_id for video_id in found if video_id not in known]
+    return _Chosen(selection.key or "", columns, of, numbers, videos, [], others)
+
+
+def _chosen_of_file(
+    manifest: Manifest, file: Path, name: str, selection: Selection, all_ids: list[str]
+) -> _Chosen:
+    """Of a file of another program: one array, which is called ``name`` from now on."""
     found, ids = _read(manifest, file, selection, all_ids)
     width = next(iter(found.videos.values())).shape[1]
     columns = list(range(width))
@@ -128,38 +235,19 @@ def import_features(
         columns = parse_columns(selection.columns, width)
     if found.by_row and width > 1 and 0 in columns:
         _refuse_ids_as_features(file, found)
-    source = _describe(file, found.key, f"{format_columns(columns)} of {width}", selection.ids_file)
-    identity = TrackIdentity(
-        kind,
-        Spec(name),
-        SAMPLER,
-        sampler_version=SAMPLER_VERSION,
-        source=source.digest,
-        key=found.key,
-        columns=format_columns(columns),
-        # which row is which video; the names of a file's arrays say it themselves
-        rows=hashlib.sha256(json.dumps(ids).encode()).hexdigest() if found.by_row else "",
-    )
-    path = TrackPath.of(cache, manifest.name, name, identity)
-    videos = {video_id: array[:, columns] for video_id, array in found.videos.items()}
-    written = _write(path, identity, manifest, source, videos)
-    lengths = [len(array) for array in videos.values()]
-    return ImportedTrack(
-        dataset=manifest.name,
-        name=name,
-        kind=kind,
-        track=str(path),
-        videos=len(videos),
-        written=written,
-        frames=(min(lengths), max(lengths)),
-        columns=len(columns),
-        order=(ids[0], ids[-1]) if found.by_row and selection.ids_file is None else None,
-        source=source,
-        not_finite=_not_finite(videos, columns),
-        missing=[video_id for video_id in all_ids if video_id not in videos],
-        unknown=found.others,
-        next=_next_step(path, kind),
-    )
+    videos = {
+        video_id: _in_order(name, array[:, columns]) for video_id, array in found.videos.items()
+    }
+    chosen = format_columns(columns)
+    # which row is which video; the names of a file's arrays say it themselves
+    order = ids if found.by_row else []
+    return _Chosen(found.key, chosen, f"{chosen} of {width}", columns, videos, order, found.others)
+
+
+def _in_order(name: str, array: Float32[np.ndarray, "T C"]) -> ExportedVideo:
+    frames = np.arange(len(array))
+    # when the frames are shown is not known: their numbers stand for it, in order
+    return ExportedVideo({ArrayName.of(name, "mean"): array}, frames, frames.astype(np.float64))
 
 
 def _read(
@@ -179,13 +267,14 @@ def _read(
     return found, wanted.ids
 
 
-def _describe(file: Path, key: str, columns: str, ids_file: Path | None) -> ImportedFile:
+def _describe(file: Path, chosen: _Chosen, ids_file: Path | None) -> ImportedFile:
+    digest, size = digest_of(file)
     return ImportedFile(
         file=file.name,
-        bytes=file.stat().st_size,
-        digest=sha256_of(file),
-        key=key,
-        columns=columns,
+        bytes=size,
+        digest=digest,
+        key=chosen.key,
+        columns=chosen.of,
         ids_file=ids_file.name if ids_file else "",
         ids_digest=sha256_of(ids_file) if ids_file else "",
     )
@@ -196,7 +285,7 @@ def _write(
     identity: TrackIdentity,
     manifest: Manifest,
     source: ImportedFile,
-    videos: dict[str, Float32[np.ndarray, "_ C"]],
+    videos: dict[str, ExportedVideo],
 ) -> int:
     """Writes the videos that the track lacks, and returns how many those were."""
     recorded = {f"source {field}": str(value) for field, value in asdict(source).items()}
@@ -205,7 +294,9 @@ def _write(
     with write_track(path, identity, provenance(manifest) | recorded) as track:
         lacking = [video_id for video_id in videos if video_id not in track]
         for video_id in lacking:
-            track.write(video_id, _as_video(str(identity.extractor), videos[video_id], attributes))
+            video = videos[video_id]
+            features = VideoFeatures(video.arrays, video.frame_index, video.timestamp, attributes)
+            track.write(video_id, features)
     return len(lacking)
 
 
@@ -321,22 +412,16 @@ def _refuse_ids_as_features(file: Path, found: FoundFeatures) -> None:
     )
 
 
-def _as_video(
-    name: str, array: Float32[np.ndarray, "T C"], attributes: VideoAttributes
-) -> VideoFeatures:
-    frames = np.arange(len(array))
-    # when the frames are shown is not known: their numbers stand for it, in order
-    arrays = {ArrayName.of(name, "mean"): array}
-    return VideoFeatures(arrays, frames, frames.astype(np.float64), attributes)
-
-
-def _not_finite(
-    videos: dict[str, Float32[np.ndarray, "_ C"]], columns: list[int]
-) -> list[ColumnGap]:
-    counts = np.zeros(len(columns), np.int64)
-    for array in videos.values():
-        counts += ~np.isfinite(array).all(axis=0)
-    return [ColumnGap(columns[place], int(counts[place])) for place in np.flatnonzero(counts)]
+def _not_finite(chosen: _Chosen) -> list[ColumnGap]:
+    counts = np.zeros(sum(array.shape[1] for array in chosen.arrays.values()), np.int64)
+    for video in chosen.videos.values():
+        gaps = [
+            ~np.isfinite(array).all(axis=(0, *range(2, array.ndim)))
+            for array in video.arrays.values()
+        ]
+        counts += np.concatenate(gaps)
+    numbers = chosen.numbers or range(len(counts))
+    return [ColumnGap(numbers[place], int(counts[place])) for place in np.flatnonzero(counts)]
 
 
 def _next_step(path: TrackPath, kind: Kind) -> str:

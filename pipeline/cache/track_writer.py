@@ -83,7 +83,7 @@ class TrackWriter(Track):
 
         The 64th video, and the first after a second, commit all that wait. VideoError when a value
         is not finite or does not fit float16, or when the arrays are not those of the other videos;
-        nothing is written then. An imported track keeps float32 and what is not finite: its
+        nothing is written then. An imported track keeps its type and what is not finite: its
         features are as good as the file they came from. UsageError where the disk takes no more.
         """
         stored = {
@@ -153,11 +153,11 @@ class TrackWriter(Track):
         self._waiting.clear()
 
     def _check_arrays(self, stored: Mapping[str, np.ndarray]) -> None:
-        known = {column.name: column.shape for column in self.index.columns}
+        known = {column.name: (column.shape, column.dtype) for column in self.index.columns}
         if not known and self._waiting:
             first, _ = next(iter(self._waiting.values()))
-            known = {name: array.shape[1:] for name, array in first.items()}
-        given = {name: array.shape[1:] for name, array in stored.items()}
+            known = {name: (array.shape[1:], array.dtype) for name, array in first.items()}
+        given = {name: (array.shape[1:], array.dtype) for name, array in stored.items()}
         if known and given != known:
             differing = sorted(
                 name.removeprefix(FEATURES)
@@ -378,7 +378,8 @@ def _append(dataset: h5py.Dataset, rows: np.ndarray) -> None:
 
 def _to_stored(name: str, array: np.ndarray, imported: bool) -> np.ndarray:
     if imported:
-        return np.ascontiguousarray(array, IMPORTED)
+        # what vqa-cache export wrote in half precision is no more than that
+        return np.ascontiguousarray(array, STORED if array.dtype == STORED else IMPORTED)
     # twice as fast as looking for values that are not finite, and then for the largest
     largest = max(-float(array.min(initial=0.0)), float(array.max(initial=0.0)))
     if not np.isfinite(largest):

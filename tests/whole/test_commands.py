@@ -31,7 +31,7 @@ COMMANDS = [
     ["vqa-data"],
     *[["vqa-data", name] for name in ("list", "check", "export", "make")],
     ["vqa-cache"],
-    *[["vqa-cache", name] for name in ("info", "verify", "du", "rm", "merge", "import")],
+    *[["vqa-cache", name] for name in ("info", "verify", "du", "rm", "merge", "export", "import")],
 ]
 
 
