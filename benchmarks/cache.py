@@ -76,7 +76,7 @@ def measure(folder: Path, videos: int) -> None:
             file.write(block[: min(len(block), int(arrays) - start)])
         os.fsync(file.fileno())
     (folder / "plain").unlink()
-    with timed(spent, "write"), write_track(path, IDENTITY, {}) as track:
+    with timed(spent, "write"), write_track(path, IDENTITY, {}, videos=videos) as track:
         for number in range(videos):
             track.write(f"video {number:06d}", some[number % len(some)])
     size = path.stat().st_size

@@ -43,7 +43,7 @@ def extract_videos(
         tracks = {
             # in one order, so that two commands that wait for each other's tracks cannot block
             track.path: stack.enter_context(
-                write_track(track.path, track.identity, provenance, plan.options.wait)
+                write_track(track.path, track.identity, provenance, plan.options.wait, len(videos))
             )
             for track in sorted(plan.tracks, key=lambda track: track.path)
         }

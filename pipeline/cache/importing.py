@@ -291,7 +291,9 @@ def _write(
     recorded = {f"source {field}": str(value) for field, value in asdict(source).items()}
     save_manifest(path.cache, manifest)
     attributes = VideoAttributes(source_digest=source.digest, source_size=source.bytes)
-    with write_track(path, identity, provenance(manifest) | recorded) as track:
+    with write_track(
+        path, identity, provenance(manifest) | recorded, videos=len(manifest)
+    ) as track:
         lacking = [video_id for video_id in videos if video_id not in track]
         for video_id in lacking:
             video = videos[video_id]

@@ -92,7 +92,8 @@ def merge_caches(
     for path in paths:
         target = path.in_cache(cache)
         count = counts.setdefault(target, {"added": 0, "there": 0, "conflict": 0})
-        for video_id, outcome in _copy(path, target, recorded[path.dataset]):
+        videos = len(manifests[path.dataset])
+        for video_id, outcome in _copy(path, target, recorded[path.dataset], videos):
             done += 1
             on_progress(done, total)
             count[outcome] += 1
@@ -142,12 +143,12 @@ def _videos_in(path: PathLike[str]) -> int:
 
 
 def _copy(
-    source: TrackPath, target: TrackPath, recorded: dict[str, str]
+    source: TrackPath, target: TrackPath, recorded: dict[str, str], videos: int
 ) -> Iterator[tuple[str, Outcome]]:
     """Each id of the track ``source``, and what became of it."""
     with (
         open_track(source) as origin,
-        write_track(target, origin.identity, recorded) as track,
+        write_track(target, origin.identity, recorded, videos=videos) as track,
     ):
         for video_id in origin.ids:
             if video_id not in track:

@@ -173,6 +173,6 @@ def _rewrite(track: Track, ids: Collection[str]) -> None:
     index = track.index
     with written_whole(track.path, replacing=True) as aside:
         create_track(aside, index.identity, index.provenance, index.created)
-        with write_track(aside, index.identity, index.provenance) as target:
+        with write_track(aside, index.identity, index.provenance, videos=len(ids)) as target:
             for name in ids:
                 target.write(name, track.read(name))

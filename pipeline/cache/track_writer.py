@@ -54,6 +54,9 @@ STORED, IMPORTED = np.float16, np.float32
 LIBVER = ("v110", "v110")
 # of a chunk: large ones are read fast, and a track has one that is partly empty for each array
 CHUNK_BYTES = 256 << 10
+# HDF5 looks for a chunk among all that a column has, so a large column has larger ones: about so
+# many, of at most so many bytes
+CHUNKS, LARGEST_CHUNK = 64, 4 << 20
 # a commit comes with the video that makes so many, or so many bytes, or with the first after so
 # many seconds: a killed process loses its last second, and a video's share of a commit is small
 COMMIT_VIDEOS, COMMIT_BYTES, COMMIT_SECONDS = 64, 16 << 20, 1.0
@@ -63,9 +66,12 @@ WAIT_SECONDS = 0.25  # between looks at whether another writer has ended
 class TrackWriter(Track):
     """A track that is open to write; it reads what it has committed."""
 
-    def __init__(self, path: Path, file: JournaledFile, index: TrackIndex, hdf5: h5py.File) -> None:
+    def __init__(
+        self, path: Path, file: JournaledFile, index: TrackIndex, hdf5: h5py.File, videos: int
+    ) -> None:
         super().__init__(path, file, index)
         self._hdf5 = hdf5
+        self._expected = videos
         self._waiting: dict[str, tuple[dict[str, np.ndarray], VideoAttributes]] = {}
         self._committed = time.monotonic()
         self._broken = False
@@ -169,9 +175,12 @@ class TrackWriter(Track):
             )
 
     def _create_columns(self, columns: Mapping[str, np.ndarray]) -> None:
+        times = max(1.0, self._expected / len(self._waiting))
         for name, array in columns.items():
             row = array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
-            _create(self._hdf5, name, array.dtype, array.shape[1:], row)
+            share = min(int(array.nbytes * times) // CHUNKS, LARGEST_CHUNK)
+            chunk = max(share, CHUNK_BYTES)
+            _create(self._hdf5, name, array.dtype, array.shape[1:], max(1, chunk // row))
 
     def _write_table(
         self, entries: Sequence[video_table.Entry], names_of_arrays: Sequence[str]
@@ -195,7 +204,8 @@ class TrackWriter(Track):
         if rewritten:
             if TABLE in self._hdf5:
                 del self._hdf5[TABLE]
-            dataset = _create(self._hdf5, TABLE, dtype, (), dtype.itemsize)
+            rows_of_chunk = max(1, CHUNK_BYTES // dtype.itemsize)
+            dataset = _create(self._hdf5, TABLE, dtype, (), rows_of_chunk)
             _put_text(dataset, ARRAYS, json.dumps(list(names_of_arrays)))
             _append(dataset, table)
         else:
@@ -225,10 +235,12 @@ def write_track(
     identity: TrackIdentity,
     provenance: Mapping[str, str],
     wait: bool = False,
+    videos: int = 0,
 ) -> Iterator[TrackWriter]:
     """Opens or creates the track of ``identity`` to write; one writer a file.
 
-    ``provenance`` (`cache.layout.provenance`) is recorded when the file is created. At the end, and
+    ``provenance`` (`cache.layout.provenance`) is recorded when the file is created, and laid out
+    for about so many ``videos``: with fewer or more it works, only not as fast. At the end, and
     when an exception ends it, all that was written is committed. UsageError where the file is in
     use, unless ``wait``, which waits until it is not; where it is no track, is damaged, or holds
     features of another identity.
@@ -238,7 +250,7 @@ def write_track(
     if new:
         create_track(path, identity, provenance, datetime.now(UTC).isoformat(timespec="seconds"))
     with ExitStack() as stack:
-        opened = _open_to_write(path, stack, new, wait)
+        opened = _open_to_write(path, stack, new, wait, videos)
         check_identity(path, opened.identity, identity)
         try:
             yield opened
@@ -246,7 +258,7 @@ def write_track(
             opened.commit()
 
 
-def _open_to_write(path: Path, stack: ExitStack, new: bool, wait: bool) -> TrackWriter:
+def _open_to_write(path: Path, stack: ExitStack, new: bool, wait: bool, videos: int) -> TrackWriter:
     try:
         file = stack.enter_context(closing(_journaled_file(path, wait)))
         index = load_index(file)
@@ -257,7 +269,7 @@ def _open_to_write(path: Path, stack: ExitStack, new: bool, wait: bool) -> Track
         hdf5 = stack.enter_context(
             h5py.File(file, "r+", libver=LIBVER, rdcc_nbytes=0, track_order=False)
         )
-        return TrackWriter(path, file, index, hdf5)
+        return TrackWriter(path, file, index, hdf5, videos)
     except BlockingIOError:
         raise UsageError(
             f"{path} is in use by another process; a track has one writer. Run the command again "
@@ -347,16 +359,15 @@ def uninterrupted() -> Iterator[None]:
 
 
 def _create(
-    file: h5py.File, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], row_bytes: int
+    file: h5py.File, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], chunk_rows: int
 ) -> h5py.Dataset:
-    rows = max(1, CHUNK_BYTES // row_bytes)
     # a chunk's unused rows are never written, which saves time and, on most disks, space
     return file.create_dataset(
         name,
         (0, *shape),
         dtype,
         maxshape=(None, *shape),
-        chunks=(rows, *shape),
+        chunks=(chunk_rows, *shape),
         fill_time="never",
     )
 

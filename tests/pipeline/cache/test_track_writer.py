@@ -116,6 +116,22 @@ def test_texts_of_any_length_are_kept(field: str, tmp_path: Path) -> None:
     assert len(ids_in(path)) == 4 and verify(path) == []
 
 
+@pytest.mark.parametrize(
+    ("videos", "chunk"), [(0, 256 << 10), (1000, 256 << 10), (200_000, 3 << 20), (10**9, 4 << 20)]
+)
+def test_columns_of_many_videos_have_larger_chunks(videos: int, chunk: int, tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    arrays = {ArrayName("c5/mean"): np.ones((8, 64), np.float32)}  # 1 KB of a video
+    given = VideoFeatures(arrays, np.arange(8), np.arange(8.0), VideoAttributes("x"))
+    with write_track(path, IDENTITY, {}, videos=videos) as track:
+        for number in range(100):
+            track.write(str(number), given)
+    with open_track(path) as track:
+        (column,) = (each for each in track.index.columns if each.name == "features/c5/mean")
+        assert column.chunk_rows * column.row_bytes == pytest.approx(chunk, rel=0.1)
+        assert all(same(track.read(name), given) for name in track.ids)
+
+
 def test_writer_knows_what_waits(tmp_path: Path) -> None:
     with write_track(tmp_path / "t.h5", IDENTITY, {}) as track:
         track.write("a", features())
