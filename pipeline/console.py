@@ -91,7 +91,7 @@ def _exit_code(command: click.Command) -> int:
         click.echo(f"Error: {error.filename}: {error.strerror}; give another path", err=True)
         return WRONG_USE
     except OSError as error:
-        if error.errno not in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise
         file = error.filename or "the output"
         click.echo(f"Error: {file}: {error.strerror}; give another path", err=True)

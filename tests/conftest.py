@@ -50,6 +50,8 @@ def pytest_terminal_summary(
     terminalreporter.section("soak")
     for outcome in ("passed", "failed"):
         for report in terminalreporter.getreports(outcome):
+            if not report.user_properties:
+                continue
             done = ", ".join(f"{name} {value}" for name, value in report.user_properties)
             line = f"{outcome}: {done}, {report.duration:.0f} s: {report.nodeid}"
             terminalreporter.write_line(line)

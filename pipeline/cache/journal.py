@@ -244,7 +244,7 @@ def _read_journal(path: Path) -> tuple[int, list[tuple[int, bytes]]] | None:
             offset, length = CHANGE.unpack_from(body, place)
             place += CHANGE.size + length
             changes.append((offset, bytes(body[place - length : place])))
-    except struct.error:
+    except (struct.error, OverflowError):  # a length that no memory has
         place = -1
     # from a stranger it may have a right checksum, and make a file of any size
     most = 2 * path.stat().st_size + len(body) + LARGEST_GAP

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import warnings
 
 import click
@@ -10,10 +12,15 @@ import pytest
 from vqa_twostage.pipeline import console
 from vqa_twostage.pipeline.errors import UsageError
 
+DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
 
 @pytest.mark.parametrize(
     ("outcome", "code"),
-    [(None, 0), (3, 3), (UsageError("wrong"), 2), (KeyboardInterrupt(), 130)],
+    [
+        *((None, 0), (3, 3), (UsageError("wrong"), 2), (KeyboardInterrupt(), 130)),
+        *((OSError(number, os.strerror(number), "file"), 2) for number in DISKS),
+    ],
 )
 def test_run_exits_with_the_code_of_the_outcome_and_restores_how_warnings_are_shown(
     outcome: int | BaseException | None, code: int, monkeypatch: pytest.MonkeyPatch

@@ -15,14 +15,17 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NoReturn
 
+from full_disk import full_disk
+
 # how long decoding processes may go on when what they decode for was killed
 PATIENCE_S = 10.0
+CHANGES = "changes of the disk: "
 # which bring most of what a command imports
 IMPORTED = ("extract.run", "extract.networks.timm_stages", "pipeline.datasets.loading")
 
@@ -38,6 +41,11 @@ class Ended:
     left: int
     said: str
 
+    @property
+    def changes(self) -> int:
+        """How many changes of its disk a command tried, that was given one."""
+        return int(self.said.rpartition(CHANGES)[2])
+
 
 class ForkedCommands:
     """The server, as a test sees it."""
@@ -46,16 +54,22 @@ class ForkedCommands:
         self._server, self._log = server, folder / "log.txt"
 
     def run(
-        self, *words: str | Path, kill_after: float | None = None, alone: bool = False
+        self,
+        *words: str | Path,
+        kill_after: float | None = None,
+        alone: bool = False,
+        disk: tuple[Path, int, int] | None = None,
     ) -> Ended:
         """Runs a command, and kills it after so many seconds unless it has ended by then: with all
-        of its processes, or ``alone``, after which those have to end by themselves.
+        of its processes, or ``alone``, after which those have to end by themselves. On ``disk``, a
+        folder, so many changes succeed, and then each fails with that error.
         """
         request = {
             "words": [str(word) for word in words],
             "log": str(self._log),
             "kill_after": kill_after,
             "alone": alone,
+            "disk": disk and [str(disk[0]), *disk[1:]],
         }
         assert self._server.stdin is not None and self._server.stdout is not None
         self._server.stdin.write(json.dumps(request) + "\n")
@@ -93,7 +107,7 @@ def serve() -> None:
         start = time.monotonic()
         process = os.fork()
         if not process:
-            be_command(request["words"], request["log"])
+            be_command(request["words"], request["log"], request["disk"])
         os.setpgid(process, process)  # in case that it is killed before it has done so
         code = ended(process, start, request["kill_after"])
         if code is None:
@@ -108,7 +122,7 @@ def serve() -> None:
         sys.stdout.flush()
 
 
-def be_command(words: list[str], log: str) -> NoReturn:
+def be_command(words: list[str], log: str, disk: tuple[str, int, int] | None) -> NoReturn:
     os.setpgid(0, 0)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
@@ -118,12 +132,16 @@ def be_command(words: list[str], log: str) -> NoReturn:
     sys.argv = words
     (script,) = entry_points(group="console_scripts", name=words[0])
     code: object = 1
+    changed = None
     try:
-        script.load()()
+        with full_disk(Path(disk[0]), *disk[1:]) if disk else nullcontext() as changed:
+            script.load()()
     except SystemExit as stop:
         code = stop.code
     except BaseException:  # noqa: BLE001  the test finds it in what was printed
         traceback.print_exc()
+    if changed is not None:
+        sys.stdout.write(f"{CHANGES}{changed.changes}\n")
     # what an interpreter does at its end, but for giving back the memory of all modules
     atexit._run_exitfuncs()
     sys.stdout.flush()

@@ -362,11 +362,12 @@ def test_model_with_an_enormous_head_is_refused_before_it_is_built(
 # --- caches ---
 
 
-@pytest.mark.soak(12, 2000)
+@pytest.mark.soak(6, 1000)
+@pytest.mark.parametrize("half", [0, 1])  # which run side by side
 def test_changed_cache_is_used_refused_or_repaired(
-    project: Project, tmp_path: Path, times: int
+    half: int, project: Project, tmp_path: Path, times: int
 ) -> None:
-    random, outcome = Random(7), Outcome()
+    random, outcome = Random(f"{half} of a cache"), Outcome()
     changes = (damage, forge_head, forge_offsets, forge_table, forge_hdf5, forge_journal)
     folder = tmp_path / "outer" / "work"
     for number in range(times):

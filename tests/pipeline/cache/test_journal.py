@@ -150,14 +150,21 @@ def test_damaged_journal_is_noticed(place: int, tmp_path: Path) -> None:
     assert path.read_bytes() == b"before"
 
 
-@pytest.mark.parametrize(("size", "offset"), [(2**62, 0), (2**64 - 1, 0), (100, 2**60), (1, 50)])
-def test_journal_that_makes_an_enormous_file_is_refused(
-    size: int, offset: int, tmp_path: Path
+@pytest.mark.parametrize(
+    ("size", "offset", "length", "count"),
+    [
+        *((2**62, 0, 3, 1), (2**64 - 1, 0, 3, 1), (100, 2**60, 3, 1), (1, 50, 3, 1)),
+        *((100, 0, 2**63, 1), (100, 0, 2**63, 2), (100, 0, 2**64 - 1, 2), (100, 0, 2**62, 2)),
+        *((100, 0, 4, 1), (100, 0, 2, 1), (100, 0, 3, 2**63)),
+    ],
+)
+def test_journal_that_claims_what_it_cannot_hold_is_refused(
+    size: int, offset: int, length: int, count: int, tmp_path: Path
 ) -> None:
     """As a stranger's may, with a right checksum."""
     path = tmp_path / "f"
     path.write_bytes(bytes(100))
-    body = HEADER.pack(MAGIC, size, 1) + CHANGE.pack(offset, 3) + b"abc"
+    body = HEADER.pack(MAGIC, size, count) + CHANGE.pack(offset, length) + b"abc"
     journal_of(path).write_bytes(body + ENCODED.pack(checksum(body)))
     for writable in (False, True):
         with pytest.raises(DamagedJournalError, match="is damaged"):
