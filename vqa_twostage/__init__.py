@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from vqa_twostage.extract.run import extract_dataset as extract_dataset
     from vqa_twostage.fuse.compare import compare as compare
     from vqa_twostage.fuse.evaluate import evaluate as evaluate
+    from vqa_twostage.fuse.features import DatasetFeatures as DatasetFeatures
+    from vqa_twostage.fuse.features import features as features
     from vqa_twostage.fuse.options import TrainOptions as TrainOptions
     from vqa_twostage.fuse.results import Comparison as Comparison
     from vqa_twostage.fuse.results import Evaluation as Evaluation
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 # name -> the module that owns it
 _OWNERS = {
     "Comparison": "fuse.results",
+    "DatasetFeatures": "fuse.features",
     "Evaluation": "fuse.results",
     "ExtractOptions": "extract.options",
     "Extraction": "extract.results",
@@ -46,6 +49,7 @@ _OWNERS = {
     "compare": "fuse.compare",
     "evaluate": "fuse.evaluate",
     "extract_dataset": "extract.run",
+    "features": "fuse.features",
     "load": "fuse.score",
     "load_manifest": "pipeline.datasets.loading",
     "score": "fuse.score",

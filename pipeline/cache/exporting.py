@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64
 
 from vqa_twostage.pipeline.cache.choosing import choose_dataset, choose_tracks
 from vqa_twostage.pipeline.cache.export_formats import (
@@ -29,14 +28,13 @@ from vqa_twostage.pipeline.cache.export_formats import (
 from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest, tracks
 from vqa_twostage.pipeline.cache.track import Track, open_track
 from vqa_twostage.pipeline.cache.track_index import FEATURES, OF_FRAMES
+from vqa_twostage.pipeline.cache.video_rows import VideoRows, ids_with_rows
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import Kind
 
 # of the manifest, what is written beside the ids
 NUMBERS, TEXTS = ("mos", "mos_std"), ("group", "split")
-# how much of a track is in memory at a time; a video is read whole
-BLOCK_BYTES = 64 << 20
 
 Read = Callable[[str, int, int], np.ndarray]
 
@@ -162,34 +160,27 @@ def export_tracks(
 
 
 def _contents_of(track: Track, manifest: Manifest, pooled: bool) -> Contents:
-    held = [video_id for video_id in manifest.rows["id"] if video_id in track]
-    counts = track.row_counts(held)
-    # none is written by this program, but a table of videos may have entries without rows
-    ids = [video_id for video_id, rows in zip(held, counts, strict=True) if rows]
+    ids = ids_with_rows(track, manifest.rows["id"])
     if not ids:
         raise UsageError(f"{track.path} has no features of any video that has a label")
-    frames = counts[counts > 0]
+    stored = VideoRows.of(track, ids)
     columns = _columns_of(track, pooled)
-    rows = manifest.rows.set_index("id", drop=False).loc[ids]
+    labels = manifest.rows.set_index("id").loc[ids]
     videos = {IDS: np.array(ids, np.str_)}
-    videos |= {name: rows[name].to_numpy(np.float64) for name in NUMBERS}
-    videos |= {name: np.array(rows[name].tolist(), np.str_) for name in TEXTS}
+    videos |= {name: labels[name].to_numpy(np.float64) for name in NUMBERS}
+    videos |= {name: np.array(labels[name].tolist(), np.str_) for name in TEXTS}
 
     def read(name: str, first: int, last: int) -> np.ndarray:
-        lengths = frames[first:last]
-        starts = np.cumsum(lengths) - lengths
         column = name if name in OF_FRAMES else f"{FEATURES}{name}"
-        found = track.empty(column, int(lengths.sum()))
-        track.read_into(column, ids[first:last], starts, found)
-        return _means(found, starts) if pooled else found
+        return (stored.means if pooled else stored.read)(column, first, last)
 
     return Contents(
         about=_about(track, manifest, columns, pooled),
         videos=videos,
-        start=np.append(0, np.cumsum(np.ones_like(frames) if pooled else frames)),
+        start=np.append(0, np.cumsum(np.ones_like(stored.lengths) if pooled else stored.lengths)),
         pooled=pooled,
         columns=columns,
-        blocks=_blocks(frames, sum(column.row_bytes for column in track.index.columns)),
+        blocks=stored.blocks(),
         read=read,
     )
 
@@ -204,16 +195,6 @@ def _columns_of(track: Track, pooled: bool) -> list[Rows]:
             dtype = np.dtype(np.float32) if pooled else column.dtype
             found.append(Rows(name, dtype, column.shape))
     return found
-
-
-def _means(
-    rows: Float[np.ndarray, "T ..."], starts: Int64[np.ndarray, " videos"]
-) -> Float32[np.ndarray, "videos ..."]:
-    """The mean over the frames of each video, whose first rows are ``starts``."""
-    lengths = np.diff(starts, append=len(rows)).reshape(-1, *(1,) * (rows.ndim - 1))
-    with np.errstate(invalid="ignore"):  # imported features may be infinite
-        sums = np.add.reduceat(rows, starts, axis=0, dtype=np.float64)
-    return (sums / lengths).astype(np.float32)
 
 
 def _about(track: Track, manifest: Manifest, columns: Sequence[Rows], pooled: bool) -> str:
@@ -235,13 +216,6 @@ def _about(track: Track, manifest: Manifest, columns: Sequence[Rows], pooled: bo
             "identity": track.identity.to_json(),
         }
     )
-
-
-def _blocks(frames: Int64[np.ndarray, " N"], row_bytes: int) -> list[tuple[int, int]]:
-    """Videos that follow each other, about `BLOCK_BYTES` at a time: first, and before last."""
-    number = (np.cumsum(frames) * row_bytes - 1) // BLOCK_BYTES
-    edges = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(frames)]
-    return list(itertools.pairwise(edges))
 
 
 def _outcome(

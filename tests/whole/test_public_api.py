@@ -19,6 +19,7 @@ HEAVY = ("torch", "numpy", "pandas", "h5py", "matplotlib", "av", "click")
 def test_package_offers_the_documented_names_and_no_others() -> None:
     functions = {
         "extract_dataset",
+        "features",
         "load_manifest",
         "train",
         "evaluate",
@@ -28,7 +29,7 @@ def test_package_offers_the_documented_names_and_no_others() -> None:
     }
     types = {
         *{"ExtractOptions", "Extraction", "TrainOptions", "Evaluation", "Comparison", "Score"},
-        *{"Manifest", "UsageError"},
+        *{"DatasetFeatures", "Manifest", "UsageError"},
     }
     assert set(dir(vqa)) == functions | types | {"__version__"}
     assert all(callable(getattr(vqa, name)) for name in functions)
@@ -46,12 +47,16 @@ def test_importing_the_package_loads_no_heavy_dependency() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_notebook_scores_a_video(clips: Path, tmp_path: Path) -> None:
+def test_notebook_scores_a_video_and_shows_features(
+    clips: Path, toy_cache: Path, tmp_path: Path
+) -> None:
     shutil.copy(clips / "testsrc2.mp4", tmp_path / "clip.mp4")
     cells = [
         "import vqa_twostage as vqa",
         'scores = vqa.score("clip.mp4")\nprint(scores[0].score)',
         "print(type(vqa.load().training).__name__)",
+        f"features = vqa.features({str(toy_cache)!r})\nx, y = features.numpy(), features.mos\n"
+        "print(x.shape, y.shape)",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     client = NotebookClient(
@@ -63,3 +68,4 @@ def test_notebook_scores_a_video(clips: Path, tmp_path: Path) -> None:
         for cell in notebook["cells"]
     ]
     assert 1 < float(outputs[1].split()[0]) < 5 and outputs[2].strip() == "Training"
+    assert outputs[3].strip() == "(60, 192) (60,)"

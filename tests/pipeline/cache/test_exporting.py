@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from toy_tracks import random_features
 
 from vqa_twostage.pipeline import spec
-from vqa_twostage.pipeline.cache import exporting
+from vqa_twostage.pipeline.cache import video_rows
 from vqa_twostage.pipeline.cache.export_formats import FORMATS
 from vqa_twostage.pipeline.cache.exported_files import read_export
 from vqa_twostage.pipeline.cache.exporting import export_tracks, tracks_to_export
@@ -187,7 +187,7 @@ def test_blocks_change_nothing(
 ) -> None:
     one = exported(track, to, tmp_path / "one")
     pooled = exported(track, to, tmp_path / "one", pooled=True)
-    monkeypatch.setattr(exporting, "BLOCK_BYTES", 200)  # two or three rows
+    monkeypatch.setattr(video_rows, "BLOCK_BYTES", 200)  # two or three rows
     progress: list[tuple[int, int]] = []
     written = export_tracks(
         [track], to, tmp_path / "many", False, lambda *now: progress.append(now)
@@ -266,7 +266,7 @@ def test_an_interrupted_export_leaves_nothing(
 ) -> None:
     if to == "parquet":
         pytest.importorskip("pyarrow")
-    monkeypatch.setattr(exporting, "BLOCK_BYTES", 200)  # so that some blocks are written by then
+    monkeypatch.setattr(video_rows, "BLOCK_BYTES", 200)  # so that some blocks are written by then
     calls = itertools.count()
 
     def interrupt(*_: int) -> None:
