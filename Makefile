@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo head check test test-long lint types docs lock clean
+.PHONY: help install demo head check test test-long soak lint types docs lock clean
 
 help:
 	@echo "make demo   install, make the demo data, extract, train, compare: a table and a plot"
 	@echo "make head   train again the small model that ships, on the features of make demo"
 	@echo "make test   install, run the tests; make test-long runs the rest: wheels, notebooks, commands of the documents"
+	@echo "make soak   tries what docs/reliability.md promises thousands of times, in half an hour"
 	@echo "make check  lint, types, tests, docs: what continuous integration checks"
 	@echo "make docs   build the documentation into site/"
 	@echo "make lock   pin the newest versions that setup.cfg allows (needs uv)"
@@ -52,6 +53,10 @@ test: install
 
 test-long: install
 	$(PYTEST) -m long
+
+# prints at its end what was tried, how often, and what came of it
+soak: install
+	$(PYTEST) --soak -m soak
 
 # a warning fails it; the variable silences news that the theme prints about its successor (decision 0012)
 docs: install
