@@ -51,7 +51,7 @@ def folder(clips: Path, tmp_path_factory: pytest.TempPathFactory, toy_cache: Pat
 
 
 @pytest.mark.long
-@pytest.mark.soak(1, 12)
+@pytest.mark.soak(1, 4)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_ctrl_c_ends_a_command_soon_and_loses_nothing(
     name: str, folder: Path, times: int, record_property: Callable[[str, object], None]

@@ -23,9 +23,11 @@ def soaked() -> Iterator[tuple[str, str, str]]:
                 }
                 if "soak" not in marks:
                     continue
-                forms = len(marks["parametrize"][1].elts) if "parametrize" in marks else 1
+                forms = marks["parametrize"][1] if "parametrize" in marks else None
                 short, full = (count.value for count in marks["soak"])
-                times = f"{forms} × " if forms > 1 else ""
+                # a list of forms, or the name of one that is too long to count on the page
+                count = len(forms.elts) if isinstance(forms, ast.List) else "each"
+                times = f"{count} × " if forms is not None else ""
                 yield node.name, f"{times}{short}", f"{times}{full}"
 
 
