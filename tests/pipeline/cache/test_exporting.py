@@ -21,7 +21,7 @@ from toy_tracks import random_features
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import video_rows
 from vqa_twostage.pipeline.cache.export_formats import FORMATS
-from vqa_twostage.pipeline.cache.exported_files import read_export
+from vqa_twostage.pipeline.cache.exported_files import is_export, read_export
 from vqa_twostage.pipeline.cache.exporting import export_tracks, tracks_to_export
 from vqa_twostage.pipeline.cache.importing import ImportedTrack, Selection, import_features
 from vqa_twostage.pipeline.cache.layout import TrackPath
@@ -416,6 +416,10 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for to in FORMATS:
         with suppress(UsageError):
             export_tracks([path], to, folder / to)
+    (npz,) = (folder / "npz").iterdir()
+    (folder / "compressed").mkdir()
+    with np.load(npz) as arrays:
+        np.savez_compressed(folder / "compressed" / npz.name, **arrays)
     return folder
 
 
@@ -424,7 +428,9 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_damaged_export_is_never_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, exports: Path, data: st.DataObject
 ) -> None:
-    to = data.draw(st.sampled_from([to for to in FORMATS if (exports / to).exists()]))
+    to = data.draw(
+        st.sampled_from(["compressed", *(to for to in FORMATS if (exports / to).exists())])
+    )
     folder = Path(shutil.copytree(exports / to, tmp_path_factory.mktemp("damaged") / to))
     (output,) = folder.iterdir()
     files = sorted(output.rglob("*.npy")) if output.is_dir() else [output]
@@ -434,6 +440,7 @@ def test_a_damaged_export_is_never_a_traceback(
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.booleans())
     file.write_bytes(content[: data.draw(st.integers(1, len(content)))] if cut else content)
+    is_export(output)
     with suppress(UsageError):
         read_export(output, None)
 
