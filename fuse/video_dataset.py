@@ -23,7 +23,7 @@ class VideoDataset(Dataset[Item]):
 
     def __init__(
         self,
-        features: Sequence[Float32[np.ndarray, "*T D"]],
+        features: Sequence[Float32[np.ndarray, "... D"]],
         mos: Float[np.ndarray, " videos"],
     ) -> None:
         self._features = [torch.from_numpy(each) for each in features]
