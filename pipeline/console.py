@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,6 +63,7 @@ def run(command: click.Command) -> None:
         code = _exit_code(command)
     finally:
         warnings.showwarning = show_warning
+    with suppress(KeyboardInterrupt):  # everything is done and printed
         _end_waiting_processes()
     sys.exit(code)
 
@@ -75,7 +76,8 @@ def _end_waiting_processes() -> None:
     if "joblib.externals.loky.reusable_executor" in sys.modules:
         from joblib.externals.loky import get_reusable_executor
 
-        get_reusable_executor().shutdown(kill_workers=True)
+        # the first is for processes that an interruption broke
+        get_reusable_executor(kill_workers=True).shutdown(kill_workers=True)
 
 
 def _exit_code(command: click.Command) -> int:
