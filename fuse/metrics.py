@@ -51,7 +51,7 @@ def evaluate(predicted: Scores, mos: Scores) -> Metrics:
         srcc=srcc(predicted, mos),
         # where nothing increasing fits better than a constant, a correlation with that constant
         # would be undefined, and a median over splits would count the lucky ones alone
-        plcc=plcc(fitted if np.ptp(fitted) > 0 else predicted, mos),
+        plcc=plcc(fitted if len(mos) and np.ptp(fitted) > 0 else predicted, mos),
         krcc=krcc(predicted, mos),
         rmse=float(np.sqrt(np.mean((fitted - mos) ** 2))) if len(mos) else float("nan"),
         plcc_raw=plcc(predicted, mos),

@@ -159,6 +159,11 @@ class RunRecord:
                 case other:
                     raise TypeError(f"scale is {other!r}")
             record = _dataclass_of(RunRecord, {**document, **nested}, "")
+            chosen, splits = len(record.chosen_epochs), len(record.identity.splits)
+            if chosen != splits:
+                raise ValueError(
+                    f"chosen_epochs is of {chosen} splits, identity.splits of {splits}"
+                )
         except (TypeError, ValueError, UsageError) as error:
             raise UsageError(f"{where}: {error}{next_step}") from None
         return record

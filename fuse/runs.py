@@ -146,7 +146,11 @@ class Run:
     def predictions(self) -> pd.DataFrame:
         """Columns ``split, part, id, group, mos, predicted``; UsageError as `record`."""
         self._require(self.predictions_file)
-        return self._typed(self._table(PREDICTIONS, PREDICTION_COLUMNS))
+        predictions = self._typed(self._table(PREDICTIONS, PREDICTION_COLUMNS))
+        found, trained = predictions["split"].nunique(), len(self.record().identity.splits)
+        if found != trained:
+            raise self._damage(PREDICTIONS, f"it has {found} splits, and the run {trained}")
+        return predictions
 
     def written_predictions(self) -> pd.DataFrame:
         """`predictions` of a run that has no record yet."""

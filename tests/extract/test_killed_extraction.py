@@ -97,7 +97,7 @@ def test_killed_extraction_ends_as_if_nobody_had_disturbed_it(
     record_property: Callable[[str, object], None],
 ) -> None:
     random = Random(0)
-    kills = extractions = partial = journals = 0
+    kills = extractions = partial = journals = unfinished = 0
     cache = tmp_path / "cache"
     while kills < times or cache.exists():
         # when there were kills enough, the last extraction goes on to its end
@@ -112,9 +112,11 @@ def test_killed_extraction_ends_as_if_nobody_had_disturbed_it(
         if ended.code is not None:
             assert ended.code == 0, ended.said
             check_finished(cache, undisturbed)
+            unfinished += sum(path.name.endswith(".new") for path in cache.rglob("*"))
             shutil.rmtree(cache)
             extractions += 1
     record_property("extractions", extractions)
+    record_property("unfinished files", unfinished)
     record_property("kills that left a part", partial)
     record_property("kills that left a journal", journals)
 

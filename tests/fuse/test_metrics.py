@@ -503,6 +503,12 @@ def test_fewer_than_four_videos_are_not_fitted(n: int) -> None:
         )
 
 
+def test_metrics_of_no_video_are_undefined() -> None:
+    """As of a split without a test part, which only a stranger's run can have."""
+    found = asdict(evaluate(np.zeros(0), np.zeros(0)))
+    assert found.pop("n") == 0 and np.isnan(list(found.values())).all()
+
+
 def test_four_videos_are_fitted() -> None:
     predicted, mos = np.array([0.0, 1, 2, 3]), np.array([1.0, 1.1, 4.0, 4.2])
     assert squared_error(fit_logistic(predicted, mos), predicted, mos) < 0.05

@@ -116,6 +116,7 @@ def test_metrics_need_no_cache(project: Path) -> None:
         ({"identity": []}, "identity is missing or not an object"),
         ({"cache": None}, "cache is missing or not an object"),
         ({"chosen_epochs": 4}, "chosen_epochs is 4"),
+        ({"chosen_epochs": [1]}, "chosen_epochs is of 1 splits, identity.splits of 2"),
         ({"seconds": "long"}, "seconds is 'long'"),
     ],
     ids=str,
@@ -160,6 +161,16 @@ def test_predictions_that_no_run_has_are_one_message(
     run.predictions_file.write_text(f"split,part,id,group,mos,predicted\n{rows}\n")
     change_record(run.folder)
     with pytest.raises(UsageError, match=rf"predictions\.csv is damaged.*{message}.*train again"):
+        evaluate(run.folder)
+
+
+def test_predictions_of_other_splits_than_the_record_are_one_message(project: Path) -> None:
+    run = Run(project / "runs" / "one")
+    lines = run.predictions_file.read_text().splitlines()
+    assert lines[-1].startswith("1,")
+    run.predictions_file.write_text("\n".join([*lines[:-1], f"2,{lines[-1][2:]}"]) + "\n")
+    change_record(run.folder)
+    with pytest.raises(UsageError, match=r"predictions\.csv is damaged.*3 splits.*2.*train again"):
         evaluate(run.folder)
 
 
