@@ -82,7 +82,7 @@ def make_run(folder: Path, cache: Path, seed: int = 0, splits: str = "same") -> 
         seed=0,
         oracle_epoch=False,
         manifest=NASTY,
-        splits=[splits],
+        splits=[f"{splits} {split}" for split in range(3)],
         spatial=NET,
         temporal=NET,
     )
