@@ -244,7 +244,8 @@ class Run:
                 "take the file from where the run came from"
             ) from None
         digests = document.pop(DIGESTS, None)
-        return document, digests if isinstance(digests, dict) else {}
+        found = digests.items() if isinstance(digests, dict) else ()
+        return document, {name: text for name, text in found if isinstance(text, str)}
 
     def _optional(self, name: str, columns: Collection[str]) -> pd.DataFrame | None:
         """A table that not every run has: its ``id`` as text, everything else as numbers."""

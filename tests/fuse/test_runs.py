@@ -16,7 +16,7 @@ from toy_cache import make_cache
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reproduce import reproduce_run
-from vqa_twostage.fuse.runs import Ablation, Run
+from vqa_twostage.fuse.runs import DIGESTS, Ablation, Run
 from vqa_twostage.fuse.train import train
 from vqa_twostage.pipeline.errors import UsageError
 
@@ -171,6 +171,14 @@ def test_predictions_of_other_splits_than_the_record_are_one_message(project: Pa
     run.predictions_file.write_text("\n".join([*lines[:-1], f"2,{lines[-1][2:]}"]) + "\n")
     change_record(run.folder)
     with pytest.raises(UsageError, match=r"predictions\.csv is damaged.*3 splits.*2.*train again"):
+        evaluate(run.folder)
+
+
+@pytest.mark.parametrize("digests", [None, [], 3, {}, {"predictions.csv": 3}], ids=str)
+def test_digests_that_are_none_are_one_message(project: Path, digests: object) -> None:
+    run = Run(project / "runs" / "one")
+    change_record(run.folder, lambda record: record.update({DIGESTS: digests}))
+    with pytest.raises(UsageError, match=r"predictions\.csv is not the file that .* is of"):
         evaluate(run.folder)
 
 
