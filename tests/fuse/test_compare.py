@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from forging import change_record
 from scipy import stats
 from toy_cache import labels, make_dataset, relabelled
 
@@ -24,6 +25,7 @@ from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import splits
 from vqa_twostage.fuse.train import fit_one, train_run
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.files import unsealed
 
 QUICK = TrainOptions(fusion="concat", epochs=6, members=1, protocol="random:n=4")
 
@@ -153,7 +155,6 @@ def ablation(
 
 
 @pytest.mark.long
-@pytest.mark.long
 def test_ablation_is_sorted_and_names_variants_by_their_non_default_options(
     ablation: tuple[Path, dict[str, Any]],
 ) -> None:
@@ -209,7 +210,7 @@ def test_every_row_of_an_ablation_is_a_run_on_the_same_splits(
 @pytest.mark.long
 def test_ablation_tables_in_all_formats_are_equal(ablation: tuple[Path, dict[str, Any]]) -> None:
     folder, document = ablation
-    assert json.loads((folder / "ablation.json").read_text()) == document
+    assert unsealed(json.loads((folder / "ablation.json").read_text())) == document
     table = pd.read_csv(folder / "ablation.csv")
     assert list(table["name"]) == [row["name"] for row in document["rows"]]
     assert table["srcc"].to_numpy() == pytest.approx(
@@ -222,7 +223,6 @@ def test_ablation_tables_in_all_formats_are_equal(ablation: tuple[Path, dict[str
     )
 
 
-@pytest.mark.long
 @pytest.mark.long
 def test_ablation_resumes_after_an_interruption(
     ablation: tuple[Path, dict[str, Any]], data: Dataset
@@ -277,6 +277,7 @@ def test_splits_with_undefined_correlation_are_counted_and_reported(
     table = Run(tmp_path / "two").predictions()
     table.loc[table["split"] == 1, "predicted"] = 3.0
     Run(tmp_path / "two").write_predictions(table)
+    change_record(tmp_path / "two")
     document = compare([tmp_path / "one", tmp_path / "two"]).to_json()
     rows = {row["run"]: row for row in document["rows"]}
     assert rows[str(tmp_path / "one")]["undefined"] == 0

@@ -84,7 +84,7 @@ def test_tensorboard_events_of_a_replaced_run_are_removed_and_nothing_else(
     (tmp_path / "run" / "tensorboard" / "notes.txt").write_text("mine")
     tensorboard.write_events(tmp_path / "run")
     assert len(list((tmp_path / "run" / "tensorboard").glob("events*"))) == 1
-    result = called(*TRAIN, "--cache", toy_cache, "--run", "run", cwd=tmp_path)
+    result = called(*TRAIN, "--cache", toy_cache, "--run", "run", "--again", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     remaining = [
         path.name for path in (tmp_path / "run" / "tensorboard").rglob("*") if path.is_file()
