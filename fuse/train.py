@@ -194,12 +194,16 @@ def fit_all(tasks: list[tuple[Dataset, Split, TrainOptions]], workers: int) -> I
         return
     from joblib import Parallel, delayed  # large arrays reach its processes by memory mapping
 
+    from vqa_twostage.pipeline.process_context import ctrl_c_stays_here
+
     with warnings.catch_warnings():
         # a worker whose memory has grown is replaced, and no result is lost
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
-        yield from Parallel(n_jobs=min(workers, len(tasks)), return_as="generator")(
-            delayed(fit_one)(*task) for task in tasks
-        )
+        with ctrl_c_stays_here():
+            results = Parallel(n_jobs=min(workers, len(tasks)), return_as="generator")(
+                delayed(fit_one)(*task) for task in tasks
+            )
+        yield from results
 
 
 @dataclass(frozen=True)

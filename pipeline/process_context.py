@@ -9,10 +9,33 @@ which scikit-learn brings along, contains loky.
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.backend.context import LokyContext
 from joblib.externals.loky.backend.process import LokyProcess
+
+
+@contextmanager
+def ctrl_c_stays_here() -> Iterator[None]:
+    """Processes that this thread starts meanwhile never get Ctrl-C, which a terminal sends to all
+    processes: the program that started them ends them. One that still imports its modules would
+    print where it was.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    for tracker in (resource_tracker, loky_tracker):  # their start would let Ctrl-C through again
+        tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit it
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Process(LokyProcess):
@@ -22,6 +45,10 @@ class _Process(LokyProcess):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options, env={"PYTHONSAFEPATH": "1"})
+
+    def start(self) -> None:
+        with ctrl_c_stays_here():
+            super().start()
 
 
 class ProcessContext(LokyContext):

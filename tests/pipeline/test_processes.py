@@ -70,6 +70,37 @@ def test_decoding_processes_end_with_the_program_that_started_them(
     assert not group_exists(program.pid)
 
 
+CTRL_C_AT_THE_START = """
+import os, signal, time
+from vqa_twostage.pipeline.process_context import ProcessContext, ctrl_c_stays_here
+process = ProcessContext().Process(target=time.sleep, args=(0.2,))
+process.start()
+os.kill(process.pid, signal.SIGINT)
+process.join()
+from joblib.externals.loky import get_reusable_executor
+with ctrl_c_stays_here():
+    results = [get_reusable_executor(max_workers=2).submit(abs, -number) for number in range(4)]
+for child in os.listdir("/proc"):
+    if child.isdecimal() and child != str(os.getpid()):
+        try:
+            with open(f"/proc/{child}/stat") as stat:
+                parent = stat.read().rpartition(")")[2].split()[1]
+        except OSError:
+            continue
+        if parent == str(os.getpid()):
+            os.kill(int(child), signal.SIGINT)
+print(process.exitcode, [result.result() for result in results])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds children by /proc")
+def test_processes_that_start_print_nothing_at_ctrl_c() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CTRL_C_AT_THE_START], capture_output=True, text=True, timeout=120
+    )
+    assert (done.stdout, done.stderr) == ("0 [0, 1, 2, 3]\n", "")
+
+
 def test_video_errors_are_kept_and_other_errors_become_decoder_errors() -> None:
     missing = VideoError("file is missing", "missing")
     assert as_video_error(missing, 1.0) is missing
