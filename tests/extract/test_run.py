@@ -104,6 +104,7 @@ print(json.dumps([done.done, done.skipped, [str(path) for path in done.tracks], 
 """
 
 
+@pytest.mark.long
 def test_nothing_to_do_is_told_without_networks_for_each_choice_of_them(
     own_clips: Path, tmp_path: Path
 ) -> None:

@@ -98,6 +98,7 @@ def shuffled() -> list[Dataset]:
     ]
 
 
+@pytest.mark.long
 def test_shuffled_labels_give_an_srcc_near_zero(shuffled: list[Dataset], tmp_path: Path) -> None:
     options = replace(MEMORISING, protocol="kfold:k=5")
     scores: list[float | None] = []

@@ -148,6 +148,7 @@ def test_wrong_use_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     assert called("vqa-cache", "merge", one, "--cache", "cache", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.long
 def test_shard_option_limits_the_extracted_videos(clips: Path, tmp_path: Path) -> None:
     words = [
         "vqa-extract",
