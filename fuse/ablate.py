@@ -5,6 +5,7 @@ one table.
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -132,16 +133,15 @@ def _train_missing(
     total = sum(len(plan.splits) for plan in plans.values())
     done = total - sum(len(plan.splits) for plan in waiting.values())
     on_progress(done, total)
-    results = fit_all(
-        [(data, split, plan.options) for plan in waiting.values() for split in plan.splits], workers
-    )
-    for run, plan in waiting.items():
-        start, fitted = time.perf_counter(), []
-        for _ in plan.splits:
-            fitted.append(next(results))
-            done += 1
-            on_progress(done, total)
-        save_run(run, data, plan, fitted, None, time.perf_counter() - start)
+    tasks = [(data, split, plan.options) for plan in waiting.values() for split in plan.splits]
+    with closing(fit_all(tasks, workers)) as results:
+        for run, plan in waiting.items():
+            start, fitted = time.perf_counter(), []
+            for _ in plan.splits:
+                fitted.append(next(results))
+                done += 1
+                on_progress(done, total)
+            save_run(run, data, plan, fitted, None, time.perf_counter() - start)
 
 
 def _write_tables(result: AblationResult) -> None:

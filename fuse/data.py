@@ -6,6 +6,7 @@ Dimensions: N videos, T frames (padded to the longest), C channels of one stored
 from __future__ import annotations
 
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,6 +29,8 @@ from vqa_twostage.pipeline.identity import SAMPLING, TrackIdentity
 
 # the statistics that are read of each track unless a head reads others
 READS = Streams(AVERAGES, AVERAGES)
+# threads: while one waits for bytes, the other tests those that have come
+READERS = 2
 # rows of padding for each row, and bytes with padding, that are refused where both are exceeded
 MOST_PADDING, LARGEST_PADDED = 100, 4 << 30
 
@@ -191,11 +194,14 @@ def read_features(track: cached.Track, ids: list[str], wanted: Collection[str]) 
         track.read_into(column, ids, np.arange(len(ids)) * mask.shape[1], rows)
         return rows.reshape(*mask.shape, *rows.shape[1:])
 
-    arrays = {
-        name: padded(f"{FEATURES}{name}")
+    names = [
+        name
         for name in track.array_names
         if name.statistic in wanted or name.statistic not in STATISTICS
-    }
+    ]
+    with ThreadPoolExecutor(READERS) as pool:
+        columns = pool.map(padded, [f"{FEATURES}{name}" for name in names])
+        arrays = dict(zip(names, columns, strict=True))
     path = TrackPath.parse(track.path)
     digest = track.content_digest(ids)
     return Features(path, track.identity, arrays, mask, padded(TIMESTAMP), digest)

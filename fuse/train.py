@@ -7,7 +7,8 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -172,11 +173,12 @@ def fit_plan(
     on_progress(len(done), total)
     missing = [place for place in range(total) if place not in done]
     tasks = [(data, plan.splits[place], plan.options) for place in missing]
-    for place, fitted in zip(missing, fit_all(tasks, workers), strict=True):
-        done[place] = fitted
-        if finished is not None:
-            finished.save(place, fitted)
-        on_progress(len(done), total)
+    with closing(fit_all(tasks, workers)) as results:
+        for place, fitted in zip(missing, results, strict=True):
+            done[place] = fitted
+            if finished is not None:
+                finished.save(place, fitted)
+            on_progress(len(done), total)
     return [done[place] for place in range(total)]
 
 
@@ -187,8 +189,12 @@ def fit_one(data: Dataset, split: Split, options: TrainOptions) -> Fitted:
     return fit_split(data, split, options)
 
 
-def fit_all(tasks: list[tuple[Dataset, Split, TrainOptions]], workers: int) -> Iterator[Fitted]:
-    """The result of each task, in order; with several workers in processes of their own."""
+def fit_all(
+    tasks: list[tuple[Dataset, Split, TrainOptions]], workers: int
+) -> Generator[Fitted, None, None]:
+    """The result of each task, in order; with several workers in processes of their own, which
+    closing ends.
+    """
     if min(workers, len(tasks)) <= 1:
         yield from (fit_one(*task) for task in tasks)
         return
@@ -199,11 +205,14 @@ def fit_all(tasks: list[tuple[Dataset, Split, TrainOptions]], workers: int) -> I
     with warnings.catch_warnings():
         # a worker whose memory has grown is replaced, and no result is lost
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
+        # closed early: the tasks that nobody waits for any more
+        warnings.filterwarnings("ignore", r"\d+ tasks (which were still|have been successfully)")
         with ctrl_c_stays_here():
             results = Parallel(n_jobs=min(workers, len(tasks)), return_as="generator")(
                 delayed(fit_one)(*task) for task in tasks
             )
-        yield from results
+        with closing(results):
+            yield from results
 
 
 @dataclass(frozen=True)

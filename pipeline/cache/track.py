@@ -8,6 +8,8 @@ by `pipeline/cache/feature_files.py`.
 
 from __future__ import annotations
 
+import itertools
+import os
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -33,10 +35,11 @@ from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
 from vqa_twostage.pipeline.identity import TrackIdentity
 
-# how much of a column is read at a time where its rows are wanted in another order
+# how much of a column is read at a time
 BLOCK_BYTES = 4 << 20
-# a reader beside a writer may find half of a commit, which takes milliseconds; then it tries again
-TRIES, PAUSE = 6, 0.02
+# a reader beside a writer may find half of a commit, which takes milliseconds; then it tries again,
+# often, because a writer may do nothing but commit
+TRIES, PAUSE = 100, 0.02
 
 
 class Track:
@@ -94,14 +97,14 @@ class Track:
 
     def row_counts(self, ids: Sequence[str]) -> Int64[np.ndarray, " V"]:
         """How many rows, of sampled frames, each of the videos has."""
-        return self._table[video_table.ROWS][[self._place(name) for name in ids]]
+        return self._table[video_table.ROWS][self._places_of(ids)]
 
     def content_digest(self, ids: Sequence[str]) -> str:
         """One checksum, in hexadecimal, of everything that is stored of the videos, in their order;
         none is read for it.
         """
-        places = [self._place(name) for name in ids]
-        return f"{checksum(self._table[video_table.DIGESTS][places].tobytes()):016x}"
+        digests = self._table[video_table.DIGESTS][self._places_of(ids)]
+        return f"{checksum(digests.tobytes()):016x}"
 
     def read(self, video_id: str, without: Collection[str] = ()) -> VideoFeatures:
         """One video, but for the statistics named in ``without`` (as ``grid``, which is large).
@@ -140,14 +143,12 @@ class Track:
         order of ``ids``. KeyError where a video is not there, UsageError where one is damaged.
         """
         column, number = self._column(name), self._columns[name]
-        places = np.array([self._place(video_id) for video_id in ids], np.int64)
-        entries = self._table[places]
+        entries = self._table[self._places_of(ids)]
         first, rows = entries[video_table.FIRST_ROW], entries[video_table.ROWS]
-        digests = entries[video_table.DIGESTS][:, number].tolist()
+        digests = entries[video_table.DIGESTS][:, number]
         order = np.argsort(first, kind="stable")
         target = _bytes_of(out)
         size = column.row_bytes
-        scratch = memoryview(bytearray(0))
         for run in _runs(order, first, rows, max(1, BLOCK_BYTES // size)):
             begin, end = int(first[run[0]]), int(first[run[-1]] + rows[run[-1]])
             at = int(starts[run[0]])
@@ -155,18 +156,17 @@ class Track:
             if in_place:
                 block = target[at * size : (at + end - begin) * size]
             else:
-                if len(scratch) < (end - begin) * size:
-                    scratch = memoryview(bytearray((end - begin) * size))
-                block = scratch[: (end - begin) * size]
+                block = np.empty((end - begin) * size, np.uint8).data
             self._read_rows(column, begin, end, block)
-            for each in run.tolist():
-                start = (int(first[each]) - begin) * size
-                piece = block[start : start + int(rows[each]) * size]
-                if checksum(piece) != digests[each]:
-                    raise self._damage(ids[each], name)
-                if not in_place:
-                    start = int(starts[each]) * size
-                    target[start : start + len(piece)] = piece
+            edges = [*((first[run] - begin) * size).tolist(), len(block)]
+            videos = list(itertools.pairwise(edges))
+            found = [checksum(block[start:stop]) for start, stop in videos]
+            broken = np.array(found, np.uint64) != digests[run]
+            if broken.any():
+                raise self._damage(ids[int(run[broken][0])], name)
+            if not in_place:
+                for place, (start, stop) in zip((starts[run] * size).tolist(), videos, strict=True):
+                    target[place : place + stop - start] = block[start:stop]
 
     def blocks(self, ids: Sequence[str], rows: int) -> list[list[str]]:
         """``ids`` in blocks of about ``rows`` rows that lie together in the file.
@@ -205,13 +205,14 @@ class Track:
             raise KeyError(f"{self.path} has no array {name!r}")
         return self.index.columns[self._columns[name]]
 
-    def _place(self, video_id: str) -> int:
-        if video_id not in self._places:
-            raise KeyError(f"{self.path} holds no video {video_id!r}")
-        return self._places[video_id]
+    def _places_of(self, ids: Sequence[str]) -> Int64[np.ndarray, " V"]:
+        try:
+            return np.array([self._places[video_id] for video_id in ids], np.int64)
+        except KeyError as error:
+            raise KeyError(f"{self.path} holds no video {error.args[0]!r}") from None
 
     def _entry(self, video_id: str) -> np.void:
-        return self._table[self._place(video_id)]
+        return self._table[int(self._places_of([video_id])[0])]
 
     def _damage(self, video_id: str, name: str) -> UsageError:
         return UsageError(
@@ -292,7 +293,7 @@ def _open(path: Path) -> tuple[Track, JournaledFile]:
         except (DamagedIndexError, DamagedJournalError, EOFError) as error:
             if attempt + 1 == TRIES or (attempt and before == _state(path)):
                 raise refusal(path, error) from None
-        time.sleep(PAUSE * 2**attempt)
+        time.sleep(PAUSE)
     raise AssertionError("unreachable")
 
 
@@ -318,14 +319,25 @@ def _open_once(path: Path) -> tuple[Track, JournaledFile]:
     return opened, file
 
 
-def _state(path: Path) -> tuple[int, ...]:
-    """Changes whenever a writer commits."""
+def _state(path: Path) -> tuple[int | bytes, ...]:
+    """Changes whenever a writer commits. The times of files do not tell it: several commits may
+    fall into one tick of the clock that they are taken from.
+    """
     try:
         status = path.stat()
-        journal = journal_of(path).exists()
     except OSError:
         return ()
-    return (status.st_ino, status.st_mtime_ns, status.st_size, journal)
+    # both end with a checksum of what was committed
+    return (status.st_ino, status.st_size, _end_of(path), _end_of(journal_of(path)))
+
+
+def _end_of(path: Path) -> bytes:
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(-TRAILER.size, os.SEEK_END)
+            return file.read()
+    except OSError:  # there is none, or it is shorter
+        return b""
 
 
 def refusal(path: Path, error: Exception) -> UsageError:

@@ -57,6 +57,7 @@ def test_ctrl_c_ends_a_command_soon_and_loses_nothing(
     name: str, folder: Path, times: int, record_property: Callable[[str, object], None]
 ) -> None:
     words = COMMANDS[name].split()
+    remove_results(folder)
     random, longest, stopped = Random(name), 0.0, 0
     whole = 10.0 if name in ENDLESS else seconds_of(words, folder)
     expected = predictions(folder)
@@ -84,7 +85,6 @@ def test_ctrl_c_ends_a_command_soon_and_loses_nothing(
     if name not in ENDLESS:
         seconds_of(words, folder)  # goes on where the last one was interrupted
         assert predictions(folder) == expected
-    remove_results(folder)
 
 
 def start(words: list[str], folder: Path) -> subprocess.Popen[str]:
