@@ -4,7 +4,6 @@ one table.
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from dataclasses import replace
 from itertools import product
@@ -15,13 +14,14 @@ import pandas as pd
 
 from vqa_twostage.fuse.compare import compare
 from vqa_twostage.fuse.data import Dataset
+from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reporting import markdown, plots
 from vqa_twostage.fuse.results import MAIN_METRICS, AblationResult
 from vqa_twostage.fuse.runs import Ablation, Run
 from vqa_twostage.fuse.streams import Streams
-from vqa_twostage.fuse.train import OnProgress, Plan, fit_all, no_progress, save_run
+from vqa_twostage.fuse.train import OnProgress, Plan, fit_plans, no_progress, save_run
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES
@@ -128,20 +128,29 @@ def _plans(
 def _train_missing(
     data: Dataset, plans: dict[Path, Plan], workers: int, on_progress: OnProgress
 ) -> None:
-    """Trains what is not finished; splits of all variants share the workers."""
+    """Trains what is not finished; splits of all variants share the workers, and variants on the
+    same split its prepared features. Finished splits are kept until their run is whole.
+    """
     waiting = {run: plan for run, plan in plans.items() if not _finished(run, plan)}
     total = sum(len(plan.splits) for plan in plans.values())
-    done = total - sum(len(plan.splits) for plan in waiting.values())
-    on_progress(done, total)
-    tasks = [(data, split, plan.options) for plan in waiting.values() for split in plan.splits]
-    with closing(fit_all(tasks, workers)) as results:
-        for run, plan in waiting.items():
-            start, fitted = time.perf_counter(), []
-            for _ in plan.splits:
-                fitted.append(next(results))
-                done += 1
-                on_progress(done, total)
-            save_run(run, data, plan, fitted, None, time.perf_counter() - start)
+    before = total - sum(len(plan.splits) for plan in waiting.values())
+    runs = list(waiting)
+    kept = [
+        FinishedSplits(Run(run).finished_splits_folder, plan.identity.digest, *data.content)
+        for run, plan in waiting.items()
+    ]
+    fits = fit_plans(
+        data,
+        list(waiting.values()),
+        workers,
+        lambda done, _: on_progress(before + done, total),
+        kept,
+    )
+    with closing(fits):
+        for number, fitted in fits:
+            seconds = sum(result.seconds for result in fitted)
+            save_run(runs[number], data, waiting[runs[number]], fitted, None, seconds)
+            kept[number].remove()
 
 
 def _write_tables(result: AblationResult) -> None:

@@ -5,12 +5,15 @@ Dimensions: N videos, T frames (padded to the longest), C channels of one stored
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+import os
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +24,7 @@ from vqa_twostage.pipeline.cache import choosing
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.choosing import choose_dataset
 from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest
+from vqa_twostage.pipeline.cache.stored_column import StoredColumn, StoredTrack
 from vqa_twostage.pipeline.cache.track_index import FEATURES, TIMESTAMP
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
@@ -31,6 +35,8 @@ from vqa_twostage.pipeline.identity import SAMPLING, TrackIdentity
 READS = Streams(AVERAGES, AVERAGES)
 # threads: while one waits for bytes, the other tests those that have come
 READERS = 2
+# of an array that is worked on in blocks
+BLOCK_BYTES = 64 << 20
 # rows of padding for each row, and bytes with padding, that are refused where both are exceeded
 MOST_PADDING, LARGEST_PADDED = 100, 4 << 30
 
@@ -39,14 +45,15 @@ MOST_PADDING, LARGEST_PADDED = 100, 4 << 30
 class Features:
     """The features of one track.
 
-    ``arrays``: name -> [N, T, C], of maps [N, T, C, H, W], as stored; padding is 0. ``mask`` is
-    true where there is a frame; ``timestamp`` is when it is shown, in seconds. ``content``: a
-    checksum of what the track holds of these videos.
+    ``arrays``: name -> [N, T, C], of maps [N, T, C, H, W], as stored; padding is 0. They are in
+    memory, or a `StoredColumn` of what would not fit there. ``mask`` is true where there is a
+    frame; ``timestamp`` is when it is shown, in seconds. ``content``: a checksum of what the track
+    holds of these videos.
     """
 
     path: TrackPath
     identity: TrackIdentity
-    arrays: dict[ArrayName, Float[np.ndarray, "N T ..."]]
+    arrays: Mapping[ArrayName, Float[np.ndarray, "N T ..."] | StoredColumn]
     mask: Bool[np.ndarray, "N T"]
     timestamp: Float[np.ndarray, "N T"]
     content: str = ""
@@ -58,24 +65,38 @@ class Features:
         }
         return replace(self, arrays=arrays)
 
+    def blocks(self, name: ArrayName) -> Iterator[tuple[slice, Float[np.ndarray, "videos T ..."]]]:
+        """An array some videos at a time: which, and their rows, about `BLOCK_BYTES` of them."""
+        array = self.arrays[name]
+        of_video = math.prod(array.shape[1:]) * array.dtype.itemsize
+        videos = max(1, BLOCK_BYTES // max(1, of_video))
+        for first in range(0, len(array), videos):
+            place = slice(first, first + videos)
+            yield place, array[place]
+
     def not_finite(self) -> dict[str, int]:
         """In how many videos a column has values that are not finite: ``{"videval/mean[20]":
         2}``.
         """
         counts: dict[str, int] = {}
-        for name, array in self.arrays.items():
-            bad = ~np.isfinite(array)
-            if bad.any():
-                videos = bad.any(axis=(1, *range(3, array.ndim)))
-                counts |= {
-                    f"{name}[{column}]": int(videos[:, column].sum())
-                    for column in np.flatnonzero(videos.any(0))
-                }
+        for name in self.arrays:
+            blocks = (block for _, block in self.blocks(name))
+            videos = np.sum([*map(_not_finite, blocks)], axis=0)
+            counts |= {
+                f"{name}[{column}]": int(videos[column]) for column in np.flatnonzero(videos)
+            }
         return counts
 
     def frame_shares(self) -> Float[np.ndarray, "N T"]:
         """The weights of a plain mean over the frames of each video; 0 for padding."""
         return self.mask / self.mask.sum(axis=1, keepdims=True)
+
+
+def _not_finite(block: Float[np.ndarray, "N T C ..."]) -> Int64[np.ndarray, " C"]:
+    """In how many videos each column has a value that is not finite."""
+    bad = ~np.isfinite(block)
+    columns: Int64[np.ndarray, " C"] = bad.any(axis=(1, *range(3, block.ndim))).sum(axis=0)
+    return columns
 
 
 @dataclass(frozen=True)
@@ -93,6 +114,10 @@ class Dataset:
     mos: Float[np.ndarray, " N"]
     everything: pd.DataFrame
     missing: list[str]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what is computed beside them may come while another thread pickles."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def spatial(self) -> Features:
@@ -124,11 +149,14 @@ def load_dataset(
     spatial: str | None,
     temporal: str | None,
     reads: Streams[Collection[str]] = READS,
+    max_ram: int | None = None,
 ) -> Dataset:
     """Reads a dataset's manifest and two of its tracks; UsageError lists the choices where they are
     not clear.
 
-    ``reads``: which statistics of the spatial and of the temporal track.
+    ``reads``: which statistics of the spatial and of the temporal track. Features of more than
+    ``max_ram`` bytes (None: half of the machine's memory) stay in the cache, and are read when they
+    are used.
     """
     name = choose_dataset(cache, dataset)
     manifest = load_cached_manifest(cache, name)
@@ -144,10 +172,26 @@ def load_dataset(
                 "vqa-extract first"
             )
         ids = list(manifest.rows["id"][present])
-        features = pair.map(lambda track, statistics: read_features(track, ids, statistics), reads)
+        features = _features(pair, ids, reads, _half_of_memory() if max_ram is None else max_ram)
     kept = replace(manifest, rows=manifest.rows[present].reset_index(drop=True))
     mos = kept.rows["mos"].to_numpy(np.float64)
     return Dataset(kept, features, mos, manifest.rows, list(manifest.rows["id"][~present]))
+
+
+def _features(
+    pair: Streams[cached.Track], ids: list[str], reads: Streams[Collection[str]], max_ram: int
+) -> Streams[Features]:
+    if pair.spatial.path == pair.temporal.path:  # one track for both streams is read once
+        both = read_features(pair.spatial, ids, {*reads.spatial, *reads.temporal}, max_ram)
+        return Streams(both.only(reads.spatial), both.only(reads.temporal))
+    needed = sum(size_of(track, ids, names) for track, names in pair.zip(reads))
+    # beyond what fits in memory both tracks are read in blocks
+    room = max_ram if needed <= max_ram else 0
+    return pair.map(lambda track, names: read_features(track, ids, names, room), reads)
+
+
+def _half_of_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def _check_same_sampling(pair: Streams[cached.Track]) -> None:
@@ -182,26 +226,48 @@ def _check_padding(track: cached.Track, lengths: Int64[np.ndarray, " N"]) -> Non
         )
 
 
-def read_features(track: cached.Track, ids: list[str], wanted: Collection[str]) -> Features:
-    """The arrays with the statistics ``wanted`` of the videos ``ids``, in the order of ``ids``."""
+def _wanted(track: cached.Track, statistics: Collection[str]) -> list[ArrayName]:
+    return [
+        name
+        for name in track.array_names
+        if name.statistic in statistics or name.statistic not in STATISTICS
+    ]
+
+
+def size_of(track: cached.Track, ids: list[str], statistics: Collection[str]) -> int:
+    """How many bytes of memory `read_features` takes."""
+    rows = [track.empty(f"{FEATURES}{name}", 1) for name in _wanted(track, statistics)]
+    return len(ids) * int(track.row_counts(ids).max()) * sum(row.nbytes for row in rows)
+
+
+def read_features(
+    track: cached.Track, ids: list[str], wanted: Collection[str], max_ram: int | None = None
+) -> Features:
+    """The arrays with the statistics ``wanted`` of the videos ``ids``, in the order of ``ids``.
+
+    Of more than ``max_ram`` bytes (None: however many) they stay in the track, and are read when
+    they are used.
+    """
     lengths = track.row_counts(ids)
     _check_padding(track, lengths)
     mask = np.arange(lengths.max()) < lengths[:, None]
+    names = _wanted(track, wanted)
+    arrays: dict[ArrayName, np.ndarray | StoredColumn]
+    if max_ram is not None and size_of(track, ids, wanted) > max_ram:
+        stored = StoredTrack(track.path)
+        arrays = {name: StoredColumn(stored, f"{FEATURES}{name}", ids) for name in names}
+    else:
+        with ThreadPoolExecutor(READERS) as pool:
+            columns = pool.map(lambda name: _padded(track, f"{FEATURES}{name}", ids, mask), names)
+            arrays = dict(zip(names, columns, strict=True))
+    path, timestamp = TrackPath.parse(track.path), _padded(track, TIMESTAMP, ids, mask)
+    return Features(path, track.identity, arrays, mask, timestamp, track.content_digest(ids))
 
-    def padded(column: str) -> np.ndarray:
-        # read to where it stays: a copy of a large track may not fit into memory
-        rows = track.empty(column, mask.size)
-        track.read_into(column, ids, np.arange(len(ids)) * mask.shape[1], rows)
-        return rows.reshape(*mask.shape, *rows.shape[1:])
 
-    names = [
-        name
-        for name in track.array_names
-        if name.statistic in wanted or name.statistic not in STATISTICS
-    ]
-    with ThreadPoolExecutor(READERS) as pool:
-        columns = pool.map(padded, [f"{FEATURES}{name}" for name in names])
-        arrays = dict(zip(names, columns, strict=True))
-    path = TrackPath.parse(track.path)
-    digest = track.content_digest(ids)
-    return Features(path, track.identity, arrays, mask, padded(TIMESTAMP), digest)
+def _padded(
+    track: cached.Track, column: str, ids: list[str], mask: Bool[np.ndarray, "N T"]
+) -> np.ndarray:
+    # read to where it stays: a copy of a large track may not fit into memory
+    rows = track.empty(column, mask.size)
+    track.read_into(column, ids, np.arange(len(ids)) * mask.shape[1], rows)
+    return rows.reshape(*mask.shape, *rows.shape[1:])

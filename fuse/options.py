@@ -64,6 +64,17 @@ class TrainOptions:
             raise UsageError(f"{where}: {error}") from None
 
 
+@dataclass(frozen=True)
+class Resources:
+    """What a training may take of the machine; changes no result."""
+
+    workers: int = 1
+    """Processes that fit splits side by side."""
+    max_ram: int | None = None
+    """Features of more than so many bytes stay in the cache and are read in blocks; None is half of
+    the machine's memory."""
+
+
 LOWEST = {"seed": 0, "epochs": 1, "members": 1}
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "a string"),

@@ -372,5 +372,5 @@ def _frame_scores(scorer: Scorer, features: Streams[Features]) -> Float[np.ndarr
 
 def _frames_as_videos(track: Features) -> Features:
     """A video of T frames as T videos of one frame."""
-    arrays = {name: np.moveaxis(array, 0, 1) for name, array in track.arrays.items()}
+    arrays = {name: np.moveaxis(array[:], 0, 1) for name, array in track.arrays.items()}
     return Features(track.path, track.identity, arrays, track.mask.T, track.timestamp.T)

@@ -4,6 +4,11 @@
 Each part is a plug-in: a file in ``pooling/``, ``temporal/`` or ``fusion/`` whose ``build`` makes a
 `torch.nn.Module` that fulfils the `Pooling`, `TemporalEncoder` or `Fusion` below.
 
+A part with ``OF_MEANS = True`` in its module gives the same for a video whose frames were averaged
+first: a pooling that is linear, an encoder that averages, a fusion that reads nothing but
+`Stream.vector` and `Stream.level_vectors`. A head of such parts only is trained on means, which
+takes a fraction of the time; without the line a part gets every frame.
+
 Masks are true from the first frame to the last, and every video has a frame. Members of an ensemble
 are trained at once with `torch.func.vmap`, which is fast. A part that vmap refuses, because it
 branches on the values of its tensors or uses an operator such as `nn.GRU`, is trained member by
@@ -89,12 +94,17 @@ class Stream(NamedTuple):
     @property
     def vector(self) -> Float[Tensor, "B D"]:
         """The encoded tokens, averaged with the encoder's weights."""
-        return torch.einsum("btd,bt->bd", self.tokens, self.weights)
+        return self._mean(self.tokens)
 
     @property
     def level_vectors(self) -> list[Float[Tensor, "B _"]]:
         """Each pooled level, averaged with the encoder's weights."""
-        return [torch.einsum("btc,bt->bc", level, self.weights) for level in self.levels]
+        return [self._mean(level) for level in self.levels]
+
+    def _mean(self, tokens: Float[Tensor, "B T C"]) -> Float[Tensor, "B C"]:
+        if tokens.shape[1] == 1:  # whose weight is 1
+            return tokens.squeeze(1)
+        return torch.einsum("btc,bt->bc", tokens, self.weights)
 
 
 class Fused(NamedTuple):

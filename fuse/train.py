@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,14 +20,14 @@ from vqa_twostage.fuse.data import Dataset, Features, load_dataset
 from vqa_twostage.fuse.evaluate import evaluate, evaluate_predictions
 from vqa_twostage.fuse.learning import scorer_file
 from vqa_twostage.fuse.learning.attention import attention_table, gates_table
-from vqa_twostage.fuse.learning.baseline import fit_baseline
 from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
-from vqa_twostage.fuse.learning.fit import Fitted, fit_split
+from vqa_twostage.fuse.learning.fit import Fitted
+from vqa_twostage.fuse.learning.fit_all import Fit, fit_all
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.recipe import RECIPE
 from vqa_twostage.fuse.learning.scorer import Scorer, refit
-from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.options import Resources, TrainOptions
 from vqa_twostage.fuse.reporting import markdown
 from vqa_twostage.fuse.reporting.plots import scatter
 from vqa_twostage.fuse.results import Evaluation
@@ -57,7 +56,7 @@ def train(
     options: TrainOptions | None = None,
     dataset: str | None = None,
     run: str | Path | None = None,
-    workers: int = 1,
+    resources: Resources | None = None,
     on_progress: OnProgress = no_progress,
     again: bool = False,
 ) -> Evaluation:
@@ -72,7 +71,7 @@ def train(
         dataset: A dataset in the cache; None where there is only one.
         run: The folder to write; None is ``runs/<dataset>-<fusion>-<digest>``, the digest being
             that of everything that decides the predictions.
-        workers: Processes that fit splits side by side; changes no result.
+        resources: What it may take of the machine; None is one process and half of the memory.
         on_progress: Called with the number of splits that are done, and of all.
         again: Train a finished run again, and from the first split.
 
@@ -84,9 +83,10 @@ def train(
         UsageError: A spec, a dataset or a track does not exist or does not fit, or ``run`` holds a
             run with other options; nothing was trained.
     """
-    options = options or TrainOptions()
+    options, resources = options or TrainOptions(), resources or Resources()
     reads = Head.of(options).reads if options.baseline is None else Streams(AVERAGES, AVERAGES)
-    data = load_dataset(Path(cache), dataset, options.spatial, options.temporal, reads)
+    tracks = options.spatial, options.temporal
+    data = load_dataset(Path(cache), dataset, *tracks, reads, resources.max_ram)
     if run is not None and Run(run).complete:
         existing = Run(run).record()
         if (existing.dataset, existing.options) != (data.manifest.name, options):
@@ -99,7 +99,7 @@ def train(
     if not again and _is_finished(Run(folder), data, plan):
         return replace(evaluate(folder), was_finished=True)
     _tell_what_changed(Run(folder), data)
-    return train_run(data, options, folder, on_progress, workers, again)
+    return train_run(data, options, folder, on_progress, resources.workers, again)
 
 
 def train_run(
@@ -168,51 +168,47 @@ def fit_plan(
     """Every split of a plan, in order; those that are ``finished`` are taken from there, and the
     others kept there.
     """
-    total = len(plan.splits)
-    done = {} if finished is None else finished.load(total)
-    on_progress(len(done), total)
-    missing = [place for place in range(total) if place not in done]
-    tasks = [(data, plan.splits[place], plan.options) for place in missing]
-    with closing(fit_all(tasks, workers)) as results:
-        for place, fitted in zip(missing, results, strict=True):
-            done[place] = fitted
-            if finished is not None:
-                finished.save(place, fitted)
-            on_progress(len(done), total)
-    return [done[place] for place in range(total)]
+    kept = [] if finished is None else [finished]
+    ((_, fitted),) = fit_plans(data, [plan], workers, on_progress, kept)
+    return fitted
 
 
-def fit_one(data: Dataset, split: Split, options: TrainOptions) -> Fitted:
-    """A head, or the baseline that ``options`` names instead, on one split."""
-    if options.baseline is not None:
-        return fit_baseline(data, split, spec.resolve("fuse.baselines", options.baseline))
-    return fit_split(data, split, options)
+def fit_plans(
+    data: Dataset,
+    plans: Sequence[Plan],
+    workers: int,
+    on_progress: OnProgress = no_progress,
+    finished: Sequence[FinishedSplits] = (),
+) -> Generator[tuple[int, list[Fitted]], None, None]:
+    """`fit_plan` of several plans: the number of each plan and its splits, as soon as they are
+    done.
 
-
-def fit_all(
-    tasks: list[tuple[Dataset, Split, TrainOptions]], workers: int
-) -> Generator[Fitted, None, None]:
-    """The result of each task, in order; with several workers in processes of their own, which
-    closing ends.
+    ``finished``: of each plan, or of none.
     """
-    if min(workers, len(tasks)) <= 1:
-        yield from (fit_one(*task) for task in tasks)
-        return
-    from joblib import Parallel, delayed  # large arrays reach its processes by memory mapping
-
-    from vqa_twostage.pipeline.process_context import ctrl_c_stays_here
-
-    with warnings.catch_warnings():
-        # a worker whose memory has grown is replaced, and no result is lost
-        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
-        # closed early: the tasks that nobody waits for any more
-        warnings.filterwarnings("ignore", r"\d+ tasks (which were still|have been successfully)")
-        with ctrl_c_stays_here():
-            results = Parallel(n_jobs=min(workers, len(tasks)), return_as="generator")(
-                delayed(fit_one)(*task) for task in tasks
-            )
-        with closing(results):
-            yield from results
+    done: list[dict[int, Fitted]] = [{} for _ in plans]
+    for number, kept in enumerate(finished):
+        done[number] = kept.load(len(plans[number].splits))
+    total = sum(len(plan.splits) for plan in plans)
+    on_progress(sum(map(len, done)), total)
+    missing = [
+        (number, place)
+        for number, plan in enumerate(plans)
+        for place in range(len(plan.splits))
+        if place not in done[number]
+    ]
+    for number, plan in enumerate(plans):
+        if len(done[number]) == len(plan.splits):
+            yield number, [done[number][place] for place in range(len(plan.splits))]
+    fits = [Fit(plans[number].splits[place], plans[number].options) for number, place in missing]
+    with closing(fit_all(data, fits, workers)) as results:
+        for which, fitted in results:
+            number, place = missing[which]
+            done[number][place] = fitted
+            if finished:
+                finished[number].save(place, fitted)
+            on_progress(sum(map(len, done)), total)
+            if len(done[number]) == len(plans[number].splits):
+                yield number, [done[number][place] for place in range(len(done[number]))]
 
 
 @dataclass(frozen=True)

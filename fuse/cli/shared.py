@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import click
 
-from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.options import Resources, TrainOptions
 from vqa_twostage.pipeline import presets
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.console import as_json_option, cache_option, show
@@ -31,6 +32,30 @@ workers_option = click.option(
     default=os.cpu_count() or 1,
     help="Splits that are fitted side by side; changes no result [default: one per core].",
 )
+
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+class ByteSize(click.ParamType[int]):
+    """``8GB``, ``500 MB`` or ``2e9``, in bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"\s*([\d.]+(?:e\d+)?)\s*([KMGT]?)i?B?\s*", value, re.IGNORECASE)
+        try:
+            number = float(found[1]) if found else -1.0
+        except ValueError:  # more than one point
+            number = -1.0
+        if not 0 <= number < float("inf"):
+            self.fail(f"{value!r} is not a size; give one such as 8GB or 500MB", param, ctx)
+        assert found is not None
+        return int(number * UNITS[found[2].upper()])
+
+
 TRAINING = [
     click.option(
         "--dataset",
@@ -78,8 +103,20 @@ TRAINING = [
     ),
     cache_option("The folder with the features."),
     workers_option,
+    click.option(
+        "--max-ram",
+        type=ByteSize(),
+        metavar="SIZE",
+        help="Features that take more, such as 8GB, stay in the cache and are read in blocks; "
+        "changes no result [default: half of the machine's memory].",
+    ),
     as_json_option,
 ]
+
+
+def resources_of(values: dict[str, Any]) -> Resources:
+    """Takes them out of the values of a command's options."""
+    return Resources(values.pop("workers"), values.pop("max_ram"))
 
 
 def training_options(function: F) -> F:

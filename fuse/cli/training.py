@@ -12,6 +12,7 @@ from vqa_twostage.fuse.cli.shared import (
     FOLDER,
     options_of,
     print_result,
+    resources_of,
     training_options,
 )
 from vqa_twostage.fuse.learning.loss_spec import available_losses
@@ -78,7 +79,6 @@ def train(
     cache: Path,
     run: Path | None,
     tensorboard: bool,
-    workers: int,
     as_json: bool,
     **values: Any,
 ) -> int:
@@ -94,7 +94,7 @@ def train(
       vqa-fuse train --fusion dynamic --dataset konvid --protocol random:n=20
       vqa-fuse train --baseline ridge --dataset konvid
     """
-    again = values.pop("again")
+    again, resources = values.pop("again"), resources_of(values)
     if values["baseline"] is not None:
         _refuse_head_options(values)
     options = options_of(preset, values)
@@ -105,7 +105,7 @@ def train(
     if tensorboard:
         events.require_package()
     with console.progress(f"train {options.baseline or options.fusion}") as on_progress:
-        result = training.train(cache, options, dataset, run, workers, on_progress, again)
+        result = training.train(cache, options, dataset, run, resources, on_progress, again)
     if result.was_finished:
         click.echo(f"{result.run} is finished, and is reported; --again trains it again", err=True)
     if tensorboard:
@@ -155,7 +155,6 @@ def ablate(
     output: Path | None,
     preset: str | None,
     cache: Path,
-    workers: int,
     as_json: bool,
     **values: Any,
 ) -> int:
@@ -174,6 +173,7 @@ def ablate(
         spec.parse_list(values.pop(name))
         for name in ("fusion", "pooling", "temporal_encoder", "baselines")
     ]
+    resources = resources_of(values)
     options = options_of(preset, values)
     from vqa_twostage.fuse import ablate as ablation
     from vqa_twostage.fuse.data import load_dataset
@@ -181,11 +181,11 @@ def ablate(
 
     variants = ablation.variants(options, *lists)
     reads = ablation.statistics_read(variants)
-    data = load_dataset(cache, dataset, options.spatial, options.temporal, reads)
+    data = load_dataset(cache, dataset, options.spatial, options.temporal, reads, resources.max_ram)
     protocol = spec.parse(options.protocol).filename
     folder = output or Path("runs") / f"{data.manifest.name}-ablation-{protocol}"
     with console.progress(f"ablate {len(variants)} variants") as on_progress:
-        result = ablation.ablate(data, variants, folder, reference, workers, on_progress)
+        result = ablation.ablate(data, variants, folder, reference, resources.workers, on_progress)
     print_result(result, as_json, terminal.print_ablation)
     return DONE
 

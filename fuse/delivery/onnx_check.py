@@ -116,7 +116,7 @@ class Example:
     @property
     def inputs(self) -> list[np.ndarray]:
         """In the order of `inputs_of`."""
-        arrays = [array for track in self.features for array in track.arrays.values()]
+        arrays = [array[:] for track in self.features for array in track.arrays.values()]
         return [*arrays, *(track.mask for track in self.features)]
 
 

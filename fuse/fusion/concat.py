@@ -7,6 +7,7 @@ from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, fused
 from vqa_twostage.pipeline.errors import require_dropout, require_positive
 
 VERSION = 2
+OF_MEANS = True
 
 
 def build(

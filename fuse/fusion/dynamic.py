@@ -16,6 +16,7 @@ from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, fused
 from vqa_twostage.pipeline.errors import require, require_dropout, require_positive
 
 VERSION = 4
+OF_MEANS = True
 
 
 def build(

@@ -11,6 +11,7 @@ from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, Streams, 
 from vqa_twostage.pipeline.errors import require_dropout, require_positive
 
 VERSION = 1
+OF_MEANS = True
 
 
 def build(

@@ -13,6 +13,7 @@ from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, Streams, 
 from vqa_twostage.pipeline.errors import require_dropout, require_positive
 
 VERSION = 1
+OF_MEANS = True
 
 DEPTHS = 3
 

@@ -10,6 +10,8 @@ Dimensions: N videos, T frames, C columns.
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -26,6 +28,7 @@ Vectors = Float[np.ndarray, "N C"]
 def fit_baseline(data: Dataset, split: Split, plugin: spec.Plugin) -> Fitted:
     """The predictions for validation are those of the regressor that did not see it."""
     baseline: Baseline = plugin.build()
+    start = time.perf_counter()
     with one_thread():
         tracks = list(data.features) if data.has_temporal else [data.spatial]
         raw = np.concatenate([vectors(track) for track in tracks], axis=1)
@@ -42,14 +45,23 @@ def fit_baseline(data: Dataset, split: Split, plugin: spec.Plugin) -> Fitted:
         scaled = min_max(raw, both)
         predicted = regressor.fit(scaled[both], data.mos[both]).predict(scaled)
     predicted[split.val] = unseen
-    return Fitted(predicted, 0, data.features.map(Features.frame_shares))
+    shares = data.features.map(Features.frame_shares)
+    return Fitted(predicted, 0, shares, seconds=time.perf_counter() - start)
 
 
 def vectors(track: Features) -> Vectors:
     """The stored averages of all levels, averaged over the frames of each video."""
-    arrays = [array.astype(np.float64) for array in track.only(AVERAGES).arrays.values()]
-    shares = track.frame_shares()
-    return np.concatenate([np.einsum("ntc,nt->nc", array, shares) for array in arrays], axis=1)
+    track, shares = track.only(AVERAGES), track.frame_shares()
+    columns = [
+        np.concatenate(
+            [
+                np.einsum("ntc,nt->nc", block.astype(np.float64), shares[videos])
+                for videos, block in track.blocks(name)
+            ]
+        )
+        for name in track.arrays
+    ]
+    return np.concatenate(columns, axis=1)
 
 
 def min_max(columns: Vectors, rows: Int[np.ndarray, " rows"]) -> Vectors:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import logging
 import math
 from collections.abc import Iterable, Iterator
@@ -18,10 +19,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vqa_twostage.fuse.data import Dataset
+from vqa_twostage.fuse.learning.adamw import AdamW, one_cycle
 from vqa_twostage.fuse.learning.losses import Loss
 from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
-from vqa_twostage.fuse.learning.prepare import Preparation
+from vqa_twostage.fuse.learning.prepared import PreparedFeatures, PreparedTrack
 from vqa_twostage.fuse.learning.recipe import RECIPE
 from vqa_twostage.fuse.streams import Arrays, Streams
 
@@ -34,24 +35,17 @@ Masks = Streams[Bool[Tensor, "N _"]]
 class Ensemble:
     """Members of one head, trained on the same ``rows`` of a dataset.
 
-    ``mean`` and ``std`` are of the rows' labels, by which all labels are standardised. ``compact``:
-    for a model that is kept, whose file is then half as large.
+    ``mean`` and ``std`` are of the rows' labels, by which all labels are standardised.
     """
 
-    def __init__(self, data: Dataset, rows: Rows, head: Head, compact: bool = False) -> None:
-        self.rows, self.head = rows, head
-        self.mean, self.std = float(data.mos[rows].mean()), max(float(data.mos[rows].std()), 1e-6)
-        tracks = data.features.map(lambda track, reads: track.only(reads), head.reads)
-        self.preparations = tracks.map(lambda track: Preparation.fit(track, rows))
-        if compact:
-            self.preparations = self.preparations.map(Preparation.compact)
-        self.arrays = self.preparations.map(lambda prepare, track: prepare(track), tracks)
-        self.shapes = self.arrays.map(
-            lambda arrays: {name: tuple(array.shape[2:]) for name, array in arrays.items()}
-        )
-        self.masks = tracks.map(lambda track: torch.from_numpy(np.array(track.mask)))
-        self.target = torch.from_numpy((data.mos - self.mean) / self.std).float()
-        self.group = torch.from_numpy(pd.factorize(data.manifest.rows["group"])[0].astype(np.int64))
+    def __init__(self, features: PreparedFeatures, rows: Rows, head: Head) -> None:
+        self.rows, self.head, self.data = rows, head, features.data
+        mos = self.data.mos
+        self.mean, self.std = float(mos[rows].mean()), max(float(mos[rows].std()), 1e-6)
+        self.tracks = features.of(head)
+        self.target = torch.from_numpy((mos - self.mean) / self.std).float()
+        groups = pd.factorize(self.data.manifest.rows["group"])[0]
+        self.group = torch.from_numpy(groups.astype(np.int64))
         self.models: list[QualityModel] = []
 
     def train(
@@ -72,25 +66,17 @@ class Ensemble:
             [self._initialised(seed * 1000 + member) for member in range(members)]
         )
         torch.manual_seed(seed)
-        parameters = list(training.parameters())
-        optimizer = torch.optim.AdamW(
-            parameters, lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay
-        )
+        optimizer = AdamW(list(training.parameters()), RECIPE.weight_decay)
         batches = math.ceil(len(self.rows) / RECIPE.batch)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            RECIPE.learning_rate,
-            total_steps=epochs * batches,
-            pct_start=RECIPE.warm_up,
-        )
+        steps = itertools.count()
         scores = {}
         for epoch in range(1, (stop if validate_on is None else epochs) + 1):
             training.train(True)
             for rows in self._batches(batches):
-                optimizer.zero_grad()
                 self._loss(training(*self._batch(rows)), rows, loss).backward()
-                optimizer.step()
-                schedule.step()
+                optimizer.step(
+                    *one_cycle(next(steps), epochs * batches, RECIPE.learning_rate, RECIPE.warm_up)
+                )
             if epoch == stop:
                 self.models = training.snapshot()
             if validate_on is not None and epoch in validation_epochs(epochs):
@@ -102,11 +88,18 @@ class Ensemble:
 
     def output(self) -> HeadOutput:
         """The members' mean output for all videos."""
-        return mean_output(self.models, self.arrays, self.masks)
+        arrays, masks = _arrays_and_masks(self.tracks)
+        output = mean_output(self.models, arrays, masks)
+        if self.head.reads_frames:
+            return output
+        shares = self.data.features.map(
+            lambda track: torch.from_numpy(track.frame_shares().astype(np.float32))
+        )
+        return output._replace(weights=shares)
 
     def _initialised(self, seed: int) -> QualityModel:
         torch.manual_seed(seed)
-        return self.head.build(self.shapes).eval()
+        return self.head.build(self.tracks.map(lambda track: track.shapes)).eval()
 
     def _training(self, models: list[QualityModel]) -> Members:
         """All members in one call where vmap can run the head, else one after the other."""
@@ -124,8 +117,11 @@ class Ensemble:
         return StackedMembers(models)
 
     def _batch(self, rows: Int[Tensor, " B"]) -> tuple[Streams[Arrays], Masks]:
-        arrays = self.arrays.map(lambda track: {name: array[rows] for name, array in track.items()})
-        return arrays, self.masks.map(lambda mask: mask[rows])
+        arrays, masks = _arrays_and_masks(self.tracks)
+        return (
+            arrays.map(lambda track: {name: array[rows] for name, array in track.items()}),
+            masks.map(lambda mask: mask[rows]),
+        )
 
     def _loss(self, output: HeadOutput, rows: Int[Tensor, " B"], loss: Loss) -> Float[Tensor, ""]:
         """The sum over the members, none of which has a part in another's gradient."""
@@ -212,6 +208,10 @@ class LoopedMembers:
 
     def snapshot(self) -> list[QualityModel]:
         return [copy.deepcopy(model).eval() for model in self.models]
+
+
+def _arrays_and_masks(tracks: Streams[PreparedTrack]) -> tuple[Streams[Arrays], Masks]:
+    return tracks.map(lambda track: track.arrays), tracks.map(lambda track: track.mask)
 
 
 def mean_output(models: list[QualityModel], arrays: Streams[Arrays], masks: Masks) -> HeadOutput:

@@ -44,6 +44,7 @@ class FinishedSplits:
             "key": self.key,
             "epoch": fitted.epoch,
             "oracle_srcc": fitted.oracle_srcc,
+            "seconds": fitted.seconds,
             "validation_curve": list(fitted.validation_curve.items()),
         }
         arrays = {
@@ -88,6 +89,7 @@ class FinishedSplits:
                     gates,
                     about["oracle_srcc"],
                     {int(epoch): srcc for epoch, srcc in about["validation_curve"]},
+                    about["seconds"],
                 )
         except (ValueError, KeyError, TypeError, zipfile.BadZipFile):  # of an early version
             return None

@@ -1,5 +1,5 @@
 """One split: choose the epoch on validation, fit again on training and validation, predict
-everything.
+everything. Features are prepared once, from the training part, for both fits and for all heads.
 
 A head is an ensemble: `members` models that differ in their seeds, whose scores are averaged. The
 epoch is chosen once, by the validation SRCC of that average.
@@ -8,6 +8,7 @@ epoch is chosen once, by the validation SRCC of that average.
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,11 +16,11 @@ import torch
 from jaxtyping import Float
 
 from vqa_twostage.fuse import metrics
-from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning.ensemble import Ensemble
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.losses import Loss
 from vqa_twostage.fuse.learning.model import Head
+from vqa_twostage.fuse.learning.prepared import PreparedFeatures
 from vqa_twostage.fuse.learning.threads import one_thread
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split
@@ -42,15 +43,21 @@ class Fitted:
     unless asked for."""
     validation_curve: dict[int, float] = field(default_factory=dict)
     """The validation SRCC by epoch while the epoch was chosen; empty without epochs."""
+    seconds: float = 0.0
+    """What the fit took, without preparing the features."""
 
 
-def fit_split(data: Dataset, split: Split, options: TrainOptions) -> Fitted:
-    """The head of ``options`` on one split; the same on every run, to the bit, on one machine."""
+def fit_split(features: PreparedFeatures, split: Split, options: TrainOptions) -> Fitted:
+    """The head of ``options`` on one split; the same on every run, to the bit, on one machine.
+
+    ``features``: prepared from the split's training part.
+    """
+    data, start = features.data, time.perf_counter()
     with one_thread(), torch.random.fork_rng(devices=[]):
         head, loss = Head.of(options), parse_loss(options.loss)
-        epoch, unseen, validation_curve = choose_epoch(data, split, head, loss, options)
+        epoch, unseen, validation_curve = choose_epoch(features, split, head, loss, options)
         both = np.sort(np.concatenate([split.train, split.val]))
-        ensemble = Ensemble(data, both, head)
+        ensemble = Ensemble(features, both, head)
         tested = split.test if options.oracle_epoch else None
         test_scores = ensemble.train(
             split.seed, options.members, loss, options.epochs, epoch, tested
@@ -66,22 +73,23 @@ def fit_split(data: Dataset, split: Split, options: TrainOptions) -> Fitted:
         {name: gate.numpy() for name, gate in output.gates.items()},
         max(filter(math.isfinite, oracle), default=math.nan),
         validation_curve,
+        time.perf_counter() - start,
     )
 
 
 def choose_epoch(
-    data: Dataset, split: Split, head: Head, loss: Loss, options: TrainOptions
+    features: PreparedFeatures, split: Split, head: Head, loss: Loss, options: TrainOptions
 ) -> tuple[int, Float[np.ndarray, " val"], dict[int, float]]:
     """Fits the ensemble on the training part alone.
 
     Returns the epoch after which it ranks the validation part best, its scores of that part, and
     the validation SRCC of every epoch that was validated.
     """
-    ensemble = Ensemble(data, split.train, head)
+    ensemble, mos = Ensemble(features, split.train, head), features.data.mos
     scores = ensemble.train(
         split.seed, options.members, loss, options.epochs, options.epochs, split.val
     )
-    srcc = {done: metrics.srcc(scores[done], data.mos[split.val]) for done in scores}
+    srcc = {done: metrics.srcc(scores[done], mos[split.val]) for done in scores}
     # an undefined SRCC (constant scores) never wins, unless nothing else comes; of equals the first
     epoch = max(srcc, key=lambda done: srcc[done] if math.isfinite(srcc[done]) else -math.inf)
     return epoch, scores[epoch] * ensemble.std + ensemble.mean, srcc

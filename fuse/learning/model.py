@@ -75,6 +75,13 @@ class Head:
         """The statistics that are read of each track."""
         return self.poolings.map(lambda pooling: tuple(pooling.module.READS))
 
+    @property
+    def reads_frames(self) -> bool:
+        """Whether the head needs the frames one by one; if not, their mean gives the same, for as
+        many times less work as a video has frames.
+        """
+        return not all(getattr(plugin.module, "OF_MEANS", False) for plugin in self.plugins)
+
     def build(self, shapes: Streams[Shapes]) -> QualityModel:
         """A new model for tracks with arrays of these shapes per frame."""
         return QualityModel(self, shapes)

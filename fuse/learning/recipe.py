@@ -9,9 +9,9 @@ from vqa_twostage.fuse.learning import prepare
 
 @dataclass(frozen=True)
 class Recipe:
-    """AdamW on a schedule of one cycle (`torch.optim.lr_scheduler.OneCycleLR`)."""
+    """AdamW on a schedule of one cycle (`fuse.learning.adamw`)."""
 
-    version: int = 2
+    version: int = 3
     """Raised when the same options give other results."""
     learning_rate: float = 1e-2
     """The highest of the cycle."""

@@ -22,6 +22,7 @@ from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
 from vqa_twostage.fuse.learning.novelty import PERCENTILES, NoveltyReference
 from vqa_twostage.fuse.learning.prepare import Preparation
+from vqa_twostage.fuse.learning.prepared import PreparedFeatures
 from vqa_twostage.fuse.learning.threads import one_thread
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split
@@ -116,7 +117,9 @@ def refit(
     seen: each video's mean over the splits that tested it.
     """
     with one_thread(), torch.random.fork_rng(devices=[]):
-        ensemble = Ensemble(data, np.arange(len(data.mos)), Head.of(options), compact=True)
+        everything = np.arange(len(data.mos))
+        features = PreparedFeatures(data, everything, compact=True)
+        ensemble = Ensemble(features, everything, Head.of(options))
         epoch = int(np.median([result.epoch for result in fitted]))
         ensemble.train(
             splits[0].seed, options.members, parse_loss(options.loss), options.epochs, epoch
@@ -131,13 +134,16 @@ def refit(
         videos=len(data.mos),
         tracks=data.features.map(lambda track: track.identity),
         mos=np.percentile(data.mos, PERCENTILES),
-        novelty=NoveltyReference.fit(ensemble.arrays, ensemble.masks),
+        novelty=NoveltyReference.fit(
+            ensemble.tracks.map(lambda track: track.arrays),
+            ensemble.tracks.map(lambda track: track.mask),
+        ),
     )
     return Scorer(
         options,
-        ensemble.preparations,
+        ensemble.tracks.map(lambda track: track.preparation),
         ensemble.models,
-        ensemble.shapes,
+        ensemble.tracks.map(lambda track: track.shapes),
         ensemble.mean,
         ensemble.std,
         _calibration(data, splits, fitted),

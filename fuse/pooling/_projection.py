@@ -43,15 +43,14 @@ class LevelProjection(nn.Module):
         )
 
     def forward(self, levels: list[Float[Tensor, "B T _"]]) -> list[Float[Tensor, "B T W"]]:
-        tokens = [
-            level @ weight.T / level.shape[-1] ** 0.5
-            for level, weight in zip(levels, self.weights, strict=True)
-        ]
-        if self.training and self.level_dropout and len(tokens) > 1:
-            drawn = torch.rand(len(tokens))
+        scales = torch.ones(len(levels), device=levels[0].device)
+        if self.training and self.level_dropout and len(levels) > 1:
+            drawn = torch.rand(len(levels))
             # at least one level is kept; the others are scaled up, so that the sum keeps its size
             kept = ((drawn >= self.level_dropout) | (drawn == drawn.amax())).float()
-            tokens = [
-                token * scale for token, scale in zip(tokens, kept / kept.mean(), strict=True)
-            ]
-        return tokens
+            scales = kept / kept.mean()
+        # the weights are scaled and not the tokens, which are many times larger
+        return [
+            level @ (weight * (scale / level.shape[-1] ** 0.5)).T
+            for level, weight, scale in zip(levels, self.weights, scales, strict=True)
+        ]

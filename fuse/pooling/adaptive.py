@@ -16,6 +16,7 @@ from vqa_twostage.fuse.streams import AVERAGES, ArrayName, Arrays, Pooling, Shap
 from vqa_twostage.pipeline.errors import UsageError
 
 VERSION = 1
+OF_MEANS = True
 READS = (*AVERAGES, "max")
 
 # Adam moves a parameter by about the learning rate a step, whatever its gradient: in a few hundred

@@ -11,6 +11,7 @@ from vqa_twostage.fuse.streams import AVERAGES, ArrayName, Arrays, Pooling, Shap
 from vqa_twostage.pipeline.errors import UsageError
 
 VERSION = 2
+OF_MEANS = True
 READS = AVERAGES
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from vqa_twostage.fuse.streams import TemporalEncoder
 
 VERSION = 1
+OF_MEANS = True
 
 
 def build(channels: int) -> TemporalEncoder:

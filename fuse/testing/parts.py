@@ -66,6 +66,10 @@ def check_pooling(text: str, shapes: Shapes = SHAPES) -> None:
         for name, values in alone.items():
             if not _close(values, whole[name][2:3, 1:2]):
                 raise broken(plugin, f"{name} of a frame depends on other frames or videos")
+        if _of_means(plugin):
+            means = pool({name: values.mean(1, keepdim=True) for name, values in arrays.items()})
+            averaged = {name: values.mean(1, keepdim=True) for name, values in whole.items()}
+            _check_of_means(plugin, means, averaged)
         everything = _built(plugin, Pooling, shapes)
         if tuple(everything.level_channels) != tuple(module.level_channels):
             raise broken(plugin, f"it reads arrays that READS, {reads}, does not name")
@@ -78,6 +82,17 @@ def check_temporal_encoder(text: str, channels: int = 12) -> None:
         module = _built(plugin, TemporalEncoder, channels)
         stream = _stream(Channels(channels, (channels,)), SPATIAL_LENGTHS)
         _check_on_streams(plugin, module, partial(_encoded, plugin, module), [stream])
+        if _of_means(plugin):
+            shares = stream.mask / stream.mask.sum(dim=1, keepdim=True)
+            average = _averaged(stream._replace(weights=shares))
+            mean, _ = module(average.tokens, average.mask)
+            tokens, weights = module(stream.tokens, stream.mask)
+            encoded = stream._replace(tokens=tokens, weights=weights)
+            _check_of_means(
+                plugin,
+                {"encoded tokens": mean[:, 0], "weights of frames": shares},
+                {"encoded tokens": encoded.vector, "weights of frames": weights},
+            )
 
 
 def check_fusion(text: str, spatial: Channels = SPATIAL, temporal: Channels = TEMPORAL) -> None:
@@ -86,7 +101,10 @@ def check_fusion(text: str, spatial: Channels = SPATIAL, temporal: Channels = TE
     with _seeded():
         module = _built(plugin, Fusion, spatial, temporal)
         streams = [_stream(spatial, SPATIAL_LENGTHS), _stream(temporal, TEMPORAL_LENGTHS)]
-        _check_on_streams(plugin, module, partial(_fused, plugin, module), streams)
+        call = partial(_fused, plugin, module)
+        _check_on_streams(plugin, module, call, streams)
+        if _of_means(plugin):
+            _check_of_means(plugin, call(*map(_averaged, streams)), call(*streams))
 
 
 @contextmanager
@@ -217,6 +235,30 @@ def _check_on_streams(
         for name, values in call(*(_video(stream, row) for stream in streams)).items():
             if not _close(values[0], whole[name][row, : values.shape[1]]):
                 raise broken(plugin, f"{name} of a video must not depend on its batch")
+
+
+def _of_means(plugin: Plugin) -> bool:
+    declared = getattr(plugin.module, "OF_MEANS", False)
+    if not isinstance(declared, bool):
+        raise broken(plugin, f"OF_MEANS must be True or False, not {declared!r}")
+    return declared
+
+
+def _check_of_means(plugin: Plugin, means: Outputs, frames: Outputs) -> None:
+    for name, values in frames.items():
+        if not _close(means[name], values):
+            raise broken(
+                plugin,
+                f"OF_MEANS is True, and {name} of the mean over frames differs from that of the "
+                "frames",
+            )
+
+
+def _averaged(stream: Stream) -> Stream:
+    """Each video as one frame, the mean by its weights."""
+    ones = torch.ones(len(stream.mask), 1)
+    levels = [level[:, None] for level in stream.level_vectors]
+    return Stream(levels, stream.vector[:, None], ones, ones.bool())
 
 
 def _with_padding(stream: Stream, size: float) -> Stream:

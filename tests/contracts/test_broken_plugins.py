@@ -191,6 +191,26 @@ BROKEN = [
     ("pooling", "shapes[name][0] for", "1 + shapes[name][0] for", "levels must have the shapes"),
     ("pooling", "[arrays[name] for", "[arrays[name].cumsum(dim=1) for", "other frames or videos"),
     ("pooling", "[arrays[name] for", "[arrays[name].mul_(2) for", "changes its inputs"),
+    ("pooling", "VERSION = 1", "VERSION = 1\nOF_MEANS = 1", "OF_MEANS must be True or False"),
+    (
+        "pooling",
+        "return [arrays[name] for name in self.names]\n",
+        "return [arrays[name].square() for name in self.names]\n\n\nOF_MEANS = True\n",
+        "level 0 of the mean over frames differs",
+    ),
+    (
+        "temporal encoder",
+        "return tokens, mask / mask.sum(dim=1, keepdim=True)\n",
+        "return tokens.tanh(), mask / mask.sum(dim=1, keepdim=True)\n\n\nOF_MEANS = True\n",
+        "encoded tokens of the mean over frames differs",
+    ),
+    (
+        "fusion",
+        'left * self.right(temporal.vector), {"both": left.softmax(dim=1)})\n',
+        "left * self.right((temporal.tokens.square() * temporal.weights[..., None]).sum(dim=1)),"
+        ' {"both": left.softmax(dim=1)})\n\n\nOF_MEANS = True\n',
+        "the fused vector of the mean over frames differs",
+    ),
     ("pooling", ' if name.statistic == "mean"', ' if name.statistic != "grid"', "reads arrays"),
     (
         "temporal encoder",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from fitting import fit
 from forging import change_record
 from scipy import stats
 from toy_cache import labels, make_dataset, relabelled
@@ -23,7 +24,7 @@ from vqa_twostage.fuse.paired import PairedStatistics, paired_statistics
 from vqa_twostage.fuse.results import Evaluation
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import splits
-from vqa_twostage.fuse.train import fit_one, train_run
+from vqa_twostage.fuse.train import train_run
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import unsealed
 
@@ -264,7 +265,7 @@ def test_baselines_do_not_depend_on_the_labels_of_the_test_part(data: Dataset) -
     mos[split.test] = 9 - mos[split.test]
     for name in ("ridge", "svr"):
         options = replace(QUICK, baseline=name)
-        one, other = fit_one(data, split, options), fit_one(relabelled(data, mos), split, options)
+        one, other = fit(data, split, options), fit(relabelled(data, mos), split, options)
         assert np.array_equal(one.predicted, other.predicted)
 
 

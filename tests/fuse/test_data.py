@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import train_run
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.same_dataset import save_manifest
+from vqa_twostage.pipeline.cache.stored_column import StoredColumn
 from vqa_twostage.pipeline.errors import UsageError
 
 QUICK = TrainOptions(fusion="concat", epochs=2, members=1, protocol="random:n=2")
@@ -211,3 +213,43 @@ def test_one_long_video_does_not_take_all_memory_for_padding(
     monkeypatch.setattr(data_module, "LARGEST_PADDED", 1000)
     with pytest.raises(UsageError, match=r"the longest of 6 videos has 4 rows.*sample by count"):
         load_dataset(cache, None, None, None)
+
+
+def test_features_larger_than_the_memory_given_stay_in_the_cache(cache: Path) -> None:
+    whole, stored = (
+        load_dataset(cache, None, None, None, max_ram=max_ram) for max_ram in (None, 1000)
+    )
+    copied = pickle.loads(pickle.dumps(stored))
+    videos, frames = np.array([7, 0, 7, 3]), np.array([0, 1, 2, 0])
+    for one, other in [
+        *zip(whole.features, stored.features, strict=True),
+        *zip(whole.features, copied.features, strict=True),
+    ]:
+        assert one.content == other.content
+        assert all(isinstance(array, StoredColumn) for array in other.arrays.values())
+        for name, array in one.arrays.items():
+            lazy = other.arrays[name]
+            assert (lazy.shape, lazy.dtype) == (array.shape, array.dtype)
+            np.testing.assert_array_equal(lazy[5:9], array[5:9])
+            np.testing.assert_array_equal(lazy[:], array)
+            np.testing.assert_array_equal(lazy[videos, frames], array[videos, frames])
+
+
+def test_dataset_on_its_way_to_a_worker_holds_nothing_that_another_thread_adds(
+    cache: Path,
+) -> None:
+    data = load_dataset(cache, None, None, None)
+    state = data.__getstate__()
+    assert data.not_finite == {}
+    assert data.__getstate__().keys() == state.keys()
+    assert "not_finite" not in vars(pickle.loads(pickle.dumps(data)))
+
+
+def test_one_track_for_both_streams_is_read_once(tmp_path: Path) -> None:
+    manifest = manifest_of("toy", 4, 2)
+    save_manifest(tmp_path, manifest)
+    write_features(tmp_path, manifest, "spatial")
+    data = load_dataset(tmp_path, None, None, None, Streams(("mean",), ("mean", "std")))
+    assert {name.statistic for name in data.spatial.arrays} == {"mean"}
+    for name, array in data.spatial.arrays.items():
+        assert data.temporal.arrays[name] is array

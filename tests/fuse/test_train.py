@@ -16,15 +16,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fitting import fit
 from forging import change_record
-from toy_cache import labels, make_dataset, relabelled, reworked
+from toy_cache import labels, make_cache, make_dataset, relabelled, reworked
 
 from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.learning import ensemble
-from vqa_twostage.fuse.learning.fit import fit_split
-from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.options import Resources, TrainOptions
 from vqa_twostage.fuse.results import Evaluation
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import Split, splits
@@ -56,7 +56,7 @@ def usual(data: Dataset) -> tuple[np.ndarray, int]:
 
 
 def trained(data: Dataset, split: Split, options: TrainOptions = QUICK) -> tuple[np.ndarray, int]:
-    fitted = fit_split(data, split, options)
+    fitted = fit(data, split, options)
     return fitted.predicted, fitted.epoch
 
 
@@ -514,7 +514,7 @@ def test_options_of_a_wrong_type_are_refused_in_one_message() -> None:
     """Run in a separate process, because jaxtyping would check the types first in this one."""
     code = """
 from pathlib import Path
-from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.options import Resources, TrainOptions
 from vqa_twostage.pipeline.errors import UsageError
 for wrong in ({"epochs": 2.5}, {"fusion": Path("concat")}, {"temporal": 3}, {"oracle_epoch": 1}):
     try:
@@ -545,3 +545,16 @@ def test_train_takes_paths_as_strings(toy_cache: Path, tmp_path: Path) -> None:
     options = replace(QUICK, epochs=2, protocol="random:n=1")
     result = train(str(toy_cache), options, run=str(tmp_path / "run"))
     assert result.run == tmp_path / "run" and Run(result.run).complete
+
+
+def test_training_from_blocks_of_the_cache_gives_the_same_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make_cache(tmp_path / "cache")
+    monkeypatch.setattr("vqa_twostage.fuse.data.BLOCK_BYTES", 1000)
+    results = [
+        train(cache, QUICK, run=tmp_path / name, resources=Resources(max_ram=max_ram))
+        for name, max_ram in (("memory", None), ("blocks", 0))
+    ]
+    first, second = (Run(result.run).predictions() for result in results)
+    pd.testing.assert_frame_equal(first, second, check_exact=True)

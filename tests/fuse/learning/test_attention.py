@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fitting import fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from vqa_twostage.extract.decoding.video import Video
 from vqa_twostage.extract.samplers import content
 from vqa_twostage.fuse.data import Dataset, load_dataset
 from vqa_twostage.fuse.learning.attention import attention_table, gates_table
-from vqa_twostage.fuse.learning.fit import Fitted, fit_split
+from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import splits
 from vqa_twostage.fuse.streams import Streams
@@ -172,7 +173,7 @@ def test_attention_of_a_video_is_the_mean_over_the_splits_that_test_it(
 ) -> None:
     train_run(data, QUICK, tmp_path)
     split_list = splits(QUICK.protocol, data.manifest.rows, QUICK.seed)[1]
-    fitted = [fit_split(data, split, QUICK) for split in split_list]
+    fitted = [fit(data, split, QUICK) for split in split_list]
     saved, test_counts = table(tmp_path), set()
     for row, video_id in enumerate(data.manifest.rows["id"]):
         testing_splits = [number for number, split in enumerate(split_list) if row in split.test]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fitting import fit
 from plugin_files import install
 from toy_cache import labels
 
@@ -15,9 +16,9 @@ from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning import ensemble
 from vqa_twostage.fuse.learning.ensemble import Ensemble, LoopedMembers, StackedMembers
-from vqa_twostage.fuse.learning.fit import fit_split
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.model import Head
+from vqa_twostage.fuse.learning.prepared import PreparedFeatures
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split, splits
 from vqa_twostage.pipeline import spec
@@ -91,7 +92,7 @@ def test_head_that_vmap_cannot_run_is_trained_member_by_member_with_one_warning(
     split, mos = first_split(toy_data), labels(toy_data)
     options = replace(QUICK, temporal_encoder=encoder)
     with caplog.at_level(logging.WARNING):
-        first, again = (fit_split(toy_data, split, options) for _ in range(2))
+        first, again = (fit(toy_data, split, options) for _ in range(2))
     assert metrics.srcc(first.predicted[split.test], mos[split.test]) > 0.7
     assert np.array_equal(first.predicted, again.predicted)
     (warning,) = [record.getMessage() for record in caplog.records]
@@ -110,10 +111,10 @@ def test_stacked_and_looped_training_give_the_same_scores(
         spec.resolve("fuse.fusion", "concat:dropout=0"),
     )
     monkeypatch.setattr("vqa_twostage.fuse.learning.model.DROPOUT", 0.0)
-    scores = []
+    scores, prepared = [], PreparedFeatures(toy_data, np.arange(40))
     for members in (StackedMembers, LoopedMembers):
         monkeypatch.setattr(Ensemble, "_training", lambda self, models, way=members: way(models))
-        ensemble_under_test = Ensemble(toy_data, np.arange(40), head)
+        ensemble_under_test = Ensemble(prepared, np.arange(40), head)
         ensemble_under_test.train(
             0, 2, parse_loss("l1"), epochs=6, stop=4, validate_on=np.arange(40, 60)
         )

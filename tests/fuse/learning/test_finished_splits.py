@@ -11,9 +11,11 @@ import pytest
 from toy_cache import make_cache
 
 from vqa_twostage.fuse import train as training
-from vqa_twostage.fuse.data import Dataset
+from vqa_twostage.fuse.learning import fit_all as fitting
 from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
 from vqa_twostage.fuse.learning.fit import Fitted
+from vqa_twostage.fuse.learning.fit_all import Fit
+from vqa_twostage.fuse.learning.prepared import PreparedFeatures
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.results import Evaluation
 from vqa_twostage.fuse.runs import Run
@@ -34,14 +36,14 @@ class Fits:
     """Counts the splits that are fitted, and is interrupted before the one of number ``at``."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int | None = None) -> None:
-        self.at, self.seeds, self.real = at, list[int](), training.fit_one
-        monkeypatch.setattr(training, "fit_one", self)
+        self.at, self.seeds, self.real = at, list[int](), fitting.fit_one
+        monkeypatch.setattr(fitting, "fit_one", self)
 
-    def __call__(self, data: Dataset, split: training.Split, options: TrainOptions) -> Fitted:
+    def __call__(self, features: PreparedFeatures, fit: Fit) -> Fitted:
         if len(self.seeds) == self.at:
             raise KeyboardInterrupt
-        self.seeds.append(split.seed)
-        return self.real(data, split, options)
+        self.seeds.append(fit.split.seed)
+        return self.real(features, fit)
 
 
 @pytest.fixture(scope="module")

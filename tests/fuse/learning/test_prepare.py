@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vqa_twostage.fuse.data import Features
-from vqa_twostage.fuse.learning.prepare import CLIP, COMPONENTS, Preparation, Squash
+from vqa_twostage.fuse.learning.prepare import (
+    CLIP,
+    COMPONENTS,
+    Preparation,
+    Squash,
+    principal_directions,
+)
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.features import ArrayName
 from vqa_twostage.pipeline.identity import TrackIdentity
@@ -160,3 +166,12 @@ def test_preparation_works_with_fewer_frames_than_components() -> None:
     prepared = Preparation.fit(features, TRAIN[:5])(features)["last/mean"]
     assert torch.isfinite(prepared).all()
     assert prepared.shape[-1] <= COMPONENTS
+
+
+@pytest.mark.parametrize("decay", [0.5, 1.0])
+def test_principal_directions_keep_nearly_the_variance_of_the_exact_ones(decay: float) -> None:
+    latent = GENERATOR.normal(size=(300, 200)) * np.arange(1, 201) ** -decay
+    rows = (latent @ GENERATOR.normal(size=(200, 400))).astype(np.float32)
+    exact = np.linalg.svd(rows, compute_uv=False)[:COMPONENTS] ** 2
+    directions, _ = np.linalg.qr(principal_directions([rows]))
+    assert np.square(rows @ directions).sum() > 0.995 * exact.sum()
