@@ -514,7 +514,7 @@ def test_options_of_a_wrong_type_are_refused_in_one_message() -> None:
     """Run in a separate process, because jaxtyping would check the types first in this one."""
     code = """
 from pathlib import Path
-from vqa_twostage.fuse.options import Resources, TrainOptions
+from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.pipeline.errors import UsageError
 for wrong in ({"epochs": 2.5}, {"fusion": Path("concat")}, {"temporal": 3}, {"oracle_epoch": 1}):
     try:

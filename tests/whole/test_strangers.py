@@ -244,11 +244,8 @@ def test_run_of_a_stranger_is_used_or_refused(project: Project, tmp_path: Path, 
         label = f"run {number}"
         outcome.attempt(f"evaluate {label}", lambda: json.dumps(evaluate(work.run).to_json()))
         outcome.attempt(f"compare {label}", lambda: compare([project.run, work.run]))
-        if number % 4 < 2:
-            outcome.attempt(
-                f"report {label}", lambda: write_report(work.run, page, cache=work.cache)
-            )
-        if number % 40 < 2:
+        outcome.attempt(f"report {label}", lambda: write_report(work.run, page, cache=work.cache))
+        if number % 20 < 2:
             outcome.attempt(f"reproduce {label}", lambda: reproduce_run(work.run, work.cache))
     page.unlink(missing_ok=True)
     assert everything_below(tmp_path) == before
