@@ -250,7 +250,8 @@ def read_features(
     """
     lengths = track.row_counts(ids)
     _check_padding(track, lengths)
-    mask = np.arange(lengths.max()) < lengths[:, None]
+    longest = int(lengths.max())
+    mask = np.arange(longest) < lengths[:, None]
     names = _wanted(track, wanted)
     arrays: dict[ArrayName, np.ndarray | StoredColumn]
     if max_ram is not None and size_of(track, ids, wanted) > max_ram:
@@ -258,16 +259,9 @@ def read_features(
         arrays = {name: StoredColumn(stored, f"{FEATURES}{name}", ids) for name in names}
     else:
         with ThreadPoolExecutor(READERS) as pool:
-            columns = pool.map(lambda name: _padded(track, f"{FEATURES}{name}", ids, mask), names)
+            columns = pool.map(
+                lambda name: track.read_padded(f"{FEATURES}{name}", ids, longest), names
+            )
             arrays = dict(zip(names, columns, strict=True))
-    path, timestamp = TrackPath.parse(track.path), _padded(track, TIMESTAMP, ids, mask)
+    path, timestamp = TrackPath.parse(track.path), track.read_padded(TIMESTAMP, ids, longest)
     return Features(path, track.identity, arrays, mask, timestamp, track.content_digest(ids))
-
-
-def _padded(
-    track: cached.Track, column: str, ids: list[str], mask: Bool[np.ndarray, "N T"]
-) -> np.ndarray:
-    # read to where it stays: a copy of a large track may not fit into memory
-    rows = track.empty(column, mask.size)
-    track.read_into(column, ids, np.arange(len(ids)) * mask.shape[1], rows)
-    return rows.reshape(*mask.shape, *rows.shape[1:])

@@ -66,7 +66,4 @@ class StoredColumn:
         return self._padded([self._ids[video] for video in distinct])[place, frames]
 
     def _padded(self, ids: list[str]) -> np.ndarray:
-        longest = self.shape[1]
-        rows = self._stored.track.empty(self._name, len(ids) * longest)
-        self._stored.track.read_into(self._name, ids, np.arange(len(ids)) * longest, rows)
-        return rows.reshape(len(ids), *self.shape[1:])
+        return self._stored.track.read_padded(self._name, ids, self.shape[1])

@@ -133,6 +133,15 @@ class Track:
         column = self._column(name)
         return np.zeros((rows, *column.shape), column.dtype)
 
+    def read_padded(self, name: str, ids: Sequence[str], longest: int) -> np.ndarray:
+        """One column of many videos, ``longest`` rows of each: [videos, longest, ...], padded with
+        0. Raises as `read_into`.
+        """
+        # read to where it stays: a copy of a large track may not fit into memory
+        rows = self.empty(name, len(ids) * longest)
+        self.read_into(name, ids, np.arange(len(ids)) * longest, rows)
+        return rows.reshape(len(ids), longest, *rows.shape[1:])
+
     def read_into(
         self, name: str, ids: Sequence[str], starts: Int64[np.ndarray, " V"], out: np.ndarray
     ) -> None:
