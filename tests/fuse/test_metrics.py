@@ -16,7 +16,7 @@ from fractions import Fraction
 import jaxtyping
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
@@ -428,7 +428,22 @@ def test_logistic_fit_equals_that_of_an_independent_optimiser(name: str) -> None
     assert ours == pytest.approx(theirs, abs=1e-6 * scale)
 
 
+def mostly_zero(videos: int, **values: dict[int, float]) -> tuple[np.ndarray, np.ndarray]:
+    columns = np.zeros((2, videos))
+    for column, of_video in zip(columns, values.values(), strict=True):
+        column[list(of_video)] = list(of_video.values())
+    return columns[0], columns[1]
+
+
 @given(pairs(least=4, most=40))
+@example(  # steep curves between two of the few distinct values are all alike
+    mostly_zero(
+        37,
+        predicted={7: -347.875, 8: 492.375, 9: -162.5, 14: -196.375, 23: -503, 24: -176.25},
+        mos={6: -452.875, 7: -369, 13: 429.875, 14: 146.75, 22: 317.125, 23: -420}
+        | {24: -232, 35: 225.25, 36: 334.5},
+    )
+)
 @settings(deadline=None, max_examples=25)
 def test_logistic_fit_is_at_least_as_good_as_the_best_of_a_fine_grid(
     columns: tuple[np.ndarray, np.ndarray],
