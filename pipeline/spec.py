@@ -27,10 +27,13 @@ import importlib
 import importlib.util
 import inspect
 import json
+import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -272,7 +275,7 @@ def _sources(kind: str) -> dict[str, _Source]:
         for folder in package.submodule_search_locations
         for path in sorted(Path(folder).glob("[a-z]*.py"))
     }
-    for point in sorted(entry_points(group=f"{PACKAGE}.{kind}"), key=lambda point: point.name):
+    for point in _entry_points(kind):
         known = sources.setdefault(point.name, _Source(point.module, _file_of(point)))
         if known.module != point.module:
             raise UsageError(
@@ -280,6 +283,25 @@ def _sources(kind: str) -> dict[str, _Source]:
                 f"{point.module}; uninstall or rename one of them"
             )
     return sources
+
+
+def _entry_points(kind: str) -> list[EntryPoint]:
+    """Of other distributions, by name. Looking through all of them takes 25 ms, so it is done again
+    only where a folder that packages are imported from has changed.
+    """
+    return _entry_points_in(kind, tuple((folder, _changed_ns(folder)) for folder in sys.path))
+
+
+@lru_cache(maxsize=64)
+def _entry_points_in(kind: str, folders: tuple[tuple[str, int], ...]) -> list[EntryPoint]:
+    return sorted(entry_points(group=f"{PACKAGE}.{kind}"), key=lambda point: point.name)
+
+
+def _changed_ns(folder: str) -> int:
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:  # not there: it may come
+        return 0
 
 
 def _file_of(point: EntryPoint) -> Path | None:

@@ -76,6 +76,15 @@ def test_head_of_another_distribution_passes_the_contract_check(
     check_fusion("product:hidden=4")
 
 
+def test_plug_in_that_is_installed_while_the_program_runs_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "product" not in spec.available("fuse.fusion")
+    install(tmp_path, monkeypatch, "[vqa_twostage.fuse.fusion]\nproduct = acme_product\n", HEAD)
+    assert spec.resolve("fuse.fusion", "product").version == 3
+
+
 def test_other_processes_find_it_too(distribution: Distribution, tmp_path: Path) -> None:
     folder = distribution("[vqa_twostage.fuse.fusion]\nproduct = acme_product\n")
     listed = run("vqa-fuse", "train", "--list", cwd=tmp_path, PYTHONPATH=str(folder))

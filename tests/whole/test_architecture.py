@@ -206,7 +206,8 @@ def test_plugins_import_their_contract_alone() -> None:
 @EACH_FILE
 def test_a_file_is_named_after_its_concept(path: Path) -> None:
     assert path.stem not in ("utils", "helpers", "common", "misc")
-    assert "sys.path" not in path.read_text(encoding="utf-8")
+    changes_path = r"sys\.path(\[.*\])? *\+?=|sys\.path\.(?!index|count|copy)"
+    assert not re.search(changes_path, path.read_text(encoding="utf-8"))
 
 
 def test_modules_import_each_other_in_no_circle() -> None:
