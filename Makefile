@@ -57,7 +57,8 @@ test-long: install
 # prints at its end what was tried, how often, and what came of it
 # one process more than cores: tests that kill others mostly wait
 soak: install
-	$(PYTEST) --numprocesses $$(($$(nproc) + 1)) --maxprocesses 5 --soak -m soak
+	$(PYTEST) --numprocesses $$(($$(nproc) + 1)) --maxprocesses 5 --soak -m soak \
+	  $$(grep -rl --include='test_*.py' 'mark\.soak' tests)
 
 # a warning fails it; the variable silences news that the theme prints about its successor (decision 0012)
 docs: install
