@@ -1,12 +1,12 @@
 """Concatenation and one hidden layer: the baseline (SimpleVQA, Sun et al., ACM MM 2022)."""
 
-import torch
 from torch import nn
 
-from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, fused
+from vqa_twostage.fuse.dropout import Dropout
+from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, fused, linear
 from vqa_twostage.pipeline.errors import require_dropout, require_positive
 
-VERSION = 2
+VERSION = 3
 OF_MEANS = True
 
 
@@ -23,7 +23,8 @@ class Concat(nn.Module):
     def __init__(self, channels: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.out_channels = hidden
-        self.body = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Dropout(dropout))
+        self.first = nn.Linear(channels, hidden)
+        self.rest = nn.Sequential(nn.GELU(), Dropout(dropout))
 
     def forward(self, spatial: Stream, temporal: Stream) -> Fused:
-        return fused(self.body(torch.cat([spatial.vector, temporal.vector], dim=1)))
+        return fused(self.rest(linear(self.first, spatial.vector_parts + temporal.vector_parts)))

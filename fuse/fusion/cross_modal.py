@@ -10,14 +10,17 @@ Dimensions: B videos, T frames of the stream that attends, U of the other one, E
 embedding.
 """
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, Streams, fused
+from vqa_twostage.fuse.dropout import Dropout
+from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, Streams, fused, linear
 from vqa_twostage.pipeline.errors import require, require_dropout, require_positive
 
-VERSION = 1
+VERSION = 2
 
 
 def build(
@@ -41,11 +44,11 @@ class CrossModal(nn.Module):
         self.out_channels = hidden
         self.embed = nn.ModuleList(nn.Linear(size, hidden) for size in channels)
         self.attend = nn.ModuleList(Attend(heads, hidden) for _ in channels)
-        self.body = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.GELU(), nn.Dropout(dropout))
+        self.body = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.GELU(), Dropout(dropout))
 
     def forward(self, spatial: Stream, temporal: Stream) -> Fused:
         embedded = Streams(spatial, temporal).map(
-            lambda stream, embed: stream._replace(tokens=embed(stream.tokens)),
+            lambda stream, embed: replace(stream, encoded=linear(embed, stream.token_parts)),
             Streams(*self.embed),
         )
         attend = Streams(*self.attend)

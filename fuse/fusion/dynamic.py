@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, fused
+from vqa_twostage.fuse.dropout import Dropout
+from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, fused, linear
 from vqa_twostage.pipeline.errors import require, require_dropout, require_positive
 
-VERSION = 4
+VERSION = 5
 OF_MEANS = True
 
 
@@ -54,22 +55,24 @@ class Dynamic(nn.Module):
         self.out_channels = hidden
         self.top_k, self.balance = top_k, balance
         # shared: experts that each saw all columns fitted the training part better and others worse
-        self.stem = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Dropout(dropout))
-        self.experts = nn.ModuleList(
-            nn.Sequential(nn.Linear(hidden, hidden), nn.GELU()) for _ in range(experts)
+        self.first = nn.Linear(channels, hidden)
+        self.stem = nn.Sequential(nn.GELU(), Dropout(dropout))
+        # side by side: one product of matrices is faster than one for each expert
+        self.experts = nn.Sequential(
+            nn.Linear(hidden, experts * hidden), nn.Unflatten(1, (experts, hidden)), nn.GELU()
         )
         self.gate = nn.Linear(hidden, experts)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, spatial: Stream, temporal: Stream) -> Fused:
-        vector = self.stem(torch.cat([spatial.vector, temporal.vector], dim=1))
-        outputs = torch.stack([expert(vector) for expert in self.experts], dim=1)
+        vector = self.stem(linear(self.first, spatial.vector_parts + temporal.vector_parts))
+        outputs = self.experts(vector)
         soft = self.gate(vector).softmax(dim=1)
         weights = largest(soft, self.top_k)
         # of the weights before the choice: those of experts that nobody chose still get a gradient
         penalty = self.balance * imbalance(soft) if self.training else None
         return fused(
-            self.dropout(torch.einsum("be,bef->bf", weights, outputs)),
+            self.dropout((weights[..., None] * outputs).sum(dim=1)),
             {"experts": weights},
             penalty,
         )

@@ -7,10 +7,11 @@ spatial) + (1 - z) · tanh(V temporal), with z a sigmoid of both.
 import torch
 from torch import nn
 
-from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, Streams, fused
+from vqa_twostage.fuse.dropout import Dropout
+from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, Streams, fused, linear
 from vqa_twostage.pipeline.errors import require_dropout, require_positive
 
-VERSION = 1
+VERSION = 2
 OF_MEANS = True
 
 
@@ -27,15 +28,19 @@ class Gated(nn.Module):
     def __init__(self, spatial: int, temporal: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.out_channels = hidden
-        self.spatial = nn.Sequential(nn.Linear(spatial, hidden), nn.Tanh())
-        self.temporal = nn.Sequential(nn.Linear(temporal, hidden), nn.Tanh())
-        self.gate = nn.Sequential(nn.Linear(spatial + temporal, hidden), nn.Sigmoid())
-        self.dropout = nn.Dropout(dropout)
+        self.spatial = nn.Linear(spatial, hidden)
+        self.temporal = nn.Linear(temporal, hidden)
+        self.gate = nn.Linear(spatial + temporal, hidden)
+        self.dropout = Dropout(dropout)
 
     def forward(self, spatial: Stream, temporal: Stream) -> Fused:
-        vectors = Streams(spatial.vector, temporal.vector)
-        z = self.gate(torch.cat([*vectors], dim=1))
-        mixed = torch.lerp(self.temporal(vectors.temporal), self.spatial(vectors.spatial), z)
+        parts = Streams(spatial.vector_parts, temporal.vector_parts)
+        z = linear(self.gate, parts.spatial + parts.temporal).sigmoid()
+        mixed = torch.lerp(
+            linear(self.temporal, parts.temporal).tanh(),
+            linear(self.spatial, parts.spatial).tanh(),
+            z,
+        )
         of_spatial = z.mean(dim=1)
         return fused(
             self.dropout(mixed), {"modality": torch.stack([of_spatial, 1 - of_spatial], dim=1)}

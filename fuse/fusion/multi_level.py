@@ -8,11 +8,13 @@ each video how much each of the three counts.
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, Streams, fused
+from vqa_twostage.fuse.dropout import Dropout
+from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, Streams, fused, linear
 from vqa_twostage.pipeline.errors import require_dropout, require_positive
 
-VERSION = 1
+VERSION = 2
 OF_MEANS = True
 
 DEPTHS = 3
@@ -53,22 +55,19 @@ class MultiLevel(nn.Module):
         # the late one also reads the encoded vectors: otherwise no gradient would reach the
         # temporal encoders
         sizes[-1] += spatial.tokens + temporal.tokens
-        self.bodies = nn.ModuleList(
-            nn.Sequential(nn.Linear(size, hidden), nn.GELU()) for size in sizes
-        )
+        self.shallow, self.middle, self.deep = (nn.Linear(size, hidden) for size in sizes)
         self.gate = nn.Linear(DEPTHS * hidden, DEPTHS)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, spatial: Stream, temporal: Stream) -> Fused:
-        vectors = Streams(spatial.level_vectors, temporal.level_vectors)
+        levels = Streams(spatial.level_vector_parts, temporal.level_vector_parts)
         parts = [
-            vectors.spatial[ours] + vectors.temporal[theirs]
+            levels.spatial[ours] + levels.temporal[theirs]
             for ours, theirs in zip(*self.groups, strict=True)
         ]
-        parts[-1] += [spatial.vector, temporal.vector]
-        joined = [
-            body(torch.cat(part, dim=1)) for body, part in zip(self.bodies, parts, strict=True)
-        ]
+        parts[-1] = parts[-1] + spatial.vector_parts + temporal.vector_parts
+        bodies = self.shallow, self.middle, self.deep
+        joined = [F.gelu(linear(body, part)) for body, part in zip(bodies, parts, strict=True)]
         weights = self.gate(torch.cat(joined, dim=1)).softmax(dim=1)
         mixed = torch.einsum("bl,blf->bf", weights, torch.stack(joined, dim=1))
         return fused(self.dropout(mixed), {"levels": weights})

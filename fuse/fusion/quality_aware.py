@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vqa_twostage.fuse.dropout import Dropout
 from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, Streams, fused
 from vqa_twostage.pipeline.errors import require_dropout, require_positive
 
-VERSION = 1
+VERSION = 2
 
 # units of the network that estimates the reliability of a stream
 JUDGE = 16
@@ -37,7 +38,7 @@ class QualityAware(nn.Module):
             nn.Sequential(nn.Linear(2 * size, JUDGE), nn.Tanh(), nn.Linear(JUDGE, 1))
             for size in channels
         )
-        self.body = nn.Sequential(nn.Linear(sum(channels), hidden), nn.GELU(), nn.Dropout(dropout))
+        self.body = nn.Sequential(nn.Linear(sum(channels), hidden), nn.GELU(), Dropout(dropout))
 
     def forward(self, spatial: Stream, temporal: Stream) -> Fused:
         judged = Streams(spatial, temporal).map(

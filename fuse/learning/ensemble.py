@@ -10,8 +10,8 @@ import functools
 import itertools
 import logging
 import math
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,16 @@ log = logging.getLogger(__name__)
 
 Rows = Int[np.ndarray, " rows"]
 Masks = Streams[Bool[Tensor, "N _"]]
+OfScores = Callable[[Float[Tensor, " B"]], Float[Tensor, ""]]
+
+
+class Batch(NamedTuple):
+    """``target``: standardised labels; ``group``: the number of each video's group, from 0."""
+
+    arrays: Streams[Arrays]
+    masks: Masks
+    target: Float[Tensor, " B"]
+    group: Int[Tensor, " B"]
 
 
 class Ensemble:
@@ -47,6 +57,7 @@ class Ensemble:
         groups = pd.factorize(self.data.manifest.rows["group"])[0]
         self.group = torch.from_numpy(groups.astype(np.int64))
         self.models: list[QualityModel] = []
+        self._whole: Batch | None = None
 
     def train(
         self,
@@ -63,26 +74,27 @@ class Ensemble:
         are returned, by epoch.
         """
         training = self._training(
-            [self._initialised(seed * 1000 + member) for member in range(members)]
+            [self._initialised(seed * 1000 + member) for member in range(members)], loss
         )
         torch.manual_seed(seed)
         optimizer = AdamW(list(training.parameters()), RECIPE.weight_decay)
         batches = math.ceil(len(self.rows) / RECIPE.batch)
         steps = itertools.count()
         scores = {}
-        for epoch in range(1, (stop if validate_on is None else epochs) + 1):
+        validation = None if validate_on is None else self._batch(torch.from_numpy(validate_on))
+        for epoch in range(1, (stop if validation is None else epochs) + 1):
             training.train(True)
-            for rows in self._batches(batches):
-                self._loss(training(*self._batch(rows)), rows, loss).backward()
+            for batch in self._batches(batches):
+                self._loss(training, batch, loss).backward()
                 optimizer.step(
                     *one_cycle(next(steps), epochs * batches, RECIPE.learning_rate, RECIPE.warm_up)
                 )
             if epoch == stop:
                 self.models = training.snapshot()
-            if validate_on is not None and epoch in validation_epochs(epochs):
+            if validation is not None and epoch in validation_epochs(epochs):
                 training.train(False)
                 with torch.inference_mode():
-                    output = training(*self._batch(torch.from_numpy(validate_on)))
+                    output = training(validation.arrays, validation.masks)
                 scores[epoch] = output.scores.mean(dim=0).double().numpy()
         return scores
 
@@ -101,41 +113,47 @@ class Ensemble:
         torch.manual_seed(seed)
         return self.head.build(self.tracks.map(lambda track: track.shapes)).eval()
 
-    def _training(self, models: list[QualityModel]) -> Members:
+    def _training(self, models: list[QualityModel], loss: Loss) -> Members:
         """All members in one call where vmap can run the head, else one after the other."""
-        trial, first_videos = StackedMembers(models), self._batch(torch.from_numpy(self.rows[:2]))
+        trial, batch = StackedMembers(models), self._batch(torch.from_numpy(self.rows[:2]))
         try:
             trial.train(True)
-            output = trial(*first_videos)
-            (output.scores.sum() + output.penalty.sum()).backward()
+            self._loss(trial, batch, loss).backward()
             trial.train(False)
-            trial(*first_videos)
+            trial(batch.arrays, batch.masks)
         except (RuntimeError, ValueError, NotImplementedError) as error:
             name = " + ".join(str(plugin.short_spec) for plugin in self.head.plugins)
             _note_loop(name, str(error).strip().partition("\n")[0])
             return LoopedMembers(models)
         return StackedMembers(models)
 
-    def _batch(self, rows: Int[Tensor, " B"]) -> tuple[Streams[Arrays], Masks]:
-        arrays, masks = _arrays_and_masks(self.tracks)
-        return (
-            arrays.map(lambda track: {name: array[rows] for name, array in track.items()}),
-            masks.map(lambda mask: mask[rows]),
+    def _batch(self, rows: Int[Tensor, " B"]) -> Batch:
+        parts = self.tracks.map(lambda track: track.of(rows))
+        return Batch(
+            parts.map(lambda part: part[0]),
+            parts.map(lambda part: part[1]),
+            self.target[rows],
+            torch.unique(self.group[rows], return_inverse=True)[1],
         )
 
-    def _loss(self, output: HeadOutput, rows: Int[Tensor, " B"], loss: Loss) -> Float[Tensor, ""]:
+    def _loss(self, training: Members, batch: Batch, loss: Loss) -> Float[Tensor, ""]:
         """The sum over the members, none of which has a part in another's gradient."""
-        group = torch.unique(self.group[rows], return_inverse=True)[1]
-        losses = [loss(scores, self.target[rows], group) for scores in output.scores]
-        return torch.stack(losses).sum() + output.penalty.sum()
+        output = training(batch.arrays, batch.masks)
+        losses = training.each(
+            lambda scores: loss(scores, batch.target, batch.group), output.scores
+        )
+        return losses.sum() + output.penalty.sum()
 
-    def _batches(self, count: int) -> Iterator[Int[Tensor, " B"]]:
+    def _batches(self, count: int) -> Iterator[Batch]:
+        """Those of an epoch."""
         rows = torch.from_numpy(self.rows)
         if count == 1:
-            yield rows
+            if self._whole is None:  # the same in every epoch
+                self._whole = self._batch(rows)
+            yield self._whole
             return
         # parts of equal size: a last batch of two videos would have no correlation
-        yield from rows[torch.randperm(len(rows))].tensor_split(count)
+        yield from map(self._batch, rows[torch.randperm(len(rows))].tensor_split(count))
 
 
 @runtime_checkable
@@ -145,6 +163,9 @@ class Members(Protocol):
     """
 
     def __call__(self, arrays: Streams[Arrays], masks: Masks) -> HeadOutput: ...
+
+    def each(self, loss: OfScores, scores: Float[Tensor, "M B"]) -> Float[Tensor, " M"]:
+        """The loss of every member."""
 
     def parameters(self) -> Iterable[Tensor]: ...
 
@@ -176,6 +197,10 @@ class StackedMembers:
         )
         return HeadOutput(scores, Streams(*weights), gates, penalty)
 
+    def each(self, loss: OfScores, scores: Float[Tensor, "M B"]) -> Float[Tensor, " M"]:
+        losses: Tensor = torch.func.vmap(loss)(scores)
+        return losses
+
     def parameters(self) -> Iterable[Tensor]:
         return self.state.values()
 
@@ -198,6 +223,9 @@ class LoopedMembers:
 
     def __call__(self, arrays: Streams[Arrays], masks: Masks) -> HeadOutput:
         return _stack([model(arrays, masks) for model in self.models])
+
+    def each(self, loss: OfScores, scores: Float[Tensor, "M B"]) -> Float[Tensor, " M"]:
+        return torch.stack([loss(of_member) for of_member in scores])
 
     def parameters(self) -> Iterable[Tensor]:
         return [weight for model in self.models for weight in model.parameters()]

@@ -11,6 +11,7 @@ from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning.baseline import fit_baseline
 from vqa_twostage.fuse.learning.fit import Fitted, fit_split
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
+from vqa_twostage.fuse.learning.threads import keep_freed_memory
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split
 from vqa_twostage.pipeline import spec
@@ -87,4 +88,6 @@ def fit_one(features: PreparedFeatures, fit: Fit) -> Fitted:
 
 
 def _fitted_group(data: Dataset, group: Group) -> list[tuple[int, Fitted]]:
+    """In a process of its own."""
+    keep_freed_memory()
     return list(_fit_group(data, group))

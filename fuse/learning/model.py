@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from vqa_twostage.fuse.dropout import Dropout
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.streams import (
     Arrays,
@@ -23,6 +24,7 @@ from vqa_twostage.fuse.streams import (
     Stream,
     Streams,
     TemporalEncoder,
+    value,
 )
 from vqa_twostage.pipeline import spec
 
@@ -98,12 +100,15 @@ class Encoder(nn.Module):
         self.pool = pooling.build(shapes)
         self.project = pooling.shared()(self.pool.level_channels)
         self.encode = temporal_encoder.build(sum(self.project.level_channels))
+        self.averages = getattr(temporal_encoder.module, "OF_MEANS", False)
         self.channels = Channels(self.encode.out_channels, self.project.level_channels)
 
     def forward(self, arrays: Arrays, mask: Bool[Tensor, "B T"]) -> Stream:
-        levels = self.project(self.pool(arrays))
-        tokens, weights = self.encode(torch.cat(levels, dim=-1), mask)
-        return Stream(levels, tokens, weights, mask)
+        parts = self.project(self.pool(arrays))
+        if self.averages:
+            return Stream(parts, None, mask / mask.sum(dim=1, keepdim=True), mask)
+        tokens, weights = self.encode(torch.cat([value(part) for part in parts], dim=-1), mask)
+        return Stream(parts, tokens, weights, mask)
 
 
 class QualityModel(nn.Module):
@@ -118,7 +123,7 @@ class QualityModel(nn.Module):
         self.fuse = head.fusion.build(self.spatial.channels, self.temporal.channels)
         width = self.fuse.out_channels
         self.regress = nn.Sequential(
-            nn.Linear(width, width), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(width, 1)
+            nn.Linear(width, width), nn.GELU(), Dropout(DROPOUT), nn.Linear(width, 1)
         )
 
     def forward(self, arrays: Streams[Arrays], masks: Streams[Bool[Tensor, "B _"]]) -> HeadOutput:

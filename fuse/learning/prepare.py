@@ -161,24 +161,22 @@ class Preparation:
         In torch's memory, which begins at a multiple of 64 bytes as numpy's does not: the last bits
         of a product of matrices may depend on it.
         """
-        prepared = {}
-        for name in self.squash:
+        prepared = self._empty(features, features.mask.shape[1])
+        for name, full in prepared.items():
             array, basis = features.arrays[name], self._basis(name)
-            channels = array.shape[2] if basis is None else basis.shape[1]
-            full = torch.zeros(*features.mask.shape, channels, *array.shape[3:])
+            channels = full.shape[2]
             for videos, values in _blocks(features, name):
                 mask = features.mask[videos]
                 rows = self.squash[name](_as_rows(values[mask]))
                 rows = rows if basis is None else rows @ basis
                 rows = rows.reshape(int(mask.sum()), *array.shape[3:], channels)
                 full.numpy()[videos][mask] = np.moveaxis(rows, -1, 1)
-            prepared[name] = full
         return prepared
 
     def means(self, features: Features) -> Arrays:
         """What `__call__` gives, averaged over the frames of each video: [N, 1, K]."""
-        prepared = {}
-        for name in self.squash:
+        prepared = self._empty(features, 1)
+        for name, full in prepared.items():
             array, basis = features.arrays[name], self._basis(name)
             means = torch.empty(len(array), array.shape[2])
             for videos, values in _blocks(features, name):
@@ -186,9 +184,27 @@ class Preparation:
                 squashed = torch.from_numpy(self.squash[name](values[mask]))
                 means[videos] = _means(squashed, mask.sum(axis=1))
             # the basis is linear: averaged first, as many times fewer products
-            rotated = means if basis is None else means @ torch.tensor(basis)
-            prepared[name] = rotated[:, None]
+            full[:, 0] = means if basis is None else means @ torch.tensor(basis)
         return prepared
+
+    def _empty(self, features: Features, frames: int) -> Arrays:
+        """Zeros for every array: of averages the columns of one tensor, so that neighbours can be
+        read as one.
+        """
+        size = len(features.mask), frames
+        shapes = {
+            name: (
+                self.basis[name.level].shape[1] if name.level in self.basis else len(squash.fill),
+                *features.arrays[name].shape[3:],
+            )
+            for name, squash in sorted(self.squash.items())
+        }
+        averages = {name: shape[0] for name, shape in shapes.items() if len(shape) == 1}
+        columns = torch.zeros(*size, sum(averages.values())).split([*averages.values()], dim=2)
+        maps = {
+            name: torch.zeros(*size, *shape) for name, shape in shapes.items() if len(shape) > 1
+        }
+        return dict(zip(averages, columns, strict=True)) | maps
 
     def _basis(self, name: ArrayName) -> Float32[np.ndarray, "C K"] | None:
         basis = self.basis.get(name.level)

@@ -16,7 +16,7 @@ from torch import Tensor
 from vqa_twostage.fuse.data import Dataset, Features
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepare import Preparation
-from vqa_twostage.fuse.streams import Arrays, Shapes, Streams
+from vqa_twostage.fuse.streams import Arrays, Shapes, Streams, joined
 from vqa_twostage.pipeline.cache.layout import TrackPath
 
 Statistics = tuple[str, ...]
@@ -32,6 +32,14 @@ class PreparedTrack(NamedTuple):
     @property
     def shapes(self) -> Shapes:
         return {name: tuple(array.shape[2:]) for name, array in self.arrays.items()}
+
+    def of(self, rows: Int[Tensor, " B"]) -> tuple[Arrays, Bool[Tensor, "B T"]]:
+        """The arrays and the mask of some videos."""
+        averages = {name: array for name, array in self.arrays.items() if array.ndim == 3}
+        columns = joined([*averages.values()])[rows] if averages else torch.empty(0)
+        parts = columns.split([array.shape[2] for array in averages.values()], dim=-1)
+        maps = {name: array[rows] for name, array in self.arrays.items() if array.ndim > 3}
+        return dict(zip(averages, parts, strict=True)) | maps, self.mask[rows]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from vqa_twostage.fuse.learning import prepare
 class Recipe:
     """AdamW on a schedule of one cycle (`fuse.learning.adamw`)."""
 
-    version: int = 3
+    version: int = 4
     """Raised when the same options give other results."""
     learning_rate: float = 1e-2
     """The highest of the cycle."""

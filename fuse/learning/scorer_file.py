@@ -42,7 +42,7 @@ from vqa_twostage.pipeline.files import SEAL, replaced
 from vqa_twostage.pipeline.identity import TrackIdentity
 
 FILE = MODEL_FILE
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ABOUT = "about"
 # most values of one prepared array a frame
 LARGEST = 10_000_000

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vqa_twostage.fuse.streams import Product
 from vqa_twostage.pipeline.errors import require_dropout, require_positive
 
 
@@ -34,23 +36,23 @@ class LevelProjection(nn.Module):
 
     def __init__(self, channels: tuple[int, ...], width: int, level_dropout: float) -> None:
         super().__init__()
-        self.level_dropout = level_dropout
+        self.level_dropout, self.sizes = level_dropout, channels
         self.level_channels = (width,) * len(channels)
+        # of all levels side by side
+        self.weight = nn.Parameter(torch.empty(width, sum(channels)).uniform_(-(3**0.5), 3**0.5))
+        self._level = np.repeat(np.arange(len(channels)), channels)  # of each column
         # inputs are divided by the root of their number, so that a level's size does not decide how
         # fast it is learned
-        self.weights = nn.ParameterList(
-            torch.empty(width, size).uniform_(-(3**0.5), 3**0.5) for size in channels
-        )
+        self._scale = np.repeat(np.array(channels, np.float32) ** -0.5, channels)
 
-    def forward(self, levels: list[Float[Tensor, "B T _"]]) -> list[Float[Tensor, "B T W"]]:
-        scales = torch.ones(len(levels), device=levels[0].device)
+    def forward(self, levels: list[Float[Tensor, "B T _"]]) -> list[Product]:
+        device = self.weight.device
+        scale = torch.from_numpy(self._scale).to(device)
         if self.training and self.level_dropout and len(levels) > 1:
-            drawn = torch.rand(len(levels))
+            drawn = torch.rand(len(levels), device=device)
             # at least one level is kept; the others are scaled up, so that the sum keeps its size
             kept = ((drawn >= self.level_dropout) | (drawn == drawn.amax())).float()
-            scales = kept / kept.mean()
+            scale = scale * (kept / kept.mean())[torch.from_numpy(self._level).to(device)]
         # the weights are scaled and not the tokens, which are many times larger
-        return [
-            level @ (weight * (scale / level.shape[-1] ** 0.5)).T
-            for level, weight, scale in zip(levels, self.weights, scales, strict=True)
-        ]
+        weights = (self.weight * scale).split(self.sizes, dim=1)
+        return [Product(*pair) for pair in zip(levels, weights, strict=True)]

@@ -3,11 +3,10 @@
 Dimensions: B videos, T frames, C channels of one level.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vqa_twostage.fuse.streams import AVERAGES, ArrayName, Arrays, Pooling, Shapes, by_level
+from vqa_twostage.fuse.streams import AVERAGES, ArrayName, Arrays, Pooling, Shapes, by_level, joined
 from vqa_twostage.pipeline.errors import UsageError
 
 VERSION = 2
@@ -31,4 +30,4 @@ class Average(nn.Module):
         self.level_channels = tuple(sum(shapes[name][0] for name in names) for names in levels)
 
     def forward(self, arrays: Arrays) -> list[Float[Tensor, "B T _"]]:
-        return [torch.cat([arrays[name] for name in names], dim=-1) for names in self.levels]
+        return [joined([arrays[name] for name in names]) for names in self.levels]

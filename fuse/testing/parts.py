@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from vqa_twostage.fuse.streams import (
     Fused,
     Fusion,
     Pooling,
+    Product,
     Shapes,
     Stream,
     TemporalEncoder,
@@ -84,10 +86,10 @@ def check_temporal_encoder(text: str, channels: int = 12) -> None:
         _check_on_streams(plugin, module, partial(_encoded, plugin, module), [stream])
         if _of_means(plugin):
             shares = stream.mask / stream.mask.sum(dim=1, keepdim=True)
-            average = _averaged(stream._replace(weights=shares))
+            average = _averaged(replace(stream, weights=shares))
             mean, _ = module(average.tokens, average.mask)
             tokens, weights = module(stream.tokens, stream.mask)
-            encoded = stream._replace(tokens=tokens, weights=weights)
+            encoded = replace(stream, encoded=tokens, weights=weights)
             _check_of_means(
                 plugin,
                 {"encoded tokens": mean[:, 0], "weights of frames": shares},
@@ -105,6 +107,8 @@ def check_fusion(text: str, spatial: Channels = SPATIAL, temporal: Channels = TE
         _check_on_streams(plugin, module, call, streams)
         if _of_means(plugin):
             _check_of_means(plugin, call(*map(_averaged, streams)), call(*streams))
+        if all(sum(channels.levels) == channels.tokens for channels in (spatial, temporal)):
+            _check_products(plugin, call, streams)
 
 
 @contextmanager
@@ -224,7 +228,11 @@ def _check_on_streams(
     plugin: Plugin, module: nn.Module, call: Callable[..., Outputs], streams: list[Stream]
 ) -> None:
     """Neither padding nor another video influences what it gives for a video."""
-    inputs = [tensor for stream in streams for tensor in (*stream.levels, *stream[1:])]
+    inputs = [
+        tensor
+        for stream in streams
+        for tensor in (*stream.levels, stream.tokens, stream.weights, stream.mask)
+    ]
     _check_module(plugin, module, partial(call, *streams), inputs)
     whole = call(*streams)
     for size in PADDING_SIZES:
@@ -254,6 +262,25 @@ def _check_of_means(plugin: Plugin, means: Outputs, frames: Outputs) -> None:
             )
 
 
+def _check_products(plugin: Plugin, call: Callable[..., Outputs], streams: list[Stream]) -> None:
+    """Levels that are not computed yet give what they give as tensors."""
+    products = [
+        replace(
+            stream,
+            level_parts=[
+                Product(level, torch.randn(2 * [level.shape[-1]])) for level in stream.levels
+            ],
+            encoded=None,
+        )
+        for stream in streams
+    ]
+    computed = [replace(stream, level_parts=stream.levels) for stream in products]
+    found = call(*products)
+    for name, values in call(*computed).items():
+        if not _close(values, found[name]):
+            raise broken(plugin, f"{name} differs where levels are given as products")
+
+
 def _averaged(stream: Stream) -> Stream:
     """Each video as one frame, the mean by its weights."""
     ones = torch.ones(len(stream.mask), 1)
@@ -266,7 +293,7 @@ def _with_padding(stream: Stream, size: float) -> Stream:
         return torch.where(stream.mask[..., None], values, size * torch.randn_like(values))
 
     levels = [spoilt(level) for level in stream.levels]
-    return stream._replace(levels=levels, tokens=spoilt(stream.tokens))
+    return replace(stream, level_parts=levels, encoded=spoilt(stream.tokens))
 
 
 def _video(stream: Stream, row: int) -> Stream:

@@ -7,6 +7,7 @@ Dimensions: B videos, T frames of the spatial track, U of the temporal one, C ch
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from vqa_twostage.fuse.dropout import Dropout
 from vqa_twostage.fuse.fusion import dynamic
 from vqa_twostage.fuse.fusion.multi_level import groups
 from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
@@ -27,6 +29,7 @@ from vqa_twostage.fuse.streams import (
     Shapes,
     Stream,
     Streams,
+    value,
 )
 from vqa_twostage.fuse.testing import (
     check_baseline,
@@ -425,8 +428,8 @@ def test_a_fusion_uses_both_streams(name: str) -> None:
     fusion, (spatial, temporal) = built("fusion", name).eval(), streams()
     base = fusion(spatial, temporal).vector
     for changed in (
-        (spatial._replace(tokens=torch.randn_like(spatial.tokens)), temporal),
-        (spatial, temporal._replace(tokens=torch.randn_like(temporal.tokens))),
+        (replace(spatial, encoded=torch.randn_like(spatial.tokens)), temporal),
+        (spatial, replace(temporal, encoded=torch.randn_like(temporal.tokens))),
     ):
         assert (fusion(*changed).vector - base).abs().amax(dim=1).min() > 1e-3
 
@@ -448,8 +451,8 @@ def test_gates_sum_to_one_over_what_they_weigh(name: str, training: bool) -> Non
 def test_a_fusion_can_learn_sixteen_videos_by_heart(name: str) -> None:
     model = head(still("pooling", "avg"), "mean", still("fusion", name)).train()
     for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+        if isinstance(module, Dropout):
+            module.dropped = 0
     inputs, labels = batch(16), torch.randn(16)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(40):
@@ -470,10 +473,11 @@ def gate_forced_to(expert: int, fusion: nn.Module) -> nn.Module:
 
 def test_dynamic_fusion_returns_the_output_of_the_selected_expert() -> None:
     fusion, given = built("fusion", "dynamic:experts=3").eval(), streams()
-    vector = fusion.stem(torch.cat([one.vector for one in given], dim=1))
+    vector = fusion.stem(fusion.first(torch.cat([one.vector for one in given], dim=1)))
     answers = [gate_forced_to(expert, fusion)(*given).vector for expert in range(3)]
-    for expert, found in zip(fusion.experts, answers, strict=True):
-        torch.testing.assert_close(found, expert(vector))
+    outputs = fusion.experts(vector)
+    for expert, found in enumerate(answers):
+        torch.testing.assert_close(found, outputs[:, expert])
     for first, second in ((0, 1), (0, 2), (1, 2)):
         assert (answers[first] - answers[second]).abs().amax(dim=1).min() > 1e-2
 
@@ -569,7 +573,7 @@ def test_multi_level_fusion_reads_every_level_in_its_group() -> None:
         levels = list(given.spatial.levels)
         levels[number] = torch.randn_like(levels[number])
         assert not torch.equal(
-            fusion(given.spatial._replace(levels=levels), given.temporal).vector,
+            fusion(replace(given.spatial, level_parts=levels), given.temporal).vector,
             fusion(*given).vector,
         )
 
@@ -589,7 +593,7 @@ def test_quality_aware_fusion_is_concatenation_for_equally_reliable_streams() ->
 def test_quality_aware_fusion_depends_on_the_variation_over_frames() -> None:
     fusion, (spatial, temporal) = built("fusion", "quality_aware").eval(), streams()
     away = spatial.tokens - spatial.vector[:, None]
-    shaken = spatial._replace(tokens=spatial.tokens + 4 * away)
+    shaken = replace(spatial, encoded=spatial.tokens + 4 * away)
     torch.testing.assert_close(shaken.vector, spatial.vector, rtol=0, atol=1e-5)
     several = spatial.mask.sum(dim=1) > 1
     before, after = (fusion(one, temporal).gates["reliability"] for one in (spatial, shaken))
@@ -715,7 +719,7 @@ def test_level_dropout_drops_whole_levels_but_never_all() -> None:
     levels = [torch.randn(B, T, size) for size in (3, 5, 7)]
     seen = set()
     for _ in range(60):
-        tokens = torch.stack(project(levels))
+        tokens = torch.stack([value(part) for part in project(levels)])
         dropped = (tokens == 0).all(dim=(1, 2, 3))
         assert bool((dropped == (tokens == 0).any(dim=(1, 2, 3))).all()), (
             "a level is dropped whole, or not at all"

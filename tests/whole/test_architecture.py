@@ -117,7 +117,7 @@ CONTRACTS = {
     },
     "fuse/pooling": {"fuse.streams"},
     "fuse/temporal": {"fuse.streams"},
-    "fuse/fusion": {"fuse.streams"},
+    "fuse/fusion": {"fuse.streams", "fuse.dropout"},
     "fuse/protocols": {"fuse.splits", "pipeline.datasets.index_files"},
     "fuse/baselines": {"fuse.streams"},
 }

@@ -113,7 +113,9 @@ def test_stacked_and_looped_training_give_the_same_scores(
     monkeypatch.setattr("vqa_twostage.fuse.learning.model.DROPOUT", 0.0)
     scores, prepared = [], PreparedFeatures(toy_data, np.arange(40))
     for members in (StackedMembers, LoopedMembers):
-        monkeypatch.setattr(Ensemble, "_training", lambda self, models, way=members: way(models))
+        monkeypatch.setattr(
+            Ensemble, "_training", lambda self, models, loss, way=members: way(models)
+        )
         ensemble_under_test = Ensemble(prepared, np.arange(40), head)
         ensemble_under_test.train(
             0, 2, parse_loss("l1"), epochs=6, stop=4, validate_on=np.arange(40, 60)
