@@ -108,6 +108,8 @@ def joined(tensors: Sequence[Float[Tensor, "... _"]]) -> Float[Tensor, "... _"]:
     """
     first, at = tensors[0], tensors[0].storage_offset()
     for tensor in tensors:
+        if type(tensor) is not Tensor:  # one that is traced has no memory
+            return torch.cat(list(tensors), dim=-1)
         shape, other = (tensor.shape[:-1], tensor.stride()), (first.shape[:-1], first.stride())
         neighbour = tensor._base is not None and tensor._base is first._base and shape == other
         if not neighbour or tensor.storage_offset() != at or tensor.requires_grad:

@@ -9,7 +9,7 @@ or far from all training values, videos of other lengths, of one frame, and padd
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.export import Dim
-from torch.utils._pytree import tree_map
+from torch.export import Dim, register_dataclass
+from torch.utils._pytree import tree_map, tree_map_only
 
 from vqa_twostage.fuse.data import Features
 from vqa_twostage.fuse.delivery.onnx_graph import (
@@ -34,7 +34,7 @@ from vqa_twostage.fuse.delivery.onnx_graph import (
 from vqa_twostage.fuse.learning.prepare import Preparation
 from vqa_twostage.fuse.learning.scorer import Scorer
 from vqa_twostage.fuse.learning.threads import one_thread
-from vqa_twostage.fuse.streams import Shapes, Streams
+from vqa_twostage.fuse.streams import Shapes, Stream, Streams
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import UsageError, require_installed
 from vqa_twostage.pipeline.features import ArrayName
@@ -51,6 +51,9 @@ SIZES = (
     (8, Streams(9, 3)),
 )
 UNUSUAL = np.array([np.nan, np.inf, -np.inf, 0, 1e30, -3e38], np.float32)
+
+
+register_dataclass(Stream)  # what fusions take
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,13 @@ def _difference(scorer: Scorer, content: bytes, inputs: Inputs, example: Example
     return float(np.abs(scores - scorer.scores(example.features)).max())
 
 
+def _computed(argument: Any) -> Any:
+    """A stream with all of its tensors computed: weights of a product have no videos in front."""
+    if not isinstance(argument, Stream):
+        return argument
+    return replace(argument, level_parts=argument.levels)
+
+
 def _part_without_graph(whole: WholeModel, example: tuple[Tensor, ...]) -> str:
     """The part that cannot be a graph on its own either."""
     options, model = whole.scorer.options, whole.scorer.models[0]
@@ -183,18 +193,23 @@ def _part_without_graph(whole: WholeModel, example: tuple[Tensor, ...]) -> str:
     inputs: dict[nn.Module, Any] = {}
 
     def keep_first(part: nn.Module, arguments: Any) -> None:
-        inputs.setdefault(part, arguments)
+        inputs.setdefault(part, tuple(map(_computed, arguments)))
 
     for part in modules.values():
         part.register_forward_pre_hook(keep_first)
     whole(*example)
     for name, part in modules.items():
+        if part not in inputs:  # an encoder that only averages is not called
+            continue
         # copies: of a view the tracer would also ask what it is a view of
-        arguments = tree_map(
-            lambda tensor: tensor.clone(memory_format=torch.contiguous_format), inputs[part]
+        arguments = tree_map_only(
+            Tensor, lambda tensor: tensor.clone(memory_format=torch.contiguous_format), inputs[part]
         )
         # all that passes between parts has videos and frames first
-        shapes = tree_map(lambda tensor: {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, arguments)
+        shapes = tree_map(
+            lambda leaf: {0: Dim.DYNAMIC, 1: Dim.DYNAMIC} if isinstance(leaf, Tensor) else None,
+            arguments,
+        )
         try:
             module_to_onnx(part, arguments, shapes)
         except Exception:  # noqa: BLE001  a part may do anything
