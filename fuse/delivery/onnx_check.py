@@ -9,7 +9,7 @@ or far from all training values, videos of other lengths, of one frame, and padd
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -177,7 +177,16 @@ def _computed(argument: Any) -> Any:
     """A stream with all of its tensors computed: weights of a product have no videos in front."""
     if not isinstance(argument, Stream):
         return argument
-    return replace(argument, level_parts=argument.levels)
+    return replace(argument, level_parts=argument.levels, encoded=argument.tokens)
+
+
+def _shapes(argument: Any) -> Any:
+    """All that passes between parts has videos and frames first; of a stream a list of its
+    fields.
+    """
+    if isinstance(argument, Stream):
+        return [_shapes(getattr(argument, field.name)) for field in fields(argument)]
+    return tree_map(lambda tensor: {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, argument)
 
 
 def _part_without_graph(whole: WholeModel, example: tuple[Tensor, ...]) -> str:
@@ -205,11 +214,7 @@ def _part_without_graph(whole: WholeModel, example: tuple[Tensor, ...]) -> str:
         arguments = tree_map_only(
             Tensor, lambda tensor: tensor.clone(memory_format=torch.contiguous_format), inputs[part]
         )
-        # all that passes between parts has videos and frames first
-        shapes = tree_map(
-            lambda leaf: {0: Dim.DYNAMIC, 1: Dim.DYNAMIC} if isinstance(leaf, Tensor) else None,
-            arguments,
-        )
+        shapes = tuple(map(_shapes, arguments))
         try:
             module_to_onnx(part, arguments, shapes)
         except Exception:  # noqa: BLE001  a part may do anything

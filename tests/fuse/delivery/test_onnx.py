@@ -283,6 +283,22 @@ def test_plug_in_without_a_graph_form_is_refused_before_anything_is_written(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("fusion", "encoder"),
+    [("concat", "mean"), ("multi_level", "mean"), ("cross_modal", "attention")],
+)
+def test_no_part_is_blamed_where_each_is_a_graph_on_its_own(
+    fusion: str, encoder: str, tiny: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("of the whole")
+
+    monkeypatch.setattr(onnx_check, "to_onnx", fail)
+    with pytest.raises(UsageError, match=r"^this head cannot.*RuntimeError: of the whole"):
+        make_graph(refitted(tiny, fusion=fusion, temporal_encoder=encoder))
+
+
+@pytest.mark.long
 def test_graph_with_different_scores_is_not_written(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
