@@ -64,7 +64,10 @@ def extract(commands: ForkedCommands, clips: Path, cache: Path, **disturbance: A
         "vqa-extract", "--dataset", clips / "mos.csv", "--cache", cache, *OPTIONS, **disturbance
     )
     assert ended.code in (0, 2, None), ended.said
-    assert "Traceback" not in ended.said and not ended.left, ended.said
+    assert not ended.left, ended.said
+    # a worker that was being started when the program was killed may say so: loky's doing
+    half_started = ended.code is None and "EOFError: Ran out of input" in ended.said
+    assert half_started or "Traceback" not in ended.said, ended.said
     return ended
 
 
