@@ -10,6 +10,7 @@ which scikit-learn brings along, contains loky.
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -29,13 +30,24 @@ def ctrl_c_stays_here() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    for tracker in (resource_tracker, loky_tracker):  # their start would let Ctrl-C through again
-        tracker.ensure_running()
+    _start_trackers()  # later their start would let Ctrl-C through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit it
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_trackers() -> None:
+    """The processes that remove the locks which this program leaves behind when it is interrupted
+    or killed. They do so without a warning: it would be what a user reads last.
+    """
+    sys.warnoptions.append("ignore:resource_tracker")  # new processes inherit it
+    try:
+        for tracker in (resource_tracker, loky_tracker):
+            tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove("ignore:resource_tracker")
 
 
 class _Process(LokyProcess):

@@ -101,6 +101,30 @@ def test_processes_that_start_print_nothing_at_ctrl_c() -> None:
     assert (done.stdout, done.stderr) == ("0 [0, 1, 2, 3]\n", "")
 
 
+LEAVES_A_LOCK = """
+import os, sys
+from vqa_twostage.pipeline.process_context import ctrl_c_stays_here
+with ctrl_c_stays_here():
+    pass
+from joblib.externals.loky.backend import resource_tracker
+from joblib.externals.loky.backend.synchronize import Lock
+lock = Lock()
+resource_tracker.register("/there-is-no-such-lock", "semlock")
+print(lock._semlock.name, sys.warnoptions, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/shm").exists(), reason="locks have no place in the file system")
+def test_locks_of_a_program_that_was_stopped_are_removed_without_a_word() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVES_A_LOCK], capture_output=True, text=True, timeout=120
+    )
+    name, _, options = done.stdout.strip().partition(" ")
+    assert (done.stderr, options) == ("", "[]")
+    assert not Path(f"/dev/shm/sem.{name.lstrip('/')}").exists()
+
+
 def test_video_errors_are_kept_and_other_errors_become_decoder_errors() -> None:
     missing = VideoError("file is missing", "missing")
     assert as_video_error(missing, 1.0) is missing
