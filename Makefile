@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo head check test test-long soak lint types docs lock clean
+.PHONY: help install demo head check test test-long soak bench lint types docs lock clean
 
 help:
 	@echo "make demo   install, make the demo data, extract, train, compare: a table and a plot"
 	@echo "make head   train again the small model that ships, on the features of make demo"
 	@echo "make test   install, run the tests; make test-long runs the rest: wheels, notebooks, commands of the documents"
 	@echo "make soak   tries what docs/reliability.md promises thousands of times, in half an hour"
+	@echo "make bench  measures the speeds of the README's table, in an hour and a half, with 30 GB of disk"
 	@echo "make check  lint, types, tests, docs: what continuous integration checks"
 	@echo "make docs   build the documentation into site/"
 	@echo "make lock   pin the newest versions that setup.cfg allows (needs uv)"
@@ -59,6 +60,10 @@ test-long: install
 soak: install
 	$(PYTEST) --numprocesses $$(($$(nproc) + 1)) --maxprocesses 5 --soak -m soak \
 	  $$(grep -rl --include='test_*.py' 'mark\.soak' tests)
+
+# keeps what it measured in benchmarks/goals.json, which the README shows
+bench: install
+	$(BIN)/python -m benchmarks.goals
 
 # a warning fails it; the variable silences news that the theme prints about its successor (decision 0012)
 docs: install

@@ -9,24 +9,21 @@ without weights on this machine run with random ones, which cost the same. The s
 video of that length and runs the preset `offline` over it and over its first minute: memory must
 not grow with the length.
 
-Linux only: memory is the sum of proportional set sizes (shared pages count once), looked at every
-0.1 s.
+Linux only.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+
+from benchmarks.command_cost import Cost, cost_of, program
 
 SPATIAL = [
     "efficientnet",
@@ -38,14 +35,6 @@ SPATIAL = [
 TEMPORAL = ["tea", "tsm:network=resnet50.a1_in1k"]
 OF_CLIPS = {"slowfast": 32, "video_transformer": 16}
 SAMPLERS = ["fps:rate=1", "motion:frames=8", "content:frames=8"]
-
-
-@dataclass(frozen=True)
-class Cost:
-    wall: float
-    cpu: float
-    peak: int
-    outcome: dict[str, Any]
 
 
 @click.command()
@@ -95,51 +84,20 @@ def random(text: str) -> str:
 
 def report(words: list[str], dataset: list[Any], folder: Path, note: str = "") -> None:
     with tempfile.TemporaryDirectory(dir=folder) as cache:
-        cost = run([*words, *dataset, "--cache", cache])
+        cost, outcome = run([*words, *dataset, "--cache", cache])
         stored = sum(path.stat().st_size for path in Path(cache).rglob("*.h5"))
     counts = (
-        f"{cost.outcome['done']:>6} {cost.wall:>7.1f} {cost.cpu:>7.1f} "
-        f"{cost.peak / 1e6:>8.0f} {stored / 1e6:>9.2f}"
+        f"{outcome['done']:>6} {cost.seconds:>7.1f} {cost.cpu:>7.1f} "
+        f"{cost.memory / 1e6:>8.0f} {stored / 1e6:>9.2f}"
     )
-    phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in cost.outcome["phases"].items())
+    phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in outcome["phases"].items())
     click.echo(f"{note + ' '.join(words):<66} {counts}  {phases}")
 
 
-def run(words: list[Any]) -> Cost:
-    """Runs vqa-extract as a user would, and watches it."""
-    command = [Path(sys.executable).with_name("vqa-extract"), *map(str, words), "--json"]
-    start, before = time.perf_counter(), os.times()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, sum(map(proportional_size, tree(process.pid))))
-        time.sleep(0.1)
-    wall, after = time.perf_counter() - start, os.times()
-    out, err = process.communicate()
-    if process.returncode:
-        raise click.ClickException(err)
-    cpu = (
-        after.children_user - before.children_user + after.children_system - before.children_system
-    )
-    return Cost(wall, cpu, peak, json.loads(out))
-
-
-def tree(pid: int) -> Iterator[int]:
-    yield pid
-    try:
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            for child in children.read_text().split():
-                yield from tree(int(child))
-    except (FileNotFoundError, ProcessLookupError):
-        return  # it has just ended
-
-
-def proportional_size(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+def run(words: list[Any]) -> tuple[Cost, dict[str, Any]]:
+    """Runs vqa-extract as a user would, and watches it; its cost and what it says of itself."""
+    cost = cost_of([program("vqa-extract"), *words, "--json"])
+    return cost, json.loads(cost.output)
 
 
 def make_video(folder: Path, minutes: int) -> None:

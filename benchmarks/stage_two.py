@@ -5,67 +5,23 @@
 
 Makes a synthetic cache with the features that the presets store (EfficientNet-B4 and Res2Net-50,
 eight frames a video), and runs `vqa-fuse train --fusion dynamic` and `vqa-fuse ablate --fusion all`
-on it. Linux only: memory is the sum of proportional set sizes of all processes.
+on it. Linux only.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
-import threading
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from benchmarks.extraction import proportional_size, tree
+from benchmarks.command_cost import cost_of, program
 from benchmarks.synthetic_cache import make_cache
 
 COMMANDS = {
     "train": ("train", "--fusion", "dynamic"),
     "ablate": ("ablate", "--fusion", "all"),
 }
-
-
-@dataclass(frozen=True)
-class Cost:
-    """``memory`` in bytes, at its peak; ``output`` is what the command printed."""
-
-    seconds: float
-    cpu: float
-    memory: int
-    output: str
-
-
-def cost_of(words: Sequence[str | Path], folder: Path) -> Cost:
-    """Of a command, run in ``folder``."""
-    start, before = time.perf_counter(), os.times()
-    process = subprocess.Popen(
-        [str(word) for word in words], cwd=folder, stdout=subprocess.PIPE, text=True
-    )
-    peak = 0
-
-    def watch() -> None:
-        nonlocal peak
-        while process.poll() is None:
-            peak = max(peak, sum(map(proportional_size, tree(process.pid))))
-            time.sleep(0.5)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    output, _ = process.communicate()
-    watcher.join()
-    seconds, after = time.perf_counter() - start, os.times()
-    if process.returncode:
-        raise click.ClickException(f"{words}: exit code {process.returncode}")
-    cpu = (
-        after.children_user - before.children_user + after.children_system - before.children_system
-    )
-    return Cost(seconds, cpu, peak, output)
 
 
 @click.command()
@@ -79,9 +35,10 @@ def main(videos: int, official: bool, names: tuple[str, ...], folder: Path | Non
         if not (cache / "bench").exists():
             make_cache(cache, "bench", videos, official)
         for name in names or COMMANDS:
-            program = Path(sys.executable).with_name("vqa-fuse")
             more = ["--protocol", "official"] if official else []
-            cost = cost_of([program, *COMMANDS[name], *more, "--cache", cache], Path(temporary))
+            cost = cost_of(
+                [program("vqa-fuse"), *COMMANDS[name], *more, "--cache", cache], Path(temporary)
+            )
             click.echo(cost.output)
             click.echo(
                 f"{name}, {videos} videos: {cost.seconds:.1f} s, CPU {cost.cpu:.1f} s, "

@@ -33,6 +33,34 @@ def make_cache(cache: Path, name: str, videos: int, official: bool = False) -> N
     """``official``: with the parts of LSVQ, in its proportions."""
     generator = np.random.default_rng(0)
     properties = generator.standard_normal((videos, PROPERTIES), np.float32)
+    manifest = _manifest(cache, name, properties, generator, official)
+    for kind, extractor, channels in (
+        ("spatial", "efficientnet:model=b4", EFFICIENTNET_B4),
+        ("temporal", "tea", RES2NET_50),
+    ):
+        _write_track(cache, manifest, kind, extractor, FRAMES, channels, properties)
+
+
+def make_columns(cache: Path, name: str, videos: int) -> None:
+    """One row of numbers for each video, as hand-made features are: VIDEVAL's 60, of which 8 are
+    temporal.
+    """
+    generator = np.random.default_rng(0)
+    properties = generator.standard_normal((videos, PROPERTIES), np.float32)
+    manifest = _manifest(cache, name, properties, generator, official=False)
+    for kind, extractor, columns in (("spatial", "videval", 52), ("temporal", "tlvqm", 8)):
+        _write_track(cache, manifest, kind, extractor, 1, {extractor: columns}, properties)
+
+
+def _manifest(
+    cache: Path,
+    name: str,
+    properties: np.ndarray,
+    generator: np.random.Generator,
+    official: bool,
+) -> Manifest:
+    """Saved in the cache, with labels that the properties decide."""
+    videos = len(properties)
     quality = properties[:, 0] + 0.5 * np.tanh(properties[:, 1]) * properties[:, 2]
     mos = np.clip(3 + 0.6 * quality + 0.3 * generator.standard_normal(videos), 1, 5)
     ids = [f"{number:06d}" for number in range(videos)]
@@ -51,11 +79,7 @@ def make_cache(cache: Path, name: str, videos: int, official: bool = False) -> N
     )
     manifest = Manifest(name, name, "MOS", (1.0, 5.0), rows)
     save_manifest(cache, manifest)
-    for kind, extractor, channels in (
-        ("spatial", "efficientnet:model=b4", EFFICIENTNET_B4),
-        ("temporal", "tea", RES2NET_50),
-    ):
-        _write_track(cache, manifest, kind, extractor, channels, properties)
+    return manifest
 
 
 def _write_track(
@@ -63,25 +87,26 @@ def _write_track(
     manifest: Manifest,
     kind: Kind,
     extractor: str,
+    frames: int,
     channels: Mapping[str, int],
     properties: np.ndarray,
 ) -> None:
     generator = np.random.default_rng(1)
     named = spec.parse(extractor)
-    identity = TrackIdentity(kind, named, spec.parse(f"uniform:frames={FRAMES}"))
+    identity = TrackIdentity(kind, named, spec.parse(f"uniform:frames={frames}"))
     names = [ArrayName.of(level, name) for level in channels for name in ("mean", "std")]
     names += [ArrayName("last/max")] if "last" in channels else []
     columns = sum(channels[name.level] for name in names)
     shown = generator.standard_normal((PROPERTIES, columns), np.float32) / PROPERTIES**0.5
     edges = np.cumsum([channels[name.level] for name in names])[:-1]
     # drawn once and shifted: noise of its own for each video would take minutes to draw
-    noise = generator.standard_normal(FRAMES * columns + 1_000_003, np.float32)
-    index = np.arange(FRAMES)
+    noise = generator.standard_normal(frames * columns + 1_000_003, np.float32)
+    index = np.arange(frames)
     path = TrackPath.of(cache, manifest.name, named.filename, identity)
     with write_track(path, identity, {}, videos=len(manifest)) as track:
         for number, video_id in enumerate(manifest.rows["id"]):
             shift = number * 7919 % 1_000_003
-            of_frames = noise[shift : shift + FRAMES * columns].reshape(FRAMES, columns)
+            of_frames = noise[shift : shift + frames * columns].reshape(frames, columns)
             of_video = properties[number] @ shown + NOISE[0] * of_frames[0]
             values = np.exp(0.3 * (of_video + NOISE[1] * of_frames))
             arrays = dict(zip(names, np.split(values, edges, axis=1), strict=True))

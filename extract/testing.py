@@ -25,7 +25,8 @@ from torch import Tensor
 
 from vqa_twostage.extract.decoding.video import open_video
 from vqa_twostage.extract.extractor import GRID_LEVELS, Extractor
-from vqa_twostage.extract.inference.runtime import Forward, Runtime
+from vqa_twostage.extract.inference.converted import Forward
+from vqa_twostage.extract.inference.runtime import Runtime
 from vqa_twostage.extract.sampler import Sampler
 from vqa_twostage.pipeline.features import STATISTICS
 from vqa_twostage.pipeline.spec import Plugin

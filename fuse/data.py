@@ -155,8 +155,8 @@ def load_dataset(
     not clear.
 
     ``reads``: which statistics of the spatial and of the temporal track. Features of more than
-    ``max_ram`` bytes (None: half of the machine's memory) stay in the cache, and are read when they
-    are used.
+    ``max_ram`` bytes (None: a quarter of the machine's memory) stay in the cache, and are read when
+    they are used.
     """
     name = choose_dataset(cache, dataset)
     manifest = load_cached_manifest(cache, name)
@@ -172,7 +172,7 @@ def load_dataset(
                 "vqa-extract first"
             )
         ids = list(manifest.rows["id"][present])
-        features = _features(pair, ids, reads, _half_of_memory() if max_ram is None else max_ram)
+        features = _features(pair, ids, reads, _quarter_of_memory() if max_ram is None else max_ram)
     kept = replace(manifest, rows=manifest.rows[present].reset_index(drop=True))
     mos = kept.rows["mos"].to_numpy(np.float64)
     return Dataset(kept, features, mos, manifest.rows, list(manifest.rows["id"][~present]))
@@ -190,8 +190,8 @@ def _features(
     return pair.map(lambda track, names: read_features(track, ids, names, room), reads)
 
 
-def _half_of_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+def _quarter_of_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 
 
 def _check_same_sampling(pair: Streams[cached.Track]) -> None:

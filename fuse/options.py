@@ -71,8 +71,8 @@ class Resources:
     workers: int = 1
     """Processes that fit splits side by side."""
     max_ram: int | None = None
-    """Features of more than so many bytes stay in the cache and are read in blocks; None is half of
-    the machine's memory."""
+    """Features of more than so many bytes stay in the cache and are read in blocks; None is a
+    quarter of the machine's memory."""
 
 
 LOWEST = {"seed": 0, "epochs": 1, "members": 1}

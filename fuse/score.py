@@ -35,6 +35,7 @@ from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.features import STATISTICS, VideoFeatures
 from vqa_twostage.pipeline.identity import OF_A_SCORED_VIDEO, TrackIdentity
 from vqa_twostage.pipeline.spec import is_local_path
+from vqa_twostage.pipeline.user_cache import user_cache
 
 __all__ = ["Frame", "Score", "default_cache", "load", "score"]
 
@@ -111,7 +112,7 @@ def default_cache() -> Path:
     ``$XDG_CACHE_HOME``.
     """
     try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vqa-twostage"
+        folder = user_cache("vqa-twostage")
         folder.mkdir(parents=True, exist_ok=True)
     except (RuntimeError, OSError) as error:
         raise UsageError(

@@ -71,7 +71,7 @@ def train(
         dataset: A dataset in the cache; None where there is only one.
         run: The folder to write; None is ``runs/<dataset>-<fusion>-<digest>``, the digest being
             that of everything that decides the predictions.
-        resources: What it may take of the machine; None is one process and half of the memory.
+        resources: What it may take of the machine; None is one process and a quarter of the memory.
         on_progress: Called with the number of splits that are done, and of all.
         again: Train a finished run again, and from the first split.
 

@@ -67,6 +67,14 @@ def _interrupts_work() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _user_cache_is_new(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test finds what another run, or the user of this machine, keeps there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("user-cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """For modules whose tensors are so small that a second thread only waits."""

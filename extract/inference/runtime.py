@@ -7,9 +7,8 @@ Dimensions: B units of N frames, M rows of features a unit, S side of the input 
 from __future__ import annotations
 
 import importlib.util
-import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +19,8 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from vqa_twostage.extract.extractor import Arrays, Extractor, Pooled, View
+from vqa_twostage.extract.inference import converted
+from vqa_twostage.extract.inference.converted import Forward
 from vqa_twostage.extract.options import (
     CONVERTED_FROM,
     DEVICE_CHOICES,
@@ -32,8 +33,6 @@ from vqa_twostage.extract.preprocess import Preprocessing
 from vqa_twostage.pipeline.errors import UsageError, require
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# [B, N, 3, S, S] pixels -> name -> [B, M, C] or, for a grid, [B, M, C, h, w]
-Forward = Callable[[UInt8[Tensor, "B N 3 S S"]], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class Runtime:
         example = torch.zeros(batch, extractor.unit_frames, 3, side, side, dtype=torch.uint8)
         if self.name == "openvino":
             try:
-                return _openvino(network, example, self.precision)
+                return converted.load(network, example, self.precision)
             except Exception as error:  # noqa: BLE001  of many kinds, for networks that it cannot convert
                 reason = (
                     str(error).strip().splitlines()[0][:200]
@@ -205,33 +204,3 @@ def _torch(
     half = DTYPES[precision] if precision != "fp32" else None
     with torch.autocast(device.type, dtype=half, enabled=half is not None):
         return network(units.to(device))
-
-
-def _openvino(network: Network, example: UInt8[Tensor, "B N 3 S S"], precision: str) -> Forward:
-    """By OpenVINO's frontend and not by its `convert_model`, which sends telemetry about
-    every conversion.
-    """
-    import openvino
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
-
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it lists what is new in torch and was not asked for
-    try:
-        with torch.no_grad():
-            program = torch.export.export(network, (example,), strict=False)
-        frontend = FrontEndManager().load_by_framework("pytorch")
-        decoder = TorchFXPythonDecoder.from_exported_program(program)  # must outlive the conversion
-        model = frontend.convert(frontend.load(decoder))
-    finally:
-        logging.disable(level)
-    names = program.call_spec.out_spec.context
-    # explicit, since OpenVINO uses bfloat16 by itself on a CPU that has it
-    hints = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision]}
-    compiled = openvino.compile_model(model, "CPU", hints)
-
-    def forward(units: UInt8[Tensor, "B N 3 S S"]) -> dict[str, np.ndarray]:
-        found = compiled([np.ascontiguousarray(units.numpy())])
-        return {name: np.array(found[place]) for place, name in enumerate(names)}
-
-    return forward

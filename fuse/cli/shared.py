@@ -108,7 +108,7 @@ TRAINING = [
         type=ByteSize(),
         metavar="SIZE",
         help="Features that take more, such as 8GB, stay in the cache and are read in blocks; "
-        "changes no result [default: half of the machine's memory].",
+        "changes no result [default: a quarter of the machine's memory].",
     ),
     as_json_option,
 ]
