@@ -17,7 +17,7 @@ from vqa_twostage.extract.inference.engine import (
     FailedVideo,
     LocalEngine,
 )
-from vqa_twostage.extract.inference.runtime import full_float32
+from vqa_twostage.extract.inference.runtime import few_threads, full_float32
 from vqa_twostage.extract.inference.timing import LOADING, PhaseTimes
 from vqa_twostage.extract.options import BATCH_FRAMES
 from vqa_twostage.extract.pending import PendingVideo, pending_videos
@@ -53,6 +53,7 @@ def extract_videos(
         skipped = len(videos) - len(pending)
         on_progress(skipped, len(videos))
         stack.enter_context(full_float32())
+        stack.enter_context(few_threads(plan.runtime))
         results = stack.enter_context(closing(engine.extract(pending)))
         return _publish(
             results, tracks, skipped, times, lambda done: on_progress(done, len(videos))

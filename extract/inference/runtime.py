@@ -131,6 +131,21 @@ def full_float32() -> Iterator[None]:
             setattr(item, name, value)
 
 
+@contextmanager
+def few_threads(runtime: Runtime) -> Iterator[None]:
+    """One thread for torch where it runs no network: what it does then, resizing and copying, is so
+    little that its other threads would mostly wait, which they do busily, on the cores that
+    decoders and networks need.
+    """
+    before = torch.get_num_threads()
+    if runtime.name != "torch":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def check_view(extractor: Extractor, view: View) -> None:
     """UsageError when the network cannot take frames of the sizes asked for, or gives no such maps,
     or not alike.

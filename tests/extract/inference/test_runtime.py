@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vqa_twostage.extract.inference.runtime import full_float32
+from vqa_twostage.extract.inference.runtime import Runtime, few_threads, full_float32
 
 
 @pytest.mark.parametrize("allowed", [True, False])
@@ -27,3 +27,19 @@ def test_tensor_float_32_is_disabled_during_inference_and_restored_afterwards(
         assert (cudnn.allow_tf32, matmul.allow_tf32) == (allowed, allowed)
     finally:
         cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+@pytest.mark.parametrize(("name", "meanwhile"), [("openvino", 1), ("torch", 2)])
+def test_torch_has_one_thread_where_it_runs_no_network(name: str, meanwhile: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with (
+            pytest.raises(KeyboardInterrupt),
+            few_threads(Runtime(name, torch.device("cpu"), "fp32")),
+        ):
+            assert torch.get_num_threads() == meanwhile
+            raise KeyboardInterrupt
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
