@@ -33,12 +33,12 @@ def test_tensor_float_32_is_disabled_during_inference_and_restored_afterwards(
 def test_torch_has_one_thread_where_it_runs_no_network(name: str, meanwhile: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
+    runtime = Runtime(name, torch.device("cpu"), "fp32")
     try:
-        with (
-            pytest.raises(KeyboardInterrupt),
-            few_threads(Runtime(name, torch.device("cpu"), "fp32")),
-        ):
+        with few_threads(runtime):
             assert torch.get_num_threads() == meanwhile
+        assert torch.get_num_threads() == 2
+        with pytest.raises(KeyboardInterrupt), few_threads(runtime):
             raise KeyboardInterrupt
         assert torch.get_num_threads() == 2
     finally:
