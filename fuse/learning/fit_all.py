@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import NamedTuple
 
 from vqa_twostage.fuse.data import Dataset
@@ -47,11 +47,12 @@ def fit_all(
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
         # closed early: the tasks that nobody waits for any more
         warnings.filterwarnings("ignore", r"\d+ tasks (which were still|have been successfully)")
-        with ctrl_c_stays_here():
-            results = Parallel(n_jobs=min(workers, len(groups)), return_as="generator_unordered")(
-                delayed(_fitted_group)(data, group) for group in groups
-            )
-        with closing(results):
+        with ExitStack() as stack:
+            with ctrl_c_stays_here():
+                parallel = Parallel(min(workers, len(groups)), return_as="generator_unordered")
+                tasks = (delayed(_fitted_group)(data, group) for group in groups)
+                # in here: a Ctrl-C that came meanwhile is raised where this block ends
+                results = stack.enter_context(closing(parallel(tasks)))
             for fitted in results:
                 yield from fitted
 
