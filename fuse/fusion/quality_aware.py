@@ -12,10 +12,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vqa_twostage.fuse.dropout import Dropout
-from vqa_twostage.fuse.streams import Channels, Fused, Fusion, Stream, Streams, fused
+from vqa_twostage.fuse.streams import (
+    Channels,
+    Fused,
+    Fusion,
+    Part,
+    Product,
+    Stream,
+    Streams,
+    fused,
+    value,
+)
 from vqa_twostage.pipeline.errors import require_dropout, require_positive
 
-VERSION = 2
+VERSION = 3
 
 # units of the network that estimates the reliability of a stream
 JUDGE = 16
@@ -56,8 +66,20 @@ class QualityAware(nn.Module):
 
 def variability(stream: Stream) -> Float[Tensor, "B D"]:
     """Deviation of the tokens over the frames, by the encoder's weights."""
-    deviation = stream.tokens - stream.vector[:, None]
-    # weighed before it is squared: padding becomes 0, and cannot overflow
-    variance = (deviation * stream.weights[..., None] * deviation).sum(dim=1)
+    parts = zip(stream.token_parts, stream.vector_parts, strict=True)
+    variance = torch.cat([_variance(part, mean, stream.weights) for part, mean in parts], dim=1)
     # the root has no gradient at 0, where a video of one frame is
     return (variance + 1e-6).sqrt()
+
+
+def _variance(part: Part, mean: Part, weights: Float[Tensor, "B T"]) -> Float[Tensor, "B _"]:
+    if not isinstance(part, Product) or not isinstance(mean, Product):
+        deviation = value(part) - value(mean)[:, None]
+        # weighed before it is squared: padding becomes 0, and cannot overflow
+        return (deviation * weights[..., None] * deviation).sum(dim=1)
+    # of the inputs, which are the same for all members of an ensemble, before they are multiplied:
+    # of every frame, members hold nothing but the product
+    deviation = part.inputs - mean.inputs[:, None]
+    weighed = (deviation * weights.sqrt()[..., None]).flatten(0, 1)
+    products = (part.weights @ weighed.T).unflatten(1, weights.shape)
+    return torch.linalg.vector_norm(products, dim=2).square().T
