@@ -140,7 +140,7 @@ def demo(place: Place) -> Iterator[Row]:
         reproduced = json.loads(cost_of(again, Path(empty)).output)
     yield Row("`make demo` after installing", "s", cost.seconds, 180)
     what, total = "what `reproduce` finds different in it", reproduced["n_predictions"]
-    yield Row(what, "predictions", reproduced["n_different"], 0, "all", total)
+    yield Row(what, "predictions", reproduced["predictions"], 0, "all", total)
 
 
 def cpu(place: Place) -> Iterator[Row]:

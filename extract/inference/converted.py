@@ -39,7 +39,7 @@ FORMAT, CHECKSUM_BYTES = 1, 8
 # less: .16 were measured for noise
 TOLERANCE = {"fp32": 2e-3, "bf16": 0.5}
 # the least recently used beyond so many are removed
-MOST_KEPT = 32
+MOST_KEPT = 16
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 # [B, N, 3, S, S] pixels -> name -> [B, M, C] or, for a grid, [B, M, C, h, w]
@@ -191,7 +191,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _read(file: Path, precision: str) -> Forward | None:
-    """None where there is no such file, or none that is whole."""
+    """None where there is no such file, or none that is whole and that OpenVINO takes."""
     import openvino
 
     try:
@@ -202,7 +202,10 @@ def _read(file: Path, precision: str) -> Forward | None:
     if checksum != _checksum(written):
         return None
     header, _, model = written.partition(b"\n")
-    compiled = openvino.Core().import_model(io.BytesIO(model), "CPU", _properties(precision))
+    try:
+        compiled = openvino.Core().import_model(io.BytesIO(model), "CPU", _properties(precision))
+    except RuntimeError:  # such as that of another build of the same version
+        return None
     return _forward(json.loads(header), compiled)
 
 

@@ -107,6 +107,16 @@ def test_damaged_file_is_converted_again(
     assert features(Small()) == first and len(conversions) == 2
 
 
+def test_file_that_openvino_refuses_is_converted_again(
+    folder: Path, conversions: list[nn.Module]
+) -> None:
+    first = features(Small())
+    (file,) = folder.iterdir()
+    written = file.read_bytes()[converted.CHECKSUM_BYTES :].partition(b"\n")[0] + b"\nno network"
+    file.write_bytes(converted._checksum(written) + written)
+    assert features(Small()) == first and len(conversions) == 2
+
+
 def test_network_that_the_key_takes_for_another_is_converted_again(
     folder: Path, conversions: list[nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
