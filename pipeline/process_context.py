@@ -9,8 +9,11 @@ which scikit-learn brings along, contains loky.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -19,6 +22,8 @@ from typing import Any
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.backend.context import LokyContext
 from joblib.externals.loky.backend.process import LokyProcess
+
+PARENT_IS_ASKED_FOR_EVERY_S = 0.5
 
 
 @contextmanager
@@ -36,6 +41,19 @@ def ctrl_c_stays_here() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with(parent: int) -> None:
+    """Called first in a process that the process ``parent`` started: it ends within a second of
+    that one, however that one ended.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_IS_ASKED_FOR_EVERY_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _start_trackers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
@@ -40,7 +41,7 @@ def fit_all(
         return
     from joblib import Parallel, delayed  # large arrays reach its processes by memory mapping
 
-    from vqa_twostage.pipeline.process_context import ctrl_c_stays_here
+    from vqa_twostage.pipeline.process_context import ctrl_c_stays_here, end_with
 
     with warnings.catch_warnings():
         # a worker whose memory has grown is replaced, and no result is lost
@@ -49,7 +50,12 @@ def fit_all(
         warnings.filterwarnings("ignore", r"\d+ tasks (which were still|have been successfully)")
         with ExitStack() as stack:
             with ctrl_c_stays_here():
-                parallel = Parallel(min(workers, len(groups)), return_as="generator_unordered")
+                parallel = Parallel(
+                    min(workers, len(groups)),
+                    return_as="generator_unordered",
+                    initializer=end_with,
+                    initargs=(os.getpid(),),
+                )
                 tasks = (delayed(_fitted_group)(data, group) for group in groups)
                 # in here: a Ctrl-C that came meanwhile is raised where this block ends
                 results = stack.enter_context(closing(parallel(tasks)))

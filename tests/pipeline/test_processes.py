@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+from process_groups import group_exists
 
 from vqa_twostage.extract.decoding.decoding_errors import as_video_error
 from vqa_twostage.pipeline.cache.feature_files import Wanted, read_features
@@ -36,15 +37,6 @@ for stream in workers.decode_videos(videos, workers.DecodeRequest("uniform:frame
     print("open", flush=True)
     time.sleep(600)
 """
-
-
-def group_exists(leader: int) -> bool:
-    """Whether any process of the process group is still running."""
-    try:
-        os.killpg(leader, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")

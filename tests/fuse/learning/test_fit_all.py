@@ -1,12 +1,16 @@
-"""Fits in processes of their own end without a word, whenever they are stopped."""
+"""Fits in processes of their own end without a word, whenever and however they are stopped."""
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from process_groups import group_exists
 
 # Ctrl-C waits while processes start, and is raised as soon as they have
 CTRL_C_MEANWHILE = """
@@ -44,3 +48,38 @@ def test_ctrl_c_while_processes_start_ends_them_without_a_warning(toy_cache: Pat
         timeout=120,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
+FITS_FOR_AN_HOUR = """
+import sys
+from pathlib import Path
+from vqa_twostage.fuse.data import load_dataset
+from vqa_twostage.fuse.learning.fit_all import Fit, fit_all
+from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.splits import splits
+data = load_dataset(Path(sys.argv[1]), None, None, None)
+short, long = (TrainOptions(fusion="concat", epochs=epochs, members=1) for epochs in (1, 10**6))
+first, *others = splits("random:n=6", data.manifest.rows)[1]
+for _ in fit_all(data, [Fit(first, short), *(Fit(split, long) for split in others)], 2):
+    print("one is done", flush=True)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_fits_end_with_the_program_that_started_them(how: signal.Signals, toy_cache: Path) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-c", FITS_FOR_AN_HOUR, toy_cache],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert program.stdout is not None and program.stdout.readline() == "one is done\n"
+    program.send_signal(how)
+    program.wait(timeout=60)
+    program.stdout.close()
+    deadline = time.monotonic() + 20
+    while group_exists(program.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not group_exists(program.pid)
