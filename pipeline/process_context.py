@@ -17,13 +17,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.backend.context import LokyContext
 from joblib.externals.loky.backend.process import LokyProcess
 
 PARENT_IS_ASKED_FOR_EVERY_S = 0.5
+LOKYS_THREAD = "ExecutorManagerThread"
+
+
+@runtime_checkable
+class Closable(Protocol):
+    def close(self) -> None: ...
 
 
 @contextmanager
@@ -41,6 +47,28 @@ def ctrl_c_stays_here() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def closed_quietly(results: Closable) -> Iterator[None]:
+    """Closes at the end what joblib gives back as a generator. Stopped while its processes start,
+    loky's own thread may fail, and would print a traceback; the processes end all the same
+    (`end_with`).
+    """
+    try:
+        yield
+    finally:
+        before = threading.excepthook
+
+        def hook(failure: threading.ExceptHookArgs) -> None:
+            if failure.thread is None or failure.thread.name != LOKYS_THREAD:
+                before(failure)
+
+        threading.excepthook = hook
+        try:
+            results.close()
+        finally:
+            threading.excepthook = before
 
 
 def end_with(parent: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from vqa_twostage.fuse.data import Dataset
@@ -41,7 +41,7 @@ def fit_all(
         return
     from joblib import Parallel, delayed  # large arrays reach its processes by memory mapping
 
-    from vqa_twostage.pipeline.process_context import ctrl_c_stays_here, end_with
+    from vqa_twostage.pipeline.process_context import closed_quietly, ctrl_c_stays_here, end_with
 
     with warnings.catch_warnings():
         # a worker whose memory has grown is replaced, and no result is lost
@@ -58,7 +58,8 @@ def fit_all(
                 )
                 tasks = (delayed(_fitted_group)(data, group) for group in groups)
                 # in here: a Ctrl-C that came meanwhile is raised where this block ends
-                results = stack.enter_context(closing(parallel(tasks)))
+                results = parallel(tasks)
+                stack.enter_context(closed_quietly(results))
             for fitted in results:
                 yield from fitted
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from vqa_twostage.pipeline.datasets.index_files import read_index_file
 from vqa_twostage.pipeline.datasets.label_files import read_table
 from vqa_twostage.pipeline.datasets.schema import LabelFile
 from vqa_twostage.pipeline.errors import UsageError, VideoError
+from vqa_twostage.pipeline.process_context import LOKYS_THREAD, closed_quietly
 from vqa_twostage.pipeline.processes import CrashError, call_apart
 
 # every decoder blocks, because its buffer holds only two of five frames
@@ -115,6 +117,27 @@ def test_locks_of_a_program_that_was_stopped_are_removed_without_a_word() -> Non
     name, _, options = done.stdout.strip().partition(" ")
     assert (done.stderr, options) == ("", "[]")
     assert not Path(f"/dev/shm/sem.{name.lstrip('/')}").exists()
+
+
+@pytest.mark.parametrize(("thread", "told"), [(LOKYS_THREAD, []), ("another", ["another"])])
+def test_only_the_failure_of_the_thread_that_is_stopped_is_not_told(
+    thread: str, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[str] = []
+    monkeypatch.setattr(
+        threading, "excepthook", lambda failure: failures.append(failure.thread.name)
+    )
+    before = threading.excepthook
+
+    class Results:
+        def close(self) -> None:
+            failing = threading.Thread(target=dict[int, int]().__getitem__, args=(1,), name=thread)
+            failing.start()
+            failing.join()
+
+    with closed_quietly(Results()):
+        assert threading.excepthook is before
+    assert failures == told and threading.excepthook is before
 
 
 def test_video_errors_are_kept_and_other_errors_become_decoder_errors() -> None:
