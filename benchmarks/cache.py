@@ -27,10 +27,10 @@ import numpy as np
 
 from vqa_twostage.fuse.data import read_features
 from vqa_twostage.pipeline import spec
-from vqa_twostage.pipeline.cache.checksum import checksum
 from vqa_twostage.pipeline.cache.info import track_info
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.track_writer import write_track
+from vqa_twostage.pipeline.checksum import checksum
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
 from vqa_twostage.pipeline.identity import TrackIdentity
 

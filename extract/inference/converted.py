@@ -29,12 +29,13 @@ import xxhash
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
+from vqa_twostage.pipeline.checksum import content_of, with_checksum
 from vqa_twostage.pipeline.files import replaced
 from vqa_twostage.pipeline.user_cache import user_cache
 from vqa_twostage.pipeline.versions import library_versions
 
 FOLDER = "vqa-twostage-networks"
-FORMAT, CHECKSUM_BYTES = 1, 8
+FORMAT = 1
 # of the largest value of an array: how far a kept network may be from torch. In bfloat16 that says
 # less: .16 were measured for noise
 TOLERANCE = {"fp32": 2e-3, "bf16": 0.5}
@@ -195,11 +196,10 @@ def _read(file: Path, precision: str) -> Forward | None:
     import openvino
 
     try:
-        content = file.read_bytes()
+        written = content_of(file.read_bytes())
     except OSError:
         return None
-    checksum, written = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
-    if checksum != _checksum(written):
+    if written is None:
         return None
     header, _, model = written.partition(b"\n")
     try:
@@ -214,7 +214,7 @@ def _keep(file: Path, names: list[str], compiled: Any) -> None:
     content = json.dumps(names).encode() + b"\n" + compiled.export_model().getvalue()
     try:
         with replaced(file) as aside:
-            aside.write_bytes(_checksum(content) + content)
+            aside.write_bytes(with_checksum(content))
         for old in sorted(file.parent.glob("*.openvino"), key=_last_use)[:-MOST_KEPT]:
             old.unlink(missing_ok=True)
     except OSError as error:
@@ -231,7 +231,3 @@ def _last_use(file: Path) -> float:
         return file.stat().st_mtime
     except OSError:  # removed meanwhile
         return 0.0
-
-
-def _checksum(content: bytes) -> bytes:
-    return xxhash.xxh3_64(content).digest()

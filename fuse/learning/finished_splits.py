@@ -18,12 +18,11 @@ import numpy as np
 
 from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.streams import Streams
-from vqa_twostage.pipeline.cache.checksum import checksum
+from vqa_twostage.pipeline.checksum import content_of, with_checksum
 from vqa_twostage.pipeline.files import replaced
 
 ABOUT, PREDICTED, GATE = "about", "predicted", "gate "
 WEIGHTS = Streams("weights spatial", "weights temporal")
-CHECKSUM_BYTES = 8
 
 
 class FinishedSplits:
@@ -56,7 +55,7 @@ class FinishedSplits:
         content = BytesIO()
         np.savez(content, **{ABOUT: np.array(json.dumps(about))}, **arrays)  # type: ignore[arg-type]
         with replaced(self._path(place)) as aside:
-            aside.write_bytes(_checksum(content.getbuffer()) + content.getbuffer())
+            aside.write_bytes(with_checksum(content.getvalue()))
 
     def remove(self) -> None:
         """All of them, of other trainings as well."""
@@ -67,13 +66,13 @@ class FinishedSplits:
 
     def _load_one(self, path: Path) -> Fitted | None:
         try:
-            content = path.read_bytes()
+            content = content_of(path.read_bytes())
         except OSError:
             return None
-        if content[:CHECKSUM_BYTES] != _checksum(memoryview(content)[CHECKSUM_BYTES:]):
+        if content is None:
             return None
         try:
-            with np.load(BytesIO(content[CHECKSUM_BYTES:]), allow_pickle=False) as stored:
+            with np.load(BytesIO(content), allow_pickle=False) as stored:
                 about = json.loads(str(stored[ABOUT]))
                 if about["key"] != self.key:
                     return None
@@ -93,7 +92,3 @@ class FinishedSplits:
                 )
         except (ValueError, KeyError, TypeError, zipfile.BadZipFile):  # of an early version
             return None
-
-
-def _checksum(content: memoryview) -> bytes:
-    return checksum(content).to_bytes(CHECKSUM_BYTES, "little")

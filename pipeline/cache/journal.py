@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vqa_twostage.pipeline.cache.checksum import ENCODED, checksum, checksum_of_all
 from vqa_twostage.pipeline.cache.locks import lock_to_write
+from vqa_twostage.pipeline.checksum import ENCODED, checksum, checksum_of_all
 
 MAGIC = b"VQAJRNL1"
 # the magic, the file's size when all is applied, how many changes follow

@@ -20,7 +20,6 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from vqa_twostage.pipeline.cache import video_table
-from vqa_twostage.pipeline.cache.checksum import checksum
 from vqa_twostage.pipeline.cache.journal import DamagedJournalError, JournaledFile, journal_of
 from vqa_twostage.pipeline.cache.track_index import (
     FEATURES,
@@ -31,6 +30,7 @@ from vqa_twostage.pipeline.cache.track_index import (
     TrackIndex,
 )
 from vqa_twostage.pipeline.cache.track_index import MAGIC as INDEX_MAGIC
+from vqa_twostage.pipeline.checksum import checksum
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
 from vqa_twostage.pipeline.identity import TrackIdentity

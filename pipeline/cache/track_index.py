@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from vqa_twostage.pipeline.cache.checksum import checksum
+from vqa_twostage.pipeline.checksum import checksum
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import TrackIdentity
 

@@ -24,7 +24,6 @@ import h5py
 import numpy as np
 
 from vqa_twostage.pipeline.cache import video_table
-from vqa_twostage.pipeline.cache.checksum import checksum
 from vqa_twostage.pipeline.cache.hdf5_structure import ARRAYS, CREATED, IDENTITY, column_of
 from vqa_twostage.pipeline.cache.journal import (
     DamagedJournalError,
@@ -43,6 +42,7 @@ from vqa_twostage.pipeline.cache.track_index import (
     TrackIndex,
 )
 from vqa_twostage.pipeline.cache.verifying import structure_faults
+from vqa_twostage.pipeline.checksum import checksum
 from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.features import VideoAttributes, VideoFeatures
 from vqa_twostage.pipeline.identity import TrackIdentity

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt64
 
-from vqa_twostage.pipeline.cache.checksum import ENCODED, checksum
+from vqa_twostage.pipeline.checksum import ENCODED, checksum
 from vqa_twostage.pipeline.features import VideoAttributes
 
 # texts have a fixed width in bytes, a multiple of this; a longer text makes the table wider

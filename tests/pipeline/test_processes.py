@@ -9,14 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
-from process_groups import group_exists
+from process_groups import check_all_end
 
 from vqa_twostage.extract.decoding.decoding_errors import as_video_error
 from vqa_twostage.pipeline.cache.feature_files import Wanted, read_features
@@ -55,13 +54,7 @@ def test_decoding_processes_end_with_the_program_that_started_them(
             start_new_session=True,
         )
     assert program.stdout is not None and program.stdout.readline() == "open\n"
-    program.send_signal(how)
-    program.wait(timeout=60)
-    program.stdout.close()
-    deadline = time.monotonic() + 60
-    while group_exists(program.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not group_exists(program.pid)
+    check_all_end(program, how, within=60)
 
 
 CTRL_C_AT_THE_START = """

@@ -35,7 +35,6 @@ from vqa_twostage.fuse.reproduce import reproduce_run
 from vqa_twostage.fuse.runs import TABLES, Run
 from vqa_twostage.fuse.train import train
 from vqa_twostage.pipeline.cache import track_writer
-from vqa_twostage.pipeline.cache.checksum import ENCODED, checksum
 from vqa_twostage.pipeline.cache.info import track_info
 from vqa_twostage.pipeline.cache.journal import CHANGE, HEADER, journal_of
 from vqa_twostage.pipeline.cache.journal import MAGIC as JOURNAL_MAGIC
@@ -46,6 +45,7 @@ from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.track_index import MAGIC, TRAILER
 from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.cache.verifying import verify
+from vqa_twostage.pipeline.checksum import ENCODED, checksum
 from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.files import read_json
 

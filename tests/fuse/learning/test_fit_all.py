@@ -6,11 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from process_groups import group_exists
+from process_groups import check_all_end
 
 # Ctrl-C waits while processes start, and is raised as soon as they have
 CTRL_C_MEANWHILE = """
@@ -76,10 +75,4 @@ def test_fits_end_with_the_program_that_started_them(how: signal.Signals, toy_ca
         start_new_session=True,
     )
     assert program.stdout is not None and program.stdout.readline() == "one is done\n"
-    program.send_signal(how)
-    program.wait(timeout=60)
-    program.stdout.close()
-    deadline = time.monotonic() + 20
-    while group_exists(program.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not group_exists(program.pid)
+    check_all_end(program, how, within=20)

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vqa_twostage.pipeline.cache import journal
-from vqa_twostage.pipeline.cache.checksum import ENCODED, checksum
 from vqa_twostage.pipeline.cache.journal import (
     CHANGE,
     HEADER,
@@ -21,6 +20,7 @@ from vqa_twostage.pipeline.cache.journal import (
     JournaledFile,
     journal_of,
 )
+from vqa_twostage.pipeline.checksum import ENCODED, checksum
 
 CHANGES = st.lists(
     st.tuples(st.integers(0, 40), st.binary(min_size=1, max_size=12)), min_size=1, max_size=8
