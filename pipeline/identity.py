@@ -37,6 +37,9 @@ DIGESTS = {
     "rows": "which row is which video",
 }
 
+# an option that was added after a file was written (`pipeline.spec.ADDED`)
+UNWRITTEN = "its default"
+
 
 class Difference(NamedTuple):
     """A field in which two identities differ, and what each says."""
@@ -52,7 +55,8 @@ class Difference(NamedTuple):
             ours, theirs = self.ours.options, self.theirs.options
             if self.ours.name == self.theirs.name:
                 return ", ".join(
-                    f"{key} of the {self.field} ({ours.get(key)} and {theirs.get(key)})"
+                    f"{key} of the {self.field} "
+                    f"({ours.get(key, UNWRITTEN)} and {theirs.get(key, UNWRITTEN)})"
                     for key in {**ours, **theirs}
                     if ours.get(key) != theirs.get(key)
                 )

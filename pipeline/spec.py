@@ -15,9 +15,12 @@ module with
   bool, str or Path) and their defaults.
 
 Options that all plug-ins of a package have are the keyword-only parameters of a function `shared`
-in its ``__init__``. Another distribution adds a plug-in by an entry point: its group is the
-package's full name, such as ``vqa_twostage.fuse.fusion``, its name is the word that people type,
-and its value is the module.
+in its ``__init__``. An option that came after files were written without it has the type
+``Annotated[int, ADDED]``: the full spec leaves it out while it has its default, so that older
+identities stay what they are; such a default can never change.
+
+Another distribution adds a plug-in by an entry point: its group is the package's full name, such as
+``vqa_twostage.fuse.fusion``, its name is the word that people type, and its value is the module.
 """
 
 from __future__ import annotations
@@ -37,10 +40,11 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from vqa_twostage.pipeline.errors import UsageError
 
+ADDED = "added"  # marks an option, see above
 PACKAGE = __name__.partition(".")[0]
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 # a value and the comma after it, or the end
@@ -146,8 +150,23 @@ class Plugin:
 
     @property
     def full_spec(self) -> Spec:
-        """The spec with every option written out: a changed default is a changed identity."""
-        return Spec(self.spec.name, {key: _written(value) for key, value in self.options.items()})
+        """The spec with every option written out: a changed default is a changed identity. Options
+        that were `ADDED` later are written where they are not the default.
+        """
+        added = {
+            key: option.default
+            for maker in self.makers
+            for key, option in _keywords(maker).items()
+            if ADDED in get_args(option.annotation)
+        }
+        return Spec(
+            self.spec.name,
+            {
+                key: _written(value)
+                for key, value in self.options.items()
+                if key not in added or value != added[key]
+            },
+        )
 
     @property
     def portable_spec(self) -> Spec:
@@ -250,7 +269,7 @@ def options_of(spec: Spec, *makers: Callable[..., Any]) -> dict[str, Any]:
     options = {}
     for name, parameter in parameters.items():
         if name in spec.options:
-            options[name] = _typed(spec, name, parameter.annotation)
+            options[name] = _typed(spec, name, type_of(parameter))
         elif parameter.default is inspect.Parameter.empty:
             raise UsageError(f"{str(spec)!r}: {name} must be given, as in {spec.name}:{name}=…")
         else:
@@ -355,6 +374,12 @@ def _keywords(maker: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         for name, parameter in parameters
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
+
+
+def type_of(option: inspect.Parameter) -> Any:
+    """How an option is annotated, without `ADDED`."""
+    annotated = get_origin(option.annotation) is Annotated
+    return get_args(option.annotation)[0] if annotated else option.annotation
 
 
 def _typed(spec: Spec, name: str, wanted: Any) -> Any:

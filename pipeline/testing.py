@@ -53,7 +53,7 @@ def check_plugin(kind: str, text: str) -> spec.Plugin:
 def _check_option(plugin: spec.Plugin, option: inspect.Parameter) -> None:
     if option.kind is option.VAR_KEYWORD:
         raise broken(plugin, f"build must name its options; **{option.name} hides them")
-    if option.kind is option.KEYWORD_ONLY and option.annotation not in OPTION_TYPES:
+    if option.kind is option.KEYWORD_ONLY and spec.type_of(option) not in OPTION_TYPES:
         raise broken(
             plugin, f"the option {option.name} must be annotated int, float, bool, str or Path"
         )

@@ -62,6 +62,10 @@ def test_what_is_ignored_is_no_difference(ignoring: frozenset[str]) -> None:
         ({"precision": "bf16 torch"}, "the precision (fp32 and bf16 torch)"),
         ({"decoding_version": 2}, "the decoding version (1 and 2)"),
         ({"sampler": Spec("uniform", {"frames": "16"})}, "frames of the sampler (8 and 16)"),
+        (
+            {"sampler": Spec("uniform", {"frames": "8", "of": "some"})},
+            "of of the sampler (its default and some)",
+        ),
         ({"sampler": Spec("fps")}, "the sampler (uniform:frames=8 and fps)"),
         (
             {"weights": "0123", "raw": "64x48 yuv420p 30"},

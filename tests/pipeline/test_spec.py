@@ -5,6 +5,7 @@ the choices.
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
-from vqa_twostage.pipeline.spec import Spec
+from vqa_twostage.pipeline.spec import ADDED, Plugin, Spec
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 # anything that a path or a name may hold, blanks, separators of specs and quotation marks included
@@ -135,6 +136,32 @@ def test_defaults_are_written_out_in_the_identity_and_left_out_of_the_name() -> 
     )
     assert str(plain.full_spec) == str(spelled.full_spec) == "uniform:frames=8"
     assert str(plain.short_spec) == str(spelled.short_spec) == "uniform"
+
+
+def with_an_added_option(text: str) -> Plugin:
+    """A plug-in to which an option was added after files with its specs were written."""
+
+    def build(*, frames: int = 8, of: Annotated[str, ADDED] = "all") -> None: ...
+
+    plugin, parsed = spec.resolve("extract.samplers", "uniform"), spec.parse(text)
+    options = spec.options_of(parsed, build)
+    return Plugin(plugin.kind, parsed, plugin.module, (build,), options)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("uniform", "uniform:frames=8"),
+        ("uniform:of=all", "uniform:frames=8"),
+        ("uniform:of=some", "uniform:frames=8,of=some"),
+    ],
+)
+def test_an_option_that_was_added_later_is_written_where_it_is_not_the_default(
+    text: str, written: str
+) -> None:
+    plugin = with_an_added_option(text)
+    assert str(plugin.full_spec) == str(plugin.portable_spec) == written
+    assert with_an_added_option(written).options == plugin.options
 
 
 def test_a_file_name_never_leaves_its_folder() -> None:
