@@ -12,16 +12,17 @@ C channels, h and w of a map.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Annotated, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqa_twostage.extract.options import FITS, check_choice
+from vqa_twostage.extract.options import FITS, SHOWN, check_choice
 from vqa_twostage.extract.preprocess import Preprocessing
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.spec import ADDED
 
 Frames = Float[Tensor, "F 3 S S"]
 Units = Float[Tensor, "B N 3 S S"]
@@ -30,6 +31,7 @@ Units = Float[Tensor, "B N 3 S S"]
 Maps = dict[str, Float[Tensor, "B M ..."]]
 Arrays = dict[str, Float[Tensor, "B M ..."]]
 
+MOST_CROPS = 64
 GRID_LEVELS = ("c2", "c3", "c4", "c5")
 
 
@@ -74,17 +76,36 @@ class View:
     ``resolutions``: sides of the input in pixels joined by ``+``, whose features are put side by
     side in that order; ``auto`` is the one that came with the weights. ``fit``: one of `FITS`.
     ``grid``: side of the stored maps of c5 (c4, c3 and c2 are twice, four and eight times as
-    large), 0 for none.
+    large), 0 for none. ``of``: one of `SHOWN`, the frames themselves, or their residuals: the
+    absolute differences to the next frame of the video (of the last frame, to the one before).
+    ``seed`` decides, with the video's file, where ``fit=fragments`` of frames takes its patches,
+    and ``crops`` how often they are drawn: each draw of a frame is a row of features of its own.
     """
 
     fit: str
     grid: int
     resolutions: tuple[int, ...]
+    of: str = "frames"
+    seed: int = 0
+    crops: int = 1
+
+    def applied_to(self, own: Preprocessing) -> Preprocessing:
+        """A network's ``own`` preprocessing as this view has it, at its own size."""
+        return replace(own, fit=self.fit, of=self.of, seed=self.seed)
 
 
-def view(*, fit: str = "crop", grid: int = 0, resolutions: str = "auto") -> View:
-    """UsageError for a value that cannot be."""
+def view(
+    *,
+    fit: str = "crop",
+    grid: int = 0,
+    resolutions: str = "auto",
+    of: Annotated[str, ADDED] = "frames",
+    seed: Annotated[int, ADDED] = 0,
+    crops: Annotated[int, ADDED] = 1,
+) -> View:
+    """UsageError for a value that cannot be, or that nothing would read."""
     check_choice("fit", fit, FITS)
+    check_choice("of", of, SHOWN)
     if not 0 <= grid <= 64:
         raise UsageError(
             f"grid must be 0 (none) or the side of the stored maps of c5, as in grid=4, not {grid}"
@@ -96,7 +117,15 @@ def view(*, fit: str = "crop", grid: int = 0, resolutions: str = "auto") -> View
             f"resolutions={resolutions} is not understood; give sides of 32 to 4096 pixels, as in "
             "resolutions=224+336+448"
         )
-    return View(fit, grid, tuple(map(int, sides)))
+    require(seed >= 0, f"seed must be a whole number of 0 or more, not {seed}")
+    require(1 <= crops <= MOST_CROPS, f"crops must be from 1 to {MOST_CROPS}, not {crops}")
+    drawn = fit == "fragments" and of == "frames"
+    require(
+        drawn or (seed, crops) == (0, 1),
+        f"seed={seed} and crops={crops} say where patches are drawn, and fit={fit} of={of} draws "
+        "none; leave both out, or give fit=fragments of=frames",
+    )
+    return View(fit, grid, tuple(map(int, sides)), of, seed, crops)
 
 
 class Pooled(nn.Module):

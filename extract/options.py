@@ -14,7 +14,8 @@ from vqa_twostage.pipeline.errors import UsageError
 DECODERS = ("auto", "decord", "pyav")
 PRECISIONS = ("fp32", "bf16", "fp16")
 RUNTIMES = ("auto", "torch", "openvino")
-FITS = ("crop", "pad", "stretch")
+FITS = ("crop", "pad", "stretch", "native", "fragments")
+SHOWN = ("frames", "residual")
 DEVICE = re.compile(r"auto|(cpu|cuda)(:[0-9]+)?")
 DEVICE_CHOICES = "auto, cpu, cuda or cuda:N"
 SHARD = re.compile(r"([0-9]+)/([0-9]+)", re.ASCII)

@@ -49,7 +49,8 @@ class DecodeRequest:
     """What decoding processes do with every video.
 
     ``sampler``: a spec. ``decoder``: one of `extract.options.DECODERS`. ``clips``: whether any
-    network looks at clips; if none does, the first frame of each clip is enough.
+    network looks at clips; if none does, the first frame of each clip is enough. ``neighbours``:
+    whether any network looks at differences, and the neighbour of each frame is needed as well.
     ``sampler_digest``: the sampler's own when the run began. ``raw``: what the dataset's files
     without a container are.
     """
@@ -59,14 +60,16 @@ class DecodeRequest:
     clips: bool = True
     sampler_digest: str = ""
     raw: RawFormat | None = None
+    neighbours: bool = False
 
 
 @dataclass(frozen=True)
 class VideoHeader:
     """What is known of a video before its pixels.
 
-    ``index``: which frames the sampler chose. ``distinct``: the same, ascending and without
-    repeats, with their ``timestamp`` in seconds. ``width`` and ``height`` in pixels, upright;
+    ``index``: which frames the sampler chose. ``distinct``: those that are decoded, which are the
+    same and, where asked for, their `neighbours`, ascending and without repeats, with their
+    ``timestamp`` in seconds. ``width`` and ``height`` in pixels, upright;
     ``length`` in frames; ``damage`` is "" or what is wrong with the file.
     """
 
@@ -244,7 +247,8 @@ def decode_into(
         if not index.size:
             raise VideoError(f"the sampler {request.sampler} chose no frame", "sampling")
         index = index.reshape(len(index), -1)[:, : None if request.clips else 1]
-        distinct = np.unique(index)
+        asked = [index, neighbours(index, len(video))] if request.neighbours else [index]
+        distinct = np.unique(asked)
         header = VideoHeader(
             index,
             distinct,
@@ -261,6 +265,13 @@ def decode_into(
         for row, image in video.stream(distinct):
             ring.put(row, image, alive=lambda: os.getppid() == parent)
         return DecodeSummary(video.decoder, time.perf_counter() - start - ring.waited)
+
+
+def neighbours(index: Int64[np.ndarray, "T n"], length: int) -> Int64[np.ndarray, "T n"]:
+    """Of each frame of a video of so many frames the next one, of the last the one before; a single
+    frame is its own.
+    """
+    return np.where(index + 1 < length, index + 1, max(0, length - 2))
 
 
 @cache

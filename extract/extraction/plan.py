@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from vqa_twostage.extract.decoding.video import DECODING_VERSION, decoder_name
@@ -107,7 +107,7 @@ def plan_tracks(
             plugin.version,
             sampler.version,
             weights=extractor.weights_digest,
-            preprocessing=str(replace(extractor.preprocessing, fit=view.fit)),
+            preprocessing=str(view.applied_to(extractor.preprocessing)),
             decoding_version=DECODING_VERSION,
             precision=runtime.identity,
             sampler_digest=choose.digest,

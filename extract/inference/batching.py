@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vqa_twostage.extract.decoding.workers import DecodeSummary, VideoHeader
 from vqa_twostage.extract.extractor import Extractor, View
+from vqa_twostage.extract.inference.residuals import Residuals
 from vqa_twostage.extract.inference.runtime import Runtime, preprocessings
 from vqa_twostage.extract.preprocess import Geometry, Preprocessing
 from vqa_twostage.pipeline.cache.layout import TrackPath
@@ -57,11 +58,15 @@ class UnitFeatures:
 
 @dataclass(frozen=True)
 class UnitLayout:
-    """How the sampled frames of a video become the units of an extractor."""
+    """How the sampled frames of a video become the units of an extractor.
+
+    ``preprocessings``: of each of the ``draws`` of patches equally many, one a resolution.
+    """
 
     unit_frames: int
     of_clips: bool
     preprocessings: tuple[Preprocessing, ...]
+    draws: int = 1
 
     def units(self, header: VideoHeader) -> Int64[np.ndarray, "units N"]:
         """Which frames make each unit; the last unit is filled up with the last frame."""
@@ -73,7 +78,10 @@ class UnitLayout:
         return filled.reshape(-1, self.unit_frames)
 
     def rows(self, header: VideoHeader, rows_per_unit: int) -> Int64[np.ndarray, " T"]:
-        """The frame that each row of features is of; where it is of several, the first."""
+        """The frame that each row of features is of; where it is of several, the first. Each has a
+        row of every draw.
+        """
+        rows_per_unit //= self.draws
         if self.unit_frames % rows_per_unit:
             raise ValueError(
                 f"an extractor gave {rows_per_unit} rows for {self.unit_frames} frames of a unit; "
@@ -82,7 +90,8 @@ class UnitLayout:
         share = self.unit_frames // rows_per_unit
         rows = self.units(header)[:, ::share].reshape(-1)
         # without the rows of frames that only fill up the last unit
-        return rows if self.of_clips else rows[: -(-len(header.index) // share)]
+        rows = rows if self.of_clips else rows[: -(-len(header.index) // share)]
+        return rows.repeat(self.draws)
 
 
 class VideoInFlight:
@@ -112,21 +121,40 @@ class VideoInFlight:
             for layout in layouts.values()
             for preprocessing in layout.preprocessings
         }
+        residuals = {
+            number
+            for geometry, uses in self._uses.items()
+            if geometry.of == "residual"
+            for number in uses
+        }
+        self._residuals = Residuals(sorted(residuals), header.length) if residuals else None
 
     def receive(
         self, numbers: Int64[np.ndarray, " k"], pixels: UInt8[np.ndarray, "k H W 3"]
     ) -> None:
-        """Keeps the frames that a unit wants, resized."""
-        for geometry, preprocessing in self._preprocessings.items():
-            uses = self._uses[geometry]
-            wanted = [place for place, number in enumerate(numbers) if uses[int(number)]]
-            if not wanted:
-                continue
-            chosen = torch.from_numpy(pixels if len(wanted) == len(numbers) else pixels[wanted])
-            # cloned: the result may be a view of memory that the next frames are written to
-            resized = preprocessing.resize(chosen).clone()
-            kept = (int(numbers[place]) for place in wanted)
-            self._frames[geometry].update(zip(kept, resized, strict=True))
+        """Keeps the frames, and the residuals that they complete, that a unit wants, resized."""
+        shown = {"frames": (numbers, pixels)}
+        if self._residuals is not None:
+            shown["residual"] = self._residuals.receive(numbers, pixels)
+        for preprocessing in self._preprocessings.values():
+            self._keep(preprocessing, *shown[preprocessing.of])
+
+    def _keep(
+        self,
+        preprocessing: Preprocessing,
+        numbers: Int64[np.ndarray, " k"],
+        pixels: UInt8[np.ndarray, "k H W 3"],
+    ) -> None:
+        geometry = preprocessing.geometry
+        uses = self._uses[geometry]
+        wanted = [place for place, number in enumerate(numbers) if uses[int(number)]]
+        if not wanted:
+            return
+        chosen = torch.from_numpy(pixels if len(wanted) == len(numbers) else pixels[wanted])
+        # cloned: the result may be a view of memory that the next frames are written to
+        resized = preprocessing.resize(chosen, self.header.source.digest).clone()
+        kept = (int(numbers[place]) for place in wanted)
+        self._frames[geometry].update(zip(kept, resized, strict=True))
 
     def ready_units(self) -> Iterator[Unit]:
         """The units whose frames are all here, with those frames, each unit once."""
@@ -202,13 +230,16 @@ class TrackBatcher:
             extractor.unit_frames,
             extractor.of_clips,
             tuple(preprocessings(extractor, view)),
+            view.crops,
         )
         self.runtime = runtime.name
         self._size = max(1, batch_frames // extractor.unit_frames)  # units in a batch
-        self._networks = [
-            runtime.load(extractor, preprocessing, view.grid, self._size)
-            for preprocessing in self.layout.preprocessings
-        ]
+        sizes = {item.size: item for item in self.layout.preprocessings}
+        loaded = {
+            size: runtime.load(extractor, item, view.grid, self._size)
+            for size, item in sizes.items()
+        }
+        self._networks = [loaded[item.size] for item in self.layout.preprocessings]
         # channels last: 1.9 times the frames a second of the default on CPU (docs/experiments.md)
         self._batches = [
             torch.zeros(
@@ -249,9 +280,8 @@ class TrackBatcher:
         features = [
             UnitFeatures(
                 *unit,
-                # resolutions stand side by side
                 {
-                    name: np.concatenate([output[name][place] for output in outputs], axis=1)
+                    name: self._rows([output[name][place] for output in outputs])
                     for name in outputs[0]
                 },
             )
@@ -259,3 +289,17 @@ class TrackBatcher:
         ]
         self._units.clear()
         return features
+
+    def _rows(
+        self, outputs: list[Float32[np.ndarray, "M _ ..."]]
+    ) -> Float32[np.ndarray, "rows C ..."]:
+        """Of a unit's arrays for each preprocessing: resolutions stand side by side, and the draws
+        of each row below one another.
+        """
+        resolutions = len(outputs) // self.layout.draws
+        draws = [
+            np.concatenate(outputs[first : first + resolutions], axis=1)
+            for first in range(0, len(outputs), resolutions)
+        ]
+        stacked = np.stack(draws, axis=1)  # [M, draws, C, ...]
+        return stacked.reshape(-1, *stacked.shape[2:])

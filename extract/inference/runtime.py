@@ -151,7 +151,7 @@ def check_view(extractor: Extractor, view: View) -> None:
     or not alike.
     """
     found: dict[str, dict[str, int]] = {}
-    for preprocessing in preprocessings(extractor, view):
+    for preprocessing in preprocessings(extractor, replace(view, crops=1)):
         side = preprocessing.size
         example = torch.zeros(1, extractor.unit_frames, 3, side, side, dtype=torch.uint8)
         try:
@@ -179,9 +179,15 @@ def check_view(extractor: Extractor, view: View) -> None:
 
 
 def preprocessings(extractor: Extractor, view: View) -> list[Preprocessing]:
-    """One for each resolution of the view."""
-    sizes = view.resolutions or (extractor.preprocessing.size,)
-    return [replace(extractor.preprocessing, size=size, fit=view.fit) for size in sizes]
+    """One for each draw of patches and resolution of the view, all resolutions of a draw
+    together.
+    """
+    viewed = view.applied_to(extractor.preprocessing)
+    return [
+        replace(viewed, size=size, draw=draw)
+        for draw in range(view.crops)
+        for size in view.resolutions or (viewed.size,)
+    ]
 
 
 class Network(nn.Module):

@@ -21,6 +21,7 @@ import torch
 
 from vqa_twostage.extract.extractor import Extractor, ExtractorPlugin
 from vqa_twostage.extract.inference.runtime import Forward, Runtime
+from vqa_twostage.extract.options import SHOWN
 from vqa_twostage.extract.testing import check_extractor
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
@@ -162,6 +163,28 @@ def test_preprocessing_is_that_of_the_network(case: Case) -> None:
     )
 
 
+@pytest.mark.parametrize("of", SHOWN)
+@pytest.mark.parametrize("fit", ["native", "fragments"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_network_takes_native_views(case: Case, fit: str, of: str) -> None:
+    """Of frames that are larger than its input, and of smaller ones; also of a video that does not
+    change.
+    """
+    extractor, forward = loaded(case)
+    view = spec.resolve(f"extract.{case.kind}", f"{spec_of(case)},fit={fit},of={of}").shared()
+    seen = replace(view.applied_to(extractor.preprocessing), size=SIDE)
+    generator, found = np.random.default_rng(0), []
+    for height, width in ((SIDE + 45, SIDE * 2 + 1), (SIDE // 3, SIDE + 7)):
+        shape = (extractor.unit_frames, height, width, 3)
+        pixels = torch.from_numpy(generator.integers(0, 256, shape, dtype=np.uint8))
+        unit = seen.resize(pixels, "0" * 64)[None]
+        nothing = seen.resize(torch.zeros_like(pixels), "0" * 64)[None]
+        found.append(forward(torch.cat([unit, nothing])))
+    for large, small in zip(*(arrays.values() for arrays in found), strict=True):
+        assert large.shape == small.shape
+        assert np.isfinite(large).all() and np.isfinite(small).all()
+
+
 @pytest.mark.parametrize("kind", ["spatial", "temporal"])
 @pytest.mark.parametrize(
     ("option", "message"),
@@ -170,6 +193,11 @@ def test_preprocessing_is_that_of_the_network(case: Case) -> None:
         ("grid=-1", "grid must be 0 .none. or the side"),
         ("resolutions=224x224", "resolutions=224x224 is not understood; give sides of 32 to 4096"),
         ("resolutions=224+224", "is not understood"),
+        ("of=flow", "unknown of 'flow'; choose from frames, residual"),
+        ("fit=fragments,seed=-1", "seed must be a whole number of 0 or more, not -1"),
+        ("fit=fragments,crops=0", "crops must be from 1 to 64, not 0"),
+        ("seed=1", "seed=1 and crops=1 say where patches are drawn, and fit=crop of=frames draws"),
+        ("crops=2,fit=fragments,of=residual", "fit=fragments of=residual draws none; leave both"),
     ],
 )
 def test_invalid_shared_options_are_refused(kind: str, option: str, message: str) -> None:

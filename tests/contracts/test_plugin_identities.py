@@ -11,7 +11,7 @@ import torch
 
 from vqa_twostage.extract.inference.runtime import Runtime
 from vqa_twostage.extract.options import ExtractOptions
-from vqa_twostage.fuse.score import options_for
+from vqa_twostage.fuse.score import load, options_for
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.identity import Kind, TrackIdentity, spec_of_extractor
 from vqa_twostage.pipeline.spec import Plugin
@@ -27,7 +27,8 @@ SPECS = {
         "video_transformer",
         "video_transformer:model=facebook/timesformer-base-finetuned-k400",
     ],
-    "tsm": ["tsm", "tsm:n_segment=4,fit=pad"],
+    "tsm": ["tsm", "tsm:n_segment=4,fit=pad", "tsm:fit=fragments,seed=3,crops=2"],
+    "resnet": ["resnet", "resnet:fit=native,of=residual", "resnet:fit=fragments"],
     "fps": ["fps", "fps:rate=0.5"],
     "clips": ["clips", "clips:frames=16,rate=2.5,stride=2"],
 }
@@ -87,6 +88,41 @@ def test_identity_of_an_extractor_gives_its_options_back(kind: Kind, text: str) 
     assert again.options == extractor.options
     assert identity_of(kind, again, same_sampler) == identities[-1]
     assert len(recovered.temporal) == (kind == "temporal")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "written"),
+    [
+        (
+            "spatial",
+            "efficientnet_lite0",
+            "efficientnet_lite0:fit=crop,grid=0,resolutions=auto",
+        ),
+        (
+            "spatial",
+            "efficientnet_lite0:of=frames,seed=0,crops=1,fit=pad",
+            "efficientnet_lite0:fit=pad,grid=0,resolutions=auto",
+        ),
+        (
+            "temporal",
+            "slowfast:fit=fragments,seed=3",
+            "slowfast:fit=fragments,grid=0,resolutions=auto,seed=3",
+        ),
+    ],
+)
+def test_views_that_came_later_leave_the_identities_of_older_caches(
+    kind: Kind, text: str, written: str
+) -> None:
+    """These texts are in the files of caches and models: they name tracks."""
+    assert str(spec_of_extractor(spec.resolve(f"extract.{kind}", text))) == written
+
+
+def test_model_that_ships_reads_the_features_that_are_extracted_now() -> None:
+    for identity in load().training.tracks:
+        plugin = spec.resolve(f"extract.{identity.kind}", str(identity.extractor))
+        assert spec_of_extractor(plugin) == identity.extractor
+        preprocessing = plugin.shared().applied_to(plugin.build().preprocessing)
+        assert str(preprocessing) == identity.preprocessing
 
 
 @pytest.mark.parametrize("text", SAMPLERS)

@@ -409,6 +409,58 @@ def test_video_is_decoded_once_for_all_tracks(
     assert len(outcome.tracks) == 4 and outcome.done == 6
     assert sorted(scheduled) == [f"00{number}" for number in range(6)]
     assert outcome.frames == 6 * 4
+    scheduled.clear()
+    views = ("tsm:fit=native", "tsm:fit=fragments", "tsm:fit=fragments,of=residual")
+    outcome = extract(clips, tmp_path / "views", temporal=views)
+    assert len(outcome.tracks) == 4 and outcome.done == 6
+    assert sorted(scheduled) == [f"00{number}" for number in range(6)]
+    assert outcome.frames == 6 * 8  # and the neighbours of the frames
+
+
+@pytest.mark.long
+def test_native_views_are_tracks_of_the_same_frames_and_the_same_each_time(
+    own_clips: Path, tmp_path: Path
+) -> None:
+    """One video, seen in six ways at once, and by a second program under another name."""
+    views = (
+        "fit=crop",
+        "fit=native",
+        "fit=fragments",
+        "fit=fragments,seed=1,crops=2",
+        "fit=native,of=residual",
+        "fit=fragments,of=residual",
+    )
+    shutil.copy(own_clips / "testsrc2.mp4", own_clips / "renamed.mp4")
+    found: dict[str, list[dict[str, np.ndarray]]] = {}
+    for name in ("testsrc2.mp4", "renamed.mp4"):
+        (own_clips / "mos.csv").write_text(f"id,path,mos\n000,{name},1\n")
+        outcome = extract(
+            own_clips,
+            tmp_path / name,
+            spatial="efficientnet_lite0:resolutions=64",
+            temporal=[f"tsm:n_segment=2,resolutions=64,{view}" for view in views],
+            sampler="uniform:frames=2",
+        )
+        found[name] = []
+        for path in outcome.tracks[1:]:
+            with cached.open_track(path) as track:
+                video = track.read("000")
+            # the sampled frames alone, whatever else was decoded, each with its draws
+            draws = 2 if "crops" in path.name else 1
+            assert video.frame_index.tolist() == [3] * draws + [9] * draws
+            assert np.allclose(video.timestamp, np.repeat([3 / 12, 9 / 12], draws))
+            assert video.attributes.repeated == 0 and video.attributes.frames == 12
+            found[name].append(dict(video.arrays))
+    for one, two in zip(*found.values(), strict=True):
+        assert all(np.array_equal(values, two[name]) for name, values in one.items())
+    last = [
+        row.astype(np.float32)
+        for arrays in found["renamed.mp4"]
+        for row in arrays["last/mean"].reshape(2, -1, 1280).swapaxes(0, 1)
+    ]
+    assert len(last) == len(views) + 1
+    for place, values in enumerate(last):
+        assert not any(np.allclose(values, other) for other in last[:place])
 
 
 def test_only_first_frames_of_clips_are_decoded_without_a_temporal_network(

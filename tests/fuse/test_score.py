@@ -24,6 +24,7 @@ from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.extract.run import extract_dataset
 from vqa_twostage.fuse import score
 from vqa_twostage.fuse.data import load_dataset
+from vqa_twostage.fuse.export import export_run
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.scorer_file import Scorer
 from vqa_twostage.fuse.options import TrainOptions
@@ -326,10 +327,10 @@ def small_transformer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vit, "DEFAULT", small)
 
 
-def trained_on(spatial: str, clips: Path, folder: Path) -> Path:
-    """A run on features of one network."""
+def trained_on(spatial: str, clips: Path, folder: Path, temporal: tuple[str, ...] = ()) -> Path:
+    """A run on features of one network, or of two."""
     options = ExtractOptions(
-        spatial=spatial, temporal=(), sampler="uniform:frames=2", runtime="torch"
+        spatial=spatial, temporal=temporal, sampler="uniform:frames=2", runtime="torch"
     )
     extract_dataset(load_manifest(str(clips / "mos.csv")), folder / "cache", options)
     data = load_dataset(folder / "cache", "mos", None, None)
@@ -369,6 +370,29 @@ def test_score_by_a_model_whose_network_came_from_a_folder_is_refused_in_one_mes
     run = trained_on(str(spatial), clips, tmp_path)
     with pytest.raises(UsageError, match="that the model reads cannot be extracted here: "):
         score.score(clips, run)
+
+
+@pytest.mark.long
+def test_score_by_a_model_of_native_views_sees_a_video_as_its_run_did(
+    clips: Path, tmp_path: Path
+) -> None:
+    """The places of fragments follow from a video's file: under another name, in another folder and
+    among other videos it has the same features, and an exported model reads them as well.
+    """
+    temporal = "tsm:n_segment=2,resolutions=64,fit=fragments,of=residual"
+    spatial = "efficientnet_lite0:resolutions=64,fit=fragments,seed=2"
+    run = trained_on(spatial, clips, tmp_path, (temporal,))
+    data = load_dataset(tmp_path / "cache", "mos", None, None)
+    by_path = dict(
+        zip(data.manifest.rows["path"], saved.load(run).scores(data.features), strict=True)
+    )
+    export_run(run, tmp_path / "exported")
+    shutil.copy(clips / "testsrc2.mp4", tmp_path / "renamed.mp4")
+    for model in (run, tmp_path / "exported"):
+        (result,) = score.score(tmp_path / "renamed.mp4", model)
+        assert result.error == "" and result.score == pytest.approx(
+            by_path["testsrc2.mp4"], abs=1e-5
+        )
 
 
 # --- the command ---

@@ -198,6 +198,26 @@ def test_video_is_opened_and_decoded_once(clips: Path, monkeypatch: pytest.Monke
     buffer.close()
 
 
+def test_neighbours_are_decoded_where_asked_for_and_change_nothing_else(clips: Path) -> None:
+    """12 frames, of which five and then the last are sampled."""
+    for sampler, index, distinct in [
+        ("uniform:frames=5", [1, 3, 6, 8, 10], [1, 2, 3, 4, 6, 7, 8, 9, 10, 11]),
+        ("uniform:frames=12", list(range(12)), list(range(12))),
+    ]:
+        headers = {}
+        for neighbours in (False, True):
+            request = DecodeRequest(sampler, "pyav", neighbours=neighbours)
+            for stream in decode_videos([("x", clips / "testsrc.mp4")], request, workers=1):
+                headers[neighbours], frames = stream.open()
+                numbers = np.concatenate([some for some, _ in frames])
+                assert (numbers == headers[neighbours].distinct).all()
+        plain, more = headers[False], headers[True]
+        assert plain.index[:, 0].tolist() == more.index[:, 0].tolist() == index
+        assert plain.distinct.tolist() == index and more.distinct.tolist() == distinct
+        assert np.allclose(more.timestamp, np.array(distinct) / 12)
+        assert more.repeated == plain.repeated == 0
+
+
 def test_pipe_or_folder_is_refused_without_blocking(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     results = outcomes(

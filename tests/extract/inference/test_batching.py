@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,14 +55,14 @@ def pixels(numbers: list[int]) -> np.ndarray:
     return np.repeat(np.array(numbers, np.uint8), SIDE * SIDE * 3).reshape(-1, SIDE, SIDE, 3)
 
 
-def batcher(unit_frames: int, batch_frames: int) -> TrackBatcher:
+def batcher(unit_frames: int, batch_frames: int, view: View = VIEW) -> TrackBatcher:
     """A batcher whose network returns each frame unchanged."""
 
     def maps(frames: Tensor) -> dict[str, Tensor]:
         return {"last": frames}
 
     extractor = Extractor(nn.Identity(), each_frame(maps), PLAIN, "", unit_frames)
-    return TrackBatcher(extractor, VIEW, CPU, batch_frames)
+    return TrackBatcher(extractor, view, CPU, batch_frames)
 
 
 def values(video: ExtractedVideo, track: TrackPath) -> list[int]:
@@ -164,6 +165,75 @@ def test_frames_are_released_when_no_unit_needs_them() -> None:
         (SPATIAL, 2, 1),
         (TEMPORAL, 1, 2),
     ]
+
+
+def test_residuals_go_to_the_rows_of_their_sampled_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames are as bright as their number is: each differs from the next by one, and of the last
+    frame of the video, 99, the neighbour is the one before.
+    """
+    stream = Stream([1, 2, 5, 99])
+    sampled = stream.header
+    distinct = np.array([1, 2, 3, 5, 6, 98, 99])
+    stream.header = replace(sampled, distinct=distinct, timestamp=distinct / 10)
+    batchers = {
+        SPATIAL: batcher(1, 3),
+        TEMPORAL: batcher(2, 4, replace(VIEW, of="residual")),
+    }
+    (video,) = extract(monkeypatch, {"a": stream}, batchers)
+    assert isinstance(video, ExtractedVideo)
+    assert values(video, SPATIAL) == [1, 2, 5, 99] and values(video, TEMPORAL) == [1, 1, 1, 1]
+    for track in batchers:
+        assert video.features[track].frame_index.tolist() == [1, 2, 5, 99]
+        assert np.allclose(video.features[track].timestamp, [0.1, 0.2, 0.5, 9.9])
+    assert video.frames == 7
+
+
+def test_views_of_one_size_do_not_share_their_frames() -> None:
+    views = [VIEW, View("fragments", 0, ()), View("fragments", 0, (), seed=1)]
+    layouts = {
+        TrackPath(Path("cache"), "mos", "uniform", str(number)): UnitLayout(
+            1, of_clips=False, preprocessings=(view.applied_to(PLAIN),)
+        )
+        for number, view in enumerate(views)
+    }
+    video = VideoInFlight("a", header([1]), layouts)
+    noise = np.random.default_rng(0).integers(0, 256, (1, 100, 90, 3)).astype(np.uint8)
+    video.receive(np.array([1]), noise)
+    seen = [unit.frames[0][0] for unit in video.ready_units()]
+    assert len(seen) == 3
+    assert not any(torch.equal(seen[one], seen[two]) for one, two in [(0, 1), (0, 2), (1, 2)])
+
+
+def test_draws_of_a_frame_are_rows_below_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames as bright as their number, so that each draw of one gives the same; in units of two
+    frames, and in two resolutions, which stand side by side.
+    """
+    view = View("fragments", 0, (32, 64), crops=3)
+    batchers = {SPATIAL: batcher(1, 2, view), TEMPORAL: batcher(2, 4, view)}
+    (video,) = extract(monkeypatch, {"a": Stream([1, 2, 5])}, batchers)
+    assert isinstance(video, ExtractedVideo)
+    for track in batchers:
+        assert values(video, track) == [1, 1, 1, 2, 2, 2, 5, 5, 5]
+        features = video.features[track]
+        assert features.arrays["last/mean"].shape == (9, 6)
+        assert features.frame_index.tolist() == [1, 1, 1, 2, 2, 2, 5, 5, 5]
+        assert np.allclose(features.timestamp, np.repeat([0.1, 0.2, 0.5], 3))
+        assert features.attributes.repeated == 0
+
+
+def test_draws_are_numbered_and_a_network_is_loaded_once_for_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = []
+
+    def load(self: Runtime, *arguments: object) -> None:
+        loaded.append(arguments[1])
+
+    monkeypatch.setattr(Runtime, "load", load)
+    layout = batcher(1, 4, View("fragments", 0, (32, 64), crops=2)).layout
+    numbered = [(item.draw, item.size) for item in layout.preprocessings]
+    assert numbered == [(0, 32), (0, 64), (1, 32), (1, 64)]
+    assert [item.size for item in loaded] == [32, 64]
 
 
 @pytest.mark.parametrize(
