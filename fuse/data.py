@@ -58,6 +58,22 @@ class Features:
     timestamp: Float[np.ndarray, "N T"]
     content: str = ""
 
+    @property
+    def draws(self) -> int:
+        """How many successive rows each frame has: one for each draw of its patches, which an
+        extractor with ``crops=K`` made; else 1.
+
+        UsageError where the rows of a video are not so many: such a track was not written here.
+        """
+        text = self.identity.extractor.options.get("crops", "1")
+        draws = int(text) if text.isdecimal() and len(text) < 5 else 0
+        if draws < 1 or (self.mask.sum(axis=1) % draws).any():
+            raise UsageError(
+                f"{self.path}: its identity says crops={text}, and its videos have other numbers "
+                "of rows; extract them again"
+            )
+        return draws
+
     def only(self, statistics: Collection[str]) -> Features:
         """The same track without the arrays of other statistics."""
         arrays = {

@@ -8,7 +8,8 @@ A part with ``OF_MEANS = True`` in its module gives the same for a video whose f
 first: a pooling that is linear, an encoder that averages the tokens and does nothing else (it is
 not even called, except to check that), a fusion that reads nothing but means of a `Stream`. A head
 of such parts only is trained on means, which takes a fraction of the time; without the line a part
-gets every frame.
+gets every frame. Where frames have several draws of patches (``crops=K``) it is trained on the mean
+of one draw of each video, at random in each epoch.
 
 Levels reach a fusion as products that are not computed yet. A fusion whose first layer is linear
 gives them to `linear`, which multiplies the weights first: a tenth of the multiplications. One that

@@ -24,7 +24,7 @@ from vqa_twostage.fuse.learning.losses import Loss
 from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures, PreparedTrack
 from vqa_twostage.fuse.learning.recipe import RECIPE
-from vqa_twostage.fuse.streams import Arrays, Streams
+from vqa_twostage.fuse.streams import ArrayName, Arrays, Streams
 
 log = logging.getLogger(__name__)
 
@@ -150,10 +150,22 @@ class Ensemble:
         if count == 1:
             if self._whole is None:  # the same in every epoch
                 self._whole = self._batch(rows)
-            yield self._whole
+            yield self._of_one_draw(self._whole)
             return
         # parts of equal size: a last batch of two videos would have no correlation
-        yield from map(self._batch, rows[torch.randperm(len(rows))].tensor_split(count))
+        for part in rows[torch.randperm(len(rows))].tensor_split(count):
+            yield self._of_one_draw(self._batch(part))
+
+    def _of_one_draw(self, batch: Batch) -> Batch:
+        """Where a head of means has several draws of patches, of each video one of them, at random:
+        augmentation in training. Predictions are of their mean.
+        """
+        if self.head.reads_frames:
+            return batch
+        parts = batch.arrays.map(_one_draw, batch.masks)
+        return batch._replace(
+            arrays=parts.map(lambda part: part[0]), masks=parts.map(lambda part: part[1])
+        )
 
 
 @runtime_checkable
@@ -236,6 +248,16 @@ class LoopedMembers:
 
     def snapshot(self) -> list[QualityModel]:
         return [copy.deepcopy(model).eval() for model in self.models]
+
+
+def _one_draw(
+    arrays: Arrays, mask: Bool[Tensor, "B draws"]
+) -> tuple[dict[ArrayName, Float[Tensor, "B 1 ..."]], Bool[Tensor, "B 1"]]:
+    """One of the rows of each video."""
+    if mask.shape[1] == 1:
+        return arrays, mask
+    videos, chosen = torch.arange(len(mask)), torch.randint(mask.shape[1], (len(mask),))
+    return {name: array[videos, chosen][:, None] for name, array in arrays.items()}, mask[:, :1]
 
 
 def _arrays_and_masks(tracks: Streams[PreparedTrack]) -> tuple[Streams[Arrays], Masks]:

@@ -174,17 +174,22 @@ class Preparation:
         return prepared
 
     def means(self, features: Features) -> Arrays:
-        """What `__call__` gives, averaged over the frames of each video: [N, 1, K]."""
-        prepared = self._empty(features, 1)
+        """What `__call__` gives, averaged over the frames of each video: [N, draws, K], a mean for
+        each draw of patches, of which most tracks have one.
+        """
+        draws = features.draws
+        prepared = self._empty(features, draws)
         for name, full in prepared.items():
             array, basis = features.arrays[name], self._basis(name)
-            means = torch.empty(len(array), array.shape[2])
+            means = torch.empty(len(array), draws, array.shape[2])
             for videos, values in _blocks(features, name):
                 mask = features.mask[videos]
                 squashed = torch.from_numpy(self.squash[name](values[mask]))
-                means[videos] = _means(squashed, mask.sum(axis=1))
+                means[videos] = _means(squashed, mask.sum(axis=1), draws)
             # the basis is linear: averaged first, as many times fewer products
-            full[:, 0] = means if basis is None else means @ torch.tensor(basis)
+            rows = means.flatten(0, 1)
+            rows = rows if basis is None else rows @ torch.tensor(basis)
+            full[:] = rows.unflatten(0, (-1, draws))
         return prepared
 
     def _empty(self, features: Features, frames: int) -> Arrays:
@@ -212,12 +217,13 @@ class Preparation:
 
 
 def _means(
-    frames: Float32[Tensor, "F C"], lengths: Int[np.ndarray, " videos"]
-) -> Float32[Tensor, "videos C"]:
-    """Of the frames of each video, which follow each other."""
+    frames: Float32[Tensor, "F C"], lengths: Int[np.ndarray, " videos"], draws: int
+) -> Float32[Tensor, "videos draws C"]:
+    """Of the frames of each video, which follow each other; each frame is there for every draw."""
     if (lengths == lengths[0]).all():
-        return frames.unflatten(0, (len(lengths), -1)).mean(dim=1)
-    return torch.stack([video.mean(dim=0) for video in frames.split(lengths.tolist())])
+        return frames.unflatten(0, (len(lengths), -1, draws)).mean(dim=1)
+    videos = frames.split(lengths.tolist())
+    return torch.stack([video.unflatten(0, (-1, draws)).mean(dim=0) for video in videos])
 
 
 def _as_rows(frames: Float[np.ndarray, "F C ..."]) -> Float[np.ndarray, "rows C"]:

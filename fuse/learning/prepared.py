@@ -1,6 +1,7 @@
 """The features of a dataset as heads read them, prepared once for all heads and members of a split.
 
-Dimensions: N videos, T frames of a track, 1 where they are averaged.
+Dimensions: N videos, T frames of a track; where they are averaged 1, or one for each draw of
+patches.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ class PreparedFeatures:
             if frames:
                 arrays, mask = preparation(track), np.array(track.mask)
             else:
-                arrays, mask = preparation.means(track), np.ones((len(track.mask), 1), bool)
+                arrays = preparation.means(track)
+                mask = np.ones((len(track.mask), track.draws), bool)
             self._tracks[key] = PreparedTrack(preparation, arrays, torch.from_numpy(mask))
         return self._tracks[key]
 

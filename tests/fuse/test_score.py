@@ -380,7 +380,7 @@ def test_score_by_a_model_of_native_views_sees_a_video_as_its_run_did(
     among other videos it has the same features, and an exported model reads them as well.
     """
     temporal = "tsm:n_segment=2,resolutions=64,fit=fragments,of=residual"
-    spatial = "efficientnet_lite0:resolutions=64,fit=fragments,seed=2"
+    spatial = "efficientnet_lite0:resolutions=64,fit=fragments,seed=2,crops=2"
     run = trained_on(spatial, clips, tmp_path, (temporal,))
     data = load_dataset(tmp_path / "cache", "mos", None, None)
     by_path = dict(

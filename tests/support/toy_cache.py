@@ -145,5 +145,23 @@ def reworked(data: Dataset, change: Callable[[np.ndarray], np.ndarray]) -> Datas
     return replace(data, features=data.features.map(of))
 
 
+def with_draws(data: Dataset, draws: int) -> Dataset:
+    """The same videos as if each frame had so many draws of patches: rows that differ a little."""
+
+    def of(features: Features) -> Features:
+        generator, named = np.random.default_rng(0), features.identity.extractor.name
+        mask = features.mask.repeat(draws, axis=1)
+        arrays = {
+            name: array[:].repeat(draws, axis=1)
+            + np.where(mask[..., None], generator.normal(size=(*mask.shape, COLUMNS)), 0)
+            for name, array in features.arrays.items()
+        }
+        identity = replace(features.identity, extractor=Spec(named, {"crops": str(draws)}))
+        times = features.timestamp.repeat(draws, axis=1)
+        return Features(features.path, identity, arrays, mask, times)
+
+    return replace(data, features=data.features.map(of))
+
+
 def labels(data: Dataset) -> np.ndarray:
     return data.manifest.rows["mos"].to_numpy().copy()

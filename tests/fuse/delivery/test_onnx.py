@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 import torch
 from commands import called, document
+from toy_cache import with_draws
 
 from vqa_twostage.fuse.data import Dataset, Features
 from vqa_twostage.fuse.delivery import graph_forward, onnx_check, onnx_graph
 from vqa_twostage.fuse.delivery.onnx_check import make_graph
 from vqa_twostage.fuse.delivery.onnx_graph import WholeModel
-from vqa_twostage.fuse.export import ExportResult, OnnxFile, export_run
+from vqa_twostage.fuse.export import ExportResult, OnnxFile, config_of, export_run
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.learning.model import Head
@@ -204,6 +205,21 @@ def test_graph_of_an_uncalibrated_model_gives_the_scores_of_the_model(tiny: Data
         assert WholeModel(scorer).eval()(*arrays, *masks).numpy() == pytest.approx(
             scorer.scores(tiny.features), abs=1e-5
         )
+
+
+@pytest.mark.long
+def test_graph_of_a_model_of_native_views_reads_their_features(tiny: Dataset) -> None:
+    """A graph begins with features, whatever the networks saw; draws of patches are rows."""
+    data = with_draws(tiny, 2)
+    scorer = refitted(data)
+    graph = make_graph(scorer)
+    expected = scorer.scores(data.features)
+    assert by_graph(graph.content, data.features) == pytest.approx(expected, abs=1e-5)
+    tracks = config_of(scorer)["features"]
+    assert [track["extractor"] for track in tracks] == [
+        "spatialnet:crops=2",
+        "temporalnet:crops=2",
+    ]
 
 
 @pytest.mark.long

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fitting import fit
 from plugin_files import install
-from toy_cache import labels
+from toy_cache import labels, with_draws
 
 from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.data import Dataset
@@ -128,3 +129,42 @@ def test_stacked_and_looped_training_give_the_same_scores(
 def test_validation_begins_after_the_warm_up_and_ends_with_the_last_epoch() -> None:
     assert ensemble.validation_epochs(22) == {8, 12, 16, 20, 22}
     assert ensemble.validation_epochs(1) == {1}
+
+
+@pytest.mark.parametrize("fusion", ["concat", "dynamic"])
+def test_a_head_of_means_is_trained_on_one_draw_of_each_video_at_random(
+    fusion: str, toy_data: Dataset
+) -> None:
+    data, rows = with_draws(toy_data, 3), np.arange(40)
+    trained = Ensemble(PreparedFeatures(data, rows), rows, Head.of(replace(QUICK, fusion=fusion)))
+    stored = trained.tracks.spatial.arrays["last/mean"][:40]
+    seen = set()
+    for _ in range(4):
+        (batch,) = trained._batches(1)
+        drawn = batch.arrays.spatial["last/mean"]
+        assert drawn.shape[1] == 1 and batch.masks.spatial.shape == (40, 1)
+        places = (stored == drawn).all(dim=2).int().argmax(dim=1)
+        assert torch.equal(stored[torch.arange(40), places][:, None], drawn)
+        assert set(places.tolist()) == {0, 1, 2}
+        seen.add(tuple(places.tolist()))
+    assert len(seen) == 4  # another choice in each epoch
+
+
+def test_other_heads_read_every_draw_as_a_frame(toy_data: Dataset) -> None:
+    data, rows = with_draws(toy_data, 3), np.arange(40)
+    options = replace(QUICK, temporal_encoder="attention")
+    trained = Ensemble(PreparedFeatures(data, rows), rows, Head.of(options))
+    (batch,) = trained._batches(1)
+    assert batch.masks.spatial.shape == (40, data.spatial.mask.shape[1])
+
+
+@pytest.mark.parametrize("encoder", ["mean", "gru"])
+def test_features_of_several_draws_are_learnt_and_repeat_to_the_bit(
+    encoder: str, toy_data: Dataset
+) -> None:
+    data = with_draws(toy_data, 2)
+    split, options = first_split(data), replace(QUICK, temporal_encoder=encoder)
+    first, again = (fit(data, split, options) for _ in range(2))
+    assert np.array_equal(first.predicted, again.predicted)
+    assert metrics.srcc(first.predicted[split.test], labels(data)[split.test]) > 0.7
+    assert first.weights.spatial.shape == data.spatial.mask.shape

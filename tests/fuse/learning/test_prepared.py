@@ -7,15 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toy_cache import make_dataset, reworked
+from toy_cache import make_dataset, reworked, with_draws
 
-from vqa_twostage.fuse.data import Dataset
+from vqa_twostage.fuse.data import Dataset, Features
 from vqa_twostage.fuse.learning.fit_all import Fit, fit_all
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepare import Preparation
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import splits
+from vqa_twostage.fuse.streams import Streams
+from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.spec import Spec
 
 QUICK = TrainOptions(epochs=2, members=1)
 
@@ -40,14 +43,20 @@ def test_each_split_is_prepared_once_for_all_heads_and_both_fits(
     assert len(prepared) == 2 * len(of_split), "once for each of two tracks"
 
 
+@pytest.mark.parametrize("draws", [1, 3])
 @pytest.mark.parametrize("fusion", ["concat", "dynamic", "gated", "multi_level"])
-def test_head_gives_the_same_for_the_mean_as_for_the_frames(toy_data: Dataset, fusion: str) -> None:
+def test_head_gives_the_same_for_the_mean_as_for_the_frames(
+    toy_data: Dataset, fusion: str, draws: int
+) -> None:
+    """Also where each frame has several draws of patches, for each of which there is a mean."""
     head = Head.of(replace(QUICK, fusion=fusion))
     assert not head.reads_frames
-    features = PreparedFeatures(toy_data, np.arange(30))
+    data = with_draws(toy_data, draws)
+    features = PreparedFeatures(data, np.arange(30))
     means = features.of(head)
-    frames = toy_data.features.map(lambda track, of: of.preparation(track), means)
-    masks = toy_data.features.map(lambda track: torch.from_numpy(np.array(track.mask)))
+    assert means.spatial.mask.shape == (len(data.mos), draws) and means.spatial.mask.all()
+    frames = data.features.map(lambda track, of: of.preparation(track), means)
+    masks = data.features.map(lambda track: torch.from_numpy(np.array(track.mask)))
     torch.manual_seed(0)
     model = head.build(means.map(lambda track: track.shapes)).eval()
     with torch.inference_mode():
@@ -70,6 +79,46 @@ def test_head_that_reads_frames_gets_them(toy_data: Dataset, options: dict[str, 
     tracks = PreparedFeatures(toy_data, np.arange(30)).of(head)
     assert head.reads_frames
     assert tracks.spatial.mask.shape == toy_data.spatial.mask.shape
+
+
+def test_mean_of_each_draw_is_of_its_own_rows(toy_data: Dataset) -> None:
+    """Of videos of different lengths, in the toy data; and of one length."""
+    for data in (with_draws(toy_data, 3), first_videos(with_draws(toy_data, 3), 4)):
+        features = data.spatial
+        preparation = Preparation.fit(features, np.arange(len(data.mos)))
+        frames, means = preparation(features), preparation.means(features)
+        for name, array in means.items():
+            for video, mask in enumerate(features.mask):
+                for draw in range(3):
+                    rows = frames[name][video, : mask.sum()][draw::3]
+                    torch.testing.assert_close(
+                        array[video, draw], rows.mean(dim=0), rtol=0, atol=1e-5
+                    )
+
+
+def first_videos(data: Dataset, count: int) -> Dataset:
+    """Which all have the same length."""
+
+    def of(track: Features) -> Features:
+        arrays = {name: array[:count] for name, array in track.arrays.items()}
+        mask, timestamp = track.mask[:count], track.timestamp[:count]
+        return replace(track, arrays=arrays, mask=mask, timestamp=timestamp)
+
+    return replace(data, features=data.features.map(of), mos=data.mos[:count])
+
+
+@pytest.mark.parametrize("crops", ["7", "0", "many", "9" * 5000])
+def test_track_whose_rows_are_not_as_many_as_its_identity_says_is_refused(
+    toy_data: Dataset, crops: str
+) -> None:
+    extractor = Spec("net", {"crops": crops})
+    track = replace(
+        toy_data.spatial, identity=replace(toy_data.spatial.identity, extractor=extractor)
+    )
+    with pytest.raises(UsageError, match="its videos have other numbers of rows; extract them"):
+        PreparedFeatures(replace(toy_data, features=Streams(track, track)), np.arange(30)).of(
+            Head.of(replace(QUICK, fusion="concat"))
+        )
 
 
 @pytest.mark.parametrize("fusion", ["concat", "quality_aware"])
