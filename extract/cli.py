@@ -239,6 +239,8 @@ def print_extraction(extraction: Extraction) -> None:
         click.echo(f"  {path}" + (f" ({likeness})" if likeness else ""))
     damaged = [f"{item.id}: {item.damage}" for item in extraction.damaged]
     print_some("damaged, used as far as it goes", damaged, extraction.record)
+    notes = [f"{item.id}: {item.note}" for item in extraction.notes]
+    print_some("note", notes, extraction.record)
     missing = [failure for failure in extraction.failed if failure.kind == "missing"]
     others = [failure for failure in extraction.failed if failure.kind != "missing"]
     reasons = [f"{failure.id}: {failure.reason}" for failure in others]

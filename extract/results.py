@@ -46,6 +46,17 @@ class Damage:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What should be known of how a video was read, where nothing is wrong with it."""
+
+    id: str
+    note: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"id": self.id, "note": self.note}
+
+
+@dataclass(frozen=True)
 class VideoResults:
     """What became of videos; each was done, skipped or failed."""
 
@@ -55,6 +66,8 @@ class VideoResults:
     failed: tuple[Failure, ...]
     damaged: tuple[Damage, ...]
     """Of those that were done."""
+    notes: tuple[Note, ...]
+    """Likewise."""
     frames: int
     """Of the videos that were done, those that networks looked at."""
 
@@ -70,6 +83,8 @@ class Extraction:
     failed: tuple[Failure, ...]
     damaged: tuple[Damage, ...]
     """Videos that were done as far as their files can be read."""
+    notes: tuple[Note, ...]
+    """How some of the videos were read that were done."""
     tracks: tuple[Path, ...]
     """The files with the features."""
     frames: int
@@ -93,6 +108,7 @@ class Extraction:
             "skipped": self.skipped,
             "failed": [failure.to_json() for failure in self.failed],
             "damaged": [damage.to_json() for damage in self.damaged],
+            "notes": [note.to_json() for note in self.notes],
             "tracks": [str(path) for path in self.tracks],
             "frames": self.frames,
             "seconds": self.seconds,

@@ -67,7 +67,9 @@ def extract_dataset(
     if tracks and _all_there(paths, tracks):
         save_manifest(cache, manifest)
         on_progress(len(paths), len(paths))
-        results = VideoResults(done=0, skipped=len(paths), failed=(), damaged=(), frames=0)
+        results = VideoResults(
+            done=0, skipped=len(paths), failed=(), damaged=(), notes=(), frames=0
+        )
     else:
         # heavy, and not needed where everything is in the cache
         from vqa_twostage.extract.extraction.loop import extract_videos
@@ -87,6 +89,7 @@ def extract_dataset(
         skipped=results.skipped,
         failed=tuple(_with_path(failure, names[failure.id]) for failure in results.failed),
         damaged=results.damaged,
+        notes=results.notes,
         tracks=tuple(track.path for track in tracks),
         frames=results.frames,
         seconds=round(time.perf_counter() - start, 3),

@@ -200,6 +200,8 @@ def _extract(
     for identity, track in zip(wanted, plan.tracks, strict=True):
         _check_same(training, identity, track.identity)
     results = extract_videos(files.items(), plan, provenance(), on_progress=on_progress)
+    for note in results.notes:
+        logger.warning("%s: %s", files[note.id], note.note)
     held = [_up_to_date(track.path, files.keys()) for track in plan.tracks]
     changed = "the file changed while it was read; score it again"
     reasons = {name: changed for name in files if not all(name in ids for ids in held)}

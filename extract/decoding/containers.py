@@ -1,14 +1,10 @@
-"""What a video file is, before its pixels: which files may be opened at all, and which frames
-really exist in them.
-
-Dimensions: N frames in the video. pts: presentation time in the stream's own ticks (`time_base`
-seconds each).
+"""What a video file is, before its pixels: which files may be opened at all, which of its streams
+is the video, and its packets and frames in order.
 
 FFmpeg guesses a file's kind from its content, and some kinds are only lists of other things to
 open: a playlist named `clip.mp4` makes it read other files or the network. So the kind is decided
-here from the first bytes, and passed to FFmpeg. What a container claims about itself (its frame
-count, its duration) is not believed: the packets are counted. Raw video has no container: its
-dataset states its format, and the size of the file how many frames there are.
+here from the first bytes, and passed to FFmpeg. Which frames there are is a matter of
+extract/decoding/index.py.
 """
 
 from __future__ import annotations
@@ -17,24 +13,22 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import metadata
 from io import BufferedReader
+from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from jaxtyping import Float64, Int64
 
 from vqa_twostage.pipeline.errors import VideoError
 from vqa_twostage.pipeline.raw_format import RawFormat
 
-# store no presentation times: frames come one a packet, at a fixed rate
-UNTIMED = ("avi", "mpegvideo")
-HEAD_BYTES = 1024  # bytes: enough for the start of three packets of a transport stream
+HEAD_BYTES = 2048  # bytes: enough for the start of several packets of a transport stream
 IMAGE_BRANDS = (b"heic", b"heix", b"mif1", b"avif")  # still images that share MP4's box format
 # in upper or lower case; such a file may begin with any bytes, so its name decides
 RAW_SUFFIXES = (".yuv", ".raw")
+
+# beside a moving picture, these are covers
+STILLS = ("mjpeg", "png", "bmp", "gif", "tiff", "webp", "jpeg2000")
 
 Kind = str | RawFormat  # a demuxer's name in FFmpeg, or what a file without a container is
 
@@ -44,13 +38,23 @@ def _starts(*magics: bytes, at: int = 0) -> Callable[[bytes], bool]:
 
 
 def _is_transport_stream(head: bytes) -> bool:
-    """188 bytes a packet, or 192 with a time code before each (Blu-ray); three packets must begin
-    as they should.
+    """188 bytes a packet, or 192 with a time code before each (Blu-ray), or 204 with a checksum
+    after it; a recording may begin in the midst of one. Five packets must begin as they should, or
+    three if the first is whole.
     """
-    return any(
-        len(head) > start + 2 * size and all(head[start + size * k] == 0x47 for k in range(3))
-        for start, size in ((0, 188), (4, 192))
-    )
+    for size in (188, 192, 204):
+        for start in range(size):
+            begins = head[start::size]
+            whole = start == (4 if size == 192 else 0)
+            if len(begins) >= (3 if whole else 5) and set(begins) == {0x47}:
+                return True
+    return False
+
+
+def _starts_unit(*units: bytes) -> Callable[[bytes], bool]:
+    """A stream without a container, whose first unit follows a start code."""
+    codes = (b"\x00\x00\x01", b"\x00\x00\x00\x01")
+    return _starts(*(code + unit for code in codes for unit in units))
 
 
 # the demuxer's name in FFmpeg, and how its files begin
@@ -60,7 +64,15 @@ KINDS: dict[str, Callable[[bytes], bool]] = {
     "avi": lambda head: head.startswith(b"RIFF") and head.startswith((b"AVI ", b"AVIX"), 8),
     "flv": _starts(b"FLV\x01"),
     "mpeg": _starts(b"\x00\x00\x01\xba"),
-    "mpegvideo": _starts(b"\x00\x00\x01\xb3"),
+    "mpegvideo": _starts_unit(b"\xb3"),
+    # parameter sets, or what may stand before them
+    "h264": _starts_unit(b"\x67", b"\x27", b"\x47", b"\x09", b"\x06"),
+    "hevc": _starts_unit(b"\x40\x01", b"\x42\x01", b"\x46\x01", b"\x4e\x01"),
+    "m4v": _starts_unit(b"\xb0", b"\xb5", b"\x00", b"\x20"),
+    "mjpeg": _starts(b"\xff\xd8\xff"),
+    "gif": _starts(b"GIF87a", b"GIF89a"),
+    "mxf": _starts(bytes.fromhex("060e2b34020501010d010201")),
+    "dv": _starts(b"\x1f\x07\x00"),
     "asf": _starts(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")),
     "ogg": _starts(b"OggS\x00"),
     "ivf": _starts(b"DKIF\x00\x00"),
@@ -104,7 +116,14 @@ def container_kind(path: Path, raw: RawFormat | None = None) -> Kind:
         if begins(head):
             if kind == "mov" and head.startswith(IMAGE_BRANDS, 8):
                 raise VideoError("not a video: starts as a still image")
+            if kind in ("mjpeg", "gif") and not _moves(path, kind):
+                raise VideoError("not a video: a still image")
             return kind
+    if head.startswith(b"RIFF") and head.startswith(b"WEBP", 8):
+        raise VideoError(
+            "WebP is not read; convert an animated one to a lossless video first, such as FFV1 in "
+            "Matroska"
+        )
     if named_raw:
         raise VideoError(
             "raw video without a header: its dataset must say its size and format "
@@ -115,6 +134,12 @@ def container_kind(path: Path, raw: RawFormat | None = None) -> Kind:
     ) > 0.9 * len(head):
         raise VideoError("not a video: starts as text")
     raise VideoError(f"not a video: unknown container (starts with {head[:8].hex(' ')})")
+
+
+def _moves(path: Path, kind: str) -> bool:
+    """Whether a file that may be a still image holds a second one."""
+    with open_container(path, kind) as (container, stream):
+        return len(list(islice(packets(container, stream), 2))) == 2
 
 
 def _metadata_errors() -> dict[str, Any]:
@@ -147,15 +172,7 @@ def open_container(path: Path, kind: Kind) -> Iterator[tuple[Any, Any]]:
         with av.open(
             local, format=demuxer, container_options=options, **_metadata_errors()
         ) as container:
-            # a cover picture is a stream too
-            shown = [
-                s
-                for s in container.streams.video
-                if not s.disposition & type(s.disposition).attached_pic
-            ]
-            if not shown:
-                raise VideoError("no video stream")
-            stream: Any = shown[0]
+            stream = shown_stream(container)
             stream.thread_count = 1  # frame threads together with torch have hung
             yield container, stream
     except av.error.InvalidDataError as error:
@@ -166,38 +183,43 @@ def open_container(path: Path, kind: Kind) -> Iterator[tuple[Any, Any]]:
         raise VideoError(f"could not be decoded: {error.strerror}", "decode") from error
 
 
-@dataclass(frozen=True)
-class Index:
-    """The N frames that exist in a file, in display order.
-
-    pts: int64 [N], ticks; None where the container's times cannot name a frame (AVI has none, some
-    streams lack them): frames are then known by their place in the decoder's output. keys: pts of
-    the frames that decoding can start at. timestamps: float64 [N], seconds, the first 0. fps:
-    frames a second, averaged over those times. damage: "" or what is wrong with the file, in words.
-    codec: FFmpeg's name, e.g. "h264". first: the first frame decoded (a PyAV frame). plain:
-    undamaged, without edits, with one video stream and trustworthy times. frame_bytes: of each
-    frame of a raw file, else 0.
+def shown_stream(container: Any) -> Any:
+    """The video stream that players show: the one marked as default, then the largest, then the
+    first. VideoError where there is none.
     """
+    videos = moving_streams(container)
+    if not videos:
+        raise VideoError("no video stream")
 
-    pts: Int64[np.ndarray, " n"] | None
-    keys: Int64[np.ndarray, " keys"]
-    timestamps: Float64[np.ndarray, " n"]
-    fps: float
-    damage: str
-    first: Any
-    codec: str
-    plain: bool
-    frame_bytes: int = 0
+    def rank(stream: Any) -> tuple[bool, int]:
+        codec = stream.codec_context
+        is_default = bool(stream.disposition & type(stream.disposition).default)
+        return is_default, codec.width * codec.height
+
+    return max(videos, key=rank)
 
 
-def packets(container: Any, stream: Any) -> Iterator[Any]:
-    """The stream's packets that hold data, from where the container stands to its end.
+def moving_streams(container: Any) -> list[Any]:
+    """The video streams without cover pictures, whether these are marked as such or not."""
+    videos = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & type(stream.disposition).attached_pic
+    ]
+    moving = [stream for stream in videos if stream.codec_context.name not in STILLS]
+    return moving or videos
+
+
+def packets(container: Any, stream: Any, others: bool = False) -> Iterator[Any]:
+    """The stream's packets that hold data, from where the container stands to its end; with
+    ``others`` those of all streams, each of which names its own (`stream_index`).
 
     Raises av.error.InvalidDataError where the file breaks off.
     """
     raw = container.format.name == "rawvideo"
+    streams = () if others else (stream,)
     try:
-        for packet in container.demux(stream):
+        for packet in container.demux(*streams):
             # an empty packet would end the decoder's stream; a part of a raw frame is no frame
             if packet.size and not (raw and packet.is_corrupt):
                 yield packet
@@ -206,18 +228,40 @@ def packets(container: Any, stream: Any) -> Iterator[Any]:
         return
 
 
-def decoded(container: Any, stream: Any) -> Iterator[Any]:
+def decoded_from(
+    packet: Any, number: int = 0, on_fault: Callable[[int], None] = lambda number: None
+) -> Iterator[Any]:
+    """The frames that are out of the decoder once it has a packet; none of a damaged one, whose
+    ``number`` is told.
+    """
+    from av.error import InvalidDataError
+
+    try:
+        yield from packet.decode()
+    except PermissionError:  # FFmpeg's -1: the packet is a header
+        return
+    except InvalidDataError:
+        on_fault(number)
+
+
+def decoded(
+    container: Any,
+    stream: Any,
+    numbered: bool = False,
+    on_fault: Callable[[int], None] = lambda number: None,
+) -> Iterator[Any]:
     """Frames from the container's start to its end, as the decoder gives them; damaged packets are
-    skipped.
+    skipped, and ``on_fault`` is told their number.
+
+    ``numbered``: the time of each frame is then the number of its packet, from 0.
     """
     from av.error import EOFError, InvalidDataError
 
     try:
-        for packet in packets(container, stream):
-            try:
-                yield from packet.decode()
-            except InvalidDataError:
-                continue
+        for number, packet in enumerate(packets(container, stream)):
+            if numbered:
+                packet.pts = number
+            yield from decoded_from(packet, number, on_fault)
     except InvalidDataError:
         pass  # the file breaks off here; what is still inside the decoder follows
     try:
@@ -233,180 +277,3 @@ def check_video(path: Path, raw: RawFormat | None = None) -> None:
     with open_container(path, container_kind(path, raw)) as (container, stream):
         if next(decoded(container, stream), None) is None:
             raise VideoError("holds no frames", "decode")
-
-
-def jump(container: Any, stream: Any, index: Index, key: int) -> None:
-    """Seek to the keyframe of number `key` among the index's, so that its packet is the next.
-
-    Raises av.error.FFmpegError. FFmpeg may land earlier or later than that: check the packet's own
-    time.
-    """
-    if index.frame_bytes:  # FFmpeg finds a time in raw video by reading all that lies before it
-        container.seek(key * index.frame_bytes, unsupported_byte_offset=True)
-    else:
-        container.seek(int(index.keys[key]), stream=stream)
-
-
-@dataclass(frozen=True)
-class _Packet:
-    """What the container says of a packet. pts, dts: when it is shown and decoded, in ticks, or
-    None. is_cut: an edit list leaves it out.
-    """
-
-    pts: int | None
-    dts: int | None
-    is_key: bool
-    is_cut: bool
-
-
-@dataclass(frozen=True)
-class _Demuxed:
-    """What one pass over a file's packets finds.
-
-    first: the first frame decoded, or None. damage: "" or what is wrong with the packets, in words.
-    shortfall: "" or how much the container promised beyond them. tick: seconds. rate: frames a
-    second, as the container claims, else 1. delay: frames by which the decoder's output may be
-    late. streams: how many video streams there are.
-    """
-
-    packets: list[_Packet]
-    first: Any
-    damage: str
-    shortfall: str
-    codec: str
-    tick: float
-    rate: float
-    delay: int
-    streams: int
-
-    @property
-    def shown(self) -> list[int | None]:
-        """Times of the packets that are shown."""
-        return [packet.pts for packet in self.packets if not packet.is_cut]
-
-
-def read_index(path: Path, kind: Kind) -> Index:
-    """Find the frames of a file by reading all its packets, and by decoding it where packets cannot
-    tell.
-
-    Of raw video only the first is read. Raises VideoError: "no video stream", "holds no frames", or
-    "could not be decoded: …".
-    """
-    if isinstance(kind, RawFormat):
-        return _raw_index(path, kind)
-    with open_container(path, kind) as (container, stream):
-        file = _demux(container, stream, kind)
-    if file.first is None:
-        raise VideoError("holds no frames", "decode")
-    times = file.shown
-    named = kind not in UNTIMED and file.first.pts is not None and _are_names(times)
-    if file.damage or not (named or kind in UNTIMED):
-        with open_container(path, kind) as (container, stream):
-            times = [frame.pts for frame in decoded(container, stream)]
-        named = named and _are_names(times)
-    if named:
-        # frames before the first one decoded depend on frames that were cut off
-        shown = [time for time in times if time is not None and time >= file.first.pts]
-        pts = np.sort(np.array(shown, np.int64))
-        seconds = pts * file.tick
-    else:
-        pts = None
-        seconds = _clock_without_names(file, kind, len(times))
-    if not len(seconds):
-        raise VideoError("holds no frames", "decode")
-    seconds = seconds - seconds[0]
-    fps = (len(seconds) - 1) / float(seconds[-1]) if len(seconds) > 1 else file.rate
-    keys = [packet.pts for packet in file.packets if packet.is_key and packet.pts is not None]
-    edited = any(packet.is_cut for packet in file.packets)
-    damage = file.shortfall or file.damage
-    return Index(
-        pts,
-        np.unique(np.array(keys, np.int64)),
-        seconds,
-        fps,
-        damage,
-        file.first,
-        file.codec,
-        plain=file.streams == 1 and not edited and named and not damage,
-    )
-
-
-def _demux(container: Any, stream: Any, kind: str) -> _Demuxed:
-    """Reads all packets, and decodes until there is a first frame."""
-    from av.error import InvalidDataError
-
-    seen: list[_Packet] = []
-    first, damage, end = None, "", 0
-    try:
-        for packet in packets(container, stream):
-            seen.append(_Packet(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard))
-            end = max(end, (packet.pts or 0) + (packet.duration or 0))
-            if packet.is_corrupt:
-                damage = "the file has damaged parts"
-            if first is None:
-                try:
-                    first = next(iter(packet.decode()), None)
-                except InvalidDataError:
-                    damage = "the file has damaged parts"
-        if first is None:
-            first = next(iter(stream.decode(None)), None)
-    except InvalidDataError:
-        damage = "the file breaks off"
-    tick = float(stream.time_base)
-    return _Demuxed(
-        seen,
-        first,
-        damage,
-        _shortfall(container, stream, kind, len(seen), end * tick),
-        codec=stream.codec_context.name,
-        tick=tick,
-        rate=float(stream.average_rate or 0) or 1.0,
-        delay=int(bool(stream.codec_context.has_b_frames)),
-        streams=len(container.streams.video),
-    )
-
-
-def _are_names(times: list[int | None]) -> bool:
-    """Whether a frame can be recognised by its time."""
-    return None not in times and len(set(times)) == len(times)
-
-
-def _clock_without_names(file: _Demuxed, kind: str, frames: int) -> Float64[np.ndarray, " n"]:
-    """Seconds at which so many frames are shown whose times cannot name them: at a fixed rate, but
-    for AVI that leaves frames out.
-    """
-    times = [packet.dts for packet in file.packets if packet.dts is not None]
-    if kind == "avi" and not file.damage and len(times) == len(file.packets):
-        # a frame is shown when it is decoded, or one step later if others may overtake it
-        times = times[file.delay :] + [times[-1] + 1] * file.delay
-        if (np.diff(times) > 0).all():
-            return np.array(times) * file.tick
-    return np.arange(frames) / file.rate
-
-
-def _raw_index(path: Path, raw: RawFormat) -> Index:
-    """The N whole frames that a raw file has room for; FFmpeg's time of a frame is its number."""
-    with open_container(path, raw) as (container, stream):
-        packet = next(packets(container, stream), None)
-        if packet is None:
-            raise VideoError("holds no frames", "decode")
-        frame_bytes, first = packet.size, packet.decode()[0]
-    length, rest = divmod(path.stat().st_size, frame_bytes)
-    damage = f"the file breaks off: {rest} bytes after its last whole frame" if rest else ""
-    pts = np.arange(length, dtype=np.int64)
-    return Index(pts, pts, pts / raw.fps, raw.fps, damage, first, "rawvideo", False, frame_bytes)
-
-
-def _shortfall(container: Any, stream: Any, kind: str, packets: int, end: float) -> str:
-    """How much is missing at the video's end, in words, where the container was written knowing all
-    of it; else "". ``end``: when the last packet's time is over, in seconds.
-    """
-    if kind == "mov" and packets < stream.frames:
-        return f"the file breaks off after {packets} of {stream.frames} frames"
-    claimed, real = (
-        (container.duration or 0) / 1e6,
-        end - (container.start_time or 0) / 1e6,
-    )  # seconds
-    if kind in ("matroska", "flv") and real < 0.9 * claimed:
-        return f"the file breaks off: its video ends after {real:.1f} of {claimed:.1f} s"
-    return ""

@@ -4,7 +4,7 @@ Dimensions: N frames in the video, T frames asked for, H x W pixels after rotati
 seconds.
 
 Which frames exist, and when they are shown, is always read with PyAV
-(extract/decoding/containers.py). Their pixels come from decord or PyAV, and are those of the ffmpeg
+(extract/decoding/index.py). Their pixels come from decord or PyAV, and are those of the ffmpeg
 program; docs/decisions/0003-decoders.md says who decodes what, and why.
 """
 
@@ -23,15 +23,13 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from vqa_twostage.extract.decoding.containers import (
-    Index,
     Kind,
     container_kind,
     decoded,
-    jump,
     open_container,
     packets,
-    read_index,
 )
+from vqa_twostage.extract.decoding.index import Index, read_index
 from vqa_twostage.extract.decoding.pixels import RGB, display_matrix, upright_size
 from vqa_twostage.extract.options import DECODERS
 from vqa_twostage.pipeline.errors import UsageError, VideoError
@@ -50,7 +48,8 @@ SKIPPABLE = ("h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video")
 # What decord 0.6.0 was found to decode exactly when read from front to back, which is how it is
 # used
 DECORD_KINDS = ("mov", "matroska")
-DECORD_CODECS = ("h264", "hevc", "vp9", "mpeg4")
+# not VP9: it resizes frames of another size otherwise than today's FFmpeg
+DECORD_CODECS = ("h264", "hevc")
 DECORD_FORMATS = ("yuv420p", "yuvj420p")
 DECORD_FRAMES = 1500  # without jumps, a longer video would be decoded for nothing
 
@@ -185,6 +184,18 @@ class PyAVVideo(Video):
             # the latter: FFmpeg's word for a jump that it cannot do
             except (InvalidDataError, PermissionError):
                 return
+
+
+def jump(container: Any, stream: Any, index: Index, key: int) -> None:
+    """Seek to the keyframe of number `key` among the index's, so that its packet is the next.
+
+    Raises av.error.FFmpegError. FFmpeg may land earlier or later than that: check the packet's own
+    time.
+    """
+    if index.frame_bytes:  # FFmpeg finds a time in raw video by reading all that lies before it
+        container.seek(key * index.frame_bytes, unsupported_byte_offset=True)
+    else:
+        container.seek(int(index.keys[key]), stream=stream)
 
 
 def _from_keyframe(container: Any, stream: Any, wanted: Container[int], last: int) -> Iterator[Any]:

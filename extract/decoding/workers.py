@@ -69,8 +69,9 @@ class VideoHeader:
 
     ``index``: which frames the sampler chose. ``distinct``: those that are decoded, which are the
     same and, where asked for, their `neighbours`, ascending and without repeats, with their
-    ``timestamp`` in seconds. ``width`` and ``height`` in pixels, upright;
-    ``length`` in frames; ``damage`` is "" or what is wrong with the file.
+    ``timestamp`` in seconds. ``width`` and ``height`` in pixels, upright; ``length`` in frames;
+    ``damage`` is "" or what is wrong with the file, ``note`` "" or what should be known of how it
+    was read.
     """
 
     index: Int64[np.ndarray, "T n"]
@@ -82,6 +83,7 @@ class VideoHeader:
     fps: float
     length: int
     damage: str
+    note: str = ""
 
     @property
     def repeated(self) -> int:
@@ -259,6 +261,7 @@ def decode_into(
             fps=video.fps,
             length=len(video),
             damage=video.damage,
+            note=video.index.note,
         )
         ring = Ring(control, video.height, video.width, len(distinct), room)
         control.describe(pickle.dumps(header))

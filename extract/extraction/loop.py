@@ -21,7 +21,7 @@ from vqa_twostage.extract.inference.runtime import few_threads, full_float32
 from vqa_twostage.extract.inference.timing import LOADING, PhaseTimes
 from vqa_twostage.extract.options import BATCH_FRAMES
 from vqa_twostage.extract.pending import PendingVideo, pending_videos
-from vqa_twostage.extract.results import Damage, Failure, Progress, VideoResults, no_progress
+from vqa_twostage.extract.results import Damage, Failure, Note, Progress, VideoResults, no_progress
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.cache.track_writer import TrackWriter, write_track
 from vqa_twostage.pipeline.errors import VideoError
@@ -93,6 +93,7 @@ def _publish(
     frames, done = 0, 0
     failed: list[Failure] = []
     damaged: list[Damage] = []
+    notes: list[Note] = []
     for result in results:
         try:
             if isinstance(result, FailedVideo):
@@ -104,7 +105,9 @@ def _publish(
             done += 1
             if result.damage:
                 damaged.append(Damage(result.id, result.damage))
+            if result.note:
+                notes.append(Note(result.id, result.note))
         except VideoError as error:
             failed.append(Failure.of(result.id, error))
         on_progress(skipped + done + len(failed))
-    return VideoResults(done, skipped, tuple(failed), tuple(damaged), frames)
+    return VideoResults(done, skipped, tuple(failed), tuple(damaged), tuple(notes), frames)

@@ -32,13 +32,15 @@ WAITING = "waiting for frames"
 class ExtractedVideo:
     """The features of a video for all tracks that lacked it.
 
-    ``frames``: how many of its frames networks looked at; ``damage``: what is wrong with its file.
+    ``frames``: how many of its frames networks looked at; ``damage``: what is wrong with its file;
+    ``note``: what should be known of how it was read.
     """
 
     id: str
     features: dict[TrackPath, VideoFeatures]
     frames: int
     damage: str
+    note: str
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class LocalEngine:
                 track: video.features(track, self._batchers[track].runtime)
                 for track in video.tracks
             }
+            header = video.header
             yield ExtractedVideo(
-                video.id, features, len(video.header.distinct), video.header.damage
+                video.id, features, len(header.distinct), header.damage, header.note
             )

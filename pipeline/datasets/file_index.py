@@ -37,10 +37,10 @@ def without_extension(name: str) -> str:
 
 
 def fold(name: str) -> str:
-    """A key that is equal for names which differ in letter case, in spaces for ``_``, or in how
-    accents are composed in Unicode.
+    """A key that is equal for names which differ in letter case, in spaces for ``_``, in spaces at
+    either end, or in how accents are composed in Unicode.
     """
-    return unicodedata.normalize("NFC", name).casefold().replace(" ", "_")
+    return unicodedata.normalize("NFC", name).strip(" ").casefold().replace(" ", "_")
 
 
 def literal(text: str) -> str:

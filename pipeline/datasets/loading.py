@@ -167,7 +167,8 @@ def _from_csv(path: Path, root: Path | None) -> Manifest:
     check_unique(rows)
     if exported:
         rows = [_with_wildcards(row) for row in rows]
-    located = locate(FileIndex(root), rows, [Layout("", ("{path}",), extension="")])
+    rows = [_with_slashes(row) for row in rows]
+    located = locate(FileIndex(root), rows, [Layout("", ("{path}", "{slashed}"), extension="")])
     facts = _exported_facts(table, path) if exported else _guessed_facts(rows, path)
     return Manifest(
         name=facts.name,
@@ -181,6 +182,11 @@ def _from_csv(path: Path, root: Path | None) -> Manifest:
         notes=() if exported else _notes_on_csv(table, facts.scale),
         origin=str(path.resolve()),
     )
+
+
+def _with_slashes(row: Row) -> Row:
+    """``row`` with its path as it is written elsewhere than on Windows, as a second name."""
+    return replace(row, names={**row.names, "slashed": row.names["path"].replace("\\", "/")})
 
 
 def _with_wildcards(row: Row) -> Row:

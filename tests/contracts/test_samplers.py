@@ -444,9 +444,8 @@ def test_damaged_frames_are_not_selected(name: str, made: Callable[[str], Path])
         assert numbers.max() < len(video)
     if name in LOOKING:
         with open_video(made("noise.mp4")) as video:
-            assert len(video) == 60
+            assert len(video) == 55 and video.damage
             numbers = sampler(f"{name}:frames=4")(video)
-            assert not set(range(25, 30)) & set(numbers.tolist())
             assert len(read(video, numbers).index) == 4
 
 

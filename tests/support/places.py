@@ -6,4 +6,5 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 TESTS = REPOSITORY / "tests"
-REAL = REPOSITORY.parent / "shared" / "real"
+SHARED = REPOSITORY.parent / "shared"
+REAL = SHARED / "real"

@@ -46,6 +46,26 @@ def test_csv_of_paths_and_labels_is_a_dataset(tmp_path: Path) -> None:
     assert list(manifest.rows["mos"]) == [3.5, 1.0]
 
 
+@pytest.mark.parametrize(
+    ("written", "file"),
+    [
+        ("sub\\x.mp4", "sub/x.mp4"),
+        (".\\sub\\x.mp4", "sub/x.mp4"),
+        ('" sub/x.mp4 "', "sub/x.mp4"),
+        ("x.mp4", " x.mp4"),
+        ('" x.mp4"', " x.mp4"),
+        ("a\\b.mp4", "a\\b.mp4"),
+    ],
+)
+def test_path_may_have_backslashes_and_blanks_at_either_end(
+    written: str, file: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_bytes(b"")
+    path = write(tmp_path / "mine.csv", f"path,mos\n{written},3\n")
+    assert list(load_manifest(str(path)).rows["path"]) == [file]
+
+
 def test_ids_keep_their_leading_zeros_and_all_their_digits(tmp_path: Path) -> None:
     path = write(tmp_path / "d.csv", "id,path,mos\n007,a.mp4,1\n12345678901234567890,b.mp4,2\n")
     assert list(load_manifest(str(path)).rows["id"]) == ["007", "12345678901234567890"]

@@ -1,0 +1,1 @@
+"""Headers inside packets, read without decoding."""
