@@ -14,6 +14,7 @@ from vqa_twostage.extract.options import (
     BATCH_FRAMES,
     CONVERTED_FROM,
     DECODERS,
+    HDRS,
     LARGEST_BATCH,
     PRECISIONS,
     RUNTIMES,
@@ -64,6 +65,12 @@ DEFAULTS = ExtractOptions()
     type=click.Choice(DECODERS),
     help="auto is pyav; decord takes the files that it is known to decode exactly, PyAV the "
     f"others [default: {DEFAULTS.decoder}].",
+)
+@click.option(
+    "--hdr",
+    type=click.Choice(HDRS),
+    help="tonemap makes HDR video (PQ, HLG) SDR, clip takes its values as if they were SDR, refuse "
+    f"uses no such video [default: {DEFAULTS.hdr}].",
 )
 @click.option("--device", help=f"auto, cpu, cuda or cuda:N [default: {DEFAULTS.device}].")
 @click.option(

@@ -14,6 +14,7 @@ from vqa_twostage.pipeline.errors import UsageError
 DECODERS = ("auto", "decord", "pyav")
 PRECISIONS = ("fp32", "bf16", "fp16")
 RUNTIMES = ("auto", "torch", "openvino")
+HDRS = ("tonemap", "clip", "refuse")
 FITS = ("crop", "pad", "stretch", "native", "fragments")
 SHOWN = ("frames", "residual")
 DEVICE = re.compile(r"auto|(cpu|cuda)(:[0-9]+)?")
@@ -42,6 +43,9 @@ class ExtractOptions:
     """Spec of the sampler, which chooses the frames."""
     decoder: str = "auto"
     """``auto``, which is PyAV, ``pyav``, or ``decord`` for files that it decodes exactly."""
+    hdr: str = "tonemap"
+    """What becomes of HDR video: ``tonemap`` makes it SDR (`extract.decoding.hdr`), ``clip`` takes
+    its values as if they were SDR, ``refuse`` uses no such video."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     precision: str = "fp32"
@@ -74,6 +78,7 @@ class ExtractOptions:
         for text in self.temporal:
             _check_spec("temporal", text, "tsm")
         check_choice("decoder", self.decoder, DECODERS)
+        check_choice("hdr", self.hdr, HDRS)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("runtime", self.runtime, RUNTIMES)
         check_device(self.device)

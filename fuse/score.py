@@ -270,6 +270,7 @@ def options_for(
         temporal=tuple(str(identity.extractor) for identity in identities[1:]),
         sampler=str(first.sampler),
         decoder="auto",
+        hdr=first.hdr or "tonemap",
         precision=precision,
         # never "auto", which depends on the number of videos: OpenVINO's features differ in their
         # last digits

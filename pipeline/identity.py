@@ -71,7 +71,8 @@ class TrackIdentity:
     ``extractor`` and ``sampler`` are full specs (`Plugin.portable_spec`), ``weights`` and
     ``sampler_digest`` digests of file contents, ``decoding_version`` the number of the way in which
     files become pixels (`extract.decoding.video.DECODING_VERSION`), ``raw`` the format of files
-    without a container. Versions of libraries are no part of it: they are recorded beside a track.
+    without a container, ``hdr`` what became of HDR video where it was not tone-mapped. Versions of
+    libraries are no part of it: they are recorded beside a track.
     Imported features instead have ``source`` (digest of their file), ``key`` (the array in it),
     ``columns``, and ``rows`` (digest of which row is which video).
     """
@@ -87,6 +88,7 @@ class TrackIdentity:
     precision: str = ""
     sampler_digest: str = ""
     raw: str = ""
+    hdr: str = ""
     source: str = ""
     key: str = ""
     columns: str = ""

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from vqa_twostage.extract.decoding.hdr import is_hdr, to_sdr
+
 
 class RGB:
     """Turns decoded frames into upright RGB of H x W pixels, as the ffmpeg program does by default.
@@ -19,7 +21,8 @@ class RGB:
     Through FFmpeg's scale filter, as ffmpeg and decord do: PyAV's own conversion treats interlaced
     frames and the place of the colour samples otherwise, and not the same in all its versions.
     `kernel` is how that filter resizes, where H x W is another size than the frame's: "area" is the
-    mean over the pixels that become one.
+    mean over the pixels that become one. HDR becomes SDR unless `hdr` is "clip", which takes its
+    values as they are.
     """
 
     def __init__(
@@ -28,17 +31,21 @@ class RGB:
         width: int,
         matrix: Int64[np.ndarray, "3 3"] | None,
         kernel: str = "bicubic",
+        hdr: str = "tonemap",
     ) -> None:
-        self._matrix = matrix
+        self._matrix, self._tonemap = matrix, hdr != "clip"
         # a quarter turn back swaps them again
         coded_height, coded_width = upright_size(height, width, matrix)
         self._scale = f"{coded_width}:{coded_height}:flags={kernel}:interl=0"
-        self._graphs: dict[tuple[int, int, str], Any] = {}  # a stream may change its size midway
+        # a stream may change its size midway
+        self._graphs: dict[tuple[int, int, str, str], Any] = {}
 
     def __call__(self, frame: Any) -> UInt8[np.ndarray, "height width 3"]:
         from av.filter import Graph
 
-        key = (frame.width, frame.height, frame.format.name)
+        tonemap = self._tonemap and is_hdr(frame)
+        wanted = "rgb48le" if tonemap else "rgb24"
+        key = (frame.width, frame.height, frame.format.name, wanted)
         graph = self._graphs.get(key)
         if graph is None:
             graph = self._graphs[key] = Graph()
@@ -50,12 +57,13 @@ class RGB:
             )
             steps = (
                 graph.add("scale", self._scale),
-                graph.add("format", "rgb24"),
+                graph.add("format", wanted),
                 graph.add("buffersink"),
             )
             graph.link_nodes(source, *steps).configure()
         graph.push(frame)
-        return upright(graph.pull().to_ndarray(), self._matrix)
+        image = graph.pull().to_ndarray()
+        return upright(to_sdr(image, int(frame.color_trc)) if tonemap else image, self._matrix)
 
 
 def display_matrix(frame: Any) -> Int64[np.ndarray, "3 3"] | None:

@@ -29,16 +29,17 @@ from vqa_twostage.extract.decoding.containers import (
     open_container,
     packets,
 )
+from vqa_twostage.extract.decoding.hdr import is_hdr, kind_of_hdr
 from vqa_twostage.extract.decoding.index import Index, read_index
 from vqa_twostage.extract.decoding.pixels import RGB, display_matrix, upright_size
-from vqa_twostage.extract.options import DECODERS
+from vqa_twostage.extract.options import DECODERS, HDRS, check_choice
 from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.raw_format import RawFormat
 
 # Which pixels a file gives. A part of every identity, so raise it when a file gives other pixels
 # than before, whatever the reason: a release of FFmpeg among them. The frames in
 # tests/data/decoding tell. Releases that change no pixel leave caches as they are
-DECODING_VERSION = 1
+DECODING_VERSION = 2
 
 SEEKABLE = ("mov", "matroska", "mpegts")  # a time found before a jump names the same frame after it
 STATEFUL = ("vp8",)  # after damaged data a keyframe does not make it start afresh
@@ -84,7 +85,8 @@ class Video(ABC):
     rotation, which `matrix` describes. timestamps: float64 [N], seconds, real presentation times in
     display order, the first 0. fps: frames a second, averaged over them. damage: "" or what is
     wrong with the file, e.g. that it breaks off; N counts what is left. heartbeat: to be called now
-    and then by whatever takes long, such as looking at every frame.
+    and then by whatever takes long, such as looking at every frame. hdr: what becomes of HDR, one
+    of `HDRS` without "refuse".
     """
 
     decoder: str
@@ -96,9 +98,10 @@ class Video(ABC):
         index: Index,
         id: str = "",
         heartbeat: Callable[[], None] = lambda: None,
+        hdr: str = "tonemap",
     ) -> None:
         self.path, self.kind, self.index = path, kind, index
-        self.id, self.heartbeat = id, heartbeat
+        self.id, self.heartbeat, self.hdr = id, heartbeat, hdr
         self.timestamps: Float64[np.ndarray, " N"] = index.timestamps
         self.fps, self.damage = index.fps, index.damage
         self.matrix = display_matrix(index.first)
@@ -106,6 +109,15 @@ class Video(ABC):
 
     def __len__(self) -> int:
         return len(self.timestamps)
+
+    @property
+    def note(self) -> str:
+        """What should be known of how it is read, in words; "" for nothing."""
+        notes = [self.index.note] if self.index.note else []
+        if is_hdr(self.index.first):
+            taken = "taken as if it were SDR" if self.hdr == "clip" else "tone-mapped to SDR"
+            notes.append(f"is HDR ({kind_of_hdr(self.index.first)}), {taken}")
+        return "; ".join(notes)
 
     def stream(
         self, index: Int64[np.ndarray, " frames"]
@@ -151,7 +163,7 @@ class PyAVVideo(Video):
     def _decode_in_order(self, todo: dict[int, int]) -> Images:
         """Take out of `todo` (frame's name -> row) what is found from the start on."""
         with open_container(self.path, self.kind) as (container, stream):
-            rgb = RGB(self.height, self.width, self.matrix)
+            rgb = RGB(self.height, self.width, self.matrix, hdr=self.hdr)
             for place, frame in enumerate(decoded(container, stream)):
                 name = place if self.index.pts is None else frame.pts
                 if name in todo:
@@ -173,7 +185,7 @@ class PyAVVideo(Video):
             last_wanted[max(place - 1, 0)] = pts
         with open_container(self.path, self.kind) as (container, stream):
             stream.codec_context.options = {"err_detect": "explode"}
-            rgb = RGB(self.height, self.width, self.matrix)
+            rgb = RGB(self.height, self.width, self.matrix, hdr=self.hdr)
             try:
                 for key, last in last_wanted.items():
                     if key > 0:
@@ -235,8 +247,9 @@ class DecordVideo(PyAVVideo):
         index: Index,
         id: str = "",
         heartbeat: Callable[[], None] = lambda: None,
+        hdr: str = "tonemap",
     ) -> None:
-        super().__init__(path, kind, index, id, heartbeat)
+        super().__init__(path, kind, index, id, heartbeat, hdr)
         self._reader = reader  # stands at the first frame; used once
 
     def _decode(self, index: Int64[np.ndarray, " frames"]) -> Images:
@@ -288,6 +301,7 @@ def exact_decord_reader(path: Path, kind: Kind, index: Index) -> Any:
         and first.height % 2 == 0
         # it overlooks the rotation of Matroska files, and all mirroring
         and display_matrix(first) is None
+        and not is_hdr(first)
         and index.plain
         and len(index.timestamps) <= DECORD_FRAMES
     ):
@@ -320,20 +334,28 @@ def open_video(
     *,
     id: str = "",
     heartbeat: Callable[[], None] = lambda: None,
+    hdr: str = "tonemap",
 ) -> Iterator[Video]:
     """Open a local video file for reading frames.
 
     `raw`: what those files of its dataset are that have no container. `id`: what the dataset calls
-    it. `heartbeat`: called now and then by whatever looks at many frames. Raises VideoError with a
-    short reason when the file cannot be used, UsageError when `decoder` cannot.
+    it. `heartbeat`: called now and then by whatever looks at many frames. `hdr`: what becomes of
+    HDR, one of `HDRS`. Raises VideoError with a short reason when the file cannot be used,
+    UsageError when `decoder` or `hdr` cannot.
     """
     name = decoder_name(decoder)
+    check_choice("hdr", hdr, HDRS)
     # "concat:a.mp4" is a file here, and must be no protocol to decord
     path = Path(os.path.abspath(path))
     kind = container_kind(path, raw)
     index = read_index(path, kind)
+    if hdr == "refuse" and is_hdr(index.first):
+        raise VideoError(
+            f"is HDR ({kind_of_hdr(index.first)}), which --hdr refuse leaves out; choose --hdr "
+            "tonemap to make it SDR"
+        )
     reader = exact_decord_reader(path, kind, index) if name == "decord" else None
     if reader is None:
-        yield PyAVVideo(path, kind, index, id, heartbeat)
+        yield PyAVVideo(path, kind, index, id, heartbeat, hdr)
     else:
-        yield DecordVideo(reader, path, kind, index, id, heartbeat)
+        yield DecordVideo(reader, path, kind, index, id, heartbeat, hdr)

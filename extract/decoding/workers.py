@@ -52,7 +52,7 @@ class DecodeRequest:
     network looks at clips; if none does, the first frame of each clip is enough. ``neighbours``:
     whether any network looks at differences, and the neighbour of each frame is needed as well.
     ``sampler_digest``: the sampler's own when the run began. ``raw``: what the dataset's files
-    without a container are.
+    without a container are. ``hdr``: what becomes of HDR, one of `extract.options.HDRS`.
     """
 
     sampler: str
@@ -61,6 +61,7 @@ class DecodeRequest:
     sampler_digest: str = ""
     raw: RawFormat | None = None
     neighbours: bool = False
+    hdr: str = "tonemap"
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,12 @@ def decode_into(
     source = Source.of(path)
     control = ControlBlock(buffer)
     with open_video(
-        path, request.decoder, request.raw, id=name, heartbeat=control.heartbeat
+        path,
+        request.decoder,
+        request.raw,
+        id=name,
+        heartbeat=control.heartbeat,
+        hdr=request.hdr,
     ) as video:
         index = np.asarray(sampler(video), np.int64)
         if not index.size:
@@ -261,7 +267,7 @@ def decode_into(
             fps=video.fps,
             length=len(video),
             damage=video.damage,
-            note=video.index.note,
+            note=video.note,
         )
         ring = Ring(control, video.height, video.width, len(distinct), room)
         control.describe(pickle.dumps(header))

@@ -42,7 +42,8 @@ def request_of(options: ExtractOptions, raw: RawFormat | None) -> str | None:
         for kind, text in [*extractors, ("extract.samplers", options.sampler)]
     ):
         return None
-    document = [extractors, options.sampler, str(raw or ""), library_versions(), _code_digest()]
+    asked = [extractors, options.sampler, options.hdr, str(raw or "")]
+    document = [*asked, library_versions(), _code_digest()]
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]
 
 

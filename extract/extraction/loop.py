@@ -77,6 +77,7 @@ def _local_engine(
         clips=any(track.extractor.of_clips for track in tracks),
         sampler_digest=plan.tracks[0].identity.sampler_digest,
         raw=plan.raw,
+        hdr=options.hdr,
         neighbours=any(track.view.of == "residual" for track in tracks),
     )
     return LocalEngine(batchers, request, options.workers, times)

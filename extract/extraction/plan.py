@@ -112,6 +112,7 @@ def plan_tracks(
             precision=runtime.identity,
             sampler_digest=choose.digest,
             raw=str(raw or ""),  # the same bytes read otherwise are other frames
+            hdr="clip" if options.hdr == "clip" else "",
         )
         path = TrackPath.of(cache, dataset, name_of_extractor(plugin), identity)
         plans[path] = TrackPlan(extractor, view, identity, path)

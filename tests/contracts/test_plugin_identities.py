@@ -5,10 +5,13 @@ was extracted with can be recovered from its identity, so that a new video gets 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from vqa_twostage.extract.extraction.plan import plan_tracks
 from vqa_twostage.extract.inference.runtime import Runtime
 from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.fuse.score import load, options_for
@@ -144,6 +147,16 @@ def test_identity_gives_back_a_precision_and_a_runtime_of_equal_features(
     options = options_for([identity_of("spatial", extractor, sampler, runtime.identity)])
     again = Runtime(options.runtime, torch.device("cpu"), options.precision)
     assert again.identity == runtime.identity
+
+
+@pytest.mark.parametrize("hdr", ["tonemap", "clip"])
+def test_identity_gives_back_what_became_of_hdr(hdr: str, tmp_path: Path) -> None:
+    options = ExtractOptions(spatial="efficientnet_lite0", temporal=(), hdr=hdr)
+    runtime = Runtime("torch", torch.device("cpu"), "fp32")
+    identity = plan_tracks("mine", tmp_path, options, runtime).tracks[0].identity
+    assert options_for([identity]).hdr == hdr
+    refusing = plan_tracks("mine", tmp_path, replace(options, hdr="refuse"), runtime)
+    assert (refusing.tracks[0].identity == identity) == (hdr == "tonemap")
 
 
 def test_identity_does_not_set_the_device() -> None:

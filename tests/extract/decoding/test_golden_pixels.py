@@ -19,7 +19,7 @@ from vqa_twostage.extract.decoding.video import DECODING_VERSION, open_video
 
 STORED = Path(__file__).parents[2] / "data" / "decoding"
 NAMES = sorted(path.name for path in STORED.iterdir() if path.suffix != ".npz")
-OF_VERSION = 1  # the number for which frames.npz was stored
+OF_VERSION = 2  # the number for which frames.npz was stored
 # FFmpeg converts 8-bit colour with other instructions on other processors: .5 of 255 on average and
 # 3 at most, measured with its instructions for x86-64 switched off
 EXACT = platform.machine().lower() in ("x86_64", "amd64")

@@ -30,6 +30,7 @@ OPTIONS = ExtractOptions(spatial="efficientnet_lite0", temporal=("tsm",))
         {"temporal": ()},
         {"temporal": ("tsm", "tea")},
         {"sampler": "uniform:frames=4"},
+        {"hdr": "clip"},
     ],
     ids=str,
 )
