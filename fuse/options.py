@@ -33,8 +33,9 @@ class TrainOptions:
     """Which temporal track; None is the only one in the cache, or none."""
     seed: int = 0
     """Added to every seed."""
-    epochs: int = 120
-    """The most; validation chooses among them."""
+    epochs: int | None = None
+    """The most; validation chooses among them. None is what the recipe has for so many videos
+    (`fuse.learning.recipe`): 120, and fewer where an epoch has many steps."""
     members: int = 5
     """Models whose scores are averaged."""
     oracle_epoch: bool = False
@@ -80,6 +81,7 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "a string"),
     "str | None": ((str, type(None)), "a string or None"),
     "int": ((int,), "a whole number"),
+    "int | None": ((int, type(None)), "a whole number or None"),
     "bool": ((bool,), "True or False"),
 }
 

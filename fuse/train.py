@@ -276,7 +276,8 @@ def _plan_head(data: Dataset, options: TrainOptions) -> _PlannedModel:
         "temporal_encoder": str(head.temporal_encoder.short_spec),
         "loss": options.loss,
     }
-    recipe = {**asdict(RECIPE), "epochs": options.epochs, "members": options.members}
+    chosen = {} if options.epochs is None else {"epochs": options.epochs}
+    recipe = {**asdict(RECIPE), **chosen, "members": options.members}
     return _PlannedModel(head.plugins, short, recipe)
 
 

@@ -267,7 +267,9 @@ def decode_into(
             fps=video.fps,
             length=len(video),
             damage=video.damage,
-            note=video.note,
+            note="; ".join(
+                filter(None, [video.note, _repeats(request.sampler, index, len(video))])
+            ),
         )
         ring = Ring(control, video.height, video.width, len(distinct), room)
         control.describe(pickle.dumps(header))
@@ -281,6 +283,16 @@ def neighbours(index: Int64[np.ndarray, "T n"], length: int) -> Int64[np.ndarray
     frame is its own.
     """
     return np.where(index + 1 < length, index + 1, max(0, length - 2))
+
+
+def _repeats(sampler: str, index: Int64[np.ndarray, "T n"], length: int) -> str:
+    """In words, where a sampler chose more frames than there are; else ""."""
+    if index.size <= length:
+        return ""
+    return (
+        f"has {length} frames, and the sampler {sampler} asks for {index.size}: some stand more "
+        "than once"
+    )
 
 
 @cache

@@ -90,7 +90,7 @@ TRAINING = [
         "--epochs",
         type=click.IntRange(min=1),
         help="The largest number of epochs; validation chooses among them "
-        f"[default: {DEFAULTS.epochs}].",
+        "[default: 120, fewer for more than 8192 training videos].",
     ),
     click.option(
         "--members",

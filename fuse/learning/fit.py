@@ -21,6 +21,7 @@ from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.losses import Loss
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
+from vqa_twostage.fuse.learning.recipe import RECIPE
 from vqa_twostage.fuse.learning.threads import one_thread
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split
@@ -55,13 +56,12 @@ def fit_split(features: PreparedFeatures, split: Split, options: TrainOptions) -
     data, start = features.data, time.perf_counter()
     with one_thread(), torch.random.fork_rng(devices=[]):
         head, loss = Head.of(options), parse_loss(options.loss)
+        epochs = options.epochs or RECIPE.epochs_for(len(split.train))
         epoch, unseen, validation_curve = choose_epoch(features, split, head, loss, options)
         both = np.sort(np.concatenate([split.train, split.val]))
         ensemble = Ensemble(features, both, head)
         tested = split.test if options.oracle_epoch else None
-        test_scores = ensemble.train(
-            split.seed, options.members, loss, options.epochs, epoch, tested
-        )
+        test_scores = ensemble.train(split.seed, options.members, loss, epochs, epoch, tested)
         output = ensemble.output()
     predicted = output.scores.double().numpy() * ensemble.std + ensemble.mean
     predicted[split.val] = unseen
@@ -86,9 +86,8 @@ def choose_epoch(
     the validation SRCC of every epoch that was validated.
     """
     ensemble, mos = Ensemble(features, split.train, head), features.data.mos
-    scores = ensemble.train(
-        split.seed, options.members, loss, options.epochs, options.epochs, split.val
-    )
+    epochs = options.epochs or RECIPE.epochs_for(len(split.train))
+    scores = ensemble.train(split.seed, options.members, loss, epochs, epochs, split.val)
     srcc = {done: metrics.srcc(scores[done], mos[split.val]) for done in scores}
     # an undefined SRCC (constant scores) never wins, unless nothing else comes; of equals the first
     epoch = max(srcc, key=lambda done: srcc[done] if math.isfinite(srcc[done]) else -math.inf)

@@ -23,6 +23,7 @@ from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
 from vqa_twostage.fuse.learning.novelty import PERCENTILES, NoveltyReference
 from vqa_twostage.fuse.learning.prepare import Preparation
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
+from vqa_twostage.fuse.learning.recipe import RECIPE
 from vqa_twostage.fuse.learning.threads import one_thread
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split
@@ -121,9 +122,9 @@ def refit(
         features = PreparedFeatures(data, everything, compact=True)
         ensemble = Ensemble(features, everything, Head.of(options))
         epoch = int(np.median([result.epoch for result in fitted]))
-        ensemble.train(
-            splits[0].seed, options.members, parse_loss(options.loss), options.epochs, epoch
-        )
+        epochs = options.epochs or RECIPE.epochs_for(len(splits[0].train))
+        loss = parse_loss(options.loss)
+        ensemble.train(splits[0].seed, options.members, loss, epochs, epoch)
     manifest = data.manifest
     training = Training(
         dataset=manifest.name,

@@ -23,9 +23,10 @@ from vqa_twostage.pipeline.errors import UsageError
 LITERAL_STAR = "\1"  # stands for a * that belongs to a name; names in manifests cannot contain it
 # fmt: off
 VIDEO_EXTENSIONS = (
-    ".3g2", ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".h264", ".ivf", ".m1v", ".m2t",
-    ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogg",
-    ".ogm", ".ogv", ".raw", ".ts", ".vob", ".webm", ".wmv", ".y4m", ".yuv",
+    ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".h264",
+    ".h265", ".hevc", ".ivf", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv",
+    ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogg", ".ogm", ".ogv", ".raw", ".ts", ".vob",
+    ".webm", ".wmv", ".y4m", ".yuv",
 )
 # fmt: on
 

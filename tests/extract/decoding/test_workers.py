@@ -218,6 +218,22 @@ def test_neighbours_are_decoded_where_asked_for_and_change_nothing_else(clips: P
         assert more.repeated == plain.repeated == 0
 
 
+@pytest.mark.parametrize(
+    ("sampler", "told"),
+    [("uniform:frames=12", ""), ("uniform:frames=13", "13"), ("fps:rate=60", "56")],
+)
+def test_sampler_that_asks_for_more_frames_than_there_are_is_told(
+    sampler: str, told: str, clips: Path
+) -> None:
+    request, notes = DecodeRequest(sampler, "pyav"), []
+    for stream in decode_videos([("x", clips / "testsrc.mp4")], request, workers=1):
+        header, frames = stream.open()
+        notes.append(header.note)
+        assert sum(len(numbers) for numbers, _ in frames) == len(header.distinct)
+    asks = f"has 12 frames, and the sampler {sampler} asks for {told}: some stand more than once"
+    assert notes == [asks if told else ""]
+
+
 def test_pipe_or_folder_is_refused_without_blocking(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     results = outcomes(
