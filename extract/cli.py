@@ -21,7 +21,12 @@ from vqa_twostage.extract.options import (
     ExtractOptions,
 )
 from vqa_twostage.pipeline import console, presets, spec
-from vqa_twostage.pipeline.console import as_json_option, cache_option, version_option
+from vqa_twostage.pipeline.console import (
+    as_json_option,
+    cache_option,
+    limits_option,
+    version_option,
+)
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
@@ -97,6 +102,7 @@ DEFAULTS = ExtractOptions()
     type=click.IntRange(min=0),
     help=f"Decoding processes; 0 is one per two cores [default: {DEFAULTS.workers}].",
 )
+@limits_option
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N videos.")
 @click.option(
     "--shard",

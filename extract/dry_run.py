@@ -28,6 +28,7 @@ from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.usage import bytes_a_video
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.identity import TrackIdentity
+from vqa_twostage.pipeline.limits import parse_limits
 
 TRIED = 4  # videos, of which the first also waits for processes to start
 
@@ -145,6 +146,7 @@ def dry_run(manifest: Manifest, cache: Path, options: ExtractOptions) -> DryRun:
 def _resolved(options: ExtractOptions, runtime: Runtime) -> ExtractOptions:
     return replace(
         options,
+        limits=str(parse_limits(options.limits)),
         decoder=decoder_name(options.decoder),
         device=str(runtime.device),
         runtime=runtime.name,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.limits import parse_limits
 
 DECODERS = ("auto", "decord", "pyav")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -56,6 +57,8 @@ class ExtractOptions:
     """Frames in one pass; 0 is `BATCH_FRAMES`."""
     workers: int = 0
     """Decoding processes; 0 is one per two cores, 1 to 8."""
+    limits: str = ""
+    """What a video may take, ``KEY=VALUE,…``; what is left out is as in `Limits`."""
     limit: int | None = None
     """Only so many videos, the first of the manifest or of the shard."""
     wait: bool = False
@@ -82,6 +85,9 @@ class ExtractOptions:
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("runtime", self.runtime, RUNTIMES)
         check_device(self.device)
+        if not isinstance(self.limits, str):
+            raise UsageError(f"limits must be text as in 'memory=16', not {self.limits!r}")
+        parse_limits(self.limits)
         _check_count("batch_size", self.batch_size, 0, LARGEST_BATCH)
         _check_count("workers", self.workers, 0)
         if self.limit is not None:

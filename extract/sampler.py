@@ -29,7 +29,8 @@ class Sampler(Protocol):
     A plug-in in ``extract/samplers`` has a docstring, ``VERSION``, and ``build(**options)`` that
     returns a `Sampler` and raises UsageError for options that cannot be. A class that inherits from
     this one takes over the two attributes. What a sampler chooses depends on the video and its own
-    options alone: not on the decoder, the machine, or other videos.
+    options alone: not on the decoder, the machine, or other videos. It runs where nothing can be
+    written, sent or started, and reads its files when it is built.
     """
 
     clip_frames: int = 1

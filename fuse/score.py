@@ -71,6 +71,7 @@ def score(
     device: str = "auto",
     workers: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    limits: str = "",
 ) -> list[Score]:
     """Scores videos with a trained model; `vqa-fuse score` is this function.
 
@@ -88,6 +89,8 @@ def score(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         workers: Decoding processes; 0 is one for every two cores.
         on_progress: Called with the number of videos that are done, and of all.
+        limits: What a video may take, as text such as ``"memory=16"``; what is left out is as in
+            `vqa_twostage.pipeline.limits.Limits`. One that exceeds it has an ``error``.
 
     Returns:
         One `Score` for each video, in their order, on the scale of the model's training labels.
@@ -100,7 +103,7 @@ def score(
     paths, others = find_videos(videos)
     if others:
         logger.info("not scored: %d files that are no videos, such as %s", len(others), others[0])
-    options = ExtractOptions(device=device, workers=workers)
+    options = ExtractOptions(device=device, workers=workers, limits=limits)
     with ExitStack() as stack:
         if cache is None:
             cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="vqa-score-"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from vqa_twostage.pipeline import console
-from vqa_twostage.pipeline.console import as_json_option, version_option
+from vqa_twostage.pipeline.console import as_json_option, limits_option, version_option
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -69,8 +69,11 @@ def list_datasets(as_json: bool) -> int:
     type=click.Path(path_type=Path, dir_okay=False),
     help="File that lists all missing videos, if there are any [default: <dataset>-missing.csv].",
 )
+@limits_option
 @as_json_option
-def check(dataset: str, root: Path | None, missing_file: Path | None, as_json: bool) -> int:
+def check(
+    dataset: str, root: Path | None, missing_file: Path | None, limits: str | None, as_json: bool
+) -> int:
     """Read the labels of a dataset, look for its videos and open each; exit code 3 if something is
     wrong.
 
@@ -91,13 +94,15 @@ def check(dataset: str, root: Path | None, missing_file: Path | None, as_json: b
         write_missing,
     )
     from vqa_twostage.pipeline.datasets.loading import load_manifest, releases_of
+    from vqa_twostage.pipeline.limits import parse_limits
 
+    allowed = parse_limits(limits or "")
     manifest = load_manifest(dataset, root)
     with console.progress(f"check {manifest.name}") as on_progress:
         result = check_dataset(
             manifest,
             releases_of(dataset),
-            lambda videos: probe_all(videos, manifest.raw, on_progress=on_progress),
+            lambda videos: probe_all(videos, manifest.raw, on_progress=on_progress, limits=allowed),
         )
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))

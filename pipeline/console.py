@@ -19,6 +19,7 @@ import click
 from vqa_twostage import __version__
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.errors import DONE, INTERRUPTED, WRONG_USE, UsageError
+from vqa_twostage.pipeline.limits import DEFAULTS
 
 as_json_option = click.option(
     "--json",
@@ -43,6 +44,13 @@ def cache_option(help: str) -> Callable[[Command], Command]:
     )
 
 
+limits_option = click.option(
+    "--limits",
+    metavar="KEY=VALUE,…",
+    help="What a video may take: pixels of a frame, number of frames, duration in seconds, memory "
+    "of a decoding process in GB, processor time in seconds a MB of file; one that exceeds a limit "
+    f"fails, and the others go on [default: {str(DEFAULTS).replace(',', ', ')}].",
+)
 version_option = click.version_option(__version__, message="vqa-twostage %(version)s")
 
 # without a terminal, progress is printed at most this often

@@ -45,9 +45,10 @@ def require_installed(option: str, packages: Sequence[str]) -> None:
     )
 
 
-FailureKind = Literal["missing", "unreadable", "decode", "sampling", "features"]
+FailureKind = Literal["missing", "unreadable", "limit", "decode", "sampling", "features"]
 """Why a video cannot be used, for programs: its file does not exist; it cannot be opened, or is no
-video; its frames cannot be decoded; no frames of it can be chosen; its features cannot be stored.
+video; it exceeds a limit that ``--limits`` raises; its frames cannot be decoded; no frames of it
+can be chosen; its features cannot be stored.
 """
 
 

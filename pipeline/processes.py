@@ -25,16 +25,27 @@ class CrashError(Exception):
     """The process of a call ended without a result."""
 
 
-def start_processes(workers: int) -> ProcessPool:
+def start_processes(
+    workers: int,
+    prepare: Callable[..., None] | None = None,
+    arguments: tuple[Any, ...] = (),
+) -> ProcessPool:
     """A pool of ``workers`` processes for functions that a module defines, with a time limit for
     each call where the caller sets one.
 
-    A process whose call is cancelled or takes too long is killed, and another takes its place.
+    Each process first calls ``prepare``, which may not fail. A process whose call is cancelled or
+    takes too long is killed, and another takes its place.
     """
     # loky takes a fifth of a second to import, and most commands start no process
     from vqa_twostage.pipeline.process_context import ProcessContext
 
-    return ProcessPool(max_workers=workers, max_tasks=TASKS_PER_PROCESS, context=ProcessContext())
+    return ProcessPool(
+        max_workers=workers,
+        max_tasks=TASKS_PER_PROCESS,
+        initializer=prepare,
+        initargs=arguments,
+        context=ProcessContext(),
+    )
 
 
 def call_apart(

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from vqa_twostage.pipeline.errors import VideoError
+from vqa_twostage.pipeline.limits import DEFAULTS, Limits
 from vqa_twostage.pipeline.raw_format import RawFormat
 
 HEAD_BYTES = 2048  # bytes: enough for the start of several packets of a transport stream
@@ -188,6 +189,8 @@ def shown_stream(container: Any) -> Any:
     first. VideoError where there is none.
     """
     videos = moving_streams(container)
+    if not videos and any(stream.codec_context is None for stream in container.streams.video):
+        raise VideoError("its video has a codec that FFmpeg does not know")
     if not videos:
         raise VideoError("no video stream")
 
@@ -200,11 +203,14 @@ def shown_stream(container: Any) -> Any:
 
 
 def moving_streams(container: Any) -> list[Any]:
-    """The video streams without cover pictures, whether these are marked as such or not."""
+    """The video streams without cover pictures, whether these are marked as such or not, and
+    without those of a codec that FFmpeg does not know.
+    """
     videos = [
         stream
         for stream in container.streams.video
-        if not stream.disposition & type(stream.disposition).attached_pic
+        if stream.codec_context is not None
+        and not stream.disposition & type(stream.disposition).attached_pic
     ]
     moving = [stream for stream in videos if stream.codec_context.name not in STILLS]
     return moving or videos
@@ -270,10 +276,14 @@ def decoded(
         return
 
 
-def check_video(path: Path, raw: RawFormat | None = None) -> None:
+def check_video(path: Path, raw: RawFormat | None = None, limits: Limits = DEFAULTS) -> None:
     """Raises VideoError where a file cannot be used at all: its header is read and its first frame
     decoded, no more.
     """
-    with open_container(path, container_kind(path, raw)) as (container, stream):
-        if next(decoded(container, stream), None) is None:
-            raise VideoError("holds no frames", "decode")
+    with limits.memory_named():
+        kind = container_kind(path, raw)
+        with open_container(path, kind) as (container, stream):
+            first = next(decoded(container, stream), None)
+            if first is None:
+                raise VideoError("holds no frames", "decode")
+            limits.check_frame(first.width, first.height)

@@ -6,6 +6,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 
 from pebble import ProcessExpired
 
+from vqa_twostage.pipeline.confinement import UNCONFINED
 from vqa_twostage.pipeline.errors import VideoError
 
 
@@ -22,4 +23,6 @@ def as_video_error(error: BaseException, patience: float) -> VideoError:
         reason = f"the decoder crashed (exit code {error.exitcode})"
     else:
         reason = f"the decoder failed ({type(error).__name__}: {error})"
+    if isinstance(error, ImportError):  # decision 0017
+        reason += f"; where its libraries lie outside of Python's folders, set {UNCONFINED}=1"
     return VideoError(reason, "decode")

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from vqa_twostage.extract.decoding.hdr import is_hdr, to_sdr
+from vqa_twostage.pipeline.limits import DEFAULTS, Limits
 
 
 class RGB:
@@ -22,7 +23,7 @@ class RGB:
     frames and the place of the colour samples otherwise, and not the same in all its versions.
     `kernel` is how that filter resizes, where H x W is another size than the frame's: "area" is the
     mean over the pixels that become one. HDR becomes SDR unless `hdr` is "clip", which takes its
-    values as they are.
+    values as they are. VideoError for a frame that is too large.
     """
 
     def __init__(
@@ -32,8 +33,9 @@ class RGB:
         matrix: Int64[np.ndarray, "3 3"] | None,
         kernel: str = "bicubic",
         hdr: str = "tonemap",
+        limits: Limits = DEFAULTS,
     ) -> None:
-        self._matrix, self._tonemap = matrix, hdr != "clip"
+        self._matrix, self._tonemap, self._limits = matrix, hdr != "clip", limits
         # a quarter turn back swaps them again
         coded_height, coded_width = upright_size(height, width, matrix)
         self._scale = f"{coded_width}:{coded_height}:flags={kernel}:interl=0"
@@ -48,6 +50,7 @@ class RGB:
         key = (frame.width, frame.height, frame.format.name, wanted)
         graph = self._graphs.get(key)
         if graph is None:
+            self._limits.check_frame(frame.width, frame.height)
             graph = self._graphs[key] = Graph()
             source = graph.add_buffer(
                 width=frame.width,

@@ -15,6 +15,8 @@ from pathlib import Path
 from vqa_twostage.extract.decoding.containers import check_video
 from vqa_twostage.extract.decoding.decoding_errors import as_video_error
 from vqa_twostage.extract.decoding.workers import TIMEOUT_S, default_workers
+from vqa_twostage.pipeline.confinement import confine, folders_of, tell_what_is_not_offered
+from vqa_twostage.pipeline.limits import DEFAULTS, GB, Limits
 from vqa_twostage.pipeline.processes import start_processes
 from vqa_twostage.pipeline.raw_format import RawFormat
 
@@ -26,6 +28,7 @@ def probe_all(
     raw: RawFormat | None,
     workers: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    limits: Limits = DEFAULTS,
 ) -> dict[str, str]:
     """Why a file cannot be used, by id, in the order of ``videos`` (id, path); usable ones are left
     out.
@@ -33,19 +36,23 @@ def probe_all(
     ``raw`` is the manifest's: the format of files without a container. ``workers``: processes, 0
     for one per two cores. ``on_progress`` is called with the number of files done, and of all. A
     file that hangs or crashes its decoder costs itself alone, after ``TIMEOUT_S`` at most: how long
-    a first frame takes does not grow with the file.
+    a first frame takes does not grow with the file. ``limits`` of frames and memory are kept; how
+    long a video is shows when it is extracted.
     """
     workers = min(workers or default_workers(), len(videos))
     if not workers:
         return {}
     reasons: dict[str, str] = {}
     pending, under_way, done = deque(videos), dict[Future[None], str](), 0
-    with start_processes(workers) as pool:
+    tell_what_is_not_offered()
+    confined = (folders_of(path for _, path in videos), limits.memory * GB)
+    with start_processes(workers, confine, confined) as pool:
         try:
             while pending or under_way:
                 while pending and len(under_way) < AHEAD * workers:
                     name, path = pending.popleft()
-                    under_way[pool.schedule(check_video, (path, raw), timeout=TIMEOUT_S)] = name
+                    call = (path, raw, limits)
+                    under_way[pool.schedule(check_video, call, timeout=TIMEOUT_S)] = name
                 # whichever is first: one that hangs holds up its own worker only
                 for future in wait(under_way, return_when=FIRST_COMPLETED).done:
                     name, error = under_way.pop(future), future.exception()

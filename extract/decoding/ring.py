@@ -14,7 +14,8 @@ import mmap
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 
 import numpy as np
@@ -29,6 +30,8 @@ FRAMES_AT = 1 << 28  # pages that nobody writes to take no memory
 LEAST_FRAMES = 2
 POLL_S = 0.002
 _BARRIER = Lock()  # taking and releasing any lock is one
+_HELD: dict[str, int] = {}
+"""The handles of buffers that this process keeps open, by their paths."""
 
 
 class SharedBuffer:
@@ -50,6 +53,19 @@ class SharedBuffer:
         """
         os.pwrite(self._handle, bytes(ROWS_AT), 0)
 
+    def is_let_go(self) -> bool:
+        """Whether no process works on it (`occupied`): one that is killed may still write a little
+        before it is gone.
+        """
+        import fcntl
+
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        fcntl.flock(self._handle, fcntl.LOCK_UN)
+        return True
+
     def close(self) -> None:
         """What is mapped stays readable. Closing twice does nothing."""
         if self._file is not None:
@@ -57,6 +73,29 @@ class SharedBuffer:
         elif self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+
+def hold_open(paths: Iterable[str]) -> None:
+    """Opens buffers for as long as this process lives, which may not open them later on."""
+    _HELD.update((path, os.open(path, os.O_RDWR)) for path in paths)
+
+
+@contextmanager
+def occupied(path: str) -> Iterator[None]:
+    """Meanwhile the buffer is not `SharedBuffer.is_let_go`, unless this process ends, however it
+    does.
+    """
+    import fcntl
+
+    handle = _HELD.get(path)
+    if handle is None:  # it is the process that made the buffer
+        yield
+        return
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 class ControlBlock:
@@ -152,7 +191,12 @@ def _memory_barrier() -> None:
 
 
 def _map(path: str, size: int) -> mmap.mmap:
-    with open(path, "r+b") as file:
-        if os.fstat(file.fileno()).st_size < size:
-            os.ftruncate(file.fileno(), size)
-        return mmap.mmap(file.fileno(), size)
+    held = _HELD.get(path)
+    handle = os.open(path, os.O_RDWR) if held is None else held
+    try:
+        if os.fstat(handle).st_size < size:
+            os.ftruncate(handle, size)
+        return mmap.mmap(handle, size)
+    finally:
+        if held is None:
+            os.close(handle)

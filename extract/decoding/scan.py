@@ -37,7 +37,7 @@ def scan(
     """
     scale = min(1.0, side / min(video.height, video.width))
     height, width = (max(1, round(length * scale)) for length in (video.height, video.width))
-    small = RGB(height, width, video.matrix, kernel="area", hdr=video.hdr)
+    small = RGB(height, width, video.matrix, "area", hdr=video.hdr, limits=video.limits)
     pts = video.index.pts
     with open_container(video.path, video.kind) as (container, stream):
         for place, frame in enumerate(decoded(container, stream)):

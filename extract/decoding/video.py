@@ -34,6 +34,7 @@ from vqa_twostage.extract.decoding.index import Index, read_index
 from vqa_twostage.extract.decoding.pixels import RGB, display_matrix, upright_size
 from vqa_twostage.extract.options import DECODERS, HDRS, check_choice
 from vqa_twostage.pipeline.errors import UsageError, VideoError
+from vqa_twostage.pipeline.limits import DEFAULTS, Limits
 from vqa_twostage.pipeline.raw_format import RawFormat
 
 # Which pixels a file gives. A part of every identity, so raise it when a file gives other pixels
@@ -86,10 +87,11 @@ class Video(ABC):
     display order, the first 0. fps: frames a second, averaged over them. damage: "" or what is
     wrong with the file, e.g. that it breaks off; N counts what is left. heartbeat: to be called now
     and then by whatever takes long, such as looking at every frame. hdr: what becomes of HDR, one
-    of `HDRS` without "refuse".
+    of `HDRS` without "refuse". limits: what it may have.
     """
 
     decoder: str
+    limits: Limits = DEFAULTS
 
     def __init__(
         self,
@@ -163,7 +165,7 @@ class PyAVVideo(Video):
     def _decode_in_order(self, todo: dict[int, int]) -> Images:
         """Take out of `todo` (frame's name -> row) what is found from the start on."""
         with open_container(self.path, self.kind) as (container, stream):
-            rgb = RGB(self.height, self.width, self.matrix, hdr=self.hdr)
+            rgb = RGB(self.height, self.width, self.matrix, hdr=self.hdr, limits=self.limits)
             for place, frame in enumerate(decoded(container, stream)):
                 name = place if self.index.pts is None else frame.pts
                 if name in todo:
@@ -185,7 +187,7 @@ class PyAVVideo(Video):
             last_wanted[max(place - 1, 0)] = pts
         with open_container(self.path, self.kind) as (container, stream):
             stream.codec_context.options = {"err_detect": "explode"}
-            rgb = RGB(self.height, self.width, self.matrix, hdr=self.hdr)
+            rgb = RGB(self.height, self.width, self.matrix, hdr=self.hdr, limits=self.limits)
             try:
                 for key, last in last_wanted.items():
                     if key > 0:
@@ -335,13 +337,14 @@ def open_video(
     id: str = "",
     heartbeat: Callable[[], None] = lambda: None,
     hdr: str = "tonemap",
+    limits: Limits = DEFAULTS,
 ) -> Iterator[Video]:
     """Open a local video file for reading frames.
 
     `raw`: what those files of its dataset are that have no container. `id`: what the dataset calls
     it. `heartbeat`: called now and then by whatever looks at many frames. `hdr`: what becomes of
-    HDR, one of `HDRS`. Raises VideoError with a short reason when the file cannot be used,
-    UsageError when `decoder` or `hdr` cannot.
+    HDR, one of `HDRS`. `limits`: beyond them a file is not used. Raises VideoError with a short
+    reason when the file cannot be used, UsageError when `decoder` or `hdr` cannot.
     """
     name = decoder_name(decoder)
     check_choice("hdr", hdr, HDRS)
@@ -349,13 +352,18 @@ def open_video(
     path = Path(os.path.abspath(path))
     kind = container_kind(path, raw)
     index = read_index(path, kind)
+    limits.check_frame(index.first.width, index.first.height)
+    limits.check_length(len(index.timestamps), float(index.timestamps[-1]))
     if hdr == "refuse" and is_hdr(index.first):
         raise VideoError(
             f"is HDR ({kind_of_hdr(index.first)}), which --hdr refuse leaves out; choose --hdr "
             "tonemap to make it SDR"
         )
     reader = exact_decord_reader(path, kind, index) if name == "decord" else None
-    if reader is None:
-        yield PyAVVideo(path, kind, index, id, heartbeat, hdr)
-    else:
-        yield DecordVideo(reader, path, kind, index, id, heartbeat, hdr)
+    video = (
+        PyAVVideo(path, kind, index, id, heartbeat, hdr)
+        if reader is None
+        else DecordVideo(reader, path, kind, index, id, heartbeat, hdr)
+    )
+    video.limits = limits
+    yield video

@@ -9,28 +9,44 @@ at once, H x W pixels.
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
-from pebble import ProcessFuture
+from pebble import ProcessExpired, ProcessFuture
 
 from vqa_twostage.extract.decoding.decoding_errors import as_video_error
-from vqa_twostage.extract.decoding.ring import POLL_S, ControlBlock, Ring, SharedBuffer
+from vqa_twostage.extract.decoding.ring import (
+    POLL_S,
+    ControlBlock,
+    Ring,
+    SharedBuffer,
+    hold_open,
+    occupied,
+)
 from vqa_twostage.extract.decoding.source import Source
 from vqa_twostage.extract.decoding.video import open_video
 from vqa_twostage.extract.sampler import Sampler
 from vqa_twostage.pipeline import spec
+from vqa_twostage.pipeline.confinement import (
+    confine,
+    folders_of,
+    processor_time,
+    tell_what_is_not_offered,
+)
 from vqa_twostage.pipeline.errors import UsageError, VideoError
+from vqa_twostage.pipeline.limits import DEFAULTS, GB, Limits
 from vqa_twostage.pipeline.processes import start_processes
 from vqa_twostage.pipeline.raw_format import RawFormat
 
@@ -38,6 +54,7 @@ from vqa_twostage.pipeline.raw_format import RawFormat
 # megabyte
 TIMEOUT_S = 120.0
 TIMEOUT_S_PER_MB = 1.0
+OUT_OF_TIME = getattr(signal, "SIGXCPU", 0)  # what ends a process after its `processor_time`
 RINGS_BYTES = 256 << 20  # frames on their way, of all videos together
 AT_ONCE = 16  # frames handed over at once: resized they may be larger than the video's own
 
@@ -53,6 +70,7 @@ class DecodeRequest:
     whether any network looks at differences, and the neighbour of each frame is needed as well.
     ``sampler_digest``: the sampler's own when the run began. ``raw``: what the dataset's files
     without a container are. ``hdr``: what becomes of HDR, one of `extract.options.HDRS`.
+    ``limits``: what a video may have and take.
     """
 
     sampler: str
@@ -62,6 +80,7 @@ class DecodeRequest:
     raw: RawFormat | None = None
     neighbours: bool = False
     hdr: str = "tonemap"
+    limits: Limits = DEFAULTS
 
 
 @dataclass(frozen=True)
@@ -118,14 +137,16 @@ class DecodedStream:
         buffer: SharedBuffer,
         future: ProcessFuture[DecodeSummary],
         room: int,
-        patience: float,
+        path: Path,
+        limits: Limits,
     ) -> None:
-        """``room``: bytes of frames. ``patience``: seconds without progress before it is given
-        up.
-        """
+        """``room``: bytes of frames."""
         self.id, self.buffer = id, buffer
         self._control = ControlBlock(buffer.path)
-        self._future, self._room, self._patience = future, room, patience
+        self._future, self._room = future, room
+        self._size, self._limits = _size_of(path), limits
+        # seconds without progress before it is given up
+        self._patience = TIMEOUT_S + TIMEOUT_S_PER_MB * self._size / 1e6
         self._killed = False
 
     def open(self) -> tuple[VideoHeader, Iterator[SomeFrames]]:
@@ -164,6 +185,10 @@ class DecodedStream:
             raise
         except FutureTimeout:
             raise self._hung() from None
+        except ProcessExpired as error:
+            if error.exitcode == -OUT_OF_TIME:
+                raise self._limits.out_of_time(self._size) from None
+            raise as_video_error(error, self._patience) from None
         except Exception as error:  # noqa: BLE001  whatever a file can do to a decoder costs that file alone
             raise as_video_error(error, self._patience) from None
 
@@ -203,28 +228,58 @@ def decode_videos(
     workers = min(workers, len(videos))
     if not workers:
         return
+    tell_what_is_not_offered()
     ahead = 2 * workers
     room = RINGS_BYTES // ahead
-    with ExitStack() as buffers, start_processes(workers) as pool:
-        free = deque(buffers.enter_context(closing(SharedBuffer())) for _ in range(ahead))
-        waiting, pending = deque[DecodedStream](), deque(videos)
+    with ExitStack() as stack:
+        buffers = [stack.enter_context(closing(SharedBuffer())) for _ in range(ahead)]
+        folders = folders_of(path for _, path in videos)
+        arguments = (os.getpid(), [buffer.path for buffer in buffers], request, folders)
+        pool = stack.enter_context(start_processes(workers, prepare_process, arguments))
+        taken, waiting, pending = list[SharedBuffer](), deque[DecodedStream](), deque(videos)
         try:
             while pending or waiting:
-                while pending and free:
-                    buffer, (name, path) = free.popleft(), pending.popleft()
+                while pending and (buffer := _free(buffers, taken)):
+                    buffer.clear()
+                    taken.append(buffer)
+                    name, path = pending.popleft()
                     future = pool.schedule(decode_into, (buffer.path, room, name, path, request))
-                    waiting.append(DecodedStream(name, buffer, future, room, _patience(path)))
+                    waiting.append(DecodedStream(name, buffer, future, room, path, request.limits))
+                if not waiting:  # until a process that was killed is gone
+                    time.sleep(POLL_S)
+                    continue
                 stream = waiting.popleft()
                 yield stream
-                if stream.stop():  # it may still write a little before it is gone
-                    stream.buffer.close()
-                    free.append(buffers.enter_context(closing(SharedBuffer())))
-                else:
-                    stream.buffer.clear()
-                    free.append(stream.buffer)
+                stream.stop()
+                taken.remove(stream.buffer)
         except BaseException:
             pool.stop()
             raise
+
+
+def _free(buffers: Sequence[SharedBuffer], taken: Sequence[SharedBuffer]) -> SharedBuffer | None:
+    """One that no video is in, and that no process which was killed may still write to."""
+    unused = (buffer for buffer in buffers if buffer not in taken and buffer.is_let_go())
+    return next(unused, None)
+
+
+def prepare_process(
+    parent: int, buffers: Sequence[str], request: DecodeRequest, folders: Sequence[str]
+) -> None:
+    """What a decoding process does first: it opens all that it needs, and gives up the rest. It
+    ends with the process ``parent``, which started it.
+
+    ``folders``: those of the videos.
+    """
+    from vqa_twostage.pipeline.process_context import end_with
+
+    end_with(parent)
+    # what fails here fails again for each video, which then says so
+    with suppress(Exception):
+        hold_open(buffers)
+        importlib.import_module("av")
+        _sampler(request.sampler)  # it may read a file that lies anywhere
+    confine(folders, request.limits.memory * GB)
 
 
 def decode_into(
@@ -233,6 +288,14 @@ def decode_into(
     """In a worker: opens a video, chooses frames, decodes them into the `SharedBuffer` at that
     path; VideoError where the video cannot be used.
     """
+    limits, size = request.limits, _size_of(path)
+    with occupied(buffer), limits.memory_named(), processor_time(limits.seconds_for(size)):
+        return _decode_into(buffer, room, name, path, request)
+
+
+def _decode_into(
+    buffer: str, room: int, name: str, path: Path, request: DecodeRequest
+) -> DecodeSummary:
     start, parent = time.perf_counter(), os.getppid()
     sampler = _sampler(request.sampler)
     if sampler.digest != request.sampler_digest:
@@ -250,6 +313,7 @@ def decode_into(
         id=name,
         heartbeat=control.heartbeat,
         hdr=request.hdr,
+        limits=request.limits,
     ) as video:
         index = np.asarray(sampler(video), np.int64)
         if not index.size:
@@ -302,8 +366,9 @@ def _sampler(text: str) -> Sampler:
     return sampler
 
 
-def _patience(path: Path) -> float:
+def _size_of(path: Path) -> int:
+    """In bytes; 0 where there is no file."""
     try:
-        return TIMEOUT_S + TIMEOUT_S_PER_MB * path.stat().st_size / 1e6
+        return path.stat().st_size
     except (OSError, ValueError):  # the latter: a path that no file can have
-        return TIMEOUT_S
+        return 0

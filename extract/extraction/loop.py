@@ -25,6 +25,7 @@ from vqa_twostage.extract.results import Damage, Failure, Note, Progress, VideoR
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.cache.track_writer import TrackWriter, write_track
 from vqa_twostage.pipeline.errors import VideoError
+from vqa_twostage.pipeline.limits import parse_limits
 
 
 def extract_videos(
@@ -79,6 +80,7 @@ def _local_engine(
         raw=plan.raw,
         hdr=options.hdr,
         neighbours=any(track.view.of == "residual" for track in tracks),
+        limits=parse_limits(options.limits),
     )
     return LocalEngine(batchers, request, options.workers, times)
 

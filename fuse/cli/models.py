@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from vqa_twostage.pipeline import console
-from vqa_twostage.pipeline.console import as_json_option, show
+from vqa_twostage.pipeline.console import as_json_option, limits_option, show
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
 FOLDER = click.Path(path_type=Path)
@@ -90,6 +90,7 @@ def output_format_options(function: Callable[..., int]) -> Callable[..., int]:
     default=0,
     help="Decoding processes [default: one per two cores].",
 )
+@limits_option
 @click.option(
     "--plot",
     type=FOLDER,
@@ -102,6 +103,7 @@ def score(
     cache: Path | None,
     no_cache: bool,
     plot: Path | None,
+    limits: str | None,
     output_format: str,
     **extraction: Any,
 ) -> int:
@@ -136,7 +138,9 @@ def score(
     model = scoring.load(run)
     kept = None if no_cache else cache or scoring.default_cache()
     with console.progress("score") as on_progress:
-        scores = scoring.score(paths, model, kept, on_progress=on_progress, **extraction)
+        scores = scoring.score(
+            paths, model, kept, on_progress=on_progress, limits=limits or "", **extraction
+        )
     if plot is not None:
         for message in contact_sheet.draw(scores, plot):
             click.echo(message, err=True)

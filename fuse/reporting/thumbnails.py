@@ -16,7 +16,9 @@ import numpy as np
 from vqa_twostage.extract.decoding.decoding_errors import as_video_error
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest, manifest_path
+from vqa_twostage.pipeline.confinement import confine, folders_of
 from vqa_twostage.pipeline.errors import UsageError, VideoError
+from vqa_twostage.pipeline.limits import ANY_SIZE, GB
 from vqa_twostage.pipeline.processes import start_processes
 from vqa_twostage.pipeline.raw_format import RawFormat, parse_raw_format
 
@@ -114,7 +116,8 @@ def read_thumbnails(
     """`thumbnails_of` for several videos, by name, and the reasons why some have none."""
     images: dict[str, list[bytes]] = {}
     reasons: dict[str, str] = {}
-    with start_processes(WORKERS) as pool:
+    confined = (folders_of(item.path for item in requests), ANY_SIZE.memory * GB)
+    with start_processes(WORKERS, confine, confined) as pool:
         futures = [
             pool.schedule(thumbnails_of, (item.path, item.frame_index, raw), timeout=TIMEOUT_S)
             for item in requests
@@ -136,7 +139,7 @@ def thumbnails_of(path: Path, frame_index: list[int], raw: RawFormat | None) -> 
 
     distinct = np.unique(np.asarray(frame_index, np.int64))
     jpeg_of: dict[int, bytes] = {}
-    with open_video(path, raw=raw) as video:
+    with open_video(path, raw=raw, limits=ANY_SIZE) as video:
         if len(distinct) and distinct[-1] >= len(video):
             raise VideoError(
                 "is not the video that features were extracted from: frame "

@@ -12,6 +12,7 @@ from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.extract.run import extract_dataset
 from vqa_twostage.pipeline.datasets.loading import load_manifest
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.limits import DEFAULTS
 
 OPTIONS = ExtractOptions(spatial="efficientnet_lite0", temporal=(), sampler="uniform:frames=2")
 
@@ -28,7 +29,13 @@ def test_dry_run_counts_what_is_there_and_estimates_the_rest(
     assert (first.videos, first.pending, first.missing) == (6, 6, 0)
     assert [track.there for track in first.tracks] == [0] and not cache.exists()
     assert first.resolved == replace(
-        OPTIONS, decoder="pyav", device="cpu", runtime="torch", batch_size=8, workers=1
+        OPTIONS,
+        decoder="pyav",
+        device="cpu",
+        runtime="torch",
+        batch_size=8,
+        workers=1,
+        limits=str(DEFAULTS),
     )
 
     extract_dataset(manifest, cache, replace(OPTIONS, limit=2))

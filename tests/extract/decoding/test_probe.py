@@ -17,6 +17,7 @@ from vqa_twostage.extract.decoding import containers, probe
 from vqa_twostage.extract.decoding.containers import check_video
 from vqa_twostage.extract.decoding.probe import probe_all
 from vqa_twostage.pipeline.errors import VideoError
+from vqa_twostage.pipeline.limits import Limits
 from vqa_twostage.pipeline.raw_format import RawFormat
 
 
@@ -73,7 +74,7 @@ def test_check_decodes_only_the_beginning_of_a_file(
     assert 0 < len(sizes) < 6  # of twelve packets, those that the first displayed frame needs
 
 
-def misbehave(path: Path, raw: RawFormat | None) -> None:
+def misbehave(path: Path, raw: RawFormat | None, limits: Limits) -> None:
     """Like `check_video`, but for some files the decoder hangs in native code, crashes, or raises
     an unexpected error.
     """
@@ -83,7 +84,7 @@ def misbehave(path: Path, raw: RawFormat | None) -> None:
         os._exit(7)
     if path.stem == "testsrc2":
         raise MemoryError("a frame of 10 terabytes")
-    check_video(path, raw)
+    check_video(path, raw, limits)
 
 
 def test_decoder_that_hangs_or_crashes_affects_only_its_file(
@@ -112,8 +113,8 @@ def test_ctrl_c_does_not_wait_for_a_hung_decoder(
     assert time.monotonic() - start < 60  # the timeout of a decoder is 120 s
 
 
-def report_torch(path: Path, raw: RawFormat | None) -> None:
-    check_video(path, raw)
+def report_torch(path: Path, raw: RawFormat | None, limits: Limits) -> None:
+    check_video(path, raw, limits)
     raise VideoError(f"torch is {'' if 'torch' in sys.modules else 'not '}here")
 
 
