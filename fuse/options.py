@@ -81,7 +81,7 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "a string"),
     "str | None": ((str, type(None)), "a string or None"),
     "int": ((int,), "a whole number"),
-    "int | None": ((int, type(None)), "a whole number or None"),
+    "int | None": ((int, type(None)), "a whole number"),
     "bool": ((bool,), "True or False"),
 }
 
@@ -97,4 +97,6 @@ def _valid(name: str, annotation: str, value: object) -> bool:
 
 def _wanted(name: str, annotation: str) -> str:
     kind = TYPES[annotation][1]
-    return f"{kind} of at least {LOWEST[name]}" if name in LOWEST else kind
+    if name not in LOWEST:
+        return kind
+    return f"{kind} of at least {LOWEST[name]}" + ", or None" * annotation.endswith("| None")

@@ -25,6 +25,7 @@ from vqa_twostage.pipeline.raw_format import RawFormat
 
 HEAD_BYTES = 2048  # bytes: enough for the start of several packets of a transport stream
 IMAGE_BRANDS = (b"heic", b"heix", b"mif1", b"avif")  # still images that share MP4's box format
+PNG = b"\x89PNG\r\n"
 # in upper or lower case; such a file may begin with any bytes, so its name decides
 RAW_SUFFIXES = (".yuv", ".raw")
 
@@ -120,6 +121,8 @@ def container_kind(path: Path, raw: RawFormat | None = None) -> Kind:
             if kind in ("mjpeg", "gif") and not _moves(path, kind):
                 raise VideoError("not a video: a still image")
             return kind
+    if head.startswith(PNG):
+        raise VideoError("not a video: a still image")
     if head.startswith(b"RIFF") and head.startswith(b"WEBP", 8):
         raise VideoError(
             "WebP is not read; convert an animated one to a lossless video first, such as FFV1 in "

@@ -497,7 +497,7 @@ def test_run_path_that_is_a_file_is_refused_before_training(data: Dataset, tmp_p
     ("wrong", "message"),
     [
         ({"members": 0}, "members must be a whole number of at least 1, not 0"),
-        ({"epochs": 0}, "epochs must be a whole number of at least 1, not 0"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1, or None, not 0"),
         ({"seed": -1}, "seed must be a whole number of at least 0, not -1"),
         ({"members": True}, "members must be a whole number of at least 1, not True"),
     ],
@@ -526,7 +526,7 @@ for wrong in ({"epochs": 2.5}, {"fusion": Path("concat")}, {"temporal": 3}, {"or
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert process.stdout.splitlines() == [
-        "epochs must be a whole number of at least 1, not 2.5",
+        "epochs must be a whole number of at least 1, or None, not 2.5",
         f"fusion must be a string, not {Path('concat')!r}",
         "temporal must be a string or None, not 3",
         "oracle_epoch must be True or False, not 1",
