@@ -12,6 +12,7 @@ many frames there are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -102,17 +103,17 @@ class _File:
         return corrections(self.packets, self.tick, self.rate, self.starts_anew)
 
 
-def read_index(path: Path, kind: Kind) -> Index:
+def read_index(path: Path, kind: Kind, heartbeat: Callable[[], None] = lambda: None) -> Index:
     """Find the frames of a file by reading all its packets, and by decoding it where packets cannot
     tell.
 
-    Of raw video only the first is read. Raises VideoError: "no video stream", "holds no frames", or
-    "could not be decoded: …".
+    Of raw video only the first is read. `heartbeat` is called for every packet and frame. Raises
+    VideoError: "no video stream", "holds no frames", or "could not be decoded: …".
     """
     if isinstance(kind, RawFormat):
         return _raw_index(path, kind)
     with open_container(path, kind) as (container, stream):
-        file = _read_packets(container, stream, kind)
+        file = _read_packets(container, stream, kind, heartbeat)
     if file.first is None:
         raise VideoError("holds no frames", "decode")
     if file.one_each and not file.damage:
@@ -120,7 +121,7 @@ def read_index(path: Path, kind: Kind) -> Index:
             return _index(file, None, _clock_of(file, kind, list(range(len(file.packets)))))
         if (pts := _names(file)) is not None:
             return _index(file, pts, pts * file.tick)
-    return _counted(path, kind, file)
+    return _counted(path, kind, file, heartbeat)
 
 
 def _index(
@@ -152,7 +153,7 @@ def _index(
 # --- packets ----------------------------------------------------------------------------------
 
 
-def _read_packets(container: Any, stream: Any, kind: str) -> _File:
+def _read_packets(container: Any, stream: Any, kind: str, heartbeat: Callable[[], None]) -> _File:
     """Reads all packets, and decodes until there is a first frame."""
     from av.error import InvalidDataError
 
@@ -168,6 +169,7 @@ def _read_packets(container: Any, stream: Any, kind: str) -> _File:
             if packet.pts is not None:
                 time = (packet.pts + (packet.duration or 0)) * float(packet.time_base)
                 end = max(end, time)
+            heartbeat()
             if packet.stream_index != stream.index:
                 continue
             seen.append(
@@ -285,14 +287,16 @@ def _shortfall(container: Any, stream: Any, kind: str, packets: int, end: float)
 # --- frames that were counted -----------------------------------------------------------------
 
 
-def _counted(path: Path, kind: str, file: _File) -> Index:
+def _counted(path: Path, kind: str, file: _File, heartbeat: Callable[[], None]) -> Index:
     """Every frame that the decoder shows, in its order."""
-    numbers, faults = _decode_all(path, kind)
-    damage = DAMAGED if faults or _lost_bytes(path, kind, file) else ""
+    numbers, faults = _decode_all(path, kind, heartbeat)
+    damage = DAMAGED if faults or _lost_bytes(path, kind, file, heartbeat) else ""
     return _index(file, None, _clock_of(file, kind, numbers), damage)
 
 
-def _decode_all(path: Path, kind: str, strict: bool = False) -> tuple[list[int | None], list[int]]:
+def _decode_all(
+    path: Path, kind: str, heartbeat: Callable[[], None], strict: bool = False
+) -> tuple[list[int | None], list[int]]:
     """The number of the packet that each frame is of, and those of packets that fail.
 
     ``strict``: the decoder fails where else it would conceal that something is missing.
@@ -304,6 +308,7 @@ def _decode_all(path: Path, kind: str, strict: bool = False) -> tuple[list[int |
             stream.codec_context.options = {"err_detect": "explode"}
         for frame in decoded(container, stream, numbered=True, on_fault=faults.append):
             numbers.append(frame.pts)
+            heartbeat()
         starts_anew = bool(container.format.flags & STARTS_ANEW)
     if starts_anew:
         # a recording may begin anywhere: what comes before its first picture is not missing
@@ -312,7 +317,7 @@ def _decode_all(path: Path, kind: str, strict: bool = False) -> tuple[list[int |
     return numbers, faults
 
 
-def _lost_bytes(path: Path, kind: str, file: _File) -> bool:
+def _lost_bytes(path: Path, kind: str, file: _File, heartbeat: Callable[[], None]) -> bool:
     """Whether something is missing where the demuxer noticed a break. Recordings that were joined
     have breaks and lose nothing: what follows such a break can be decoded by itself.
     """
@@ -326,7 +331,7 @@ def _lost_bytes(path: Path, kind: str, file: _File) -> bool:
     return (
         not (joined and file.starts_anew)
         or _has_holes(file)
-        or bool(_decode_all(path, kind, strict=True)[1])
+        or bool(_decode_all(path, kind, heartbeat, strict=True)[1])
     )
 
 

@@ -351,7 +351,7 @@ def open_video(
     # "concat:a.mp4" is a file here, and must be no protocol to decord
     path = Path(os.path.abspath(path))
     kind = container_kind(path, raw)
-    index = read_index(path, kind)
+    index = read_index(path, kind, heartbeat)
     limits.check_frame(index.first.width, index.first.height)
     limits.check_length(len(index.timestamps), float(index.timestamps[-1]))
     if hdr == "refuse" and is_hdr(index.first):
