@@ -184,7 +184,11 @@ def open_container(path: Path, kind: Kind) -> Iterator[tuple[Any, Any]]:
             "could not be decoded: its header or index is damaged or cut off", "decode"
         ) from error
     except av.FFmpegError as error:
-        raise VideoError(f"could not be decoded: {error.strerror}", "decode") from error
+        raise VideoError(
+            "could not be decoded: its data is damaged or cut off, or FFmpeg cannot read it "
+            f"({error.strerror})",
+            "decode",
+        ) from error
 
 
 def shown_stream(container: Any) -> Any:

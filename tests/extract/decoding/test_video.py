@@ -175,7 +175,7 @@ def cut(whole: Path, to: Path, share: float = 2 / 3) -> Path:
             "starts as text",
             id="session",
         ),
-        pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(99), "unknown container", id="PNG image"),
+        pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(99), "still image", id="PNG image"),
         pytest.param(b"\x00\x00\x00\x18ftypheic" + bytes(99), "still image", id="HEIF image"),
         pytest.param(
             b"\x00\x00\x00\x08free" + PLAYLIST,
