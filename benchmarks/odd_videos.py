@@ -239,7 +239,9 @@ def _clocks() -> Iterator[Made]:
     for ending in ("ts", "mp4", "mkv", "flv"):
         yield Made("clock", f"pause.{ending}",
                    copied("x.mp4", f"-bsf:v setts=ts=TS+if({after}\\,5/TB\\,0)"))  # fmt: skip
-    yield Made("clock", "gap.ts", copied("x.mp4", f"-bsf:v setts=ts=TS+if({after}\\,20/TB\\,0)"))
+    gap = f"-bsf:v setts=ts=TS+if({after}\\,20/TB\\,0)"
+    for ending in ("ts", "m2ts"):
+        yield Made("clock", f"gap.{ending}", copied("x.mp4", gap))
     yield Made(
         "clock", "hour.mkv", copied("x.mp4", f"-bsf:v setts=ts=TS+if({after}\\,3600/TB\\,0)")
     )
@@ -254,7 +256,8 @@ def _clocks() -> Iterator[Made]:
     yield Made("clock", "wrap.ts", copied("x.mp4", "-output_ts_offset 95443"))
     yield Made("clock", "wrap.mpg", copied("x.mpg", "-output_ts_offset 95443", codec="mpeg2"))
     late = [number / 25 for number in range(FRAMES)]
-    yield Made("clock", "late.mkv", copied("x.mp4", "-output_ts_offset 5"), late)
+    for ending in ("mkv", "flv", "mov"):
+        yield Made("clock", f"late.{ending}", copied("x.mp4", "-output_ts_offset 5"), late)
     for ending in ("mp4", "mov"):
         yield Made("edits", f"cut.{ending}", copied("x.mp4", "", codec="h264", before="-ss 0.4"))
 
@@ -272,7 +275,12 @@ def _joins() -> Iterator[Made]:
     part = f"{SIZE} {CODECS['mpeg2'][0]}"
     yield Made("joined", "thrice.ts", joined(part, part, part))
     part = f"{SIZE} {CODECS['h264'][0]}"
-    yield Made("joined", "back.ts", joined(f"{part} -output_ts_offset 100", part), steady)
+    for ending in ("ts", "m2ts"):
+        later = f"{part} -output_ts_offset 100"
+        yield Made("joined", f"back.{ending}", joined(later, part), steady)
+        yield Made("joined", f"ahead.{ending}", joined(part, later), steady)
+    mpeg2 = f"{SIZE} {CODECS['mpeg2'][0]}"
+    yield Made("joined", "back.mpg", joined(f"{mpeg2} -output_ts_offset 100", mpeg2), steady)
     yield Made("joined", "mid.ts", altered(joined(part), lambda data: data[4001:]))
     yield Made("joined", "mid.m2ts", altered(joined(part), lambda data: data[4001:]))
 
