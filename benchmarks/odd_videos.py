@@ -52,10 +52,7 @@ CODECS: dict[str, tuple[str, str]] = {
 RATES = ("24000/1001", "12", "30000/1001", "50")
 RATED = ("h264.mp4", "h264.ts", "h264.h264", "hevc.mkv", "vp9.webm", "mpeg2.mpg", "mpeg4.avi")
 MATRICES = ("bt709", "smpte170m", "bt2020nc")
-# of colour: H.264's, and one that stores what it is told exactly
-COLOURED = {
-    "yuv420p": X264, "yuv422p": X264, "yuv444p": X264, "yuv420p10le": X264, "yuvj420p": X264,
-}  # fmt: skip
+COLOURED = ("yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuvj420p")
 
 
 @dataclass(frozen=True)
@@ -258,7 +255,7 @@ def _clocks() -> Iterator[Made]:
     late = [number / 25 for number in range(FRAMES)]
     for ending in ("mkv", "flv", "mov"):
         yield Made("clock", f"late.{ending}", copied("x.mp4", "-output_ts_offset 5"), late)
-    for ending in ("mp4", "mov"):
+    for ending in ("mp4", "mov", "m4v"):
         yield Made("edits", f"cut.{ending}", copied("x.mp4", "", codec="h264", before="-ss 0.4"))
 
 
@@ -375,21 +372,21 @@ def _with_cover(path: Path) -> None:
 
 def _colours() -> Iterator[Made]:
     for matrix in MATRICES:
-        for pixels, codec in COLOURED.items():
+        for pixels in COLOURED:
             for full in (False, True):
                 if pixels == "yuvj420p" and not full:
                     continue
                 name = f"{matrix}_{pixels}_{'full' if full else 'limited'}.mp4"
-                yield Made("colour", name, _coloured(codec, pixels, matrix, full))
+                yield Made("colour", name, _coloured(pixels, matrix, full))
     yield Made(
         "colour", "bt709_gbrp.mkv", _lavfi("testsrc2=s=96x64:d=0.4", "-c:v ffv1 -pix_fmt gbrp")
     )
 
 
-def _coloured(codec: str, pixels: str, matrix: str, full: bool) -> Make:
+def _coloured(pixels: str, matrix: str, full: bool) -> Make:
     range_ = "pc" if full else "tv"
     scale = matrix.removesuffix("nc")
     graph = (
         f"testsrc2=s={SIZE}:d=0.4,scale=out_color_matrix={scale}:out_range={range_},format={pixels}"
     )
-    return _lavfi(graph, f"{codec} -colorspace {matrix} -color_range {range_}")
+    return _lavfi(graph, f"{X264} -colorspace {matrix} -color_range {range_}")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ class _File:
     note: str
     starts_anew: bool
 
-    @property
+    @cached_property
     def added(self) -> Int64[np.ndarray, " P"]:
         """What corrects the times of each packet, in ticks."""
         return corrections(self.packets, self.tick, self.rate, self.starts_anew)

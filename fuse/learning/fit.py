@@ -56,7 +56,7 @@ def fit_split(features: PreparedFeatures, split: Split, options: TrainOptions) -
     data, start = features.data, time.perf_counter()
     with one_thread(), torch.random.fork_rng(devices=[]):
         head, loss = Head.of(options), parse_loss(options.loss)
-        epochs = options.epochs or RECIPE.epochs_for(len(split.train))
+        epochs = epochs_of(split, options)
         epoch, unseen, validation_curve = choose_epoch(features, split, head, loss, options)
         both = np.sort(np.concatenate([split.train, split.val]))
         ensemble = Ensemble(features, both, head)
@@ -77,6 +77,11 @@ def fit_split(features: PreparedFeatures, split: Split, options: TrainOptions) -
     )
 
 
+def epochs_of(split: Split, options: TrainOptions) -> int:
+    """The most epochs of every fit of a split."""
+    return options.epochs or RECIPE.epochs_for(len(split.train))
+
+
 def choose_epoch(
     features: PreparedFeatures, split: Split, head: Head, loss: Loss, options: TrainOptions
 ) -> tuple[int, Float[np.ndarray, " val"], dict[int, float]]:
@@ -86,7 +91,7 @@ def choose_epoch(
     the validation SRCC of every epoch that was validated.
     """
     ensemble, mos = Ensemble(features, split.train, head), features.data.mos
-    epochs = options.epochs or RECIPE.epochs_for(len(split.train))
+    epochs = epochs_of(split, options)
     scores = ensemble.train(split.seed, options.members, loss, epochs, epochs, split.val)
     srcc = {done: metrics.srcc(scores[done], mos[split.val]) for done in scores}
     # an undefined SRCC (constant scores) never wins, unless nothing else comes; of equals the first

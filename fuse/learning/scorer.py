@@ -17,13 +17,12 @@ from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.data import Dataset, Features
 from vqa_twostage.fuse.learning.attention import test_split_weights
 from vqa_twostage.fuse.learning.ensemble import Ensemble, mean_output
-from vqa_twostage.fuse.learning.fit import Fitted
+from vqa_twostage.fuse.learning.fit import Fitted, epochs_of
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
 from vqa_twostage.fuse.learning.novelty import PERCENTILES, NoveltyReference
 from vqa_twostage.fuse.learning.prepare import Preparation
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
-from vqa_twostage.fuse.learning.recipe import RECIPE
 from vqa_twostage.fuse.learning.threads import one_thread
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split
@@ -122,7 +121,7 @@ def refit(
         features = PreparedFeatures(data, everything, compact=True)
         ensemble = Ensemble(features, everything, Head.of(options))
         epoch = int(np.median([result.epoch for result in fitted]))
-        epochs = options.epochs or RECIPE.epochs_for(len(splits[0].train))
+        epochs = epochs_of(splits[0], options)
         loss = parse_loss(options.loss)
         ensemble.train(splits[0].seed, options.members, loss, epochs, epoch)
     manifest = data.manifest

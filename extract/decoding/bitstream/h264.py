@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vqa_twostage.extract.decoding.bitstream.bits import Bits, TruncatedError, surely
 from vqa_twostage.extract.decoding.bitstream.order import DisplayOrder, Order
-from vqa_twostage.extract.decoding.bitstream.units import Units, unescaped
+from vqa_twostage.extract.decoding.bitstream.units import Units, listed_sets, unescaped
 
 SLICE, PARTITION, IDR, SEQUENCE, PICTURE = 1, 2, 5, 7, 8  # kinds of units
 # profiles whose sequence parameter sets say how colour is stored
@@ -113,14 +113,8 @@ def _stored(extradata: bytes) -> Iterator[bytes]:
     for mask in (31, 255):
         if place >= len(extradata):
             return
-        count = extradata[place] & mask
-        place += 1
-        for _ in range(count):
-            length = int.from_bytes(extradata[place : place + 2], "big")
-            unit = extradata[place + 2 : place + 2 + length]
-            place += 2 + length
-            if len(unit) > 2:
-                yield unit
+        units, place = listed_sets(extradata, place + 1, extradata[place] & mask)
+        yield from units
 
 
 def _read_sequence(bits: Bits) -> tuple[int, Sequence]:

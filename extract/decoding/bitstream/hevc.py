@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vqa_twostage.extract.decoding.bitstream.bits import Bits, TruncatedError, surely
 from vqa_twostage.extract.decoding.bitstream.order import DisplayOrder, Order
-from vqa_twostage.extract.decoding.bitstream.units import START, Units, unescaped
+from vqa_twostage.extract.decoding.bitstream.units import START, Units, listed_sets, unescaped
 
 # kinds of units: pictures that decoding can start at are 16 to 23, other pictures are below
 FIRST_PICTURE, LAST_LINK, IDR, LAST_START, OTHER = 16, 18, (19, 20), 23, 32
@@ -105,13 +105,8 @@ def _stored(extradata: bytes) -> Iterator[bytes]:
     place = 23
     for _ in range(extradata[22]):
         count = int.from_bytes(extradata[place + 1 : place + 3], "big")
-        place += 3
-        for _ in range(count):
-            length = int.from_bytes(extradata[place : place + 2], "big")
-            unit = extradata[place + 2 : place + 2 + length]
-            place += 2 + length
-            if len(unit) > 2:
-                yield unit
+        units, place = listed_sets(extradata, place + 3, count)
+        yield from units
 
 
 def _read_sequence(bits: Bits) -> tuple[int, Sequence]:

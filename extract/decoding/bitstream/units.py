@@ -32,6 +32,16 @@ def _by_lengths(data: bytes, size: int) -> Iterator[bytes]:
         place += length
 
 
+def listed_sets(data: bytes, place: int, count: int) -> tuple[list[bytes], int]:
+    """So many parameter sets, each behind two bytes of length, and where the last of them ends."""
+    sets = []
+    for _ in range(count):
+        begin = place + 2
+        place = begin + int.from_bytes(data[place:begin], "big")
+        sets.append(data[begin:place])
+    return [unit for unit in sets if len(unit) > 2], place
+
+
 class Units:
     """The units (NAL units) of H.264 and H.265 packets, and whether their parameter sets stay."""
 

@@ -56,7 +56,7 @@ def test_decord_gives_the_same_or_is_not_used(made: Made, tmp_path: Path) -> Non
 
 def test_there_are_at_least_three_videos_of_each_particular() -> None:
     groups = {made.group for made in VIDEOS}
-    assert {group: sum(made.group == group for made in VIDEOS) >= 2 for group in groups} == (
+    assert {group: sum(made.group == group for made in VIDEOS) >= 3 for group in groups} == (
         dict.fromkeys(groups, True)
     )
     assert len(VIDEOS) >= 150
