@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -30,7 +31,7 @@ from vqa_twostage.extract.decoding.containers import (
     packets,
 )
 from vqa_twostage.extract.decoding.hdr import is_hdr, kind_of_hdr
-from vqa_twostage.extract.decoding.index import Index, read_index
+from vqa_twostage.extract.decoding.index import DAMAGED, Index, read_index
 from vqa_twostage.extract.decoding.pixels import RGB, display_matrix, upright_size
 from vqa_twostage.extract.options import DECODERS, HDRS, check_choice
 from vqa_twostage.pipeline.errors import UsageError, VideoError
@@ -85,7 +86,8 @@ class Video(ABC):
     it is in none. decoder: what gives its pixels, "decord" or "pyav". width, height: pixels, after
     rotation, which `matrix` describes. timestamps: float64 [N], seconds, real presentation times in
     display order, the first 0. fps: frames a second, averaged over them. damage: "" or what is
-    wrong with the file, e.g. that it breaks off; N counts what is left. heartbeat: to be called now
+    wrong with the file, e.g. that it breaks off; N counts what is left. Reading frames may find
+    more of it. heartbeat: to be called now
     and then by whatever takes long, such as looking at every frame. hdr: what becomes of HDR, one
     of `HDRS` without "refuse". limits: what it may have.
     """
@@ -168,6 +170,8 @@ class PyAVVideo(Video):
             rgb = RGB(self.height, self.width, self.matrix, hdr=self.hdr, limits=self.limits)
             for place, frame in enumerate(decoded(container, stream)):
                 name = place if self.index.pts is None else frame.pts
+                if frame.is_corrupt and self.index.pts is not None:
+                    self.damage = self.damage or DAMAGED
                 if name in todo:
                     yield todo.pop(name), rgb(frame)
                 if not todo:
@@ -195,8 +199,8 @@ class PyAVVideo(Video):
                     for frame in _from_keyframe(container, stream, todo, last):
                         if frame.pts in todo:
                             yield todo.pop(frame.pts), rgb(frame)
-            # the latter: FFmpeg's word for a jump that it cannot do
-            except (InvalidDataError, PermissionError):
+            # the last: FFmpeg's word for a jump that it cannot do
+            except (InvalidDataError, _Guessed, PermissionError):
                 return
 
 
@@ -212,23 +216,45 @@ def jump(container: Any, stream: Any, index: Index, key: int) -> None:
         container.seek(int(index.keys[key]), stream=stream)
 
 
+class _Guessed(Exception):
+    """A frame has parts that the decoder could not read and made up."""
+
+
 def _from_keyframe(container: Any, stream: Any, wanted: Container[int], last: int) -> Iterator[Any]:
     """Frames from the next keyframe to the one of time `last`, as the decoder gives them; some that
     are not `wanted` are left out.
+
+    A frame is kept back until all that it may depend on are out too, some of which are shown after
+    it. Raises _Guessed where one of them has parts that are made up.
     """
     codec = stream.codec_context
     entered: int | None = None  # pts of the keyframe that decoding really starts from
+    latest: dict[int, int] = {}  # pts of a packet -> the latest of it and of all before it
+    kept = deque[Any]()
     for packet in chain(packets(container, stream), [None]):  # None empties the decoder
         if packet is not None and entered is None and packet.is_keyframe:
             entered = packet.pts
         if entered is None:
             continue
-        if packet is not None and codec.name in SKIPPABLE:
-            codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+        if packet is not None:
+            latest[packet.pts] = max(packet.pts, next(reversed(latest.values()), packet.pts))
+            if codec.name in SKIPPABLE:
+                codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
         frames = [frame for frame in stream.decode(packet) if frame.pts is not None]
-        yield from (frame for frame in frames if frame.pts >= entered)
-        if frames and frames[-1].pts >= last:
-            return
+        at_end = bool(frames) and frames[-1].pts >= last
+        if at_end and packet is not None:  # what was decoded comes out, and nothing else is
+            frames += stream.decode(None)
+        for frame in frames:
+            if frame.pts < entered:
+                continue
+            if frame.is_corrupt:
+                raise _Guessed
+            kept.append(frame)
+            while kept and latest.get(kept[0].pts, frame.pts) <= frame.pts:
+                yield kept.popleft()
+        if at_end:
+            break
+    yield from kept
 
 
 class DecordVideo(PyAVVideo):

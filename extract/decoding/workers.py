@@ -90,8 +90,7 @@ class VideoHeader:
     ``index``: which frames the sampler chose. ``distinct``: those that are decoded, which are the
     same and, where asked for, their `neighbours`, ascending and without repeats, with their
     ``timestamp`` in seconds. ``width`` and ``height`` in pixels, upright; ``length`` in frames;
-    ``damage`` is "" or what is wrong with the file, ``note`` "" or what should be known of how it
-    was read.
+    ``note`` is "" or what should be known of how it was read.
     """
 
     index: Int64[np.ndarray, "T n"]
@@ -102,7 +101,6 @@ class VideoHeader:
     height: int
     fps: float
     length: int
-    damage: str
     note: str = ""
 
     @property
@@ -119,11 +117,12 @@ class DecodeSummary:
     """What is known once the last frame is out.
 
     ``decoder``: what gave the pixels. ``seconds``: the worker's on this video, without those in
-    which it waited for frames to be taken.
+    which it waited for frames to be taken. ``damage``: "" or what is wrong with the file.
     """
 
     decoder: str
     seconds: float
+    damage: str = ""
 
 
 class DecodedStream:
@@ -330,7 +329,6 @@ def _decode_into(
             height=video.height,
             fps=video.fps,
             length=len(video),
-            damage=video.damage,
             note="; ".join(
                 filter(None, [video.note, _repeats(request.sampler, index, len(video))])
             ),
@@ -339,7 +337,8 @@ def _decode_into(
         control.describe(pickle.dumps(header))
         for row, image in video.stream(distinct):
             ring.put(row, image, alive=lambda: os.getppid() == parent)
-        return DecodeSummary(video.decoder, time.perf_counter() - start - ring.waited)
+        seconds = time.perf_counter() - start - ring.waited
+        return DecodeSummary(video.decoder, seconds, video.damage)
 
 
 def neighbours(index: Int64[np.ndarray, "T n"], length: int) -> Int64[np.ndarray, "T n"]:

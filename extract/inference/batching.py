@@ -203,7 +203,7 @@ class VideoInFlight:
             frames=header.length,
             repeated=header.repeated,
             decoder=decoded.decoder,
-            damage=header.damage,
+            damage=decoded.damage,
             seconds=decoded.seconds,
             runtime=runtime,
         )

@@ -140,7 +140,6 @@ class LocalEngine:
                 track: video.features(track, self._batchers[track].runtime)
                 for track in video.tracks
             }
-            header = video.header
-            yield ExtractedVideo(
-                video.id, features, len(header.distinct), header.damage, header.note
-            )
+            header, decoded = video.header, video.decoded
+            damage = decoded.damage if decoded else ""
+            yield ExtractedVideo(video.id, features, len(header.distinct), damage, header.note)

@@ -56,12 +56,12 @@ def _decoded(stream: DecodedStream) -> dict[str, Any]:
     for numbers, pixels in some:
         for number, image in zip(numbers, pixels, strict=True):
             frames[int(number)] = hashlib.md5(image.tobytes()).hexdigest()
-    stream.summary()
+    summary = stream.summary()
     return {
         "frames": [frames[number] for number in sorted(frames)],
         "length": header.length,
         "size": [header.width, header.height],
-        "damage": header.damage,
+        "damage": summary.damage,
     }
 
 

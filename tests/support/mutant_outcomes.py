@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import UInt8
 from places import REPOSITORY
+
+from vqa_twostage.extract.decoding.containers import container_kind, decoded, open_container
+from vqa_twostage.extract.decoding.pixels import RGB, display_matrix, upright_size
 
 PROGRAM = Path(__file__).parent / "decode_files.py"
 CALLS = "open,openat,openat2,creat,rename,unlink,mkdir,socket,connect,sendto,sendmsg,execve"
@@ -114,6 +122,53 @@ def _is_expected(
         return True
     # of errors Python looks for the source
     return path.startswith(libraries) or path == "<unknown>" or path.endswith((".py", ".pyx"))
+
+
+def unexplained_frames(path: Path, ours: Sequence[str]) -> str:
+    """Which of ``ours``, the digests of a damaged file's frames, neither the ffmpeg program gives
+    nor a plain loop over FFmpeg's library, in words; "" where there are none.
+
+    Their order is not compared. What the decoder never wrote has no right value: it holds what was
+    in the buffer before. Such frames are known by being others when no buffer is used again, or
+    with the program from one run to the next.
+    """
+    kind = str(container_kind(path))
+    theirs = ffmpeg_decodes(path, kind)
+    if not theirs or Counter(theirs) == Counter(ours):
+        return ""
+    again = [ffmpeg_decodes(path, kind) or () for _ in range(3)]
+    loop, held = library_decodes(path, kind), library_decodes(path, kind, hold=True)
+    undefined = _different(loop, held) + max(_different(theirs, run) for run in again)
+    known = Counter(theirs) | Counter(loop) | Counter(held)
+    strange = sum((Counter(ours) - known).values())
+    if strange <= undefined and len(ours) in (len(theirs), len(loop)):
+        return ""
+    return (
+        f"{len(ours)} frames, {len(theirs)} in the program and {len(loop)} in the library; "
+        f"{strange} are in neither, {undefined} are undefined"
+    )
+
+
+def _different(one: Sequence[str], other: Sequence[str]) -> int:
+    return sum(a != b for a, b in zip_longest(one, other))
+
+
+def digest(image: UInt8[np.ndarray, "height width 3"]) -> str:
+    return hashlib.md5(image.tobytes()).hexdigest()
+
+
+def library_decodes(path: Path, kind: str, hold: bool = False) -> tuple[str, ...]:
+    """The same of a loop over all packets; with ``hold`` no frame's buffer is used for another."""
+    digests, held = [], []
+    with open_container(path, kind) as (container, stream):
+        for frame in decoded(container, stream):
+            if not digests:
+                height, width = upright_size(frame.height, frame.width, display_matrix(frame))
+                rgb = RGB(height, width, display_matrix(frame))
+            digests.append(digest(rgb(frame)))
+            if hold:
+                held.append(frame)
+    return tuple(digests)
 
 
 def ffmpeg_decodes(path: Path, kind: str) -> tuple[str, ...] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import UInt8
+from mutant_outcomes import digest, library_decodes
 from places import REAL
 from video_frames import PLAYLIST, Frames, ffmpeg, frames_of_ffmpeg, read
 
 from vqa_twostage.extract.decoding import video as decode
+from vqa_twostage.extract.decoding.containers import container_kind
 from vqa_twostage.extract.decoding.pixels import RGB
 from vqa_twostage.extract.decoding.video import (
     PyAVVideo,
@@ -460,6 +462,50 @@ def test_file_cut_before_its_index_is_refused_with_the_reason(
     path = cut(make("h264.mp4"), tmp_path / "clip.mp4")
     with pytest.raises(VideoError, match="damaged or cut off"), open_video(path, decoder):
         pass
+
+
+BY_JUMPS = [
+    "h264.mp4",
+    "fragments.mp4",
+    "opengop.mp4",
+    "interlaced.mp4",
+    "hevc.mp4",
+    "h264.mkv",
+    "vp9.webm",
+    "h264.ts",
+]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(BY_JUMPS),
+    st.integers(0, 29),
+    st.floats(0.2, 1.0, exclude_max=True),
+    st.integers(1, 255),
+    st.sampled_from([range(30), range(2, 30, 5), [29]]),
+)
+def test_frames_of_which_parts_are_guessed_are_those_of_decoding_in_order(
+    make: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    number: int,
+    place: float,
+    flipped: int,
+    wanted: Sequence[int],
+) -> None:
+    with av.open(str(make(name))) as container:
+        sizes = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    start, size = sizes[number]
+    data = bytearray(make(name).read_bytes())
+    data[start + int(place * size)] ^= flipped
+    path = tmp_path_factory.mktemp("damaged") / name
+    path.write_bytes(data)
+    expected = library_decodes(path, str(container_kind(path)))
+    with open_video(path, "pyav") as video:
+        assert len(video) == len(expected)
+        wanted = [number for number in wanted if number < len(video)]
+        pixels = read(video, wanted).pixels
+        assert [digest(image) for image in pixels] == [expected[number] for number in wanted]
 
 
 def test_undecodable_frame_is_an_error_and_not_replaced_by_a_neighbour(

@@ -47,7 +47,7 @@ def header(frames: list[int]) -> VideoHeader:
     index = np.array(frames)[:, None]
     distinct = np.unique(index)
     source = Source(1, 2, "digest")
-    return VideoHeader(index, distinct, distinct / 10, source, SIDE, SIDE, 10.0, 100, "")
+    return VideoHeader(index, distinct, distinct / 10, source, SIDE, SIDE, 10.0, 100)
 
 
 def pixels(numbers: list[int]) -> np.ndarray:
