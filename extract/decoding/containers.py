@@ -89,7 +89,13 @@ def open_regular_file(path: Path) -> Iterator[BufferedReader]:
     or a pipe, or it cannot be read.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise VideoError(
+                "is a folder, not a video; make a lossless video of pictures in it first: ffmpeg "
+                "-framerate 25 -i %05d.png -c:v ffv1 clip.mkv"
+            )
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
             raise VideoError("not a regular file")
         with open(path, "rb") as file:
             yield file

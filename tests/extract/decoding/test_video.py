@@ -220,7 +220,7 @@ def test_only_regular_files_are_opened(decoder: str, tmp_path: Path) -> None:
     (tmp_path / "x.mp4").mkdir()
     os.mkfifo(tmp_path / "pipe.mp4")
     for name, reason in (
-        ("x.mp4", "not a regular file"),
+        ("x.mp4", "is a folder, not a video; make a lossless video"),
         ("pipe.mp4", "not a regular file"),
         ("no.mp4", "missing"),
     ):
@@ -464,6 +464,29 @@ def test_file_cut_before_its_index_is_refused_with_the_reason(
         pass
 
 
+def packets_of(path: Path) -> list[tuple[int, int]]:
+    """Where each begins in the file, and its bytes."""
+    with av.open(str(path)) as container:
+        return [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "fragments.mp4", "h264.mkv", "h264.flv"])
+def test_damage_that_the_decoder_conceals_is_told_once_it_was_seen(
+    make: Callable[[str], Path], name: str, tmp_path: Path
+) -> None:
+    sizes = packets_of(make(name))
+    start, size = sizes[max(range(1, 12), key=lambda number: sizes[number][1])]
+    data = bytearray(make(name).read_bytes())
+    for place in range(start + size // 4, start + size // 2):
+        data[place] ^= 0x5A
+    path = tmp_path / name
+    path.write_bytes(data)
+    with open_video(path, "pyav") as video:
+        assert len(video) == 30 and video.damage == ""
+        read(video, range(30))
+        assert video.damage == "the file has damaged parts"
+
+
 BY_JUMPS = [
     "h264.mp4",
     "fragments.mp4",
@@ -493,9 +516,7 @@ def test_frames_of_which_parts_are_guessed_are_those_of_decoding_in_order(
     flipped: int,
     wanted: Sequence[int],
 ) -> None:
-    with av.open(str(make(name))) as container:
-        sizes = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    start, size = sizes[number]
+    start, size = packets_of(make(name))[number]
     data = bytearray(make(name).read_bytes())
     data[start + int(place * size)] ^= flipped
     path = tmp_path_factory.mktemp("damaged") / name

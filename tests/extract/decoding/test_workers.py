@@ -241,7 +241,8 @@ def test_pipe_or_folder_is_refused_without_blocking(tmp_path: Path) -> None:
     )
     assert results == {
         "pipe": "not a regular file",
-        "folder": "not a regular file",
+        "folder": "is a folder, not a video; make a lossless video of pictures in it first: ffmpeg "
+        "-framerate 25 -i %05d.png -c:v ffv1 clip.mkv",
         "none": "file is missing",
     }
 
