@@ -19,6 +19,17 @@ class UsageError(Exception):
     """Wrong use. The message gives the value, the valid choices and the next step. Exit code 2."""
 
 
+def raise_interrupt(error: BaseException) -> None:
+    """Raises KeyboardInterrupt where ``error`` is what a library made of one: torch's C++ code
+    names it in the text of an exception of another kind.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, KeyboardInterrupt) or "KeyboardInterrupt" in str(seen):
+            raise KeyboardInterrupt from None
+        seen = seen.__cause__ or seen.__context__
+
+
 def require(condition: bool, message: str) -> None:
     """UsageError with ``message`` unless ``condition``: a plug-in's check of its options."""
     if not condition:

@@ -30,7 +30,7 @@ from vqa_twostage.extract.options import (
     check_device,
 )
 from vqa_twostage.extract.preprocess import Preprocessing
-from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.errors import UsageError, raise_interrupt, require
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -90,6 +90,7 @@ class Runtime:
             try:
                 return converted.load(network, example, self.precision)
             except Exception as error:  # noqa: BLE001  of many kinds, for networks that it cannot convert
+                raise_interrupt(error)
                 reason = (
                     str(error).strip().splitlines()[0][:200]
                     if str(error).strip()

@@ -8,6 +8,7 @@ or far from all training values, videos of other lengths, of one frame, and padd
 
 from __future__ import annotations
 
+import logging
 import warnings
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
@@ -36,7 +37,7 @@ from vqa_twostage.fuse.learning.scorer import Scorer
 from vqa_twostage.fuse.learning.threads import one_thread
 from vqa_twostage.fuse.streams import Shapes, Stream, Streams
 from vqa_twostage.pipeline.cache.layout import TrackPath
-from vqa_twostage.pipeline.errors import UsageError, require_installed
+from vqa_twostage.pipeline.errors import UsageError, raise_interrupt, require_installed
 from vqa_twostage.pipeline.features import ArrayName
 from vqa_twostage.pipeline.identity import TrackIdentity
 from vqa_twostage.pipeline.spec import Spec
@@ -89,12 +90,15 @@ def make_graph(scorer: Scorer) -> OnnxGraph:
     )
     examples = [_example(scorer, generator, *size) for size in SIZES]
     with one_thread(), torch.no_grad(), warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # torch's, which are for those who make exporters
+        # torch's, which are for those who make exporters
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch._subclasses.fake_tensor").disabled = True
         first = tuple(torch.from_numpy(array) for array in examples[0].inputs)
         try:
             content = to_onnx(whole, first, inputs)
             difference = max(_difference(scorer, content, inputs, example) for example in examples)
         except Exception as error:  # noqa: BLE001  a part may do anything
+            raise_interrupt(error)
             reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
             part = _part_without_graph(whole, first)
             raise UsageError(
@@ -217,6 +221,7 @@ def _part_without_graph(whole: WholeModel, example: tuple[Tensor, ...]) -> str:
         shapes = tuple(map(_shapes, arguments))
         try:
             module_to_onnx(part, arguments, shapes)
-        except Exception:  # noqa: BLE001  a part may do anything
+        except Exception as error:  # noqa: BLE001  a part may do anything
+            raise_interrupt(error)
             return name
     return "this head"

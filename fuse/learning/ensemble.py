@@ -25,6 +25,7 @@ from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures, PreparedTrack
 from vqa_twostage.fuse.learning.recipe import RECIPE
 from vqa_twostage.fuse.streams import ArrayName, Arrays, Streams
+from vqa_twostage.pipeline.errors import raise_interrupt
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +123,7 @@ class Ensemble:
             trial.train(False)
             trial(batch.arrays, batch.masks)
         except (RuntimeError, ValueError, NotImplementedError) as error:
+            raise_interrupt(error)
             name = " + ".join(str(plugin.short_spec) for plugin in self.head.plugins)
             _note_loop(name, str(error).strip().partition("\n")[0])
             return LoopedMembers(models)

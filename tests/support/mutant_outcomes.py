@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import operator
 import os
 import re
 import shutil
@@ -128,18 +130,19 @@ def unexplained_frames(path: Path, ours: Sequence[str]) -> str:
     """Which of ``ours``, the digests of a damaged file's frames, neither the ffmpeg program gives
     nor a plain loop over FFmpeg's library, in words; "" where there are none.
 
-    Their order is not compared. What the decoder never wrote has no right value: it holds what was
-    in the buffer before. Such frames are known by being others when no buffer is used again, or
-    with the program from one run to the next.
+    Their order is not compared. What a decoder cannot read has no right value: where it writes
+    nothing, a frame holds what was in its buffer before. As many frames may be others as are of
+    packets that it cannot read, or depend on one, or differ in the program from run to run.
     """
     kind = str(container_kind(path))
     theirs = ffmpeg_decodes(path, kind)
     if not theirs or Counter(theirs) == Counter(ours):
         return ""
     again = [ffmpeg_decodes(path, kind) or () for _ in range(3)]
-    loop, held = library_decodes(path, kind), library_decodes(path, kind, hold=True)
-    undefined = _different(loop, held) + max(_different(theirs, run) for run in again)
-    known = Counter(theirs) | Counter(loop) | Counter(held)
+    loop = library_decodes(path, kind)
+    known = functools.reduce(operator.or_, map(Counter, (theirs, *again, loop)))
+    unlike = sum(len(set(digests)) > 1 for digests in zip_longest(theirs, *again))
+    undefined = max(unlike, undefined_frames(path, kind))
     strange = sum((Counter(ours) - known).values())
     if strange <= undefined and len(ours) in (len(theirs), len(loop)):
         return ""
@@ -149,26 +152,43 @@ def unexplained_frames(path: Path, ours: Sequence[str]) -> str:
     )
 
 
-def _different(one: Sequence[str], other: Sequence[str]) -> int:
-    return sum(a != b for a, b in zip_longest(one, other))
-
-
 def digest(image: UInt8[np.ndarray, "height width 3"]) -> str:
     return hashlib.md5(image.tobytes()).hexdigest()
 
 
-def library_decodes(path: Path, kind: str, hold: bool = False) -> tuple[str, ...]:
-    """The same of a loop over all packets; with ``hold`` no frame's buffer is used for another."""
-    digests, held = [], []
+def library_decodes(path: Path, kind: str) -> tuple[str, ...]:
+    """The same of a loop over all packets."""
+    digests: list[str] = []
     with open_container(path, kind) as (container, stream):
         for frame in decoded(container, stream):
             if not digests:
                 height, width = upright_size(frame.height, frame.width, display_matrix(frame))
                 rgb = RGB(height, width, display_matrix(frame))
             digests.append(digest(rgb(frame)))
-            if hold:
-                held.append(frame)
     return tuple(digests)
+
+
+def undefined_frames(path: Path, kind: str) -> int:
+    """How many frames are of packets that the decoder cannot read as a whole, or depend on one:
+    those from there to the next keyframe.
+    """
+    faults: list[int] = []
+    keys: list[int] = []
+    with open_container(path, kind) as (container, stream):
+        stream.codec_context.options = {"err_detect": "explode"}
+        packets_and_frames = decoded(container, stream, numbered=True, on_fault=faults.append)
+        for frame in packets_and_frames:
+            if frame.is_corrupt and frame.pts is not None:
+                faults.append(frame.pts)
+            keys += [frame.pts] if frame.key_frame and frame.pts is not None else []
+    with open_container(path, kind) as (container, stream):
+        shown = [frame.pts for frame in decoded(container, stream, numbered=True)]
+    return sum(number is None or _after_fault(number, faults, keys) for number in shown)
+
+
+def _after_fault(number: int, faults: Sequence[int], keys: Sequence[int]) -> bool:
+    start = max((key for key in keys if key <= number), default=0)
+    return any(start <= fault <= number for fault in faults)
 
 
 def ffmpeg_decodes(path: Path, kind: str) -> tuple[str, ...] | None:
