@@ -261,10 +261,18 @@ class CrossDatasetEvaluation:
     trained_on: str
     scale: tuple[float, float]
     """Of the labels that it was trained on."""
+    better: str
+    """Which end of it is the better quality: ``higher`` or ``lower``."""
     dataset: str
     label: str
     other_scale: tuple[float, float]
     """Of the other dataset's labels."""
+    other_better: str
+    """Which end of that is the better quality."""
+    label_range: tuple[float, float]
+    """Lowest and highest label of the videos that were scored."""
+    score_range: tuple[float, float]
+    """Lowest and highest score as it comes."""
     fusion: str
     protocol: str
     n_videos: int
@@ -273,12 +281,21 @@ class CrossDatasetEvaluation:
     refitted: ScaleMetrics
     """After a logistic that is fitted on the other dataset's labels, as the field reports them."""
     as_is: ScaleMetrics
-    """Of the scores as they come, on the scale of the run's own dataset."""
+    """Of the scores as they come, on the scale of the run's own dataset; mirrored within that scale
+    where the directions of the labels are opposite, as for ``refitted``.
+    """
     predictions: list[VideoPrediction]
+    """Scores as they come, never mirrored."""
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether better quality is the higher label of one dataset and the lower of the other."""
+        return self.better != self.other_better
 
     def to_json(self) -> dict[str, Any]:
-        scales = {"scale": list(self.scale), "other_scale": list(self.other_scale)}
-        return {**asdict(self), "run": str(self.run), **scales}
+        ranges = ("scale", "other_scale", "label_range", "score_range")
+        lists = {name: list(getattr(self, name)) for name in ranges}
+        return {**asdict(self), "run": str(self.run), **lists}
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,13 @@ def print_cross_dataset(result: CrossDatasetEvaluation) -> None:
         )
     ]
     print_table(["", *titles(MAIN_METRICS)], rows)
+    for what, (low, high), better in (
+        ("labels", result.label_range, result.other_better),
+        ("scores", result.score_range, result.better),
+    ):
+        click.echo(f"{what}: {low:.4g} to {high:.4g}, {better} is better")
+    if result.is_mirrored:
+        click.echo("opposite directions: scores are mirrored within their scale before any figure")
     if result.scale != result.other_scale:
         own, other = (f"{low:g} to {high:g}" for low, high in (result.scale, result.other_scale))
         click.echo(
