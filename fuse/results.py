@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vqa_twostage.fuse.paired import PairedStatistics
+from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE, PairedStatistics
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,7 @@ class ComparisonRow:
 
     def to_json(self) -> dict[str, Any]:
         paired = self.paired
+        corrected = None if paired is None else paired.corrected
         return {
             "name": self.name,
             "fusion": self.fusion,
@@ -164,6 +165,9 @@ class ComparisonRow:
             "p_value": None if paired is None else paired.p_value,
             "wins": None if paired is None else paired.wins,
             "pairs": None if paired is None else paired.pairs,
+            "mean_difference": None if corrected is None else corrected.difference,
+            "corrected_interval": None if corrected is None else list(corrected.interval),
+            "corrected_p_value": None if corrected is None else corrected.p_value,
             "run": str(self.run),
         }
 
@@ -201,6 +205,7 @@ class Comparison:
             "notes": self.notes,
             "baseline": str(self.reference_run),
             "reference": self.reference,
+            "which_p_value": WHICH_TO_BELIEVE,
             "rows": [row.to_json() for row in self.rows],
         }
 
