@@ -173,6 +173,12 @@ def as_table(result: AblationResult) -> pd.DataFrame:
         cells["difference"] = document["difference"]
         cells["low"], cells["high"] = document["interval"] or (None, None)
         cells |= {key: document[key] for key in ("p_value", "wins", "pairs", "undefined")}
+        cells["mean_difference"] = document["mean_difference"]
+        cells["corrected_low"], cells["corrected_high"] = document["corrected_interval"] or (
+            None,
+            None,
+        )
+        cells["corrected_p_value"] = document["corrected_p_value"]
         rows.append({**cells, "seconds": result.seconds[row.run]})
     return pd.DataFrame(rows)
 

@@ -31,9 +31,13 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
         _require_comparable(against, records[against], run, records[run])
     evaluations = {run: evaluate(run) for run in records}
     baseline, rows = _scores(evaluations[against]), []
+    divided = evaluations[against].splits
+    # the tested model was fitted on training and validation together
+    n_fitted = np.array([split.n_train + split.n_val for split in divided])
+    n_test = np.array([split.n_test for split in divided])
     for run in folders:
         evaluation, specs = evaluations[run], records[run].specs
-        differences = _scores(evaluation) - baseline
+        paired = paired_statistics(_scores(evaluation) - baseline, n_fitted, n_test)
         rows.append(
             ComparisonRow(
                 name=specs.name,
@@ -43,7 +47,7 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
                 median=evaluation.median,
                 std=evaluation.std,
                 undefined=evaluation.undefined,
-                paired=None if run == against else paired_statistics(differences),
+                paired=None if run == against else paired,
                 run=run,
             )
         )

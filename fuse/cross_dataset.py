@@ -24,6 +24,9 @@ def evaluate_on(
 ) -> CrossDatasetEvaluation:
     """Scores every video of ``dataset`` with the model of ``run``.
 
+    Where better quality is the higher label of the one dataset and the lower label of the other
+    (MOS and DMOS), the scores are mirrored within their scale before any figure.
+
     ``cache``: where the features of ``dataset`` are; None is the run's own cache or
     ``$VQA_CACHE``. UsageError where they are not there, or are not of the same sampler and
     extractors.
@@ -32,17 +35,23 @@ def evaluate_on(
     record, scorer = source.record(), saved.load(source.folder)
     data = _load_like(source, dataset, cache, Head.of(scorer.options))
     scores = scorer.scores(data.features)
-    measured = metrics.evaluate(scores, data.mos)
+    better, other_better = scorer.training.better, data.manifest.better
+    aligned = scores if better == other_better else sum(record.scale) - scores
+    measured = metrics.evaluate(aligned, data.mos)
     srcc, krcc = defined(measured.srcc), defined(measured.krcc)
-    rmse = float(np.sqrt(np.mean((scores - data.mos) ** 2)))
+    rmse = float(np.sqrt(np.mean((aligned - data.mos) ** 2)))
     rows = zip(data.manifest.rows["id"], data.mos, scores, strict=True)
     return CrossDatasetEvaluation(
         run=source.folder,
         trained_on=record.dataset,
         scale=record.scale,
+        better=better,
         dataset=data.manifest.name,
         label=data.manifest.label,
         other_scale=data.manifest.scale,
+        other_better=other_better,
+        label_range=(float(data.mos.min()), float(data.mos.max())),
+        score_range=(float(scores.min()), float(scores.max())),
         fusion=record.specs.fusion,
         protocol=f"trained on all of {record.dataset}, tested on all of {data.manifest.name}",
         n_videos=len(data.mos),

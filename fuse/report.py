@@ -21,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from vqa_twostage.fuse.compare import compare
+from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE, PairedStatistics
 from vqa_twostage.fuse.reporting import charts
 from vqa_twostage.fuse.reporting.formatting import METRIC_TITLES
 from vqa_twostage.fuse.reporting.sections import RunToReport, Section, VideoKey, section_of
@@ -76,8 +77,8 @@ class ReportResult:
 
 @dataclass(frozen=True)
 class Row:
-    """A run in the table of comparison; what is paired is None where there is no comparison, and
-    for the reference. ``plot``: the difference and its interval as SVG.
+    """A run in the table of comparison; ``paired`` is None where there is no comparison, and for
+    the reference. ``plot``: the corrected difference and its interval as SVG.
     """
 
     run: str
@@ -87,11 +88,7 @@ class Row:
     median: MetricSummary
     std: MetricSummary
     is_reference: bool = False
-    difference: float | None = None
-    interval: tuple[float, float] | None = None
-    p_value: float | None = None
-    wins: int | None = None
-    pairs: int | None = None
+    paired: PairedStatistics | None = None
     plot: Markup | None = None
 
 
@@ -157,6 +154,7 @@ def write_report(
         sections=sections,
         rows=rows,
         compared=compared,
+        which_to_believe=WHICH_TO_BELIEVE,
         why_not=why_not_compared,
         metrics=list(METRIC_TITLES.items()),
         no_frames=pictures.problem,
@@ -219,17 +217,20 @@ def compared_rows(
     except UsageError as error:
         return rows, None, str(error)
     row_of = {row.run: row for row in rows}
-    intervals = [row.paired.interval for row in comparison.rows if row.paired is not None]
+    intervals = [
+        row.paired.corrected.interval
+        for row in comparison.rows
+        if row.paired is not None and row.paired.corrected is not None
+    ]
     extent = max((abs(end) for interval in intervals for end in interval), default=0.0) or 1.0
     paired = []
     for item in comparison.rows:
         is_reference = item.run == comparison.reference_run
-        row = replace(row_of[str(item.run)], is_reference=is_reference)
-        if statistics := item.paired:
-            low, high = statistics.interval
-            title = f"{statistics.difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
-            plot = charts.interval(low, statistics.difference, high, extent, title)
-            row = replace(row, **vars(statistics), plot=plot)
+        row = replace(row_of[str(item.run)], is_reference=is_reference, paired=item.paired)
+        if item.paired is not None and (corrected := item.paired.corrected):
+            low, high = corrected.interval
+            title = f"{corrected.difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
+            row = replace(row, plot=charts.interval(low, corrected.difference, high, extent, title))
         paired.append(row)
     shared = Compared(
         comparison.protocol, comparison.n_splits, comparison.label, comparison.reference

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vqa_twostage.fuse.paired import PairedStatistics
+from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE, PairedStatistics
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,7 @@ class ComparisonRow:
 
     def to_json(self) -> dict[str, Any]:
         paired = self.paired
+        corrected = None if paired is None else paired.corrected
         return {
             "name": self.name,
             "fusion": self.fusion,
@@ -164,6 +165,9 @@ class ComparisonRow:
             "p_value": None if paired is None else paired.p_value,
             "wins": None if paired is None else paired.wins,
             "pairs": None if paired is None else paired.pairs,
+            "mean_difference": None if corrected is None else corrected.difference,
+            "corrected_interval": None if corrected is None else list(corrected.interval),
+            "corrected_p_value": None if corrected is None else corrected.p_value,
             "run": str(self.run),
         }
 
@@ -201,6 +205,7 @@ class Comparison:
             "notes": self.notes,
             "baseline": str(self.reference_run),
             "reference": self.reference,
+            "which_p_value": WHICH_TO_BELIEVE,
             "rows": [row.to_json() for row in self.rows],
         }
 
@@ -261,10 +266,18 @@ class CrossDatasetEvaluation:
     trained_on: str
     scale: tuple[float, float]
     """Of the labels that it was trained on."""
+    better: str
+    """Which end of it is the better quality: ``higher`` or ``lower``."""
     dataset: str
     label: str
     other_scale: tuple[float, float]
     """Of the other dataset's labels."""
+    other_better: str
+    """Which end of that is the better quality."""
+    label_range: tuple[float, float]
+    """Lowest and highest label of the videos that were scored."""
+    score_range: tuple[float, float]
+    """Lowest and highest score as it comes."""
     fusion: str
     protocol: str
     n_videos: int
@@ -273,12 +286,21 @@ class CrossDatasetEvaluation:
     refitted: ScaleMetrics
     """After a logistic that is fitted on the other dataset's labels, as the field reports them."""
     as_is: ScaleMetrics
-    """Of the scores as they come, on the scale of the run's own dataset."""
+    """Of the scores as they come, on the scale of the run's own dataset; mirrored within that scale
+    where the directions of the labels are opposite, as for ``refitted``.
+    """
     predictions: list[VideoPrediction]
+    """Scores as they come, never mirrored."""
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether better quality is the higher label of one dataset and the lower of the other."""
+        return self.better != self.other_better
 
     def to_json(self) -> dict[str, Any]:
-        scales = {"scale": list(self.scale), "other_scale": list(self.other_scale)}
-        return {**asdict(self), "run": str(self.run), **scales}
+        ranges = ("scale", "other_scale", "label_range", "score_range")
+        lists = {name: list(getattr(self, name)) for name in ranges}
+        return {**asdict(self), "run": str(self.run), **lists}
 
 
 @dataclass(frozen=True)

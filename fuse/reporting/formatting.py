@@ -18,6 +18,8 @@ assert tuple(METRIC_TITLES) == METRICS, "every metric has a title"
 MAX_NAMES = 10  # in one line
 # what the columns of every table of metrics mean
 MEANING = "median ± standard deviation over splits"
+PAIRED_TITLES = ("wins", "Wilcoxon p", "mean [95 %, corrected]", "corrected p")
+"""Of `paired_cells`, after the difference."""
 AFTER_LOGISTIC = "PLCC and RMSE after a 4-parameter logistic"
 
 
@@ -41,12 +43,25 @@ def metric_cells(
 
 
 def paired_cells(paired: PairedStatistics | None) -> list[str]:
-    """Difference with interval, wins, and p-value; empty for the reference itself."""
+    """Median difference with interval, then those of `PAIRED_TITLES`; empty for the reference
+    itself.
+    """
     if paired is None:
-        return ["", "", ""]
-    low, high = paired.interval
-    difference = f"{paired.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
-    return [difference, f"{paired.wins} of {paired.pairs}", f"{paired.p_value:.2g}"]
+        return [""] * 5
+    cells = [
+        _with_interval(paired.difference, paired.interval),
+        f"{paired.wins} of {paired.pairs}",
+        f"{paired.p_value:.2g}",
+    ]
+    if paired.corrected is None:
+        return [*cells, "n/a", "n/a"]
+    mean = _with_interval(paired.corrected.difference, paired.corrected.interval)
+    return [*cells, mean, f"{paired.corrected.p_value:.2g}"]
+
+
+def _with_interval(difference: float, interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{difference:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def titles(metrics: Sequence[str] = METRICS) -> list[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE
 from vqa_twostage.fuse.reporting.formatting import (
     AFTER_LOGISTIC,
     MEANING,
+    PAIRED_TITLES,
     metric_cells,
     n_videos,
     paired_cells,
@@ -31,9 +33,9 @@ def of_comparison(comparison: Comparison) -> str:
         comparison.label,
     )
     undefined = "".join(_undefined(row.name, row.undefined) for row in comparison.rows)
-    paired_titles = [f"SRCC against {comparison.reference} [95 %]", "wins", "Wilcoxon p"]
+    paired_titles = [f"SRCC against {comparison.reference} [95 %]", *PAIRED_TITLES]
     table = _table(["", *titles(MAIN_METRICS), *paired_titles], rows)
-    return f"{caption}; difference: paired, median.{undefined}\n\n{table}"
+    return f"{caption}; difference: paired, median; {WHICH_TO_BELIEVE}.{undefined}\n\n{table}"
 
 
 def of_run(evaluation: Evaluation) -> str:

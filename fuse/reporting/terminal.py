@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE
 from vqa_twostage.fuse.reporting.formatting import (
     AFTER_LOGISTIC,
     MEANING,
+    PAIRED_TITLES,
     metric_cells,
     n_videos,
     number,
@@ -26,6 +28,8 @@ from vqa_twostage.fuse.results import (
     Reproduction,
 )
 from vqa_twostage.fuse.runs import Run
+
+LEAST_WIDTH = 320  # characters, more than any table has
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -62,12 +66,13 @@ def print_comparison(comparison: Comparison) -> None:
         [row.name, *metric_cells(row.median, row.std), *paired_cells(row.paired)]
         for row in comparison.rows
     ]
-    print_table(["", *titles(), "SRCC difference [95 %]", "wins", "Wilcoxon p"], rows)
+    print_table(["", *titles(), "SRCC difference [95 %]", *PAIRED_TITLES], rows)
     click.echo(f"{MEANING}; {AFTER_LOGISTIC}")
     click.echo(
         f"difference: paired, median over splits, against {comparison.reference} "
         f"({comparison.reference_run})"
     )
+    click.echo(WHICH_TO_BELIEVE)
     for row in comparison.rows:
         if row.undefined:
             click.echo(
@@ -106,6 +111,13 @@ def print_cross_dataset(result: CrossDatasetEvaluation) -> None:
         )
     ]
     print_table(["", *titles(MAIN_METRICS)], rows)
+    for what, (low, high), better in (
+        ("labels", result.label_range, result.other_better),
+        ("scores", result.score_range, result.better),
+    ):
+        click.echo(f"{what}: {low:.4g} to {high:.4g}, {better} is better")
+    if result.is_mirrored:
+        click.echo("opposite directions: scores are mirrored within their scale before any figure")
     if result.scale != result.other_scale:
         own, other = (f"{low:g} to {high:g}" for low, high in (result.scale, result.other_scale))
         click.echo(
@@ -139,7 +151,8 @@ def print_table(titles: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     # a narrow terminal wraps a line, which loses nothing; rich would cut numbers off
-    Console(width=max(180, Console().width)).print(table)
+    console = Console(width=max(LEAST_WIDTH, Console().width))
+    console.print(table)
 
 
 def _print_not_finite(not_finite: Mapping[str, int]) -> None:

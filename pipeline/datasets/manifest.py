@@ -53,7 +53,7 @@ class Manifest:
     @property
     def digest(self) -> str:
         """Digest of everything that can change a result: rows, scale and label. Where
-        videos and labels come from is no part of it, nor is ``better``: no computation reads them.
+        videos and labels come from is no part of it, nor is ``better``, which no training reads.
         """
         document = self._document()
         del document["better"], document["origin"]

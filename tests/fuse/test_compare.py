@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from fitting import fit
 from forging import change_record
-from scipy import stats
 from toy_cache import labels, make_dataset, relabelled
 
 from vqa_twostage.fuse.ablate import ablate, variants
@@ -20,7 +19,7 @@ from vqa_twostage.fuse.compare import compare
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.options import TrainOptions
-from vqa_twostage.fuse.paired import PairedStatistics, paired_statistics
+from vqa_twostage.fuse.paired import corrected_test
 from vqa_twostage.fuse.results import Evaluation
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import splits
@@ -79,6 +78,17 @@ def test_comparison_gives_the_paired_difference(
         <= max(paired)
     )
     assert 0 < dynamic_row["p_value"] <= 1
+    # the tested models were fitted on training and validation together
+    ratio = sum(split.n_test for split in first.splits) / sum(
+        split.n_train + split.n_val for split in first.splits
+    )
+    corrected = corrected_test(np.array(paired), ratio)
+    assert corrected is not None
+    assert dynamic_row["mean_difference"] == pytest.approx(corrected.difference)
+    assert dynamic_row["corrected_interval"] == pytest.approx(list(corrected.interval))
+    assert dynamic_row["corrected_p_value"] == pytest.approx(corrected.p_value)
+    assert rows["concat"]["corrected_p_value"] is None
+    assert document["which_p_value"].startswith("believe the corrected p")
     for row, evaluated in ((rows["concat"], first), (dynamic_row, second)):
         assert row["median"] == evaluated.median.to_json()
         assert row["spread"] == evaluated.std.to_json()
@@ -116,28 +126,6 @@ def test_runs_on_other_datasets_are_not_compared(
     train_run(make_dataset("other", 12, 5), replace(QUICK, epochs=2), tmp_path)
     with pytest.raises(UsageError, match=r"toy.*other"):
         compare([run[0], tmp_path])
-
-
-# --- the statistics ---
-
-
-def test_paired_statistics_are_those_of_scipy() -> None:
-    differences = np.random.default_rng(1).normal(0.01, 0.02, 20)
-    paired = paired_statistics(differences)
-    assert paired is not None
-    assert paired.difference == np.median(differences)
-    assert paired.p_value == stats.wilcoxon(differences).pvalue
-    assert paired.wins == (differences > 0).sum()
-    bootstrap = stats.bootstrap(
-        (differences,), np.median, method="percentile", n_resamples=9999, rng=0
-    )
-    assert paired.interval == pytest.approx(list(bootstrap.confidence_interval), abs=0.003)
-
-
-def test_equal_runs_have_no_significant_difference() -> None:
-    paired = paired_statistics(np.zeros(5))
-    assert paired == PairedStatistics(0.0, (0.0, 0.0), p_value=1.0, wins=0, pairs=5)
-    assert paired_statistics(np.full(5, np.nan)) is None
 
 
 # --- ablations ---
