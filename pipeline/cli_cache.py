@@ -304,6 +304,12 @@ def export(to: str, output: Path, pooled: bool, as_json: bool, **chosen: Any) ->
     "[default: the ids in an .npz, else the dataset's videos in their order].",
 )
 @click.option(
+    "--trained-on",
+    metavar="NAME[,NAME…]",
+    help="Datasets from whose opinions the features learnt, as lsvq,maxwell; every figure that "
+    "rests on them will say so.",
+)
+@click.option(
     "--root",
     type=click.Path(path_type=Path),
     help="Where the labels are; else $VQA_DATA/<dataset>.",
@@ -347,17 +353,19 @@ def import_track(
         summary,
     )
     from vqa_twostage.pipeline.datasets.loading import load_manifest
+    from vqa_twostage.pipeline.identity import parse_opinions
 
     _require_one_way(bool(blocks), options)
     chosen = [parse_block(text) for text in blocks]
     manifest = load_manifest(dataset, root)
-    ids_file = options["ids_file"]
+    ids_file, said = options["ids_file"], options["trained_on"]
+    trained_on = "" if said is None else parse_opinions(said)
     if chosen:
-        results = import_blocks(manifest, cache, file, chosen, ids_file)
+        results = import_blocks(manifest, cache, file, chosen, ids_file, trained_on)
     else:
         selection = Selection(options["key"], options["columns"], ids_file)
         kind, name = options["kind"], options["name"]
-        results = [import_features(manifest, cache, file, kind, name, selection)]
+        results = [import_features(manifest, cache, file, kind, name, selection, trained_on)]
     documents = [result.to_json() for result in results]
     if as_json:
         click.echo(json.dumps({"tracks": documents} if chosen else documents[0], indent=2))

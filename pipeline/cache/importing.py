@@ -43,7 +43,7 @@ from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError, require
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
 from vqa_twostage.pipeline.files import sha256_of
-from vqa_twostage.pipeline.identity import Kind, TrackIdentity
+from vqa_twostage.pipeline.identity import Kind, TrackIdentity, parse_opinions
 from vqa_twostage.pipeline.spec import NAME, Spec
 
 SAMPLER = Spec("imported")
@@ -94,7 +94,8 @@ class ImportedTrack:
     """What `import_features` did.
 
     ``frames``: the fewest and the most of a video. ``order``: the first and the last id, where the
-    rows were taken to be in the manifest's order. ``missing``: ids without features. Of the names
+    rows were taken to be in the manifest's order. ``trained_on``: the datasets from whose opinions
+    the features learnt. ``missing``: ids without features. Of the names
     in the file or in a list of ids (`pipeline.cache.video_names`): ``otherwise`` are those that are
     not the id as it stands, with their id; ``ambiguous`` those that could be several videos, or of
     which several could be one, with its ids; ``unknown`` those of no video. ``next``: the command
@@ -111,6 +112,7 @@ class ImportedTrack:
     columns: int
     order: tuple[str, str] | None
     source: ImportedFile
+    trained_on: list[str]
     not_finite: list[ColumnGap]
     missing: list[str]
     otherwise: dict[str, str]
@@ -130,11 +132,13 @@ def import_features(
     kind: Kind,
     name: str,
     selection: Selection = Selection(),
+    trained_on: str = "",
 ) -> ImportedTrack:
     """Writes the features in ``file`` as the track ``name`` of ``kind``; a second time changes
     nothing.
 
-    Numbers that are not finite are kept and counted.
+    Numbers that are not finite are kept and counted. ``trained_on``: the datasets from whose
+    opinions the features learnt, joined by commas.
 
     Raises:
         UsageError: The file cannot be read, or does not say which array, column or video is meant.
@@ -156,7 +160,8 @@ def import_features(
             columns = parse_columns(selection.columns, width)
         _refuse_labels(file, found, columns, manifest.label)
         chosen = _chosen_of_file(file, found, name, columns, named)
-    return _write_all(manifest, cache, file, [_Track(name, kind, chosen)], selection.ids_file)[0]
+    new = [_Track(name, kind, chosen)]
+    return _write_all(manifest, cache, file, new, selection.ids_file, trained_on)[0]
 
 
 def import_blocks(
@@ -165,6 +170,7 @@ def import_blocks(
     file: Path,
     blocks: Sequence[Block],
     ids_file: Path | None = None,
+    trained_on: str = "",
 ) -> list[ImportedTrack]:
     """Writes each block of an .npz as a track, as `import_features` would; none where one of them
     is wrong.
@@ -193,7 +199,7 @@ def import_blocks(
             count == 1,
             f"two blocks would be the {kind} track {name}; leave one out, or import it with --name",
         )
-    return _write_all(manifest, cache, file, new, ids_file)
+    return _write_all(manifest, cache, file, new, ids_file, trained_on)
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,7 @@ class _Chosen:
     ``key`` and ``columns`` are those of the identity; ``of`` describes the columns for people.
     ``numbers``: which column of the file each of an array's is. ``order``: the videos that its rows
     were taken to be, where nothing in the file names them; ``listed``: whether a list of ids says
-    so. ``matches``: of the names in the file or the list.
+    so. ``matches``: of the names in the file or the list. ``trained_on``: what an export says.
     """
 
     key: str
@@ -214,6 +220,7 @@ class _Chosen:
     order: list[str]
     listed: bool
     matches: MatchedNames
+    trained_on: str = ""
 
     @property
     def arrays(self) -> dict[ArrayName, np.ndarray]:
@@ -236,7 +243,8 @@ def _chosen_of_export(manifest: Manifest, file: Path, selection: Selection) -> _
         selection.ids_file is None,
         f"--ids {selection.ids_file}: {file} names its videos itself; leave --ids out",
     )
-    found = read_export(file, selection.key)
+    export = read_export(file, selection.key)
+    found = export.videos
     matches = match_names(list(found), _paths(manifest))
     _require_some(file, matches)
     videos = {video_id: found[name] for name, video_id in matches.ids.items()}
@@ -256,7 +264,9 @@ def _chosen_of_export(manifest: Manifest, file: Path, selection: Selection) -> _
             video_id: replace(video, arrays={name: video.arrays[name][:, numbers]})
             for video_id, video in videos.items()
         }
-    return _Chosen(selection.key or "", columns, of, numbers, videos, [], False, matches)
+    return _Chosen(
+        selection.key or "", columns, of, numbers, videos, [], False, matches, export.trained_on
+    )
 
 
 def _chosen_of_file(
@@ -324,11 +334,16 @@ def _refuse_list_for_named(file: Path, found: FoundFeatures, ids_file: Path | No
 
 
 def _write_all(
-    manifest: Manifest, cache: Path, file: Path, new: Sequence[_Track], ids_file: Path | None
+    manifest: Manifest,
+    cache: Path,
+    file: Path,
+    new: Sequence[_Track],
+    ids_file: Path | None,
+    trained_on: str,
 ) -> list[ImportedTrack]:
     """Writes tracks that were checked, and says what was done."""
     digest, size = digest_of(file)
-    paths, written = [], []
+    identities, paths, written = [], [], []
     for track in new:
         chosen = track.chosen
         identity = TrackIdentity(
@@ -340,7 +355,9 @@ def _write_all(
             key=chosen.key,
             columns=chosen.columns,
             rows=_digest_of_rows(chosen.order) if chosen.order else "",
+            trained_on=_together(trained_on, chosen.trained_on),
         )
+        identities.append(identity)
         paths.append(TrackPath.of(cache, manifest.name, track.name, identity))
         source = ImportedFile(
             file=file.name,
@@ -353,7 +370,7 @@ def _write_all(
         )
         written.append((source, _write(paths[-1], identity, manifest, source, chosen.videos)))
     results = []
-    for track, path, (source, count) in zip(new, paths, written, strict=True):
+    for track, identity, path, (source, count) in zip(new, identities, paths, written, strict=True):
         videos, matches = track.chosen.videos, track.chosen.matches
         order = [] if track.chosen.listed else track.chosen.order
         lengths = [len(video.timestamp) for video in videos.values()]
@@ -368,6 +385,7 @@ def _write_all(
             columns=sum(array.shape[1] for array in track.chosen.arrays.values()),
             order=(order[0], order[-1]) if order else None,
             source=source,
+            trained_on=list(identity.opinions),
             not_finite=_not_finite(track.chosen),
             missing=[video_id for video_id in manifest.rows["id"] if video_id not in videos],
             otherwise=matches.otherwise,
@@ -377,6 +395,11 @@ def _write_all(
         )
         results.append(result)
     return results
+
+
+def _together(*opinions: str) -> str:
+    said = [names for names in opinions if names]
+    return parse_opinions(",".join(said)) if said else ""
 
 
 def _digest_of_rows(order: list[str]) -> str:
@@ -602,6 +625,9 @@ def _summary(result: ImportedTrack) -> list[str]:
             f"  its rows are taken to be the videos of {result.dataset} in their order, from "
             f"{first} to {last}; if they are not, give --ids FILE"
         )
+    if result.trained_on:
+        names = ", ".join(result.trained_on)
+        lines.append(f"  its features learnt from opinions of: {names}")
     for gap in result.not_finite[:LISTED]:
         lines.append(f"  not finite, and kept: column {gap.column} of {gap.videos} videos")
     if (more := len(result.not_finite) - LISTED) > 0:

@@ -273,3 +273,37 @@ def test_blocks_of_cvd2014_are_joined_by_the_paths_of_its_videos(real: Path) -> 
     assert result.return_value == DONE, result.output
     (document,) = json.loads(result.stdout)["tracks"]
     assert document["videos"] == len(document["otherwise"]) == 234
+
+
+def test_opinions_that_features_learnt_from_are_part_of_the_track() -> None:
+    (plain,) = tracks("--block", "sharp=spatial")
+    (learnt,) = tracks("--block", "sharp=spatial", "--trained-on", "MaxWell,lsvq,lsvq")
+    assert learnt["track"] != plain["track"]
+    assert (plain["trained_on"], learnt["trained_on"]) == ([], ["lsvq", "maxwell"])
+    with cached.open_track(Path(plain["track"])) as track:
+        assert "trained_on" not in track.identity.to_json() and track.identity.opinions == ()
+    with cached.open_track(Path(learnt["track"])) as track:
+        assert track.identity.opinions == ("lsvq", "maxwell")
+    shown = CliRunner().invoke(cache_command, ["info", "cache"], standalone_mode=False).stdout
+    assert shown.count("trained_on") == 1 and "  trained_on: lsvq,maxwell\n" in shown
+    said = command("--block", "sharp=spatial", "--trained-on", "lsvq").stdout
+    assert "its features learnt from opinions of: lsvq" in said
+    named = ["--kind", "spatial", "--name", "x", "--key", "sharp", "--json"]
+    single = command(*named, "--trained-on", "lsvq")
+    assert json.loads(single.stdout)["trained_on"] == ["lsvq"]
+
+
+@pytest.mark.parametrize("text", ["", ",", "lsvq,", "a b", "a,,b", "a;\tb", "a\x1b"])
+def test_wrong_names_of_datasets_are_refused(text: str) -> None:
+    message = refused("--block", "sharp=spatial", "--trained-on", text)
+    assert "names of datasets joined by commas" in message
+
+
+def test_opinions_survive_an_export() -> None:
+    (learnt,) = tracks("--block", "sharp=spatial", "--trained-on", "lsvq")
+    words = ["export", "--to", "npz", "--output", "out", "--spatial", Path(learnt["track"]).stem]
+    result = CliRunner().invoke(cache_command, [*words, "--json"], standalone_mode=False)
+    file = json.loads(result.stdout)["tracks"][0]["output"]
+    named = ["--kind", "spatial", "--name", "y", "--json"]
+    again = command(*named, "--trained-on", "maxwell", file=file)
+    assert json.loads(again.stdout)["trained_on"] == ["lsvq", "maxwell"]
