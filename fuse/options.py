@@ -47,6 +47,9 @@ class TrainOptions:
     """Instead of a head: a file of ``fuse/baselines``."""
     allow_trained_on: str | None = field(default=None, metadata=ADDED)
     """The dataset itself, where features that learnt from its opinions are to be used."""
+    allow_label_like: str | None = field(default=None, metadata=ADDED)
+    """Columns that rank the videos as the labels do and are to be used: ``scores/mean[3]``, joined
+    by commas (`fuse.leakage`)."""
 
     def __post_init__(self) -> None:
         for option in fields(self):

@@ -105,6 +105,12 @@ TRAINING = [
     ),
     ALLOW_TRAINED_ON,
     click.option(
+        "--allow-label-like",
+        metavar="COLUMNS",
+        help="Columns that rank the videos as their labels do and are features nevertheless, as "
+        "'net/mean[3]', joined by commas.",
+    ),
+    click.option(
         "--preset", metavar="NAME", help="A set of options; options on the command line win."
     ),
     cache_option("The folder with the features."),

@@ -242,8 +242,9 @@ def train_command(run: RunToReport) -> str:
     options = asdict(run.record.options)
     oracle_epoch = options.pop("oracle_epoch")
     if options["baseline"] is not None:  # reads no option of a head
-        heads = ("spatial", "temporal", "protocol", "seed", "baseline", "allow_trained_on")
-        options = {name: options[name] for name in heads}
+        of_heads = ("spatial", "temporal", "protocol", "seed", "baseline")
+        kept = (*of_heads, "allow_trained_on", "allow_label_like")
+        options = {name: options[name] for name in kept}
     words = ["vqa-fuse", "train", "--dataset", run.record.dataset]
     for name, value in options.items():
         if value is not None:
