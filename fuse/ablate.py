@@ -14,6 +14,7 @@ import pandas as pd
 
 from vqa_twostage.fuse.compare import compare
 from vqa_twostage.fuse.data import Dataset
+from vqa_twostage.fuse.leakage import check_leakage
 from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.options import TrainOptions
@@ -91,6 +92,8 @@ def ablate(
         UsageError: No variant can be run, or none is called ``reference``; nothing was trained.
     """
     folder = Path(folder)
+    for options in variants[:1]:  # what is allowed is the same of all
+        check_leakage(data, options)
     plans, impossible = _plans(data, variants, folder)
     against = _reference(plans, reference)
     _train_missing(data, plans, workers, on_progress)
@@ -179,6 +182,7 @@ def as_table(result: AblationResult) -> pd.DataFrame:
             None,
         )
         cells["corrected_p_value"] = document["corrected_p_value"]
+        cells["opinions"] = " ".join(row.opinions)
         rows.append({**cells, "seconds": result.seconds[row.run]})
     return pd.DataFrame(rows)
 

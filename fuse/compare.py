@@ -47,6 +47,7 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
                 median=evaluation.median,
                 std=evaluation.std,
                 undefined=evaluation.undefined,
+                opinions=evaluation.opinions,
                 paired=None if run == against else paired,
                 run=run,
             )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vqa_twostage.fuse import metrics
+from vqa_twostage.fuse import metrics, opinions
 from vqa_twostage.fuse.data import Dataset, load_dataset
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.model import Head
@@ -20,7 +20,10 @@ from vqa_twostage.pipeline.identity import OF_ANOTHER_DATASET, TrackIdentity
 
 
 def evaluate_on(
-    run: str | Path, dataset: str, cache: str | Path | None = None
+    run: str | Path,
+    dataset: str,
+    cache: str | Path | None = None,
+    allow_trained_on: str | None = None,
 ) -> CrossDatasetEvaluation:
     """Scores every video of ``dataset`` with the model of ``run``.
 
@@ -29,11 +32,14 @@ def evaluate_on(
 
     ``cache``: where the features of ``dataset`` are; None is the run's own cache or
     ``$VQA_CACHE``. UsageError where they are not there, or are not of the same sampler and
-    extractors.
+    extractors, or where they learnt from the opinions of ``dataset`` and ``allow_trained_on`` does
+    not name it.
     """
     source = Run(run)
     record, scorer = source.record(), saved.load(source.folder)
     data = _load_like(source, dataset, cache, Head.of(scorer.options))
+    learnt = {track.path.stem: track.identity.opinions for track in (data.spatial, data.temporal)}
+    opinions.require_others(data.manifest.name, learnt, allow_trained_on)
     scores = scorer.scores(data.features)
     better, other_better = scorer.training.better, data.manifest.better
     aligned = scores if better == other_better else sum(record.scale) - scores
@@ -57,6 +63,7 @@ def evaluate_on(
         n_videos=len(data.mos),
         n_dataset=len(data.everything),
         missing=data.missing,
+        opinions=opinions.names_of(record.identity),
         refitted=ScaleMetrics(srcc, krcc, defined(measured.plcc), defined(measured.rmse)),
         as_is=ScaleMetrics(srcc, krcc, defined(measured.plcc_raw), rmse),
         predictions=[VideoPrediction(name, float(mos), float(score)) for name, mos, score in rows],

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vqa_twostage.fuse import metrics
+from vqa_twostage.fuse import metrics, opinions
 from vqa_twostage.fuse.results import Evaluation, MetricSummary, Oracle, SplitMetrics
 from vqa_twostage.fuse.run_record import RunRecord
 from vqa_twostage.fuse.runs import PARTS, Run
@@ -46,6 +46,7 @@ def evaluate_predictions(record: RunRecord, predictions: pd.DataFrame, run: Path
         missing=record.missing,
         not_finite=record.not_finite,
         notes=[*record.notes, *_small_test_parts(splits)],
+        opinions=opinions.names_of(record.identity),
         splits=splits,
         median=MetricSummary.of(table.median()),
         std=MetricSummary.of(table.std(ddof=1)),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vqa_twostage import __version__
+from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.delivery import onnx_check
 from vqa_twostage.fuse.delivery.onnx_graph import FILE as ONNX_FILE
 from vqa_twostage.fuse.evaluate import evaluate
@@ -159,6 +160,7 @@ def card(config: dict[str, Any], evaluation: Evaluation) -> str:
         {"onnx": None, **config},
         tracks=[{**imported, **track} for track in distinct.values()],
         evaluation=evaluation,
+        learnt=opinions.sentences(evaluation.opinions, evaluation.dataset),
         n_videos=n_videos(evaluation.n_videos, evaluation.n_dataset),
         metrics=CARD_TITLES,
         number=partial(number, digits=CARD_DIGITS),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from vqa_twostage.pipeline.errors import UsageError
+
+# marks an option that came after records were written without it: they mean its default
+ADDED = {"added": True}
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,18 @@ class TrainOptions:
     """Whether to report also the SRCC that choosing the epoch on the test part would have given."""
     baseline: str | None = None
     """Instead of a head: a file of ``fuse/baselines``."""
+    allow_trained_on: str | None = field(default=None, metadata=ADDED)
+    """The dataset itself, where features that learnt from its opinions are to be used."""
+    allow_label_like: str | None = field(default=None, metadata=ADDED)
+    """Columns that rank the videos as the labels do and are to be used: ``scores/mean[3]``, joined
+    by commas (`fuse.leakage`)."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not _valid(field.name, str(field.type), value):
-                raise UsageError(
-                    f"{field.name} must be {_wanted(field.name, str(field.type))}, not {value!r}"
-                )
+        for option in fields(self):
+            value, annotation = getattr(self, option.name), str(option.type)
+            if not _valid(option.name, annotation, value):
+                wanted = _wanted(option.name, annotation)
+                raise UsageError(f"{option.name} must be {wanted}, not {value!r}")
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object], where: str) -> TrainOptions:

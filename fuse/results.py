@@ -91,6 +91,8 @@ class Evaluation:
     """Feature columns with values that are not finite, and in how many videos."""
     notes: list[str]
     """Cautions about the splits, such as contents that straddle them."""
+    opinions: list[str]
+    """The datasets from whose opinions the features learnt."""
     splits: list[SplitMetrics]
     median: MetricSummary
     """Over the splits."""
@@ -116,6 +118,7 @@ class Evaluation:
             "missing": self.missing,
             "not_finite": self.not_finite,
             "notes": self.notes,
+            "opinions": self.opinions,
             "splits": [split.to_json() for split in self.splits],
             "median": self.median.to_json(),
             "spread": self.std.to_json(),
@@ -145,6 +148,8 @@ class ComparisonRow:
     """Over the splits; the JSON document calls it ``spread``."""
     undefined: int
     """Splits without an SRCC, the scores being constant."""
+    opinions: list[str]
+    """The datasets from whose opinions the features learnt."""
     paired: PairedStatistics | None
     """Against the reference; None for the reference itself."""
     run: Path
@@ -160,6 +165,7 @@ class ComparisonRow:
             "median": self.median.to_json(),
             "spread": self.std.to_json(),
             "undefined": self.undefined,
+            "opinions": self.opinions,
             "difference": None if paired is None else paired.difference,
             "interval": None if paired is None else list(paired.interval),
             "p_value": None if paired is None else paired.p_value,
@@ -283,6 +289,8 @@ class CrossDatasetEvaluation:
     n_videos: int
     n_dataset: int
     missing: list[str]
+    opinions: list[str]
+    """The datasets from whose opinions the features learnt."""
     refitted: ScaleMetrics
     """After a logistic that is fitted on the other dataset's labels, as the field reports them."""
     as_is: ScaleMetrics

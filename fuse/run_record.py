@@ -186,6 +186,8 @@ def _dataclass_of(kind: type[T], mapping: Any, where: str) -> T:
         raise TypeError(f"{where} is missing or not an object")
     hints = get_type_hints(kind)
     prefix = f"{where}." if where else ""
+    added = {field.name: field.default for field in fields(kind) if field.metadata.get("added")}  # type: ignore[arg-type]
+    mapping = {**added, **mapping}
     if lacking := sorted(hints.keys() - mapping.keys()):
         raise TypeError(f"it lacks {', '.join(prefix + key for key in lacking)}")
     if unknown := sorted(mapping.keys() - hints.keys()):

@@ -18,6 +18,7 @@ import torch
 
 from vqa_twostage.fuse.data import Dataset, Features, load_dataset
 from vqa_twostage.fuse.evaluate import evaluate, evaluate_predictions
+from vqa_twostage.fuse.leakage import check_leakage
 from vqa_twostage.fuse.learning import scorer_file
 from vqa_twostage.fuse.learning.attention import attention_table, gates_table
 from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
@@ -80,13 +81,14 @@ def train(
         model.
 
     Raises:
-        UsageError: A spec, a dataset or a track does not exist or does not fit, or ``run`` holds a
-            run with other options; nothing was trained.
+        UsageError: A spec, a dataset or a track does not exist or does not fit, features know the
+            labels (`fuse.leakage`), or ``run`` holds a run with other options; nothing was trained.
     """
     options, resources = options or TrainOptions(), resources or Resources()
     reads = Head.of(options).reads if options.baseline is None else Streams(AVERAGES, AVERAGES)
     tracks = options.spatial, options.temporal
     data = load_dataset(Path(cache), dataset, *tracks, reads, resources.max_ram)
+    check_leakage(data, options)
     if run is not None and Run(run).complete:
         existing = Run(run).record()
         if (existing.dataset, existing.options) != (data.manifest.name, options):

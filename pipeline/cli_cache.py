@@ -280,11 +280,15 @@ def export(to: str, output: Path, pooled: bool, as_json: bool, **chosen: Any) ->
     metavar="NAME|TOML|CSV",
     help="Whose features they are, with its labels.",
 )
+@click.option("--kind", type=click.Choice(["spatial", "temporal"]), help="What they describe.")
+@click.option("--name", help="What the track is to be called: small letters, digits and _.")
 @click.option(
-    "--kind", required=True, type=click.Choice(["spatial", "temporal"]), help="What they describe."
-)
-@click.option(
-    "--name", required=True, help="What the track is to be called: small letters, digits and _."
+    "--block",
+    "blocks",
+    multiple=True,
+    metavar="NAME[:FROM:TO]=KIND",
+    help="Instead: an array of an .npz, or its columns FROM to TO (not included), as a spatial or "
+    "temporal track of that name; may be repeated.",
 )
 @click.option("--key", help="Which array of FILE; may be left out where only one can be meant.")
 @click.option(
@@ -297,7 +301,13 @@ def export(to: str, output: Path, pooled: bool, as_json: bool, **chosen: Any) ->
     "ids_file",
     type=click.Path(path_type=Path),
     help="The videos of FILE's rows: an id a line, or a CSV with a header and the ids first "
-    "[default: the dataset's videos in their order].",
+    "[default: the ids in an .npz, else the dataset's videos in their order].",
+)
+@click.option(
+    "--trained-on",
+    metavar="NAME[,NAME…]",
+    help="Datasets from whose opinions the features learnt, as lsvq,maxwell; every figure that "
+    "rests on them will say so.",
 )
 @click.option(
     "--root",
@@ -307,7 +317,13 @@ def export(to: str, output: Path, pooled: bool, as_json: bool, **chosen: Any) ->
 @cache_option("Where features go.")
 @as_json_option
 def import_track(
-    file: Path, dataset: str, root: Path | None, cache: Path, as_json: bool, **options: Any
+    file: Path,
+    dataset: str,
+    root: Path | None,
+    cache: Path,
+    blocks: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
 ) -> int:
     """Put features that others computed, in FILE, into the cache; exit code 3 where some videos
     have none.
@@ -318,31 +334,68 @@ def import_track(
     .npy), whose arrays, frames and ids come back as they were. Numbers that are not finite are kept
     and listed. Importing the same again changes nothing.
 
+    Names in FILE or --ids are the ids of videos; or their paths; or the same without folder and
+    extension; or without letter case, signs and an ending NEW. Only names that are clear count, and
+    all others are listed.
+
     \b
     Example
       vqa-cache import feats.mat --dataset konvid --root labels --kind temporal \\
                 --name tlvqm --columns 30:35,51:54 --ids metadata.csv
+      vqa-cache import konvid1k.npz --dataset konvid --root labels --block higrade=spatial \\
+                --block brisque_sts:0:36=spatial --block brisque_sts:36:=temporal
     """
-    from vqa_twostage.pipeline.cache.importing import Selection, import_features, summary
+    from vqa_twostage.pipeline.cache.feature_blocks import parse_block
+    from vqa_twostage.pipeline.cache.importing import (
+        Selection,
+        import_blocks,
+        import_features,
+        summary,
+    )
     from vqa_twostage.pipeline.datasets.loading import load_manifest
+    from vqa_twostage.pipeline.identity import parse_opinions
 
-    selection = Selection(options["key"], options["columns"], options["ids_file"])
+    _require_one_way(bool(blocks), options)
+    chosen = [parse_block(text) for text in blocks]
     manifest = load_manifest(dataset, root)
-    kind, name = options["kind"], options["name"]
-    result = import_features(manifest, cache, file, kind, name, selection)
-    if as_json:
-        click.echo(json.dumps(result.to_json(), indent=2))
+    ids_file, said = options["ids_file"], options["trained_on"]
+    trained_on = "" if said is None else parse_opinions(said)
+    if chosen:
+        results = import_blocks(manifest, cache, file, chosen, ids_file, trained_on)
     else:
-        click.echo("\n".join(summary(result)))
-    for what, ids in (
-        ("no features", result.missing),
-        ("in the file, but no video", result.unknown),
+        selection = Selection(options["key"], options["columns"], ids_file)
+        kind, name = options["kind"], options["name"]
+        results = [import_features(manifest, cache, file, kind, name, selection, trained_on)]
+    documents = [result.to_json() for result in results]
+    if as_json:
+        click.echo(json.dumps({"tracks": documents} if chosen else documents[0], indent=2))
+    else:
+        click.echo("\n".join(printable(line) for line in summary(results)))
+    first = results[0]  # all have the same videos
+    clear = [f"{name} ({', '.join(ids)})" for name, ids in first.ambiguous.items()]
+    for what, names in (
+        ("no features", first.missing),
+        ("in the file, and not clear which video", clear),
+        ("in the file, but no video", first.unknown),
     ):
-        for video_id in ids[:10]:
-            click.echo(f"  {what}: {video_id}", err=True)
-        if len(ids) > 10:
-            click.echo(f"  {what}: and {len(ids) - 10} more; --json lists all", err=True)
-    return SOME_FAILED if result.missing else DONE
+        for name in names[:10]:
+            click.echo(printable(f"  {what}: {name}"), err=True)
+        if len(names) > 10:
+            click.echo(f"  {what}: and {len(names) - 10} more; --json lists all", err=True)
+    return SOME_FAILED if first.missing else DONE
+
+
+def _require_one_way(blocks: bool, options: dict[str, Any]) -> None:
+    """UsageError unless either --block, or --kind and --name, say what is imported."""
+    said = [name for name in ("kind", "name", "key", "columns") if options[name] is not None]
+    if blocks and said:
+        listed = ", ".join(f"--{name}" for name in said)
+        raise UsageError(f"--block says it; leave out {listed}")
+    if not blocks and not {"kind", "name"} <= set(said):
+        raise UsageError(
+            "what is imported? give --kind and --name, or --block NAME=spatial for each array of "
+            "an .npz"
+        )
 
 
 def main() -> None:

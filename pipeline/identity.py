@@ -37,6 +37,9 @@ DIGESTS = {
     "rows": "which row is which video",
 }
 
+# and those whose names say too little
+NAMED = {"raw": "raw format", "trained_on": "datasets of opinions"}
+
 # an option that was added after a file was written (`pipeline.spec.ADDED`)
 UNWRITTEN = "its default"
 
@@ -60,7 +63,7 @@ class Difference(NamedTuple):
                     for key in {**ours, **theirs}
                     if ours.get(key) != theirs.get(key)
                 )
-        name = "raw format" if self.field == "raw" else self.field.replace("_", " ")
+        name = NAMED.get(self.field, self.field.replace("_", " "))
         return f"the {name} ({self.ours or 'none'} and {self.theirs or 'none'})"
 
 
@@ -74,7 +77,8 @@ class TrackIdentity:
     without a container, ``hdr`` what became of HDR video where it was not tone-mapped. Versions of
     libraries are no part of it: they are recorded beside a track.
     Imported features instead have ``source`` (digest of their file), ``key`` (the array in it),
-    ``columns``, and ``rows`` (digest of which row is which video).
+    ``columns``, and ``rows`` (digest of which row is which video). ``trained_on`` names the
+    datasets from whose opinions they learnt, sorted and joined by commas; empty for none.
     """
 
     kind: Kind
@@ -93,6 +97,12 @@ class TrackIdentity:
     key: str = ""
     columns: str = ""
     rows: str = ""
+    trained_on: str = ""
+
+    @property
+    def opinions(self) -> tuple[str, ...]:
+        """The datasets from whose opinions the features learnt."""
+        return tuple(self.trained_on.split(",")) if self.trained_on else ()
 
     @property
     def imported(self) -> bool:
@@ -155,7 +165,26 @@ class TrackIdentity:
             raise UsageError(
                 f"{where}: unknown kind {values['kind']!r}; choose from {', '.join(get_args(Kind))}"
             )
+        if "trained_on" in values and parse_opinions(values["trained_on"]) != values["trained_on"]:
+            raise UsageError(
+                f"{where}: trained_on = {values['trained_on']!r} of an identity is "
+                "no sorted list of small letters"
+            )
         return cls(**values)
+
+
+def parse_opinions(text: str) -> str:
+    """``MaxWell,lsvq`` -> ``lsvq,maxwell``: names of datasets in small letters, sorted, each once;
+    UsageError for anything but names joined by commas.
+    """
+    names = text.lower().split(",")
+    for name in names:
+        if not name or not name.isprintable() or any(map(str.isspace, name)):
+            raise UsageError(
+                f"{text!r} are not names of datasets joined by commas, without blanks, as in "
+                "lsvq,maxwell"
+            )
+    return ",".join(sorted(set(names)))
 
 
 def spec_of_extractor(plugin: Plugin) -> Spec:

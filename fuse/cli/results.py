@@ -6,7 +6,13 @@ from pathlib import Path
 
 import click
 
-from vqa_twostage.fuse.cli.shared import FOLDER, print_result, run_cache_option, workers_option
+from vqa_twostage.fuse.cli.shared import (
+    ALLOW_TRAINED_ON,
+    FOLDER,
+    print_result,
+    run_cache_option,
+    workers_option,
+)
 from vqa_twostage.pipeline import console
 from vqa_twostage.pipeline.console import as_json_option
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
@@ -19,9 +25,16 @@ from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
     metavar="OTHER",
     help="Score all videos of another dataset in the cache with the run's model.",
 )
+@ALLOW_TRAINED_ON
 @run_cache_option
 @as_json_option
-def evaluate(run: Path, dataset: str | None, cache: Path | None, as_json: bool) -> int:
+def evaluate(
+    run: Path,
+    dataset: str | None,
+    allow_trained_on: str | None,
+    cache: Path | None,
+    as_json: bool,
+) -> int:
     """Metrics of a run, from its saved predictions; with --dataset, of its model on another
     dataset.
 
@@ -36,8 +49,11 @@ def evaluate(run: Path, dataset: str | None, cache: Path | None, as_json: bool) 
     if dataset is not None:
         from vqa_twostage.fuse.cross_dataset import evaluate_on
 
-        print_result(evaluate_on(run, dataset, cache), as_json, terminal.print_cross_dataset)
+        result = evaluate_on(run, dataset, cache, allow_trained_on)
+        print_result(result, as_json, terminal.print_cross_dataset)
         return DONE
+    if allow_trained_on is not None:
+        raise UsageError("--allow-trained-on is about the dataset that is tested; give --dataset")
     if cache is not None:
         raise UsageError(
             "--cache names the features of --dataset OTHER; give --dataset too, or leave out "

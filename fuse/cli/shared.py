@@ -33,6 +33,11 @@ workers_option = click.option(
     help="Splits that are fitted side by side; changes no result [default: one per core].",
 )
 
+ALLOW_TRAINED_ON = click.option(
+    "--allow-trained-on",
+    metavar="NAME",
+    help="The name of the dataset, to use features that learnt from its own opinions.",
+)
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
@@ -97,6 +102,13 @@ TRAINING = [
         type=click.IntRange(min=1),
         help="Models whose scores are averaged, each with a seed of its own "
         f"[default: {DEFAULTS.members}].",
+    ),
+    ALLOW_TRAINED_ON,
+    click.option(
+        "--allow-label-like",
+        metavar="COLUMNS",
+        help="Columns that rank the videos as their labels do and are features nevertheless, as "
+        "'net/mean[3]', joined by commas.",
     ),
     click.option(
         "--preset", metavar="NAME", help="A set of options; options on the command line win."

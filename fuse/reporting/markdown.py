@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE
 from vqa_twostage.fuse.reporting.formatting import (
     AFTER_LOGISTIC,
@@ -35,7 +36,11 @@ def of_comparison(comparison: Comparison) -> str:
     undefined = "".join(_undefined(row.name, row.undefined) for row in comparison.rows)
     paired_titles = [f"SRCC against {comparison.reference} [95 %]", *PAIRED_TITLES]
     table = _table(["", *titles(MAIN_METRICS), *paired_titles], rows)
-    return f"{caption}; difference: paired, median; {WHICH_TO_BELIEVE}.{undefined}\n\n{table}"
+    learnt = opinions.sentences_of_rows(
+        {f"`{row.name}`": row.opinions for row in comparison.rows}, comparison.dataset
+    )
+    said = "".join(f" {sentence}." for sentence in learnt)
+    return f"{caption}; difference: paired, median; {WHICH_TO_BELIEVE}.{undefined}{said}\n\n{table}"
 
 
 def of_run(evaluation: Evaluation) -> str:
@@ -50,7 +55,9 @@ def of_run(evaluation: Evaluation) -> str:
     undefined = _undefined(evaluation.fusion, evaluation.undefined)
     cells = metric_cells(evaluation.median, evaluation.std, digits=DIGITS)
     table = _table(["", *titles()], [[f"`{evaluation.fusion}`", *cells]])
-    return f"{caption}; {AFTER_LOGISTIC}.{undefined}\n\n{table}"
+    learnt = opinions.sentences(evaluation.opinions, evaluation.dataset)
+    said = "".join(f" `{evaluation.fusion}`: {sentence}." for sentence in learnt)
+    return f"{caption}; {AFTER_LOGISTIC}.{undefined}{said}\n\n{table}"
 
 
 def _caption(dataset: str, protocol: str, splits: int, videos: str, label: str) -> str:

@@ -16,6 +16,7 @@ import pandas as pd
 from jaxtyping import Float
 from markupsafe import Markup
 
+from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.metrics import apply_logistic, fit_logistic
 from vqa_twostage.fuse.reporting import charts
@@ -172,7 +173,7 @@ def section_of(
             for video, key in key_of.items()
             if (share := _shares(attention, video, strips[run.track, video])) is not None
         }
-    notes = [*evaluation.notes]
+    notes = [*opinions.sentences(evaluation.opinions, evaluation.dataset), *evaluation.notes]
     if evaluation.undefined:
         notes.append(undefined_splits(evaluation.undefined))
     return Section(
@@ -241,8 +242,9 @@ def train_command(run: RunToReport) -> str:
     options = asdict(run.record.options)
     oracle_epoch = options.pop("oracle_epoch")
     if options["baseline"] is not None:  # reads no option of a head
-        heads = ("spatial", "temporal", "protocol", "seed", "baseline")
-        options = {name: options[name] for name in heads}
+        of_heads = ("spatial", "temporal", "protocol", "seed", "baseline")
+        kept = (*of_heads, "allow_trained_on", "allow_label_like")
+        options = {name: options[name] for name in kept}
     words = ["vqa-fuse", "train", "--dataset", run.record.dataset]
     for name, value in options.items():
         if value is not None:

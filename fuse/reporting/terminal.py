@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE
 from vqa_twostage.fuse.reporting.formatting import (
     AFTER_LOGISTIC,
@@ -51,6 +52,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
             "oracle, not a result: choosing the epoch on the test part would have claimed SRCC "
             + number(evaluation.oracle.srcc)
         )
+    _print_lines(opinions.sentences(evaluation.opinions, evaluation.dataset))
     _print_cautions(evaluation.notes, evaluation.missing)
     _print_not_finite(evaluation.not_finite)
     click.echo(f"run: {evaluation.run}")
@@ -79,6 +81,8 @@ def print_comparison(comparison: Comparison) -> None:
                 f"undefined, and in no median or difference: SRCC of {row.name} in "
                 f"{row.undefined} of {comparison.n_splits} splits (constant scores)"
             )
+    learnt = {row.name: row.opinions for row in comparison.rows}
+    _print_lines(opinions.sentences_of_rows(learnt, comparison.dataset))
     _print_cautions(comparison.notes, comparison.missing)
 
 
@@ -123,6 +127,7 @@ def print_cross_dataset(result: CrossDatasetEvaluation) -> None:
         click.echo(
             f"RMSE of the scores as they are compares the scale {own} with labels from {other}"
         )
+    _print_lines(opinions.sentences(result.opinions, result.dataset))
     _print_cautions([], result.missing)
 
 
@@ -153,6 +158,11 @@ def print_table(titles: list[str], rows: list[list[str]]) -> None:
     # a narrow terminal wraps a line, which loses nothing; rich would cut numbers off
     console = Console(width=max(LEAST_WIDTH, Console().width))
     console.print(table)
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        click.echo(line)
 
 
 def _print_not_finite(not_finite: Mapping[str, int]) -> None:

@@ -36,6 +36,7 @@ from vqa_twostage.pipeline.cache.track_index import (
 from vqa_twostage.pipeline.errors import UsageError, require, require_installed
 from vqa_twostage.pipeline.features import ArrayName
 from vqa_twostage.pipeline.files import is_text, sha256_of
+from vqa_twostage.pipeline.identity import parse_opinions
 from vqa_twostage.pipeline.processes import call_apart
 
 PARQUET = ".parquet"
@@ -51,6 +52,14 @@ class ExportedVideo:
     arrays: dict[ArrayName, Float[np.ndarray, "T ..."]]
     frame_index: Int64[np.ndarray, " T"]
     timestamp: Float[np.ndarray, " T"]
+
+
+@dataclass(frozen=True)
+class Export:
+    """``videos`` by their ids; ``trained_on``: as `TrackIdentity.trained_on` of the track."""
+
+    videos: dict[str, ExportedVideo]
+    trained_on: str
 
 
 def is_export(path: Path) -> bool:
@@ -70,7 +79,7 @@ def _is_about(array: np.ndarray) -> bool:
     return array.dtype.kind == "S" and array.shape == () and FORMAT.encode() in array.item()
 
 
-def read_export(path: Path, key: str | None) -> dict[str, ExportedVideo]:
+def read_export(path: Path, key: str | None) -> Export:
     """Every video of an export, by its id; ``key`` is the only array to read.
 
     Pooled features have one row, whose frame number and time are 0. UsageError where the file is
@@ -91,7 +100,7 @@ def read_export(path: Path, key: str | None) -> dict[str, ExportedVideo]:
         else:
             with np.load(path, allow_pickle=False) as archive:
                 found = _chosen(archive.files, key, archive.__getitem__)
-        return _videos(found)
+        return Export(_videos(found), _trained_on(found[ABOUT].item()))
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
     except Exception as error:  # noqa: BLE001  a damaged file can make its parser raise anything
@@ -183,6 +192,12 @@ def _check_about(text: bytes) -> None:
         version == FORMAT_VERSION,
         f"it has version {version!r}, and this program reads {FORMAT_VERSION}; update the program",
     )
+
+
+def _trained_on(about: bytes) -> str:
+    identity = json.loads(about).get("identity")
+    text = identity.get("trained_on", "") if isinstance(identity, dict) else ""
+    return parse_opinions(str(text)) if text else ""
 
 
 def _rows_of(start: np.ndarray, videos: int) -> int:

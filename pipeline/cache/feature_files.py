@@ -1,6 +1,7 @@
 """Feature files of other programs: .mat, .npy, .npz, .csv, .h5 in, plain float32 arrays out.
 
-What `vqa-cache export` wrote is read by `pipeline/cache/exported_files.py`.
+What `vqa-cache export` wrote is read by `pipeline/cache/exported_files.py`. Names of videos in a
+file are matched by `pipeline/cache/video_names.py`.
 
 Nothing in such a file is trusted: no pickle is loaded, no link is followed, only plain numbers are
 read.
@@ -11,25 +12,32 @@ Dimensions: T frames, C columns of a file's array.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
 import scipy.io
 from jaxtyping import Float32
 
+from vqa_twostage.pipeline.cache.video_names import MatchedNames, match_names
 from vqa_twostage.pipeline.datasets.matlab import NUMBERS as MATLAB_NUMBERS
 from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.files import is_text
 from vqa_twostage.pipeline.processes import call_apart
+
+T = TypeVar("T")
 
 # what stands for "no number" in tables, beside what Python itself reads as nan
 EMPTY = {"", "na", "n/a", "null", "none"}
 # of NumPy's kinds of numbers; complex ones of MATLAB v7.3 are records of two
 PROBLEMS = {"c": "complex", "O": "objects", "U": "text", "S": "text", "V": "complex or records"}
 LISTED = 10
+# the array of an .npz that names the videos of its rows
+IDS = "ids"
 NO_OBJECTS = (
     "Only plain real numbers are read: no objects, cells, structs, text, sparse or complex arrays"
 )
@@ -40,11 +48,15 @@ SAFE = "a file that refers to other files is refused; write a copy that holds it
 class Wanted:
     """The videos that the file must have features of: ``ids`` in the order of its rows.
 
-    ``description`` says how many they are, for messages: ``konvid has 1200 videos``.
+    ``description`` says how many they are, for messages: ``konvid has 1200 videos``. ``videos``:
+    the paths of all videos of the dataset by their ids, for files that name their videos.
+    ``by_list``: a list beside the file says what its rows are, whatever it says itself.
     """
 
     ids: list[str]
     description: str
+    videos: Mapping[str, str] = field(default_factory=dict)
+    by_list: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,13 +64,15 @@ class FoundFeatures:
     """``videos``: id -> [T, C]; ``key``: the name of the array or group, empty where it has none.
 
     ``by_row``: the rows of one array are the videos; otherwise each video has an array named by its
-    id, and ``others`` are the arrays that no video has.
+    id. ``matches``: of the names in the file, None where it has none. ``column_names``: what a
+    table calls its columns.
     """
 
     key: str
     videos: dict[str, Float32[np.ndarray, "_ C"]]
     by_row: bool
-    others: list[str]
+    matches: MatchedNames | None = None
+    column_names: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,16 +89,47 @@ def read_features(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
     UsageError where the file cannot be read, or does not say which array holds the features.
     """
     reader = READERS.get(path.suffix.lower())
-    require(
-        path.is_file(),
-        f"{path} {'is not a file' if path.exists() else 'does not exist'}; give one of {SUFFIXES}",
-    )
-    try:
+
+    def read() -> FoundFeatures:
         if reader is None:
             raise UsageError(f"{path} is not a known kind of feature file; give one of {SUFFIXES}")
         if reader in (_read_mat, _read_hdf5):
             return call_apart(reader, path, key, wanted)
         return reader(path, key, wanted)
+
+    return _guarded(path, read)
+
+
+def read_blocks(path: Path, keys: Sequence[str], wanted: Wanted) -> dict[str, FoundFeatures]:
+    """Several arrays of one .npz, each read once; UsageError as `read_features`."""
+
+    def read() -> dict[str, FoundFeatures]:
+        require(
+            path.suffix.lower() == ".npz",
+            f"--block is for .npz files, and {path} is none; give --kind, --name and --key",
+        )
+        with np.load(path, allow_pickle=False) as loaded:
+            for key in keys:
+                if key not in loaded.files:
+                    entries = {name: _npz_entry(loaded, name) for name in loaded.files}
+                    raise UsageError(
+                        f"--block {key}: there is no such array; choose another\n"
+                        f"{_listed(path, entries, len(entries))}"
+                    )
+            named, matches = _own_names(path, loaded, wanted)
+            return {key: _of_npz(path, key, loaded, named, matches) for key in dict.fromkeys(keys)}
+
+    return _guarded(path, read)
+
+
+def _guarded(path: Path, read: Callable[[], T]) -> T:
+    """What ``read`` gives; UsageError where there is no file, or one that cannot be parsed."""
+    require(
+        path.is_file(),
+        f"{path} {'is not a file' if path.exists() else 'does not exist'}; give one of {SUFFIXES}",
+    )
+    try:
+        return read()
     except UsageError:
         raise
     except Exception as error:  # noqa: BLE001  a damaged file can make its parser raise anything
@@ -107,8 +152,57 @@ def _read_numpy(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
     if isinstance(loaded, np.ndarray):
         return _by_row(path, _nameless(path, key), loaded, wanted)
     with loaded:
-        name = _choose(path, {name: _npz_entry(loaded, name) for name in loaded.files}, key, wanted)
-        return _by_row(path, name, loaded[name], wanted)
+        named, matches = _own_names(path, loaded, wanted)
+        name = _choose(path, {name: _npz_entry(loaded, name) for name in loaded.files}, key, named)
+        return _of_npz(path, name, loaded, named, matches)
+
+
+def _of_npz(
+    path: Path, key: str, loaded: Any, named: Wanted, matches: MatchedNames | None
+) -> FoundFeatures:
+    """One array of an .npz, with its rows under the ids of the videos that ``matches`` found."""
+    try:
+        array = loaded[key]
+    except ValueError:
+        array = np.empty(0, object)  # unpickling it would run code
+    found = _by_row(path, key, array, named)
+    if matches is None:
+        return found
+    videos = {video_id: found.videos[name] for name, video_id in matches.ids.items()}
+    return replace(found, videos=videos, matches=matches)
+
+
+def _own_names(path: Path, loaded: Any, wanted: Wanted) -> tuple[Wanted, MatchedNames | None]:
+    """The videos of the rows as the file's own ``ids`` name them; those that were wanted where it
+    has none, or a list beside the file says what they are.
+    """
+    if IDS not in loaded.files or wanted.by_list:
+        return wanted, None
+    try:
+        array = loaded[IDS]
+    except ValueError:
+        array = np.empty(0, object)
+    plain = array.ndim == 1 and array.dtype.kind in "USiu" and len(array) > 0
+    entry = Entry(array.shape, "")
+    require(
+        plain,
+        f"{IDS} of {path} is {_description_of(entry)} of {array.dtype}; write a text or a whole "
+        "number for each row, or give --ids FILE to say which videos the rows are",
+    )
+    try:
+        names = [item.decode() if isinstance(item, bytes) else str(item) for item in array.tolist()]
+    except UnicodeDecodeError:
+        names = [""]
+    require(
+        all(name and is_text(name) for name in names),
+        f"an id of {path} is no text; write a text or a whole number for each row",
+    )
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    require(
+        not twice,
+        f"{IDS} of {path} name {', '.join(twice[:LISTED])} more than once; a row is one video",
+    )
+    return Wanted(names, f"its ids name {len(names)} videos"), match_names(names, wanted.videos)
 
 
 def _npz_entry(loaded: Any, name: str) -> Entry:
@@ -139,16 +233,19 @@ def _read_hdf5(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
     with h5py.File(path, "r") as file:
         datasets = _datasets(path, file)
         key = key.strip("/") if key else key
-        # an array a video, named by its id; with --key in a group of that name
+        # an array a video, named by it; with --key in a group of that name
         group = "" if key is None else f"{key}/"
         named = {
             name.removeprefix(group): item
             for name, item in datasets.items()
             if name.startswith(group)
         }
-        present = [video_id for video_id in wanted.ids if video_id in named]
-        if present and not matlab:
-            videos = {video_id: _of_video(path, video_id, named[video_id]) for video_id in present}
+        matches = _matches_of_arrays(named, wanted)
+        if matches.ids and not matlab:
+            videos = {
+                video_id: _of_video(path, video_id, named[name])
+                for name, video_id in matches.ids.items()
+            }
             widths = {
                 array.shape[1]: f"{array.shape[1]} for {video_id}"
                 for video_id, array in videos.items()
@@ -157,9 +254,7 @@ def _read_hdf5(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
                 len(widths) == 1,
                 f"{path}: the numbers of columns differ, {', '.join(list(widths.values())[:5])}",
             )
-            return FoundFeatures(
-                group.rstrip("/"), videos, by_row=False, others=sorted(named.keys() - set(present))
-            )
+            return FoundFeatures(group.rstrip("/"), videos, by_row=False, matches=matches)
         # in groups called #… MATLAB keeps what its cells hold
         entries = {
             name: _hdf5_entry(item, matlab)
@@ -169,6 +264,17 @@ def _read_hdf5(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
         name = _choose(path, entries, key, wanted)
         array = datasets[name][()]
         return _by_row(path, name, array.T if matlab else array, wanted)
+
+
+def _matches_of_arrays(named: Mapping[str, object], wanted: Wanted) -> MatchedNames:
+    """The arrays of an .h5 that are videos by their names. Those in groups are so only by the very
+    id: two groups may hold other features of the same videos.
+    """
+    videos = wanted.videos or {video_id: video_id for video_id in wanted.ids}
+    comparable = [name for name in named if name in videos or "/" not in name]
+    matches = match_names(comparable, videos)
+    in_groups = [name for name in named if name not in videos and "/" in name]
+    return replace(matches, unknown=sorted([*matches.unknown, *in_groups]))
 
 
 def _of_matlab(path: Path) -> bool:
@@ -245,7 +351,8 @@ def _read_csv(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
                 "FILE"
             )
         table[row] = numbers
-    return _by_row(path, _nameless(path, key), table, wanted)
+    found = _by_row(path, _nameless(path, key), table, wanted)
+    return replace(found, column_names=first if header else None)
 
 
 def _number(cell: str) -> float | None:
@@ -268,7 +375,7 @@ def _by_row(path: Path, key: str, array: np.ndarray, wanted: Wanted) -> FoundFea
         wanted,
     )
     rows = _float32(array if array.ndim == 3 else array.reshape(len(array), 1, -1))
-    return FoundFeatures(key, dict(zip(wanted.ids, rows, strict=True)), by_row=True, others=[])
+    return FoundFeatures(key, dict(zip(wanted.ids, rows, strict=True)), by_row=True)
 
 
 def _choose(path: Path, entries: Mapping[str, Entry], key: str | None, wanted: Wanted) -> str:
@@ -276,11 +383,7 @@ def _choose(path: Path, entries: Mapping[str, Entry], key: str | None, wanted: W
 
     UsageError lists all arrays where that is not clear.
     """
-    lines = [
-        f"  {name}: {_description_of(entry)}" for name, entry in list(entries.items())[:LISTED]
-    ]
-    lines += [f"  and {len(entries) - LISTED} more"] if len(entries) > LISTED else []
-    listed = "\n".join([f"{path} holds", *(lines or ["  no array"])])
+    listed = _listed(path, entries)
     if key is None and len(entries) == 1:
         key = next(iter(entries))
     if key is not None:
@@ -312,6 +415,13 @@ def _choose(path: Path, entries: Mapping[str, Entry], key: str | None, wanted: W
             f"{listed}"
         )
     return fitting[0]
+
+
+def _listed(path: Path, entries: Mapping[str, Entry], most: int = LISTED) -> str:
+    """The arrays of a file with their shapes, a line each."""
+    lines = [f"  {name}: {_description_of(entry)}" for name, entry in [*entries.items()][:most]]
+    lines += [f"  and {len(entries) - most} more"] if len(entries) > most else []
+    return "\n".join([f"{path} holds", *(lines or ["  no array"])])
 
 
 def _check_fits(what: str, entry: Entry, wanted: Wanted) -> None:

@@ -1,5 +1,7 @@
 """`import_features`: features that other programs computed become a track like any other.
 
+`import_blocks` makes several tracks of one file.
+
 Dimensions: T frames, C columns. Columns are counted from 0, as the file has them.
 """
 
@@ -9,6 +11,8 @@ import csv
 import hashlib
 import json
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,16 +26,24 @@ from vqa_twostage.pipeline.cache.exported_files import (
     is_export,
     read_export,
 )
-from vqa_twostage.pipeline.cache.feature_files import FoundFeatures, Wanted, read_features
+from vqa_twostage.pipeline.cache.feature_blocks import Block
+from vqa_twostage.pipeline.cache.feature_files import (
+    FoundFeatures,
+    Wanted,
+    read_blocks,
+    read_features,
+)
+from vqa_twostage.pipeline.cache.label_names import is_label
 from vqa_twostage.pipeline.cache.layout import TrackPath, provenance, tracks
 from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.track_writer import write_track
+from vqa_twostage.pipeline.cache.video_names import MatchedNames, match_names
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError, require
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
 from vqa_twostage.pipeline.files import sha256_of
-from vqa_twostage.pipeline.identity import Kind, TrackIdentity
+from vqa_twostage.pipeline.identity import Kind, TrackIdentity, parse_opinions
 from vqa_twostage.pipeline.spec import NAME, Spec
 
 SAMPLER = Spec("imported")
@@ -46,7 +58,7 @@ class Selection:
 
     ``key`` names the array where the file has several; ``columns`` are ranges as `parse_columns`
     takes them, all by default; ``ids_file`` lists the videos of the file's rows, which otherwise
-    are those of the manifest in their order.
+    are those that the file names, or those of the manifest in their order.
     """
 
     key: str | None = None
@@ -82,8 +94,12 @@ class ImportedTrack:
     """What `import_features` did.
 
     ``frames``: the fewest and the most of a video. ``order``: the first and the last id, where the
-    rows were taken to be in the manifest's order. ``missing``: ids without features; ``unknown``:
-    names in the file that are no video. ``next``: the command to go on with.
+    rows were taken to be in the manifest's order. ``trained_on``: the datasets from whose opinions
+    the features learnt. ``missing``: ids without features. Of the names
+    in the file or in a list of ids (`pipeline.cache.video_names`): ``otherwise`` are those that are
+    not the id as it stands, with their id; ``ambiguous`` those that could be several videos, or of
+    which several could be one, with its ids; ``unknown`` those of no video. ``next``: the command
+    to go on with.
     """
 
     dataset: str
@@ -96,8 +112,11 @@ class ImportedTrack:
     columns: int
     order: tuple[str, str] | None
     source: ImportedFile
+    trained_on: list[str]
     not_finite: list[ColumnGap]
     missing: list[str]
+    otherwise: dict[str, str]
+    ambiguous: dict[str, list[str]]
     unknown: list[str]
     next: str
 
@@ -113,11 +132,13 @@ def import_features(
     kind: Kind,
     name: str,
     selection: Selection = Selection(),
+    trained_on: str = "",
 ) -> ImportedTrack:
     """Writes the features in ``file`` as the track ``name`` of ``kind``; a second time changes
     nothing.
 
-    Numbers that are not finite are kept and counted.
+    Numbers that are not finite are kept and counted. ``trained_on``: the datasets from whose
+    opinions the features learnt, joined by commas.
 
     Raises:
         UsageError: The file cannot be read, or does not say which array, column or video is meant.
@@ -125,47 +146,60 @@ def import_features(
     if NAME.fullmatch(name) is None:
         raise UsageError(
             f"--name {name!r} is not a name: use small letters, digits and _, a letter first, as "
-            "in "
-            "videval_motion"
+            "in videval_motion"
         )
-    all_ids = [str(video_id) for video_id in manifest.rows["id"]]
-    chosen = (
-        _chosen_of_export(file, selection, set(all_ids))
-        if is_export(file)
-        else _chosen_of_file(manifest, file, name, selection, all_ids)
+    if is_export(file):
+        chosen = _chosen_of_export(manifest, file, selection)
+    else:
+        wanted, named = _wanted(manifest, selection.ids_file)
+        found = read_features(file, selection.key, wanted)
+        _refuse_list_for_named(file, found, selection.ids_file)
+        width = next(iter(found.videos.values())).shape[1] if found.videos else 0
+        columns = None
+        if selection.columns is not None:
+            columns = parse_columns(selection.columns, width)
+        _refuse_labels(file, found, columns, manifest.label)
+        chosen = _chosen_of_file(file, found, name, columns, named)
+    new = [_Track(name, kind, chosen)]
+    return _write_all(manifest, cache, file, new, selection.ids_file, trained_on)[0]
+
+
+def import_blocks(
+    manifest: Manifest,
+    cache: Path,
+    file: Path,
+    blocks: Sequence[Block],
+    ids_file: Path | None = None,
+    trained_on: str = "",
+) -> list[ImportedTrack]:
+    """Writes each block of an .npz as a track, as `import_features` would; none where one of them
+    is wrong.
+
+    Raises:
+        UsageError: As `import_features`, or two blocks would be the same track.
+    """
+    require(
+        not is_export(file),
+        f"{file} is what vqa-cache export wrote; leave out --block, and give --kind and --name",
     )
-    source = _describe(file, chosen, selection.ids_file)
-    identity = TrackIdentity(
-        kind,
-        Spec(name),
-        SAMPLER,
-        sampler_version=SAMPLER_VERSION,
-        source=source.digest,
-        key=chosen.key,
-        columns=chosen.columns,
-        rows=hashlib.sha256(json.dumps(chosen.order).encode()).hexdigest() if chosen.order else "",
-    )
-    path = TrackPath.of(cache, manifest.name, name, identity)
-    written = _write(path, identity, manifest, source, chosen.videos)
-    lengths = [len(video.timestamp) for video in chosen.videos.values()]
-    return ImportedTrack(
-        dataset=manifest.name,
-        name=name,
-        kind=kind,
-        track=str(path),
-        videos=len(chosen.videos),
-        written=written,
-        frames=(min(lengths), max(lengths)),
-        columns=sum(array.shape[1] for array in chosen.arrays.values()),
-        order=(chosen.order[0], chosen.order[-1])
-        if chosen.order and selection.ids_file is None
-        else None,
-        source=source,
-        not_finite=_not_finite(chosen),
-        missing=[video_id for video_id in all_ids if video_id not in chosen.videos],
-        unknown=chosen.others,
-        next=_next_step(path, kind),
-    )
+    wanted, named = _wanted(manifest, ids_file)
+    found = read_blocks(file, [block.key for block in blocks], wanted)
+    new = []
+    for block in blocks:
+        features = found[block.key]
+        width = next(iter(features.videos.values())).shape[1] if features.videos else 0
+        columns = None
+        if block.columns is not None:
+            columns = parse_columns(block.columns, width, f"--block {block}")
+        _refuse_labels(file, features, columns, manifest.label)
+        name = block.stored_name(None if columns is None or len(columns) == width else columns)
+        new.append(_Track(name, block.kind, _chosen_of_file(file, features, name, columns, named)))
+    for (name, kind), count in Counter((track.name, track.kind) for track in new).items():
+        require(
+            count == 1,
+            f"two blocks would be the {kind} track {name}; leave one out, or import it with --name",
+        )
+    return _write_all(manifest, cache, file, new, ids_file, trained_on)
 
 
 @dataclass(frozen=True)
@@ -174,7 +208,8 @@ class _Chosen:
 
     ``key`` and ``columns`` are those of the identity; ``of`` describes the columns for people.
     ``numbers``: which column of the file each of an array's is. ``order``: the videos that its rows
-    were taken to be, where nothing in the file names them. ``others``: names in it of no video.
+    were taken to be, where nothing in the file names them; ``listed``: whether a list of ids says
+    so. ``matches``: of the names in the file or the list. ``trained_on``: what an export says.
     """
 
     key: str
@@ -183,7 +218,9 @@ class _Chosen:
     numbers: list[int] | None
     videos: dict[str, ExportedVideo]
     order: list[str]
-    others: list[str]
+    listed: bool
+    matches: MatchedNames
+    trained_on: str = ""
 
     @property
     def arrays(self) -> dict[ArrayName, np.ndarray]:
@@ -191,19 +228,26 @@ class _Chosen:
         return next(iter(self.videos.values())).arrays
 
 
-def _chosen_of_export(file: Path, selection: Selection, known: set[str]) -> _Chosen:
+@dataclass(frozen=True)
+class _Track:
+    """A track that is to be written."""
+
+    name: str
+    kind: Kind
+    chosen: _Chosen
+
+
+def _chosen_of_export(manifest: Manifest, file: Path, selection: Selection) -> _Chosen:
     """Every array under its own name, or the one that ``selection`` names."""
     require(
         selection.ids_file is None,
         f"--ids {selection.ids_file}: {file} names its videos itself; leave --ids out",
     )
-    found = read_export(file, selection.key)
-    videos = {video_id: video for video_id, video in found.items() if video_id in known}
-    require(
-        bool(videos),
-        f"{file} has features of {_listed(list(found))}, and none of them is a video of the "
-        "dataset; give another --dataset",
-    )
+    export = read_export(file, selection.key)
+    found = export.videos
+    matches = match_names(list(found), _paths(manifest))
+    _require_some(file, matches)
+    videos = {video_id: found[name] for name, video_id in matches.ids.items()}
     arrays = next(iter(videos.values())).arrays
     columns, of = "", f"all of {', '.join(arrays)}"
     numbers = None
@@ -220,28 +264,49 @@ def _chosen_of_export(file: Path, selection: Selection, known: set[str]) -> _Cho
             video_id: replace(video, arrays={name: video.arrays[name][:, numbers]})
             for video_id, video in videos.items()
         }
-    others = [video_id for video_id in found if video_id not in known]
-    return _Chosen(selection.key or "", columns, of, numbers, videos, [], others)
+    return _Chosen(
+        selection.key or "", columns, of, numbers, videos, [], False, matches, export.trained_on
+    )
 
 
 def _chosen_of_file(
-    manifest: Manifest, file: Path, name: str, selection: Selection, all_ids: list[str]
+    file: Path,
+    found: FoundFeatures,
+    name: str,
+    chosen: list[int] | None,
+    listed: MatchedNames | None,
 ) -> _Chosen:
-    """Of a file of another program: one array, which is called ``name`` from now on."""
-    found, ids = _read(manifest, file, selection, all_ids)
+    """Of a file of another program: one array, which is called ``name`` from now on.
+
+    ``chosen``: its columns, None for all. ``listed``: the names in a list beside the file.
+    """
+    if found.matches is not None:
+        _require_some(file, found.matches)
     width = next(iter(found.videos.values())).shape[1]
-    columns = list(range(width))
-    if selection.columns is not None:
-        columns = parse_columns(selection.columns, width)
+    columns = list(range(width)) if chosen is None else chosen
     if found.by_row and width > 1 and 0 in columns:
         _refuse_ids_as_features(file, found)
     videos = {
         video_id: _in_order(name, array[:, columns]) for video_id, array in found.videos.items()
     }
-    chosen = format_columns(columns)
-    # which row is which video; the names of a file's arrays say it themselves
-    order = ids if found.by_row else []
-    return _Chosen(found.key, chosen, f"{chosen} of {width}", columns, videos, order, found.others)
+    text = format_columns(columns)
+    matches = found.matches or listed or MatchedNames()
+    # which row is which video; what names its videos says it itself
+    order = list(found.videos) if found.by_row and found.matches is None else []
+    of = f"{text} of {width}"
+    return _Chosen(found.key, text, of, columns, videos, order, listed is not None, matches)
+
+
+def _require_some(file: Path, matches: MatchedNames) -> None:
+    require(
+        bool(matches.ids),
+        f"{file} has features of {_listed([*matches.unknown, *matches.ambiguous])}, and none of "
+        "them is a video of the dataset; give another --dataset",
+    )
+
+
+def _paths(manifest: Manifest) -> dict[str, str]:
+    return dict(zip(manifest.rows["id"], manifest.rows["path"], strict=True))
 
 
 def _in_order(name: str, array: Float32[np.ndarray, "T C"]) -> ExportedVideo:
@@ -250,34 +315,95 @@ def _in_order(name: str, array: Float32[np.ndarray, "T C"]) -> ExportedVideo:
     return ExportedVideo({ArrayName.of(name, "mean"): array}, frames, frames.astype(np.float64))
 
 
-def _read(
-    manifest: Manifest, file: Path, selection: Selection, all_ids: list[str]
-) -> tuple[FoundFeatures, list[str]]:
-    """The features in the file, and the ids that its rows were taken to be of."""
-    wanted = Wanted(all_ids, f"{manifest.name} has {len(all_ids)} videos")
-    if selection.ids_file is not None:
-        ids = read_ids(selection.ids_file, manifest)
-        wanted = Wanted(ids, f"{selection.ids_file} names {len(ids)} videos")
-    found = read_features(file, selection.key, wanted)
-    if selection.ids_file is not None and not found.by_row:
-        raise UsageError(
-            f"--ids {selection.ids_file}: the arrays in {file} are named by their videos already; "
-            "leave --ids out"
-        )
-    return found, wanted.ids
+def _wanted(manifest: Manifest, ids_file: Path | None) -> tuple[Wanted, MatchedNames | None]:
+    """The videos of a file's rows, and how a list of them names them, where there is one."""
+    videos = _paths(manifest)
+    if ids_file is None:
+        return Wanted(list(videos), f"{manifest.name} has {len(videos)} videos", videos), None
+    named = read_ids(ids_file, manifest)
+    ids = list(named.ids.values())
+    return Wanted(ids, f"{ids_file} names {len(ids)} videos", videos, by_list=True), named
 
 
-def _describe(file: Path, chosen: _Chosen, ids_file: Path | None) -> ImportedFile:
-    digest, size = digest_of(file)
-    return ImportedFile(
-        file=file.name,
-        bytes=size,
-        digest=digest,
-        key=chosen.key,
-        columns=chosen.of,
-        ids_file=ids_file.name if ids_file else "",
-        ids_digest=sha256_of(ids_file) if ids_file else "",
+def _refuse_list_for_named(file: Path, found: FoundFeatures, ids_file: Path | None) -> None:
+    require(
+        ids_file is None or found.by_row,
+        f"--ids {ids_file}: the arrays in {file} are named by their videos already; leave --ids "
+        "out",
     )
+
+
+def _write_all(
+    manifest: Manifest,
+    cache: Path,
+    file: Path,
+    new: Sequence[_Track],
+    ids_file: Path | None,
+    trained_on: str,
+) -> list[ImportedTrack]:
+    """Writes tracks that were checked, and says what was done."""
+    digest, size = digest_of(file)
+    identities, paths, written = [], [], []
+    for track in new:
+        chosen = track.chosen
+        identity = TrackIdentity(
+            track.kind,
+            Spec(track.name),
+            SAMPLER,
+            sampler_version=SAMPLER_VERSION,
+            source=digest,
+            key=chosen.key,
+            columns=chosen.columns,
+            rows=_digest_of_rows(chosen.order) if chosen.order else "",
+            trained_on=_together(trained_on, chosen.trained_on),
+        )
+        identities.append(identity)
+        paths.append(TrackPath.of(cache, manifest.name, track.name, identity))
+        source = ImportedFile(
+            file=file.name,
+            bytes=size,
+            digest=digest,
+            key=chosen.key,
+            columns=chosen.of,
+            ids_file=ids_file.name if ids_file else "",
+            ids_digest=sha256_of(ids_file) if ids_file else "",
+        )
+        written.append((source, _write(paths[-1], identity, manifest, source, chosen.videos)))
+    results = []
+    for track, identity, path, (source, count) in zip(new, identities, paths, written, strict=True):
+        videos, matches = track.chosen.videos, track.chosen.matches
+        order = [] if track.chosen.listed else track.chosen.order
+        lengths = [len(video.timestamp) for video in videos.values()]
+        result = ImportedTrack(
+            dataset=manifest.name,
+            name=track.name,
+            kind=track.kind,
+            track=str(path),
+            videos=len(videos),
+            written=count,
+            frames=(min(lengths), max(lengths)),
+            columns=sum(array.shape[1] for array in track.chosen.arrays.values()),
+            order=(order[0], order[-1]) if order else None,
+            source=source,
+            trained_on=list(identity.opinions),
+            not_finite=_not_finite(track.chosen),
+            missing=[video_id for video_id in manifest.rows["id"] if video_id not in videos],
+            otherwise=matches.otherwise,
+            ambiguous=matches.ambiguous,
+            unknown=matches.unknown,
+            next=_next_step(path, track.kind),
+        )
+        results.append(result)
+    return results
+
+
+def _together(*opinions: str) -> str:
+    said = [names for names in opinions if names]
+    return parse_opinions(",".join(said)) if said else ""
+
+
+def _digest_of_rows(order: list[str]) -> str:
+    return hashlib.sha256(json.dumps(order).encode()).hexdigest()
 
 
 def _write(
@@ -302,10 +428,11 @@ def _write(
     return len(lacking)
 
 
-def parse_columns(text: str, width: int) -> list[int]:
+def parse_columns(text: str, width: int, option: str | None = None) -> list[int]:
     """``"0:2,7,54:"`` of ``width`` columns -> ``[0, 1, 7, 54, …]``: half-open ranges from 0, or
-    UsageError.
+    UsageError, which names the ``option`` that said it (None: ``--columns``).
     """
+    said = option or f"--columns {text}"
     how = (
         f"give ranges of columns 0 to {width - 1}, the end not included, such as "
         f"0:{min(width, 5)} or {width - 1}"
@@ -314,13 +441,13 @@ def parse_columns(text: str, width: int) -> list[int]:
     for part in text.split(","):
         match = RANGE.fullmatch(part.strip())
         if match is None:
-            raise UsageError(f"--columns {text}: {part!r} is no range; {how}")
+            raise UsageError(f"{said}: {part!r} is no range; {how}")
         start = int(match["start"] or 0)
         stop = int(match["stop"] or width) if match["colon"] else start + 1
-        require(start < stop, f"--columns {text}: {part} is empty or the wrong way round; {how}")
+        require(start < stop, f"{said}: {part} is empty or the wrong way round; {how}")
         require(
             stop <= width,
-            f"--columns {text}: {part} goes beyond the {width} columns that there are; {how}",
+            f"{said}: {part} goes beyond the {width} columns that there are; {how}",
         )
         chosen += range(start, stop)
     twice = (
@@ -328,9 +455,7 @@ def parse_columns(text: str, width: int) -> list[int]:
         if len(set(chosen)) < len(chosen)
         else []
     )
-    require(
-        not twice, f"--columns {text} names column {', '.join(map(str, twice[:5]))} twice; {how}"
-    )
+    require(not twice, f"{said} names column {', '.join(map(str, twice[:5]))} twice; {how}")
     return chosen
 
 
@@ -347,9 +472,9 @@ def format_columns(chosen: list[int]) -> str:
     return ",".join(f"{start}:{stop}" for start, stop in runs)
 
 
-def read_ids(path: Path, manifest: Manifest) -> list[str]:
-    """The ids in a text file, one a line, or in the first column of a CSV; UsageError for those of
-    no video.
+def read_ids(path: Path, manifest: Manifest) -> MatchedNames:
+    """The names in a text file, one a line, or in the first column of a CSV, each matched with its
+    video; UsageError for those of no video, or of several.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -363,8 +488,8 @@ def read_ids(path: Path, manifest: Manifest) -> list[str]:
     ids = [line.strip() for line in lines]
     while ids and not ids[-1]:
         ids.pop()
-    known = set(manifest.rows["id"])
-    if path.suffix.lower() == ".csv" and ids and ids[0] not in known:
+    videos = _paths(manifest)
+    if path.suffix.lower() == ".csv" and ids and not match_names(ids[:1], videos).ids:
         ids = ids[1:]  # the header
     require(
         bool(ids),
@@ -375,20 +500,27 @@ def read_ids(path: Path, manifest: Manifest) -> list[str]:
         "" not in ids,
         f"--ids {path}, line {ids.index('') + 1 if '' in ids else 0} is empty; give one id a line",
     )
-    unknown = [video_id for video_id in ids if video_id not in known]
-    require(
-        not unknown,
-        f"--ids {path}: {len(unknown)} of its {len(ids)} ids are of no video of {manifest.name}: "
-        f"{_listed(unknown)}; ids of {manifest.name} look like "
-        f"{_listed(list(manifest.rows['id'][:2]))}",
-    )
     twice = (
         sorted({video_id for video_id in ids if ids.count(video_id) > 1})
         if len(set(ids)) < len(ids)
         else []
     )
     require(not twice, f"--ids {path} names {_listed(twice)} more than once; a row is one video")
-    return ids
+    matches = match_names(ids, videos)
+    unknown = matches.unknown
+    require(
+        not unknown,
+        f"--ids {path}: {len(unknown)} of its {len(ids)} ids are of no video of {manifest.name}: "
+        f"{_listed(unknown)}; ids of {manifest.name} look like "
+        f"{_listed(list(manifest.rows['id'][:2]))}",
+    )
+    ambiguous = _listed([f"{name} ({', '.join(of)})" for name, of in matches.ambiguous.items()])
+    require(
+        not ambiguous,
+        f"--ids {path}: it is not clear which video is meant by {ambiguous}; write the ids of "
+        f"{manifest.name}",
+    )
+    return matches
 
 
 def _listed(values: list[str]) -> str:
@@ -412,6 +544,33 @@ def _refuse_ids_as_features(file: Path, found: FoundFeatures) -> None:
         not (named or counted),
         f"column 0 of {file} is {what}, not a feature; leave it out with --columns 1:",
     )
+
+
+def _refuse_labels(file: Path, found: FoundFeatures, chosen: list[int] | None, label: str) -> None:
+    """UsageError where the name of a column, or of an array of one column, says that it is the
+    label.
+    """
+    width = next(iter(found.videos.values())).shape[1] if found.videos else 0
+    require(
+        width > 1 or not is_label(found.key.rpartition("/")[2], label),
+        f"array {found.key} of {file} is the label by its name, and a label is no feature; choose "
+        "another, or rename it if it is something else",
+    )
+    if found.column_names is None:
+        return
+    names = found.column_names
+    labels = [
+        (column, names[column])
+        for column in (range(width) if chosen is None else chosen)
+        if is_label(names[column], label)
+    ]
+    if labels:
+        column, name = labels[0]
+        rest = format_columns([other for other in range(width) if other != column])
+        raise UsageError(
+            f"column {column} of {file} is the label by its name, {name!r}, and a label is no "
+            f"feature; leave it out with --columns {rest}, or rename it if it is something else"
+        )
 
 
 def _not_finite(chosen: _Chosen) -> list[ColumnGap]:
@@ -443,8 +602,14 @@ def _next_step(path: TrackPath, kind: Kind) -> str:
     )
 
 
-def summary(result: ImportedTrack) -> list[str]:
-    """What an import did, in lines for people."""
+def summary(results: Sequence[ImportedTrack]) -> list[str]:
+    """What an import did, in lines for people; what the tracks of a file share stands once."""
+    lines = [line for result in results for line in _summary(result)]
+    of_all = [_names(results[0].otherwise)] if results[0].otherwise else []
+    return [*lines, *of_all, f"next: {results[-1].next}"]
+
+
+def _summary(result: ImportedTrack) -> list[str]:
     source, total = result.source, result.videos + len(result.missing)
     low, high = result.frames
     frames = "" if high == 1 else f", {low if low == high else f'{low} to {high}'} frames each"
@@ -460,6 +625,9 @@ def summary(result: ImportedTrack) -> list[str]:
             f"  its rows are taken to be the videos of {result.dataset} in their order, from "
             f"{first} to {last}; if they are not, give --ids FILE"
         )
+    if result.trained_on:
+        names = ", ".join(result.trained_on)
+        lines.append(f"  its features learnt from opinions of: {names}")
     for gap in result.not_finite[:LISTED]:
         lines.append(f"  not finite, and kept: column {gap.column} of {gap.videos} videos")
     if (more := len(result.not_finite) - LISTED) > 0:
@@ -468,4 +636,12 @@ def summary(result: ImportedTrack) -> list[str]:
         lines.append(f"{result.track}: {result.written} videos written")
     else:
         lines.append(f"{result.track}: holds all of that already, nothing was changed")
-    return [*lines, f"next: {result.next}"]
+    return lines
+
+
+def _names(otherwise: dict[str, str]) -> str:
+    count = len(otherwise)
+    what = "1 name is not the id as it stands" if count == 1 else f"{count} names are not the ids"
+    shown = [f"{name} = {video_id}" for name, video_id in list(otherwise.items())[:3]]
+    more = f" and {count - 3} more; --json lists all" if count > 3 else ""
+    return f"  {what}: {', '.join(shown)}{more}"

@@ -54,7 +54,9 @@ def own(root: Path, videos: list[Path]) -> None:
 
 
 def videval(folder: Path, count: int) -> None:
-    """Labels and features in the format of VIDEVAL; the features are 60 columns of noise."""
+    """Labels and features in the format of VIDEVAL, and several blocks of features in one file; all
+    features are noise.
+    """
     write(
         folder / "konvid1k.csv", ["path,mos", *(f"{row}.mp4,{1 + row / 4}" for row in range(count))]
     )
@@ -62,6 +64,10 @@ def videval(folder: Path, count: int) -> None:
         folder / "VIDEVAL_feats.mat",
         {"feats_mat": np.random.default_rng(0).normal(size=(count, 60))},
     )
+    noise = np.random.default_rng(1).normal(size=(count, 112))
+    blocks = {"brisque_sts": noise[:, :108], "niqe_sts": noise[:, 108:110], "dover": noise[:, 110:]}
+    ids = np.array([f"konvid/{row}" for row in reversed(range(count))])
+    np.savez(folder / "konvid1k.npz", ids=ids, **blocks)
 
 
 def write(path: Path, lines: list[str]) -> None:

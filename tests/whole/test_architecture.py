@@ -58,7 +58,7 @@ class Rule(NamedTuple):
 RULES = (
     Rule("pipeline", ("extract", "fuse", *TORCH, *DECODERS)),
     Rule("pipeline/datasets", ("pipeline.cache", "pipeline.demo", *COMMANDS)),
-    Rule("pipeline/cache", ("pipeline.datasets",), ("manifest", "matlab")),
+    Rule("pipeline/cache", ("pipeline.datasets",), ("manifest", "matlab", "file_index")),
     Rule("pipeline/cache", ("pipeline.demo", *COMMANDS)),
     Rule("pipeline/demo", ("pipeline.datasets", "pipeline.cache", *COMMANDS)),
     Rule("extract", ("fuse",)),

@@ -380,7 +380,7 @@ def test_file_with_several_suitable_arrays_needs_a_key(name: str) -> None:
     arrays = {
         "one": FEATURES,
         "two": FEATURES + 1,
-        "scores": FEATURES[:, :1],
+        "niqe": FEATURES[:, :1],
         "more": np.ones((7, 2)),
     }
     NAMED[name](name, arrays)
@@ -388,7 +388,32 @@ def test_file_with_several_suitable_arrays_needs_a_key(name: str) -> None:
     assert "choose one with --key: one, two" in message and "more: 7 x 2" in message
     assert "--key three: there is no such array" in refused(name, "--key", "three")
     assert stored(imported(name, "--key", "two"))["b"].tolist() == [(FEATURES[1] + 1).tolist()]
-    assert stored(imported(name, "--key", "scores"))["b"].tolist() == [[FEATURES[1, 0]]]
+    assert stored(imported(name, "--key", "niqe"))["b"].tolist() == [[FEATURES[1, 0]]]
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("label", ["mos", "DMOS", "scores", "realigned_MOS", "mos_std"])
+def test_array_that_is_the_label_by_its_name_is_refused(name: str, label: str) -> None:
+    NAMED[name](name, {label: FEATURES[:, :1], "feats": FEATURES})
+    assert f"array {label} of {name} is the label by its name" in refused(name, "--key", label)
+    assert imported(name)["source"]["key"] == "feats"
+
+
+@pytest.mark.parametrize(
+    "label", ["mos", "MOS", "score", "Mean MOS", "mos (0-100)", "SOS", "opinion", "ground-truth"]
+)
+def test_column_that_is_the_label_by_its_name_is_refused(label: str) -> None:
+    Path("f.csv").write_text(f"sharp,{label},motion\n" + "3,1,2\n" * 5)
+    message = refused("f.csv")
+    assert f"column 1 of f.csv is the label by its name, {label!r}" in message
+    assert "leave it out with --columns 0:1,2:3" in message
+    assert imported("f.csv", "--columns", "0:1,2:3")["columns"] == 2
+
+
+@pytest.mark.parametrize("name", ["score_of_niqe", "mosaic", "cosmos", "labelled", "dover"])
+def test_column_with_another_name_is_a_feature(name: str) -> None:
+    Path("f.csv").write_text(f"sharp,{name}\n" + "3,1\n" * 5)
+    assert imported("f.csv")["columns"] == 2
 
 
 @pytest.mark.parametrize("name", NAMED)

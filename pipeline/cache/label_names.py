@@ -1,0 +1,34 @@
+"""Which names of arrays and columns in a feature file say that they are labels, not features."""
+
+from __future__ import annotations
+
+import re
+
+# in such names a word of its own: "MOS", "realigned MOS", "mos_std"
+OPINION = {"mos", "dmos", "sos"}
+# the whole name
+LABELS = {
+    "ground_truth",
+    "label",
+    "labels",
+    "opinion",
+    "opinions",
+    "rating",
+    "ratings",
+    "score",
+    "scores",
+    "subjective_score",
+    "subjective_scores",
+}
+
+
+def is_label(name: str, label: str) -> bool:
+    """Whether ``name`` says that it is an opinion score, as ``MOS``, ``mos_std`` and ``scores`` do;
+    ``label`` is what the dataset calls its own.
+    """
+    said = _plain(name)
+    return bool(OPINION & set(said.split("_"))) or said in LABELS or said == _plain(label)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")
