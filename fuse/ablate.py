@@ -15,6 +15,7 @@ import pandas as pd
 from vqa_twostage.fuse.compare import compare
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.leakage import check_leakage
+from vqa_twostage.fuse.learning.baseline import check_size
 from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.options import TrainOptions
@@ -116,6 +117,8 @@ def _plans(
     for options in variants:
         try:
             plan = Plan.of(data, options)
+            if options.baseline is not None:
+                check_size(spec.resolve("fuse.baselines", options.baseline), plan.splits)
         except UsageError as error:
             if len(variants) == 1:
                 raise

@@ -1,52 +1,92 @@
 """A baseline on one split: its options chosen on validation, then fitted on training and
 validation.
 
-Its columns are the stored averages of both tracks, averaged over frames. Values that are not finite
-are replaced by the mean of the training part, and columns are scaled to 0 to 1 over it (VIDEVAL's
-protocol: Tu et al., IEEE TIP 2021).
+Its columns are the stored averages of every track, averaged over frames, and prepared as the
+baseline says (`fuse.candidates`), by statistics of the rows that it is fitted on alone.
 
-Dimensions: N videos, T frames, C columns.
+Dimensions: N videos, T frames, C columns, D columns that are kept, P regressors that are fitted
+together.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from vqa_twostage.fuse.candidates import Candidates
 from vqa_twostage.fuse.data import Dataset, Features
 from vqa_twostage.fuse.learning.fit import Fitted
+from vqa_twostage.fuse.learning.prepare import Squash
 from vqa_twostage.fuse.learning.threads import one_thread
 from vqa_twostage.fuse.splits import Split
-from vqa_twostage.fuse.streams import AVERAGES, Baseline, Regressor
+from vqa_twostage.fuse.streams import AVERAGES, Regressor
 from vqa_twostage.pipeline import spec
+from vqa_twostage.pipeline.errors import UsageError
 
 Vectors = Float[np.ndarray, "N C"]
+Labels = Float[np.ndarray, " N"]
 
 
 def fit_baseline(data: Dataset, split: Split, plugin: spec.Plugin) -> Fitted:
-    """The predictions for validation are those of the regressor that did not see it."""
-    baseline: Baseline = plugin.build()
+    """UsageError where the split has more videos than the baseline takes."""
+    check_size(plugin, [split])
     start = time.perf_counter()
+    tracks = list(data.features) if data.has_temporal else [data.spatial]
     with one_thread():
-        tracks = list(data.features) if data.has_temporal else [data.spatial]
-        raw = np.concatenate([vectors(track) for track in tracks], axis=1)
-        scaled = min_max(raw, split.train)
-        mos, mos_val = data.mos[split.train], data.mos[split.val]
-
-        def error(regressor: Regressor) -> float:
-            fitted = regressor.fit(scaled[split.train], mos)
-            return float(np.mean((fitted.predict(scaled[split.val]) - mos_val) ** 2))
-
-        regressor = min(baseline(scaled.shape[1]), key=error)
-        unseen = regressor.fit(scaled[split.train], mos).predict(scaled[split.val])
-        both = np.sort(np.concatenate([split.train, split.val]))
-        scaled = min_max(raw, both)
-        predicted = regressor.fit(scaled[both], data.mos[both]).predict(scaled)
-    predicted[split.val] = unseen
+        blocks = [vectors(track) for track in tracks]
+        predicted = predictions(blocks, data.mos, split, Candidates.of(plugin.build()))
     shares = data.features.map(Features.frame_shares)
     return Fitted(predicted, 0, shares, seconds=time.perf_counter() - start)
+
+
+def check_size(plugin: spec.Plugin, splits: Sequence[Split]) -> None:
+    """UsageError where a split has more videos than the baseline takes."""
+    most = Candidates.of(plugin.build()).most_videos
+    count = max(len(split.train) + len(split.val) for split in splits)
+    if most is not None and count > most:
+        raise UsageError(
+            f"{plugin.spec} takes at most {most:,} videos for training and validation, and there "
+            f"are {count:,}; choose ridge or kernel_ridge, which take any number"
+        )
+
+
+def predictions(
+    blocks: Sequence[Float[np.ndarray, "N _"]], mos: Labels, split: Split, candidates: Candidates
+) -> Labels:
+    """Of the candidate with the lowest squared error on the validation part, fitted on training and
+    validation; those for validation are of the regressor that did not see it.
+
+    ``blocks``: the columns of each track.
+    """
+    prepare = PREPARE[candidates.preparation]
+    rows = prepare(blocks, split.train)
+    regressor, option, unseen = _choose(candidates, rows, mos, split)
+    both = np.sort(np.concatenate([split.train, split.val]))
+    rows = prepare(blocks, both)
+    predicted = np.atleast_2d(regressor.fit(rows[both], mos[both]).predict(rows))[option].copy()
+    predicted[split.val] = unseen
+    return predicted
+
+
+def _choose(
+    candidates: Candidates, rows: Vectors, mos: Labels, split: Split
+) -> tuple[Regressor, int, Float[np.ndarray, " val"]]:
+    """The best on validation: its regressor, its place among those that are fitted with it, and its
+    predictions for the validation part. The first of equals.
+    """
+    lowest, best = np.inf, None
+    for regressor in candidates(rows.shape[1]):
+        fitted = regressor.fit(rows[split.train], mos[split.train])
+        predicted: Float[np.ndarray, "P val"] = np.atleast_2d(fitted.predict(rows[split.val]))
+        errors = np.mean((predicted - mos[split.val]) ** 2, axis=1)
+        option = int(errors.argmin())
+        if best is None or errors[option] < lowest:
+            lowest, best = errors[option], (regressor, option, predicted[option])
+    assert best is not None, "a baseline gives one or more regressors"
+    return best
 
 
 def vectors(track: Features) -> Vectors:
@@ -64,12 +104,36 @@ def vectors(track: Features) -> Vectors:
     return np.concatenate(columns, axis=1)
 
 
-def min_max(columns: Vectors, rows: Int[np.ndarray, " rows"]) -> Vectors:
+def robust(
+    blocks: Sequence[Float[np.ndarray, "N _"]], rows: Int[np.ndarray, " rows"]
+) -> Float[np.ndarray, "N D"]:
+    """Columns as heads get them (`fuse.learning.prepare.Squash`), by statistics of ``rows`` alone;
+    0 where a column is constant there. The others of each block are divided by the root of their
+    number: a track counts alike however many it has, and distances do not grow with it.
+    """
+    prepared = []
+    for block in blocks:
+        squash = Squash.fit(block[rows])
+        informative = max(1.0, squash.keep.sum())
+        prepared.append(squash(block).astype(np.float64) / np.sqrt(informative))
+    return np.concatenate(prepared, axis=1)
+
+
+def min_max(
+    blocks: Sequence[Float[np.ndarray, "N _"]], rows: Int[np.ndarray, " rows"]
+) -> Float[np.ndarray, "N D"]:
     """Columns imputed and scaled with the means and ranges of ``rows`` alone; 0 where a column is
     constant there.
     """
+    columns = np.concatenate(blocks, axis=1)
     columns = np.where(np.isfinite(columns), columns, np.nan)
     columns = columns[:, ~np.isnan(columns[rows]).all(axis=0)]
     columns = np.where(np.isnan(columns), np.nanmean(columns[rows], axis=0), columns)
     low, high = columns[rows].min(axis=0), columns[rows].max(axis=0)
     return (columns - low) / np.where(high > low, high - low, np.inf)
+
+
+Prepare = Callable[
+    [Sequence[Float[np.ndarray, "N _"]], Int[np.ndarray, " rows"]], Float[np.ndarray, "N D"]
+]
+PREPARE: dict[str, Prepare] = {"robust": robust, "min_max": min_max}

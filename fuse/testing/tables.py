@@ -75,9 +75,11 @@ def _check_regressor(
     predicted = regressor.fit(rows, labels).predict(rows)
     if not (np.array_equal(rows, before[0]) and np.array_equal(labels, before[1])):
         raise broken(plugin, "a regressor changes its rows or labels")
-    if predicted.shape != labels.shape or not np.isfinite(predicted).all():
+    if predicted.shape[-1:] != labels.shape or not np.isfinite(predicted).all():
         raise broken(plugin, "a regressor must predict one finite number for each row")
-    if not np.allclose(regressor.predict(rows[:3]), predicted[:3]):
+    if predicted.ndim > 2:
+        raise broken(plugin, "it must predict [N], or [options, N] if it is a RegressorPath")
+    if not np.allclose(regressor.predict(rows[:3]), predicted[..., :3]):
         raise broken(plugin, "the prediction for a row must not depend on the other rows")
     again.fit(rows[:12], labels[:12])
     if not np.allclose(again.fit(rows, labels).predict(rows), predicted):

@@ -269,6 +269,7 @@ BROKEN = [
     ("baseline", "self.mean)", "np.nan)", "one finite number for each row"),
     ("baseline", "self.mean)", "self.mean * len(rows))", "must not depend on the other rows"),
     ("baseline", "labels.mean()", "labels.mean() + np.random.rand()", "predict the same"),
+    ("baseline", "self.mean)", "self.mean)[None, None]", "or \\[options, N\\]"),
     (
         "baseline",
         "return self\n",

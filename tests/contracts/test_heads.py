@@ -202,7 +202,7 @@ def test_plugin_keeps_its_contract(kind: str, name: str) -> None:
     CHECKS[kind](name)
 
 
-@pytest.mark.parametrize("name", spec.available("fuse.baselines"))
+@pytest.mark.parametrize("name", [*spec.available("fuse.baselines"), "svr:grid=published"])
 def test_baseline_keeps_its_contract(name: str) -> None:
     check_baseline(name)
 

@@ -119,7 +119,7 @@ CONTRACTS = {
     "fuse/temporal": {"fuse.streams"},
     "fuse/fusion": {"fuse.streams", "fuse.dropout"},
     "fuse/protocols": {"fuse.splits", "pipeline.datasets.index_files"},
-    "fuse/baselines": {"fuse.streams"},
+    "fuse/baselines": {"fuse.streams", "fuse.candidates", "fuse.ridge_path", "fuse.rbf"},
 }
 
 
