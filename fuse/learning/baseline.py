@@ -15,7 +15,7 @@ import time
 import numpy as np
 from jaxtyping import Float, Int
 
-from vqa_twostage.fuse.data import Dataset, Features
+from vqa_twostage.fuse.data import Dataset, Features, frames_of
 from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.learning.threads import one_thread
 from vqa_twostage.fuse.splits import Split
@@ -30,8 +30,7 @@ def fit_baseline(data: Dataset, split: Split, plugin: spec.Plugin) -> Fitted:
     baseline: Baseline = plugin.build()
     start = time.perf_counter()
     with one_thread():
-        tracks = list(data.features) if data.has_temporal else [data.spatial]
-        raw = np.concatenate([vectors(track) for track in tracks], axis=1)
+        raw = np.concatenate([vectors(track) for track in data.tracks], axis=1)
         scaled = min_max(raw, split.train)
         mos, mos_val = data.mos[split.train], data.mos[split.val]
 
@@ -45,7 +44,7 @@ def fit_baseline(data: Dataset, split: Split, plugin: spec.Plugin) -> Fitted:
         scaled = min_max(raw, both)
         predicted = regressor.fit(scaled[both], data.mos[both]).predict(scaled)
     predicted[split.val] = unseen
-    shares = data.features.map(Features.frame_shares)
+    shares = data.features.map(lambda side: frames_of(side).frame_shares())
     return Fitted(predicted, 0, shares, seconds=time.perf_counter() - start)
 
 
