@@ -181,7 +181,7 @@ def _options(preset: str) -> ExtractOptions:
         return options
     return replace(
         options,
-        spatial=f"{options.spatial}:weights=none",
+        spatial=[f"{name}:weights=none" for name in options.spatial],
         temporal=[f"{name}:weights=none" for name in options.temporal],
     )
 

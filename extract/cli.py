@@ -53,7 +53,12 @@ DEFAULTS = ExtractOptions()
     metavar="NAME",
     help="What the cache calls the dataset [default: the name of the file, without its ending].",
 )
-@click.option("--spatial", metavar="SPEC", help=f"Spatial backbone [default: {DEFAULTS.spatial}].")
+@click.option(
+    "--spatial",
+    metavar="SPEC",
+    multiple=True,
+    help=f"Spatial backbone; may be repeated [default: {' '.join(DEFAULTS.spatial)}].",
+)
 @click.option(
     "--temporal",
     metavar="SPEC",

@@ -36,8 +36,8 @@ class ExtractOptions:
     device exists is checked when a run begins.
     """
 
-    spatial: str = "efficientnet"
-    """Spec of the spatial backbone."""
+    spatial: Sequence[str] = ("efficientnet",)
+    """Specs of spatial backbones; a single one may be a plain string. Always kept as a tuple."""
     temporal: Sequence[str] = ("tsm",)
     """Specs of temporal models; a single one may be a plain string. Always kept as a tuple."""
     sampler: str = "uniform:frames=8"
@@ -67,19 +67,11 @@ class ExtractOptions:
     """``I/N``: only the I-th of N parts of the manifest, for N machines."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.temporal, str):
-            object.__setattr__(self, "temporal", (self.temporal,))
-        elif isinstance(self.temporal, Sequence):
-            object.__setattr__(self, "temporal", tuple(self.temporal))
-        else:
-            raise UsageError(
-                f"temporal must be a spec or several, as in 'tsm' or ['tsm', 'tea'], "
-                f"not {self.temporal!r}"
-            )
-        _check_spec("spatial", self.spatial, "efficientnet")
+        for kind, one, other in (("spatial", "resnet", "vit"), ("temporal", "tsm", "tea")):
+            object.__setattr__(self, kind, _specs(kind, getattr(self, kind), one, other))
+        if not (self.spatial or self.temporal):
+            raise UsageError("name a backbone at least, such as spatial='efficientnet'")
         _check_spec("sampler", self.sampler, "uniform:frames=8")
-        for text in self.temporal:
-            _check_spec("temporal", text, "tsm")
         check_choice("decoder", self.decoder, DECODERS)
         check_choice("hdr", self.hdr, HDRS)
         check_choice("precision", self.precision, PRECISIONS)
@@ -128,6 +120,18 @@ def check_device(value: object) -> None:
     """UsageError unless ``value`` is written as a device; it need not exist on this machine."""
     if not isinstance(value, str) or not DEVICE.fullmatch(value):
         raise UsageError(f"unknown device {value!r}; choose {DEVICE_CHOICES}")
+
+
+def _specs(name: str, value: object, one: str, other: str) -> tuple[str, ...]:
+    """One spec or several, as a tuple."""
+    texts = (value,) if isinstance(value, str) else value
+    if not isinstance(texts, Sequence):
+        raise UsageError(
+            f"{name} must be a spec or several, as in {one!r} or {[one, other]}, not {value!r}"
+        )
+    for text in texts:
+        _check_spec(name, text, one)
+    return tuple(texts)
 
 
 def _check_spec(name: str, value: object, example: str) -> None:

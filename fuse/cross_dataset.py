@@ -11,7 +11,7 @@ from vqa_twostage.fuse.data import Dataset, load_dataset
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.results import CrossDatasetEvaluation, ScaleMetrics, VideoPrediction, defined
-from vqa_twostage.fuse.runs import Run
+from vqa_twostage.fuse.runs import Run, TrackPaths
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.choosing import choose_dataset
 from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, tracks
@@ -38,7 +38,7 @@ def evaluate_on(
     source = Run(run)
     record, scorer = source.record(), saved.load(source.folder)
     data = _load_like(source, dataset, cache, Head.of(scorer.options))
-    learnt = {track.path.stem: track.identity.opinions for track in (data.spatial, data.temporal)}
+    learnt = {track.path.stem: track.identity.opinions for track in data.tracks}
     opinions.require_others(data.manifest.name, learnt, allow_trained_on)
     scores = scorer.scores(data.features)
     better, other_better = scorer.training.better, data.manifest.better
@@ -79,10 +79,11 @@ def _load_like(source: Run, dataset: str, cache: str | Path | None, head: Head) 
     place = places[0]
     name = choose_dataset(place, dataset)
     identity = source.record().identity
-    spatial = _same_track(place, name, identity.spatial)
-    temporal = _same_track(place, name, identity.temporal)
-    second = None if spatial == temporal else temporal.stem
-    return load_dataset(place, name, spatial.stem, second, head.reads)
+    spatial, temporal = (
+        [_same_track(place, name, track) for track in tracks]
+        for tracks in (identity.spatial, identity.temporal)
+    )
+    return load_dataset(place, name, *TrackPaths(spatial, temporal).names, head.reads)
 
 
 def _same_track(cache: Path, dataset: str, wanted: TrackIdentity) -> TrackPath:

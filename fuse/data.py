@@ -1,4 +1,4 @@
-"""From the cache to aligned, masked arrays: every video of the manifest that both tracks hold.
+"""From the cache to aligned, masked arrays: every video of the manifest that all tracks hold.
 
 Dimensions: N videos, T frames (padded to the longest), C channels of one stored array.
 """
@@ -22,14 +22,14 @@ from jaxtyping import Bool, Float, Int64
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline.cache import choosing
 from vqa_twostage.pipeline.cache import track as cached
-from vqa_twostage.pipeline.cache.choosing import choose_dataset
+from vqa_twostage.pipeline.cache.choosing import as_names, choose_dataset
 from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest
 from vqa_twostage.pipeline.cache.stored_column import StoredColumn, StoredTrack
 from vqa_twostage.pipeline.cache.track_index import FEATURES, TIMESTAMP
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES, STATISTICS, ArrayName
-from vqa_twostage.pipeline.identity import SAMPLING, TrackIdentity
+from vqa_twostage.pipeline.identity import SAMPLING, Kind, TrackIdentity
 
 # the statistics that are read of each track unless a head reads others
 READS = Streams(AVERAGES, AVERAGES)
@@ -108,6 +108,15 @@ class Features:
         return self.mask / self.mask.sum(axis=1, keepdims=True)
 
 
+Side = tuple[Features, ...]
+"""The tracks of one stream, each with frames of its own."""
+
+
+def frames_of(side: Side) -> Features:
+    """The track whose frames stand for those of a stream: the first of those with most of them."""
+    return max(side, key=lambda track: track.mask.shape[1])
+
+
 def _not_finite(block: Float[np.ndarray, "N T C ..."]) -> Int64[np.ndarray, " C"]:
     """In how many videos each column has a value that is not finite."""
     bad = ~np.isfinite(block)
@@ -122,11 +131,11 @@ class Dataset:
     ``manifest`` has only the N videos that every track holds, in its own order, and ``mos`` their
     labels. ``everything`` are all rows of the manifest, by which published protocols divide.
     ``missing`` are the ids without features: named in every output, never dropped silently. Where
-    there is no temporal track, both streams are the spatial one.
+    there is no temporal track, both streams are of the spatial ones.
     """
 
     manifest: Manifest
-    features: Streams[Features]
+    features: Streams[Side]
     mos: Float[np.ndarray, " N"]
     everything: pd.DataFrame
     missing: list[str]
@@ -136,41 +145,42 @@ class Dataset:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
-    def spatial(self) -> Features:
-        return self.features.spatial
+    def tracks(self) -> list[Features]:
+        """Each track once, the spatial ones first."""
+        return list({track.path: track for side in self.features for track in side}.values())
 
     @property
-    def temporal(self) -> Features:
-        return self.features.temporal
+    def paths(self) -> Streams[list[TrackPath]]:
+        return self.features.map(lambda side: [track.path for track in side])
 
     @property
-    def has_temporal(self) -> bool:
-        """Whether the temporal features are of another track than the spatial ones."""
-        return self.temporal.path != self.spatial.path
+    def identities(self) -> Streams[list[TrackIdentity]]:
+        return self.features.map(lambda side: [track.identity for track in side])
 
     @property
-    def content(self) -> Streams[str]:
-        """Checksums of the features, in both tracks."""
-        return self.features.map(lambda track: track.content)
+    def content(self) -> list[str]:
+        """Checksums of the features, of every spatial and then of every temporal track."""
+        return [track.content for side in self.features for track in side]
 
     @cached_property
     def not_finite(self) -> dict[str, int]:
-        """Of both tracks; computed once, however many runs are made of the dataset."""
-        return {**self.spatial.not_finite(), **self.temporal.not_finite()}
+        """Of all tracks; computed once, however many runs are made of the dataset."""
+        counts = [track.not_finite() for side in self.features for track in side]
+        return {name: count for of_track in counts for name, count in of_track.items()}
 
 
 def load_dataset(
     cache: Path,
     dataset: str | None,
-    spatial: str | None,
-    temporal: str | None,
+    spatial: str | Collection[str] | None,
+    temporal: str | Collection[str] | None,
     reads: Streams[Collection[str]] = READS,
     max_ram: int | None = None,
 ) -> Dataset:
-    """Reads a dataset's manifest and two of its tracks; UsageError lists the choices where they are
-    not clear.
+    """Reads a dataset's manifest and some of its tracks; UsageError lists the choices where they
+    are not clear.
 
-    ``reads``: which statistics of the spatial and of the temporal track. Features of more than
+    ``reads``: which statistics of spatial and of temporal tracks. Features of more than
     ``max_ram`` bytes (None: a quarter of the machine's memory) stay in the cache, and are read when
     they are used.
     """
@@ -178,55 +188,79 @@ def load_dataset(
     manifest = load_cached_manifest(cache, name)
     paths = choose_tracks(cache, name, spatial, temporal)
     with ExitStack() as stack:
-        pair = paths.map(lambda path: stack.enter_context(cached.open_track(path)))
-        _check_same_sampling(pair)
-        in_both = set(pair.spatial.ids) & set(pair.temporal.ids)
-        present = manifest.rows["id"].isin(in_both)
+        opened = paths.map(
+            lambda side: [stack.enter_context(cached.open_track(path)) for path in side]
+        )
+        all_tracks = [track for side in opened for track in side]
+        in_all = set.intersection(*(set(track.ids) for track in all_tracks))
+        present = manifest.rows["id"].isin(in_all)
         if not present.any():
-            raise UsageError(
-                f"no video of {name} is in both {paths.spatial} and {paths.temporal}; run "
-                "vqa-extract first"
-            )
+            listed = " and ".join(dict.fromkeys(str(track.path) for track in all_tracks))
+            raise UsageError(f"no video of {name} is in {listed}; run vqa-extract first")
         ids = list(manifest.rows["id"][present])
-        features = _features(pair, ids, reads, _quarter_of_memory() if max_ram is None else max_ram)
+        room = _quarter_of_memory() if max_ram is None else max_ram
+        features = _features(opened, ids, reads, room)
     kept = replace(manifest, rows=manifest.rows[present].reset_index(drop=True))
     mos = kept.rows["mos"].to_numpy(np.float64)
     return Dataset(kept, features, mos, manifest.rows, list(manifest.rows["id"][~present]))
 
 
 def _features(
-    pair: Streams[cached.Track], ids: list[str], reads: Streams[Collection[str]], max_ram: int
-) -> Streams[Features]:
-    if pair.spatial.path == pair.temporal.path:  # one track for both streams is read once
-        both = read_features(pair.spatial, ids, {*reads.spatial, *reads.temporal}, max_ram)
-        return Streams(both.only(reads.spatial), both.only(reads.temporal))
-    needed = sum(size_of(track, ids, names) for track, names in pair.zip(reads))
-    # beyond what fits in memory both tracks are read in blocks
+    opened: Streams[list[cached.Track]],
+    ids: list[str],
+    reads: Streams[Collection[str]],
+    max_ram: int,
+) -> Streams[Side]:
+    # a track of both streams is read once
+    wanted: dict[Path, tuple[cached.Track, set[str]]] = {}
+    for side, names in opened.zip(reads):
+        for track in side:
+            wanted.setdefault(track.path, (track, set()))[1].update(names)
+    needed = sum(size_of(track, ids, names) for track, names in wanted.values())
+    # beyond what fits in memory all tracks are read in blocks
     room = max_ram if needed <= max_ram else 0
-    return pair.map(lambda track, names: read_features(track, ids, names, room), reads)
+    found = {
+        path: read_features(track, ids, names, room) for path, (track, names) in wanted.items()
+    }
+    return opened.map(
+        lambda side, names: tuple(found[track.path].only(names) for track in side), reads
+    )
 
 
 def _quarter_of_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 
 
-def _check_same_sampling(pair: Streams[cached.Track]) -> None:
-    for difference in pair.spatial.identity.differences(pair.temporal.identity):
-        if difference.field in SAMPLING:
-            raise UsageError(
-                f"{pair.spatial.path} and {pair.temporal.path} were sampled differently "
-                f"({difference.field}: {difference.ours} and {difference.theirs}); choose two "
-                "tracks of one sampler"
-            )
+def check_same_frames(data: Dataset) -> None:
+    """UsageError unless the tracks of a head that reads frames were sampled alike; those of one
+    frame stand for all.
+    """
+    first, *others = [track for track in data.tracks if track.mask.shape[1] > 1] or data.tracks
+    for other in others:
+        for difference in first.identity.differences(other.identity):
+            if difference.field in SAMPLING:
+                raise UsageError(
+                    f"{first.path} and {other.path} were sampled differently "
+                    f"({difference.field}: {difference.ours} and {difference.theirs}), and this "
+                    "head reads frames; choose tracks of one sampler, or a head of means, such as "
+                    "--fusion dynamic with the pooling avg and the temporal encoder mean"
+                )
 
 
 def choose_tracks(
-    cache: Path, dataset: str, spatial: str | None, temporal: str | None
-) -> Streams[TrackPath]:
-    """The two tracks of a head; the spatial one twice where the dataset has no temporal track and
-    none was asked for.
+    cache: Path,
+    dataset: str,
+    spatial: str | Collection[str] | None,
+    temporal: str | Collection[str] | None,
+) -> Streams[list[TrackPath]]:
+    """The tracks of both streams; the spatial ones twice where the dataset has no temporal track
+    and none was asked for.
     """
-    chosen = choosing.choose_tracks(cache, dataset, spatial, temporal)
+    names: dict[Kind, tuple[str, ...] | None] = {
+        "spatial": as_names(spatial),
+        "temporal": as_names(temporal),
+    }
+    chosen = choosing.choose_tracks(cache, dataset, names)
     return Streams(chosen["spatial"], chosen.get("temporal", chosen["spatial"]))
 
 

@@ -138,7 +138,7 @@ def config_of(scorer: Scorer) -> dict[str, Any]:
             "better": training.better,
         },
         # sampler, networks, digest of their weights and preprocessing, as in the cache
-        "features": [track.to_json() for track in training.tracks],
+        "features": [track.to_json() for side in training.tracks for track in side],
         "calibration": {
             "mean": scorer.mean,
             "std": scorer.std,

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Float64, Int64
 
-from vqa_twostage.pipeline.cache.choosing import choose_dataset, choose_tracks
+from vqa_twostage.pipeline.cache.choosing import as_names, choose_dataset, choose_tracks
 from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest
 from vqa_twostage.pipeline.cache.track import Track, open_track
 from vqa_twostage.pipeline.cache.track_index import FEATURES, FRAME_INDEX, TIMESTAMP
@@ -85,10 +85,21 @@ class DatasetFeatures:
 
     @property
     def columns(self) -> list[str]:
-        """The names of the D columns: ``spatial/last/mean[0]``."""
-        return [
-            f"{array.kind}/{array.name}[{column}]"
+        """The names of the D columns: ``spatial/last/mean[0]``, and
+        ``spatial/vit/last/mean[0]`` where there are several tracks of the kind.
+        """
+        tracks: dict[Kind, set[TrackPath]] = {}
+        for array in self.arrays:
+            tracks.setdefault(array.kind, set()).add(array.track)
+        names = [
+            f"{array.kind}/{array.track.name}/{array.name}"
+            if len(tracks[array.kind]) > 1
+            else f"{array.kind}/{array.name}"
             for array in self.arrays
+        ]
+        return [
+            f"{name}[{column}]"
+            for name, array in zip(names, self.arrays, strict=True)
             for column in range(array.columns)
         ]
 
@@ -228,8 +239,8 @@ def features(
     cache: str | Path,
     dataset: str | None = None,
     *,
-    spatial: str | None = None,
-    temporal: str | None = None,
+    spatial: str | Sequence[str] | None = None,
+    temporal: str | Sequence[str] | None = None,
     only: str | None = None,
     arrays: Collection[str] | None = None,
 ) -> DatasetFeatures:
@@ -238,10 +249,10 @@ def features(
     Args:
         cache: The folder that ``vqa-extract`` or ``vqa-cache import`` wrote.
         dataset: Its name; None is the only one in the cache.
-        spatial: Which spatial track, as ``vqa-fuse train --spatial`` takes it; None is the only
-            one.
-        temporal: Which temporal track; None is the only one, or none where there is none.
-        only: ``spatial`` or ``temporal``: take this track alone.
+        spatial: Which spatial track or tracks, as ``vqa-fuse train --spatial`` takes them, ``all``
+            for every one; None is the only one.
+        temporal: Which temporal tracks; None is the only one, or none where there is none.
+        only: ``spatial`` or ``temporal``: take tracks of this kind alone.
         arrays: Names of arrays, such as ``last/mean``; None are those that training reads by
             default: the averages (``mean``, ``std``, ``cls``) of every level.
 
@@ -260,15 +271,20 @@ def features(
             raise UsageError(f'only must be "spatial", "temporal" or None, not {only!r}')
     name = choose_dataset(cache, dataset)
     manifest = load_cached_manifest(cache, name)
-    paths = choose_tracks(cache, name, spatial, temporal, kinds)
+    wanted: dict[Kind, tuple[str, ...] | None] = {
+        "spatial": as_names(spatial),
+        "temporal": as_names(temporal),
+    }
+    chosen = choose_tracks(cache, name, wanted, kinds)
+    paths = [(kind, path) for kind, of_kind in chosen.items() for path in of_kind]
     ids = manifest.rows["id"].tolist()
     found: list[StoredArray] = []
-    for kind, path in paths.items():
+    for kind, path in paths:
         with open_track(path) as track:
             ids = ids_with_rows(track, ids)
             found += _arrays_of(kind, path, track)
     if not ids:
-        listed = " and ".join(map(str, paths.values()))
+        listed = " and ".join(str(path) for _, path in paths)
         raise UsageError(f"no video of {name} that has a label is in {listed}")
     present = manifest.rows["id"].isin(ids)
     return DatasetFeatures(

@@ -57,7 +57,7 @@ def check_leakage(data: Dataset, options: TrainOptions) -> None:
     """UsageError where features learnt from the opinions of the dataset, or a column of them is
     likely to be its label, unless ``options`` allow it by name.
     """
-    tracks = {track.path.stem: track for track in (data.spatial, data.temporal)}
+    tracks = {track.path.stem: track for track in data.tracks}
     opinions = {name: track.identity.opinions for name, track in tracks.items()}
     require_others(data.manifest.name, opinions, options.allow_trained_on)
     allowed = (options.allow_label_like or "").split(",")

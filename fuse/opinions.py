@@ -17,7 +17,7 @@ from vqa_twostage.pipeline.identity import TrackIdentity
 
 def names_of(identity: RunIdentity) -> list[str]:
     """The datasets from whose opinions the features of a run learnt, sorted."""
-    return names_in((identity.spatial, identity.temporal))
+    return names_in([*identity.spatial, *identity.temporal])
 
 
 def names_in(tracks: Iterable[TrackIdentity]) -> list[str]:

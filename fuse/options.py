@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from vqa_twostage.pipeline.errors import UsageError
@@ -30,10 +30,11 @@ class TrainOptions:
     """Losses joined by ``+``."""
     protocol: str = "random:n=10"
     """Spec of how videos are divided."""
-    spatial: str | None = None
-    """Which spatial track; None is the only one in the cache."""
-    temporal: str | None = None
-    """Which temporal track; None is the only one in the cache, or none."""
+    spatial: Sequence[str] | None = None
+    """Which spatial tracks, ``all`` for every one; None is the only one in the cache. A single one
+    may be a plain string. Always kept as a tuple."""
+    temporal: Sequence[str] | None = None
+    """Which temporal tracks; None is the only one in the cache, or none."""
     seed: int = 0
     """Added to every seed."""
     epochs: int | None = None
@@ -52,11 +53,17 @@ class TrainOptions:
     by commas (`fuse.leakage`)."""
 
     def __post_init__(self) -> None:
+        for kind in ("spatial", "temporal"):
+            wanted = getattr(self, kind)
+            if isinstance(wanted, str):
+                object.__setattr__(self, kind, (wanted,))
+            elif isinstance(wanted, Sequence):
+                object.__setattr__(self, kind, tuple(wanted) or None)
         for option in fields(self):
             value, annotation = getattr(self, option.name), str(option.type)
             if not _valid(option.name, annotation, value):
-                wanted = _wanted(option.name, annotation)
-                raise UsageError(f"{option.name} must be {wanted}, not {value!r}")
+                kinds = _wanted(option.name, annotation)
+                raise UsageError(f"{option.name} must be {kinds}, not {value!r}")
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object], where: str) -> TrainOptions:
@@ -87,6 +94,7 @@ LOWEST = {"seed": 0, "epochs": 1, "members": 1}
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "a string"),
     "str | None": ((str, type(None)), "a string or None"),
+    "Sequence[str] | None": ((tuple, type(None)), "the name of a track, several, or None"),
     "int": ((int,), "a whole number"),
     "int | None": ((int, type(None)), "a whole number"),
     "bool": ((bool,), "True or False"),
@@ -99,6 +107,8 @@ def _valid(name: str, annotation: str, value: object) -> bool:
         return False
     if isinstance(value, int) and name in LOWEST:
         return value >= LOWEST[name]
+    if isinstance(value, tuple) and not all(isinstance(item, str) for item in value):
+        return False
     return isinstance(value, types)
 
 

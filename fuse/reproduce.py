@@ -38,8 +38,7 @@ def reproduce_run(
     record, old = source.record(), source.predictions()
     options, tracks = record.options, source.tracks(cache)
     reads = Streams(AVERAGES, AVERAGES) if options.baseline else Head.of(options).reads
-    temporal = None if tracks.temporal == tracks.spatial else tracks.temporal.stem
-    data = load_dataset(tracks.cache, record.dataset, tracks.spatial.stem, temporal, reads)
+    data = load_dataset(tracks.cache, record.dataset, *tracks.names, reads)
     plan = Plan.of(data, options)
     changed = _changes(record, plan)
     if plan.identity.splits != record.identity.splits:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -65,9 +65,9 @@ class RunIdentity:
     """Digest of the labels."""
     splits: list[str]
     """Digest of each split."""
-    spatial: TrackIdentity
-    temporal: TrackIdentity
-    """The spatial one again where the dataset has no temporal track."""
+    spatial: list[TrackIdentity]
+    temporal: list[TrackIdentity]
+    """The spatial ones again where the dataset has no temporal track."""
 
     @property
     def digest(self) -> str:
@@ -77,7 +77,7 @@ class RunIdentity:
 
     def to_json(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {kind: values[kind].to_json() for kind in KINDS}
+        return values | {kind: [track.to_json() for track in values[kind]] for kind in KINDS}
 
 
 @dataclass(frozen=True)
@@ -86,29 +86,34 @@ class CacheLocation:
 
     ``absolute`` and ``from_run`` (relative to the run's folder) both name the cache: the first
     survives a move of the run alone, the second a move of both together. ``spatial`` and
-    ``temporal`` are the track files relative to the cache, the same one twice where the dataset
+    ``temporal`` are the track files relative to the cache, the same ones twice where the dataset
     has no temporal track.
     """
 
     absolute: str
     from_run: str
-    spatial: str
-    temporal: str
+    spatial: list[str]
+    temporal: list[str]
 
     def __post_init__(self) -> None:
-        for track in (self.spatial, self.temporal):
+        if not (self.spatial and self.temporal):
+            raise UsageError("it names no track of one of the streams")
+        for track in (*self.spatial, *self.temporal):
             parts = track.split("/")
             if len(parts) != 3 or {"", ".", ".."} & set(parts) or not parts[-1].endswith(SUFFIX):
                 raise UsageError(f"{track!r} is no track in a cache: DATASET/SAMPLER/NAME{SUFFIX}")
 
     @staticmethod
-    def of(run: Path, spatial: TrackPath, temporal: TrackPath) -> CacheLocation:
-        cache = spatial.cache.resolve()
+    def of(run: Path, spatial: Sequence[TrackPath], temporal: Sequence[TrackPath]) -> CacheLocation:
+        cache = spatial[0].cache.resolve()
         try:
             from_run = Path(os.path.relpath(cache, run.resolve())).as_posix()
         except ValueError:  # another drive of Windows
             from_run = str(cache)
-        files = (track.path.relative_to(track.cache).as_posix() for track in (spatial, temporal))
+        files = (
+            [path.path.relative_to(path.cache).as_posix() for path in paths]
+            for paths in (spatial, temporal)
+        )
         return CacheLocation(str(cache), from_run, *files)
 
 
@@ -124,7 +129,7 @@ class RunRecord:
     options: TrainOptions
     identity: RunIdentity
     content: list[str]
-    """Checksums of the features, spatial and temporal."""
+    """Checksums of the features, of every spatial and then of every temporal track."""
     cache: CacheLocation
     n_dataset: int
     missing: list[str]
@@ -172,9 +177,9 @@ class RunRecord:
 def _identity_of(document: Any, path: Path) -> RunIdentity:
     if isinstance(document, Mapping):
         tracks = {
-            kind: TrackIdentity.from_json(document[kind], str(path))
+            kind: [TrackIdentity.from_json(track, str(path)) for track in document[kind]]
             for kind in KINDS
-            if isinstance(document.get(kind), Mapping)
+            if isinstance(document.get(kind), list) and document[kind]
         }
         document = {**document, **tracks}
     return _dataclass_of(RunIdentity, document, "identity")
@@ -207,6 +212,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, dict) and all(
             _fits(key, parts[0]) and _fits(item, parts[1]) for key, item in value.items()
         )
+    if kind is Sequence:  # of texts
+        return isinstance(value, list) and all(_fits(item, parts[0]) for item in value)
     if kind is tuple:
         return isinstance(value, tuple) and all(map(_fits, value, parts))
     if parts:

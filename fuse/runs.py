@@ -63,14 +63,22 @@ PREDICTION_COLUMNS = {
 
 @dataclass(frozen=True)
 class TrackPaths:
-    """The two tracks of a run in a cache that holds both."""
+    """The tracks of a run in a cache that holds them all."""
 
-    spatial: TrackPath
-    temporal: TrackPath
+    spatial: list[TrackPath]
+    temporal: list[TrackPath]
 
     @property
     def cache(self) -> Path:
-        return self.spatial.cache
+        return self.spatial[0].cache
+
+    @property
+    def names(self) -> tuple[list[str], list[str] | None]:
+        """As `fuse.data.load_dataset` takes them."""
+        spatial, temporal = (
+            [path.stem for path in paths] for paths in (self.spatial, self.temporal)
+        )
+        return spatial, None if self.temporal == self.spatial else temporal
 
 
 class Run:
@@ -178,9 +186,13 @@ class Run:
     def tracks(self, cache: str | Path | None = None) -> TrackPaths:
         """The track files that the run was trained on, in the cache that `cache` finds."""
         location = self.record().cache
-        names = (location.spatial, location.temporal)
-        place = self.find_cache(cache, names)
-        return TrackPaths(*(TrackPath.parse(place / name) for name in names))
+        place = self.find_cache(cache, [*location.spatial, *location.temporal])
+        return TrackPaths(
+            *(
+                [TrackPath.parse(place / name) for name in names]
+                for names in (location.spatial, location.temporal)
+            )
+        )
 
     def cache_places(self, cache: str | Path | None = None) -> list[Path]:
         """Where the run's cache may be, the likeliest first; ``cache`` alone where it is given."""

@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from vqa_twostage.extract.decoding.source import Source
 from vqa_twostage.extract.options import ExtractOptions
-from vqa_twostage.fuse.data import Features
+from vqa_twostage.fuse.data import Features, Side, frames_of
 from vqa_twostage.fuse.learning import scorer_file
 from vqa_twostage.fuse.learning.model import HeadOutput
 from vqa_twostage.fuse.learning.novelty import percentile_of
@@ -176,16 +176,45 @@ def _extract(
     options: ExtractOptions,
     on_progress: Callable[[int, int], None],
 ) -> tuple[list[TrackPath], dict[str, str]]:
-    """The spatial and the temporal track with the features of ``files`` (by digest), one track
-    where the model reads no temporal one; and the reasons why some files have none, by digest.
+    """The tracks that the model reads, in the order of `Training.distinct`, with the features of
+    ``files`` (by digest); and the reasons why some files have none, by digest.
 
     What ``cache`` holds already is not extracted again, and no network is loaded for it.
     """
-    wanted = list(training.tracks) if training.has_temporal else [training.tracks.spatial]
+    wanted = training.distinct
     _check_extractable(training, wanted)
     cached_tracks = [_most_complete_track(cache, identity, files.keys()) for identity in wanted]
     if all(held == files.keys() for _, held in cached_tracks):
         return [path for path, _ in cached_tracks if path is not None], {}
+    found: dict[str, TrackPath] = {}
+    reasons: dict[str, str] = {}
+    for together in _of_one_pass(wanted):
+        paths, failed = _extract_together(files, together, training, cache, options, on_progress)
+        found |= dict(zip((track.to_text() for track in together), paths, strict=True))
+        reasons |= failed
+    return [found[identity.to_text()] for identity in wanted], reasons
+
+
+def _of_one_pass(identities: Sequence[TrackIdentity]) -> list[list[TrackIdentity]]:
+    """Tracks that are extracted together: of the same frames, by the same runtime, and with a
+    spatial one among them where there is any, which every extraction has.
+    """
+    passes: dict[tuple[str, str, str], list[TrackIdentity]] = {}
+    for identity in identities:
+        key = str(identity.sampler), identity.precision, identity.hdr
+        passes.setdefault(key, []).append(identity)
+    return list(passes.values())
+
+
+def _extract_together(
+    files: dict[str, Path],
+    wanted: list[TrackIdentity],
+    training: Training,
+    cache: Path,
+    options: ExtractOptions,
+    on_progress: Callable[[int, int], None],
+) -> tuple[list[TrackPath], dict[str, str]]:
+    """`_extract` of tracks that one extraction makes."""
     # heavy, and not needed where everything is in the cache
     from vqa_twostage.extract.extraction.loop import extract_videos
     from vqa_twostage.extract.extraction.plan import plan_tracks
@@ -262,15 +291,19 @@ def _up_to_date(path: TrackPath, ids: Collection[str]) -> set[str]:
 def options_for(
     identities: Sequence[TrackIdentity], options: ExtractOptions | None = None
 ) -> ExtractOptions:
-    """The options with which stage one extracts tracks of these identities, the spatial one first;
+    """The options with which stage one extracts tracks of these identities, the spatial ones first;
     what no identity holds (device, workers …) is taken from ``options``.
     """
     first = identities[0]
     precision, _, runtime = first.precision.partition(" ")
+    spatial, temporal = (
+        tuple(str(identity.extractor) for identity in identities if identity.kind == kind)
+        for kind in ("spatial", "temporal")
+    )
     return replace(
         options or ExtractOptions(),
-        spatial=str(first.extractor),
-        temporal=tuple(str(identity.extractor) for identity in identities[1:]),
+        spatial=spatial,
+        temporal=temporal,
         sampler=str(first.sampler),
         decoder="auto",
         hdr=first.hdr or "tonemap",
@@ -298,7 +331,7 @@ def _score_video(
     unscored: Score, digest: str, scorer: Scorer, tracks: Sequence[cached.Track]
 ) -> Score:
     training = scorer.training
-    stored, features = _read_streams(tracks, digest, scorer.reads)
+    stored, features = _read_streams(training, tracks, digest, scorer.reads)
     scores, output, distances = scorer.predict_with_details(features)
     value, distance = float(scores[0]), float(distances[0])
     if not (math.isfinite(value) and math.isfinite(distance)):
@@ -316,20 +349,26 @@ def _score_video(
 
 
 def _read_streams(
-    tracks: Sequence[cached.Track], digest: str, reads: Streams[tuple[str, ...]]
-) -> tuple[VideoFeatures, Streams[Features]]:
-    """The spatial track's entry of a video, and the video as a batch of one for both streams; where
-    there is one track, both streams read it.
+    training: Training,
+    tracks: Sequence[cached.Track],
+    digest: str,
+    reads: Streams[tuple[str, ...]],
+) -> tuple[VideoFeatures, Streams[Side]]:
+    """The entry of a video in the track whose frames stand for those of the spatial stream, and the
+    video as a batch of one for both streams.
     """
-    if len(tracks) == 1:
-        stored = tracks[0].read(digest, without=STATISTICS - {*reads.spatial, *reads.temporal})
-        features = _as_batch(tracks[0], stored)
-        return stored, reads.map(features.only)
-    pair = Streams(*tracks)
-    videos = pair.map(
-        lambda track, names: track.read(digest, without=STATISTICS - set(names)), reads
+    of_track = dict(zip((track.to_text() for track in training.distinct), tracks, strict=True))
+    without = STATISTICS - {*reads.spatial, *reads.temporal}
+    stored = {text: track.read(digest, without=without) for text, track in of_track.items()}
+    features = training.tracks.map(
+        lambda side, names: tuple(
+            _as_batch(of_track[track.to_text()], stored[track.to_text()]).only(names)
+            for track in side
+        ),
+        reads,
     )
-    return videos.spatial, pair.map(_as_batch, videos)
+    frames = features.spatial.index(frames_of(features.spatial))
+    return stored[training.tracks.spatial[frames].to_text()], features
 
 
 def _as_batch(track: cached.Track, video: VideoFeatures) -> Features:
@@ -367,14 +406,14 @@ def _frame_weights(output: HeadOutput) -> Float[np.ndarray, " T"]:
     return weights / weights.sum()
 
 
-def _frame_scores(scorer: Scorer, features: Streams[Features]) -> Float[np.ndarray, " T"]:
-    """The score of each frame as if it were the whole video; NaN where the two tracks hold
-    different frames.
+def _frame_scores(scorer: Scorer, features: Streams[Side]) -> Float[np.ndarray, " T"]:
+    """The score of each frame as if it were the whole video; NaN where the tracks hold different
+    frames.
     """
-    spatial, temporal = features
-    if not np.array_equal(spatial.timestamp, temporal.timestamp):
-        return np.full(spatial.mask.shape[1], np.nan)
-    return scorer.scores(features.map(_frames_as_videos))
+    times = frames_of(features.spatial).timestamp
+    if not all(np.array_equal(track.timestamp, times) for side in features for track in side):
+        return np.full(times.shape[1], np.nan)
+    return scorer.scores(features.map(lambda side: tuple(map(_frames_as_videos, side))))
 
 
 def _frames_as_videos(track: Features) -> Features:

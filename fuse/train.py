@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vqa_twostage.fuse.data import Dataset, Features, load_dataset
+from vqa_twostage.fuse.data import Dataset, Side, check_same_frames, load_dataset
 from vqa_twostage.fuse.evaluate import evaluate, evaluate_predictions
 from vqa_twostage.fuse.leakage import check_leakage
 from vqa_twostage.fuse.learning import scorer_file
@@ -28,6 +28,7 @@ from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.recipe import RECIPE
 from vqa_twostage.fuse.learning.scorer import Scorer, refit
+from vqa_twostage.fuse.learning.sides import named, track_names
 from vqa_twostage.fuse.options import Resources, TrainOptions
 from vqa_twostage.fuse.reporting import markdown
 from vqa_twostage.fuse.reporting.plots import scatter
@@ -138,7 +139,7 @@ def _is_finished(run: Run, data: Dataset, plan: Plan) -> bool:
     if not all(file.is_file() for file in files):
         return False
     record = run.record()
-    same_features = record.content == list(data.content)
+    same_features = record.content == data.content
     return same_features and record.identity.digest == plan.identity.digest
 
 
@@ -154,7 +155,7 @@ def _tell_what_changed(run: Run, data: Dataset) -> None:
         changes.append(f"{count} label{'s' if count > 1 else ''} changed")
     if count := len(old.index.symmetric_difference(new.index)):
         changes.append(f"{count} video{'s' if count > 1 else ''} came or went")
-    if run.record().content != list(data.content):
+    if run.record().content != data.content:
         changes.append("features changed")
     if changes:
         log.warning("%s is trained again: %s since", run.folder, ", ".join(changes))
@@ -243,8 +244,8 @@ class Plan:
             oracle_epoch=options.oracle_epoch,
             manifest=data.manifest.digest,
             splits=[split.digest(data.manifest.rows["id"]) for split in divided],
-            spatial=data.spatial.identity,
-            temporal=data.temporal.identity,
+            spatial=data.identities.spatial,
+            temporal=data.identities.temporal,
         )
         fusion = model.plugins[0].short_spec.filename
         return Plan(
@@ -271,6 +272,8 @@ def _plan_head(data: Dataset, options: TrainOptions) -> _PlannedModel:
     # a head that does not fit these tracks is refused here, before an hour of training
     with torch.random.fork_rng(devices=[]):
         head.build(data.features.map(_shapes, head.reads))
+    if head.reads_frames:
+        check_same_frames(data)
     short = {
         "fusion": str(head.fusion.short_spec),
         "pooling": str(head.pooling.short_spec),
@@ -338,8 +341,8 @@ def save_run(
         specs=plan.specs,
         options=plan.options,
         identity=plan.identity,
-        content=list(data.content),
-        cache=CacheLocation.of(run, data.spatial.path, data.temporal.path),
+        content=data.content,
+        cache=CacheLocation.of(run, *data.paths),
         n_dataset=len(data.everything),
         missing=data.missing,
         not_finite=data.not_finite,
@@ -402,5 +405,11 @@ def validation_table(divided: list[Split], fitted: list[Fitted]) -> pd.DataFrame
     return pd.DataFrame(rows, columns=["split", "epoch", "srcc"]) if rows else None
 
 
-def _shapes(track: Features, statistics: tuple[str, ...]) -> Shapes:
-    return {name: tuple(array.shape[2:]) for name, array in track.only(statistics).arrays.items()}
+def _shapes(side: Side, statistics: tuple[str, ...]) -> Shapes:
+    """Of all tracks of a stream."""
+    names = track_names([track.identity for track in side])
+    return {
+        named(label, name): tuple(array.shape[2:])
+        for label, track in zip(names, side, strict=True)
+        for name, array in track.only(statistics).arrays.items()
+    }

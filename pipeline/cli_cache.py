@@ -241,8 +241,18 @@ def merge(sources: tuple[Path, ...], cache: Path, as_json: bool) -> int:
     type=click.Path(path_type=Path, file_okay=False),
     help="The folder for the files, one for each track; none is overwritten.",
 )
-@click.option("--spatial", metavar="TRACK", help="Only this track, and that of --temporal.")
-@click.option("--temporal", metavar="TRACK", help="Only this track, and that of --spatial.")
+@click.option(
+    "--spatial",
+    metavar="TRACK",
+    multiple=True,
+    help="Only this track, and those of --temporal; may be repeated.",
+)
+@click.option(
+    "--temporal",
+    metavar="TRACK",
+    multiple=True,
+    help="Only this track, and those of --spatial; may be repeated.",
+)
 @click.option(
     "--pooled", is_flag=True, help="The mean over the frames of each video, instead of each frame."
 )

@@ -34,7 +34,7 @@ def request_of(options: ExtractOptions, raw: RawFormat | None) -> str | None:
 
     UsageError for a spec that names nothing.
     """
-    extractors = [("extract.spatial", options.spatial)]
+    extractors = [("extract.spatial", text) for text in options.spatial]
     extractors += [("extract.temporal", text) for text in options.temporal]
     # below float32 the runtime matters, and `auto` chooses it by the machine
     if options.precision != "fp32" or not all(

@@ -53,7 +53,7 @@ def resolve_specs(options: ExtractOptions) -> tuple[Plugin, list[tuple[Kind, Plu
     sampler = spec.resolve("extract.samplers", options.sampler)
     sampler.build()
     extractors: list[tuple[Kind, Plugin]] = [
-        ("spatial", spec.resolve("extract.spatial", options.spatial)),
+        *(("spatial", spec.resolve("extract.spatial", text)) for text in options.spatial),
         *(("temporal", spec.resolve("extract.temporal", text)) for text in options.temporal),
     ]
     for _, extractor in extractors:

@@ -73,12 +73,16 @@ TRAINING = [
         help="Pooling of the temporal track [default: as --pooling].",
     ),
     click.option(
-        "--spatial", metavar="TRACK", help="Spatial track; may be left out where there is only one."
+        "--spatial",
+        metavar="TRACK",
+        multiple=True,
+        help="Spatial track; may be repeated, or be all; may be left out where there is only one.",
     ),
     click.option(
         "--temporal",
         metavar="TRACK",
-        help="Temporal track; may be left out where there is at most one.",
+        multiple=True,
+        help="Temporal track; the same, and may be left out where there is at most one.",
     ),
     click.option(
         "--protocol",
@@ -140,7 +144,7 @@ def training_options(function: F) -> F:
 
 def options_of(preset: str | None, values: dict[str, Any]) -> TrainOptions:
     """What a preset sets, replaced by what the command line sets."""
-    chosen = {name: value for name, value in values.items() if value is not None}
+    chosen = {name: value for name, value in values.items() if value not in (None, ())}
     where = "options" if preset is None else f"preset {preset}"
     return TrainOptions.from_mapping({**presets.load(preset, "fuse"), **chosen}, where)
 

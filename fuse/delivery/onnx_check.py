@@ -22,15 +22,17 @@ from torch import Tensor, nn
 from torch.export import Dim, register_dataclass
 from torch.utils._pytree import tree_map, tree_map_only
 
-from vqa_twostage.fuse.data import Features
+from vqa_twostage.fuse.data import Features, Side
 from vqa_twostage.fuse.delivery.onnx_graph import (
     FILE,
     OUTPUT,
+    GraphTrack,
     Inputs,
     WholeModel,
     inputs_of,
     module_to_onnx,
     to_onnx,
+    tracks_of,
 )
 from vqa_twostage.fuse.learning.prepare import Preparation
 from vqa_twostage.fuse.learning.scorer import Scorer
@@ -40,7 +42,6 @@ from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import UsageError, raise_interrupt, require_installed
 from vqa_twostage.pipeline.features import ArrayName
 from vqa_twostage.pipeline.identity import TrackIdentity
-from vqa_twostage.pipeline.spec import Spec
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-5
@@ -118,30 +119,43 @@ def make_graph(scorer: Scorer) -> OnnxGraph:
 class Example:
     """Random features of some videos, as this program and as the graph takes them."""
 
-    features: Streams[Features]
+    features: Streams[Side]
+    masks: list[Bool[np.ndarray, "N _"]]
 
     @property
     def inputs(self) -> list[np.ndarray]:
         """In the order of `inputs_of`."""
-        arrays = [array[:] for track in self.features for array in track.arrays.values()]
-        return [*arrays, *(track.mask for track in self.features)]
+        tracks = [track for side in self.features for track in side]
+        return [*(array[:] for track in tracks for array in track.arrays.values()), *self.masks]
 
 
 def _example(
     scorer: Scorer, generator: np.random.Generator, videos: int, frames: Streams[int]
 ) -> Example:
     """The first video has all frames, the others some."""
-    masks = frames.map(
-        lambda most: np.arange(most) < generator.integers(1, most, (videos, 1), endpoint=True)
-    )
-    tracks = []
+    masks: dict[str, Bool[np.ndarray, "N _"]] = {}
     place = TrackPath(Path(), "", "", FILE)
-    identity = TrackIdentity("spatial", Spec("example"), Spec("example"))
-    for (prepare, shapes), mask in scorer.preparations.zip(scorer.shapes).zip(masks):
-        mask[0] = True
-        arrays = {name: _drawn(name, prepare, shapes, mask, generator) for name in prepare.squash}
-        tracks.append(Features(place, identity, arrays, mask, np.zeros(mask.shape)))
-    return Example(Streams(*tracks))
+
+    def drawn(track: GraphTrack, identity: TrackIdentity, most: int) -> Features:
+        if track.frames not in masks:
+            lengths = generator.integers(1, most, (videos, 1), endpoint=True)
+            masks[track.frames] = np.arange(most) < lengths
+            masks[track.frames][0] = True
+        prepare, mask = track.preparation, masks[track.frames]
+        arrays = {
+            name: _drawn(name, prepare, track.shapes, mask, generator) for name in prepare.squash
+        }
+        return Features(place, identity, arrays, mask, np.zeros(mask.shape))
+
+    sides = tracks_of(scorer).map(
+        lambda side, identities: tuple(
+            # the second of a stream has other numbers of frames, where it may
+            drawn(track, identity, getattr(frames, track.stream) + number)
+            for number, (track, identity) in enumerate(zip(side, identities, strict=True))
+        ),
+        scorer.training.tracks,
+    )
+    return Example(sides, list(masks.values()))
 
 
 def _drawn(

@@ -22,6 +22,7 @@ from torch.export import Dim
 from vqa_twostage.fuse.delivery.graph_forward import forwards_for_graph
 from vqa_twostage.fuse.learning.prepare import CLIP, Preparation
 from vqa_twostage.fuse.learning.scorer import Scorer
+from vqa_twostage.fuse.learning.sides import named, track_names
 from vqa_twostage.fuse.streams import Arrays, Shapes, Streams
 from vqa_twostage.pipeline.features import ArrayName
 
@@ -53,18 +54,68 @@ class GraphInput:
 Inputs = dict[str, GraphInput]
 
 
-def inputs_of(scorer: Scorer) -> Inputs:
-    """The spatial arrays first, then the temporal ones, then the two masks."""
-    inputs: Inputs = {}
+@dataclass(frozen=True)
+class GraphTrack:
+    """A track as the graph takes it: ``stream`` and ``name`` (`track_names`), how it is prepared,
+    the shapes of its prepared arrays, and the name of its number of frames.
+    """
+
+    stream: str
+    name: str
+    preparation: Preparation
+    shapes: Shapes
+    frames: str
+
+    @property
+    def prefix(self) -> str:
+        return ".".join(filter(None, (self.stream, self.name)))
+
+
+def tracks_of(scorer: Scorer) -> Streams[list[GraphTrack]]:
+    """Tracks whose frames a head reads share their frames; else each has frames of its own."""
     frames = dict(FRAMES.items())
-    for stream, (prepare, shapes) in scorer.preparations.zip(scorer.shapes).items():
-        for name, squash in prepare.squash.items():
-            shape: Shape = ("videos", frames[stream], len(squash.fill), *shapes[name][1:])
-            inputs[f"{stream}.{name.replace('/', '.')}"] = GraphInput("float32", shape, name)
-    masks = {
-        f"{stream}.mask": GraphInput("bool", ("videos", length))
-        for stream, length in frames.items()
-    }
+    sides: list[list[GraphTrack]] = []
+    for stream, (preparations, (shapes, identities)) in scorer.preparations.zip(
+        scorer.shapes.zip(scorer.training.tracks)
+    ).items():
+        names = track_names(identities)
+        sides.append(
+            [
+                GraphTrack(
+                    stream,
+                    name,
+                    preparation,
+                    {array: shapes[named(name, array)] for array in preparation.squash},
+                    frames[stream]
+                    if scorer.reads_frames or not name
+                    else f"{stream}_{name}_frames",
+                )
+                for name, preparation in zip(names, preparations, strict=True)
+            ]
+        )
+    return Streams(*sides)
+
+
+def inputs_of(scorer: Scorer) -> Inputs:
+    """The arrays of spatial tracks first, then of temporal ones, then the masks, one for each
+    number of frames.
+    """
+    inputs: Inputs = {}
+    masks: Inputs = {}
+    for side in tracks_of(scorer):
+        for track in side:
+            for name, squash in track.preparation.squash.items():
+                shape: Shape = (
+                    "videos",
+                    track.frames,
+                    len(squash.fill),
+                    *track.shapes[name][1:],
+                )
+                place = f"{track.prefix}.{name.replace('/', '.')}"
+                inputs[place] = GraphInput("float32", shape, named(track.name, name))
+            shared = track.frames in FRAMES
+            mask = f"{track.stream if shared else track.prefix}.mask"
+            masks[mask] = GraphInput("bool", ("videos", track.frames))
     return inputs | masks
 
 
@@ -74,19 +125,18 @@ class WholeModel(nn.Module):
     def __init__(self, scorer: Scorer) -> None:
         super().__init__()
         self.scorer, self.members = scorer, nn.ModuleList(scorer.models)
-        prepare = scorer.preparations.map(PrepareModule, scorer.shapes)
-        self.spatial, self.temporal = prepare
+        self.tracks = tracks_of(scorer)
+        self.prepare = nn.ModuleList(
+            PrepareModule(track.preparation, track.shapes) for side in self.tracks for track in side
+        )
 
     def forward(self, *inputs: Tensor) -> Float[Tensor, " N"]:
-        remaining = iter(inputs)
-        stored = self.scorer.preparations.map(
-            lambda prepare: {name: next(remaining) for name in prepare.squash}
+        given = dict(zip(inputs_of(self.scorer), inputs, strict=True))
+        prepare = iter(self.prepare)
+        sides = self.tracks.map(
+            lambda side: _side_by_side([_prepared(track, given, next(prepare)) for track in side])
         )
-        masks = Streams(*remaining)
-        arrays = Streams(
-            self.spatial(stored.spatial, masks.spatial),
-            self.temporal(stored.temporal, masks.temporal),
-        )
+        arrays, masks = sides.map(lambda side: side[0]), sides.map(lambda side: side[1])
         scores = torch.stack([member(arrays, masks).scores for member in self.members]).mean(dim=0)
         mean, std = self.scorer.mean, self.scorer.std
         if self.scorer.curve is None:
@@ -94,6 +144,34 @@ class WholeModel(nn.Module):
         high, low, middle, width = map(float, self.scorer.curve)
         # constants are combined in double precision, because the logistic may be steep
         return low + (high - low) * torch.sigmoid(scores * (std / width) + (mean - middle) / width)
+
+
+def _prepared(
+    track: GraphTrack, given: dict[str, Tensor], prepare: nn.Module
+) -> tuple[Arrays, Bool[Tensor, "N F"]]:
+    """The arrays of a track under their names in its stream; their means where the track has frames
+    of its own.
+    """
+    own = track.frames not in FRAMES
+    mask = given[f"{track.prefix if own else track.stream}.mask"]
+    stored = {
+        name: given[f"{track.prefix}.{name.replace('/', '.')}"] for name in track.preparation.squash
+    }
+    arrays = {named(track.name, name): array for name, array in prepare(stored, mask).items()}
+    if not own:
+        return arrays, mask
+    counts = mask.sum(dim=1, keepdim=True)
+    means = {  # padding is 0
+        name: array.sum(dim=1, keepdim=True) / counts.reshape(-1, *[1] * (array.ndim - 1))
+        for name, array in arrays.items()
+    }
+    return means, mask[:, :1]
+
+
+def _side_by_side(
+    tracks: list[tuple[Arrays, Bool[Tensor, "N F"]]],
+) -> tuple[Arrays, Bool[Tensor, "N F"]]:
+    return {name: array for arrays, _ in tracks for name, array in arrays.items()}, tracks[0][1]
 
 
 class PrepareModule(nn.Module):
@@ -141,7 +219,8 @@ def to_onnx(whole: WholeModel, example: tuple[Tensor, ...], inputs: Inputs) -> b
     """The graph of ``whole`` for any number of videos and frames; any exception where a part cannot
     be traced.
     """
-    axes = {axis: Dim(axis) for axis in ("videos", *FRAMES)}
+    names = dict.fromkeys(str(axis) for item in inputs.values() for axis in item.shape[:2])
+    axes = {axis: Dim(axis) for axis in names}
     shapes = tuple(
         {number: axes[str(axis)] for number, axis in enumerate(item.shape[:2])}
         for item in inputs.values()

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from vqa_twostage.fuse.data import Dataset, Features
+from vqa_twostage.fuse.data import Dataset, Features, frames_of
 from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.splits import Split
 from vqa_twostage.fuse.streams import Streams
@@ -30,11 +30,12 @@ def attention_table(
         np.stack([result.weights.spatial for result in fitted]),
         np.stack([result.weights.temporal for result in fitted]),
     ).map(lambda stream: np.einsum("snt,sn->nt", stream.astype(np.float64), split_weights))
-    if all(_uniform(*pair) for pair in weights.zip(data.features)):
+    frames = data.features.map(frames_of)
+    if all(_uniform(*pair) for pair in weights.zip(frames)):
         return None
     tables = []
     for row in range(len(data.manifest.rows)):
-        times, of_frames = _at(row, data.features, weights)
+        times, of_frames = _at(row, frames, weights)
         tables.append(np.stack([times, of_frames.spatial, of_frames.temporal]))
     times, spatial, temporal = np.hstack(tables)
     ids = np.repeat(data.manifest.rows["id"].to_numpy(), [table.shape[1] for table in tables])

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from vqa_twostage.fuse.candidates import Candidates
-from vqa_twostage.fuse.data import Dataset, Features
+from vqa_twostage.fuse.data import Dataset, Features, frames_of
 from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.learning.prepare import Squash
 from vqa_twostage.fuse.learning.threads import one_thread
@@ -34,11 +34,10 @@ def fit_baseline(data: Dataset, split: Split, plugin: spec.Plugin) -> Fitted:
     """UsageError where the split has more videos than the baseline takes."""
     check_size(plugin, [split])
     start = time.perf_counter()
-    tracks = list(data.features) if data.has_temporal else [data.spatial]
     with one_thread():
-        blocks = [vectors(track) for track in tracks]
+        blocks = [vectors(track) for track in data.tracks]
         predicted = predictions(blocks, data.mos, split, Candidates.of(plugin.build()))
-    shares = data.features.map(Features.frame_shares)
+    shares = data.features.map(lambda side: frames_of(side).frame_shares())
     return Fitted(predicted, 0, shares, seconds=time.perf_counter() - start)
 
 

@@ -19,10 +19,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from vqa_twostage.fuse.data import frames_of
 from vqa_twostage.fuse.learning.adamw import AdamW, one_cycle
 from vqa_twostage.fuse.learning.losses import Loss
 from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
-from vqa_twostage.fuse.learning.prepared import PreparedFeatures, PreparedTrack
+from vqa_twostage.fuse.learning.prepared import PreparedFeatures, PreparedSide
 from vqa_twostage.fuse.learning.recipe import RECIPE
 from vqa_twostage.fuse.streams import ArrayName, Arrays, Streams
 from vqa_twostage.pipeline.errors import raise_interrupt
@@ -106,7 +107,7 @@ class Ensemble:
         if self.head.reads_frames:
             return output
         shares = self.data.features.map(
-            lambda track: torch.from_numpy(track.frame_shares().astype(np.float32))
+            lambda side: torch.from_numpy(frames_of(side).frame_shares().astype(np.float32))
         )
         return output._replace(weights=shares)
 
@@ -262,7 +263,7 @@ def _one_draw(
     return {name: array[videos, chosen][:, None] for name, array in arrays.items()}, mask[:, :1]
 
 
-def _arrays_and_masks(tracks: Streams[PreparedTrack]) -> tuple[Streams[Arrays], Masks]:
+def _arrays_and_masks(tracks: Streams[PreparedSide]) -> tuple[Streams[Arrays], Masks]:
     return tracks.map(lambda track: track.arrays), tracks.map(lambda track: track.mask)
 
 

@@ -14,19 +14,22 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from vqa_twostage.fuse.data import Dataset, Features
+from vqa_twostage.fuse.data import Dataset, Features, Side
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepare import Preparation
+from vqa_twostage.fuse.learning.sides import Prepared, prepare_track, side_by_side
 from vqa_twostage.fuse.streams import Arrays, Shapes, Streams, joined
 from vqa_twostage.pipeline.cache.layout import TrackPath
 
 Statistics = tuple[str, ...]
 
 
-class PreparedTrack(NamedTuple):
-    """A track, its prepared arrays, and which of their T frames there are."""
+class PreparedSide(NamedTuple):
+    """How each track of a stream is prepared, the prepared arrays, and which of their T frames
+    there are.
+    """
 
-    preparation: Preparation
+    preparations: list[Preparation]
     arrays: Arrays
     mask: Bool[Tensor, "N T"]
 
@@ -55,24 +58,32 @@ class PreparedFeatures:
     rows: Int[np.ndarray, " rows"]
     compact: bool = False
     _preparations: dict[tuple[TrackPath, Statistics], Preparation] = field(default_factory=dict)
-    _tracks: dict[tuple[TrackPath, Statistics, bool], PreparedTrack] = field(default_factory=dict)
+    _tracks: dict[tuple[TrackPath, Statistics, bool], Prepared] = field(default_factory=dict)
+    _sides: dict[tuple[tuple[TrackPath, ...], Statistics, bool], PreparedSide] = field(
+        default_factory=dict
+    )
 
-    def of(self, head: Head) -> Streams[PreparedTrack]:
-        """What ``head`` reads of each track: every frame, or their mean where that is enough."""
+    def of(self, head: Head) -> Streams[PreparedSide]:
+        """What ``head`` reads of each stream: every frame, or their mean where that is enough."""
         return self.data.features.map(
-            lambda track, reads: self._track(track, reads, head.reads_frames), head.reads
+            lambda side, reads: self._side(side, reads, head.reads_frames), head.reads
         )
 
-    def _track(self, track: Features, reads: Statistics, frames: bool) -> PreparedTrack:
+    def _side(self, side: Side, reads: Statistics, frames: bool) -> PreparedSide:
+        key = tuple(track.path for track in side), reads, frames
+        if key not in self._sides:
+            joined_tracks = side_by_side(
+                side, [self._track(track, reads, frames) for track in side]
+            )
+            preparations = [self._preparation(track, reads) for track in side]
+            self._sides[key] = PreparedSide(preparations, *joined_tracks)
+        return self._sides[key]
+
+    def _track(self, track: Features, reads: Statistics, frames: bool) -> Prepared:
         key = track.path, reads, frames
         if key not in self._tracks:
             preparation = self._preparation(track, reads)
-            if frames:
-                arrays, mask = preparation(track), np.array(track.mask)
-            else:
-                arrays = preparation.means(track)
-                mask = np.ones((len(track.mask), track.draws), bool)
-            self._tracks[key] = PreparedTrack(preparation, arrays, torch.from_numpy(mask))
+            self._tracks[key] = prepare_track(track.only(reads), preparation, frames)
         return self._tracks[key]
 
     def _preparation(self, track: Features, reads: Statistics) -> Preparation:

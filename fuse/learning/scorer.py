@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 
 from vqa_twostage.fuse import metrics
-from vqa_twostage.fuse.data import Dataset, Features
+from vqa_twostage.fuse.data import Dataset, Features, Side, frames_of
 from vqa_twostage.fuse.learning.attention import test_split_weights
 from vqa_twostage.fuse.learning.ensemble import Ensemble, mean_output
 from vqa_twostage.fuse.learning.fit import Fitted, epochs_of
@@ -23,6 +23,7 @@ from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
 from vqa_twostage.fuse.learning.novelty import PERCENTILES, NoveltyReference
 from vqa_twostage.fuse.learning.prepare import Preparation
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
+from vqa_twostage.fuse.learning.sides import Prepared, prepare_side
 from vqa_twostage.fuse.learning.threads import one_thread
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split
@@ -47,14 +48,15 @@ class Training:
     scale: tuple[float, float]
     better: str
     videos: int
-    tracks: Streams[TrackIdentity]
+    tracks: Streams[list[TrackIdentity]]
     mos: Float[np.ndarray, " 101"]
     novelty: NoveltyReference
 
     @property
-    def has_temporal(self) -> bool:
-        """Whether the temporal features are of another track than the spatial ones."""
-        return self.tracks.temporal != self.tracks.spatial
+    def distinct(self) -> list[TrackIdentity]:
+        """Each track once, the spatial ones first."""
+        both = [*self.tracks.spatial, *self.tracks.temporal]
+        return list({track.to_text(): track for track in both}.values())
 
 
 class Prediction(NamedTuple):
@@ -71,12 +73,12 @@ class Prediction(NamedTuple):
 class Scorer:
     """Features in, scores on the scale of the training labels out.
 
-    ``shapes``: of each track's prepared arrays. ``curve``: the logistic of `fuse.metrics`, or None
-    where there were too few videos to fit one.
+    ``preparations``: of each track of a stream. ``shapes``: of a stream's prepared arrays.
+    ``curve``: the logistic of `fuse.metrics`, or None where there were too few videos to fit one.
     """
 
     options: TrainOptions
-    preparations: Streams[Preparation]
+    preparations: Streams[list[Preparation]]
     models: list[QualityModel]
     shapes: Streams[Shapes]
     mean: float
@@ -86,26 +88,43 @@ class Scorer:
 
     @property
     def reads(self) -> Streams[tuple[str, ...]]:
-        """The statistics that are read of each track."""
+        """The statistics that are read of each stream."""
         return Head.of(self.options).reads
 
-    def scores(self, features: Streams[Features]) -> Float[np.ndarray, " N"]:
+    @property
+    def reads_frames(self) -> bool:
+        """Whether the head reads frames one by one."""
+        return Head.of(self.options).reads_frames
+
+    def scores(self, features: Streams[Side]) -> Float[np.ndarray, " N"]:
         """UsageError where a track lacks an array that the model was trained on, or has another
         number of columns.
         """
         return self.predict_with_details(features).scores
 
-    def predict_with_details(self, features: Streams[Features]) -> Prediction:
+    def predict_with_details(self, features: Streams[Side]) -> Prediction:
         """`scores`, with the weights of frames, gates, and distances; raises as `scores` does."""
         with one_thread():
-            for track, prepare in features.zip(self.preparations):
-                _check_arrays(track, prepare)
-            arrays = features.map(lambda track, prepare: prepare(track), self.preparations)
-            masks = features.map(lambda track: torch.from_numpy(np.array(track.mask)))
+            for side, preparations in features.zip(self.preparations):
+                for track, preparation in zip(side, preparations, strict=True):
+                    _check_arrays(track, preparation)
+            prepared = features.map(self._prepare, self.preparations)
+            arrays, masks = (
+                prepared.map(lambda part: part.arrays),
+                prepared.map(lambda part: part.mask),
+            )
             output = mean_output(self.models, arrays, masks)
             distances = self.training.novelty.distance(arrays, masks)
         scores = output.scores.double().numpy() * self.std + self.mean
-        return Prediction(metrics.apply_logistic(self.curve, scores), output, distances)
+        weights = output.weights.map(_of_all_frames, features)
+        return Prediction(
+            metrics.apply_logistic(self.curve, scores), output._replace(weights=weights), distances
+        )
+
+    def _prepare(self, side: Side, preparations: list[Preparation]) -> Prepared:
+        # several tracks may have other frames, and go together by their means
+        frames = len(side) == 1 or self.reads_frames
+        return prepare_side(side, preparations, frames)
 
 
 def refit(
@@ -132,7 +151,7 @@ def refit(
         scale=manifest.scale,
         better=manifest.better,
         videos=len(data.mos),
-        tracks=data.features.map(lambda track: track.identity),
+        tracks=data.identities,
         mos=np.percentile(data.mos, PERCENTILES),
         novelty=NoveltyReference.fit(
             ensemble.tracks.map(lambda track: track.arrays),
@@ -141,7 +160,7 @@ def refit(
     )
     return Scorer(
         options,
-        ensemble.tracks.map(lambda track: track.preparation),
+        ensemble.tracks.map(lambda track: track.preparations),
         ensemble.models,
         ensemble.tracks.map(lambda track: track.shapes),
         ensemble.mean,
@@ -163,6 +182,14 @@ def _calibration(
     predicted = np.stack([result.predicted for result in fitted])
     unseen = np.einsum("sn,sn->n", predicted, test_split_weights(len(data.mos), splits))
     return metrics.fit_logistic(unseen[tested], data.mos[tested])
+
+
+def _of_all_frames(weights: Float[torch.Tensor, "N _"], side: Side) -> Float[torch.Tensor, "N T"]:
+    """The weights of a stream's frames; equal ones where the head read nothing but means."""
+    frames = frames_of(side)
+    if weights.shape == frames.mask.shape:
+        return weights
+    return torch.from_numpy(frames.frame_shares().astype(np.float32))
 
 
 def _check_arrays(track: Features, prepare: Preparation) -> None:

@@ -32,6 +32,7 @@ from vqa_twostage.fuse.learning.model import Head, QualityModel
 from vqa_twostage.fuse.learning.novelty import PERCENTILES, NoveltyReference
 from vqa_twostage.fuse.learning.prepare import Preparation, Squash
 from vqa_twostage.fuse.learning.scorer import Scorer, Training
+from vqa_twostage.fuse.learning.sides import named, track_names
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.streams import Shapes, Streams
 from vqa_twostage.pipeline.datasets.manifest import BETTER
@@ -42,7 +43,7 @@ from vqa_twostage.pipeline.files import SEAL, replaced
 from vqa_twostage.pipeline.identity import TrackIdentity
 
 FILE = MODEL_FILE
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 ABOUT = "about"
 # most values of one prepared array a frame
 LARGEST = 10_000_000
@@ -61,11 +62,14 @@ def save(scorer: Scorer, run: Path) -> None:
     """Writes the file ``FILE`` in the folder ``run``, in one step."""
     training = scorer.training
     tensors: Tensors = {}
-    for stream, prepare in scorer.preparations.items():
-        for name, squash in prepare.squash.items():
-            for field in SQUASH_FIELDS:  # in the precision that they are used with
-                tensors[f"prepare.{stream}.{name}.{field}"] = getattr(squash, field).astype("f4")
-        tensors |= {f"basis.{stream}.{level}": basis for level, basis in prepare.basis.items()}
+    for stream, (preparations, tracks) in scorer.preparations.zip(training.tracks).items():
+        for track, prepare in zip(track_names(tracks), preparations, strict=True):
+            for name, squash in prepare.squash.items():
+                for field in SQUASH_FIELDS:  # in the precision that they are used with
+                    place = f"prepare.{stream}.{named(track, name)}.{field}"
+                    tensors[place] = getattr(squash, field).astype("f4")
+            for level, basis in prepare.basis.items():
+                tensors[f"basis.{stream}.{track}{'/' if track else ''}{level}"] = basis
     for number, model in enumerate(scorer.models):
         tensors |= {
             f"member.{number}.{name}": tensor.numpy() for name, tensor in model.state_dict().items()
@@ -81,7 +85,10 @@ def save(scorer: Scorer, run: Path) -> None:
         "curve": None if scorer.curve is None else list(scorer.curve),
         "training": {
             **{field: getattr(training, field) for field in TRAINING_FIELDS},
-            "tracks": {stream: track.to_json() for stream, track in training.tracks.items()},
+            "tracks": {
+                stream: [track.to_json() for track in side]
+                for stream, side in training.tracks.items()
+            },
         },
     }
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
@@ -172,8 +179,12 @@ def _build(about: dict[str, Any], tensors: Tensors) -> Scorer:
         lambda track: {ArrayName(name): _shape(shape) for name, shape in track.items()}
     )
     _check_sizes(options, shapes, tensors)
+    training = _training(about["training"], shapes, tensors)
     preparations = Streams(
-        *(_preparation(stream, track, tensors) for stream, track in shapes.items())
+        *(
+            [_preparation(stream, of_stream, track, tensors) for track in track_names(identities)]
+            for stream, (of_stream, identities) in shapes.zip(training.tracks).items()
+        )
     )
     curve = about["curve"]
     return Scorer(
@@ -184,7 +195,7 @@ def _build(about: dict[str, Any], tensors: Tensors) -> Scorer:
         _number(about["mean"]),
         _number(about["std"]),
         None if curve is None else np.array([_number(curve[place]) for place in range(4)]),
-        _training(about["training"], shapes, tensors),
+        training,
     )
 
 
@@ -202,13 +213,20 @@ def _training(training: dict[str, Any], shapes: Streams[Shapes], tensors: Tensor
         better=training["better"],
         videos=int(_number(training["videos"])),
         tracks=Streams(**training["tracks"]).map(
-            lambda track: TrackIdentity.from_json(track, "the model")
+            lambda side: [TrackIdentity.from_json(track, "the model") for track in _some(side)]
         ),
         mos=_tensor(tensors, "training.mos", PERCENTILES.size),
         novelty=NoveltyReference(
             *(_tensor(tensors, f"training.{field}", sizes[field]) for field in NOVELTY_FIELDS)
         ),
     )
+
+
+def _some(values: Any) -> list[Any]:
+    """A list that is not empty."""
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"{values!r} is no list of tracks")
+    return values
 
 
 def _text(value: Any) -> str:
@@ -297,14 +315,19 @@ def _parameters(
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def _preparation(stream: str, shapes: Shapes, tensors: Tensors) -> Preparation:
-    squash, bases = {}, _below(f"basis.{stream}.", tensors)
+def _preparation(stream: str, shapes: Shapes, track: str, tensors: Tensors) -> Preparation:
+    """Of one track; ``shapes`` are those of its stream."""
+    start = f"{track}/" if track else ""
+    squash, bases = {}, _below(f"basis.{stream}.{start}", tensors)
     for name, shape in shapes.items():
+        if not name.startswith(start):
+            continue
+        own = ArrayName(name.removeprefix(start))
         prefix = f"prepare.{stream}.{name}"
         columns = len(tensors[f"{prefix}.fill"])
         fields = (_tensor(tensors, f"{prefix}.{field}", columns) for field in SQUASH_FIELDS)
-        squash[name] = Squash(*fields)
-        if name.level in bases:
+        squash[own] = Squash(*fields)
+        if own.level in bases:
             _tensor(tensors, f"basis.{stream}.{name.level}", columns, shape[0])
         elif shape[0] != columns:
             raise ValueError(f"{name} has {columns} columns, and the head takes {shape[0]}")

@@ -64,7 +64,7 @@ class RunToReport:
         order = errors.sort_values(ascending=False, kind="stable").index
         track, cache_problem = None, ""
         try:
-            track = run.tracks(cache).spatial
+            track = run.tracks(cache).spatial[0]
         except UsageError as error:
             cache_problem = str(error)
         return RunToReport(
@@ -203,7 +203,7 @@ def section_of(
         validation_curve=_validation_curve(run, name),
         identity=json.dumps(record.identity.to_json(), indent=2, ensure_ascii=False),
         versions=record.versions,
-        tracks=[f"{run.cache}/{file}" for file in (record.cache.spatial, record.cache.temporal)],
+        tracks=[f"{run.cache}/{file}" for file in [*record.cache.spatial, *record.cache.temporal]],
         train_command=train_command(run),
         reproduce_command=f"vqa-fuse reproduce {shlex.quote(str(run.run.folder))}",
     )

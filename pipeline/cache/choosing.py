@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from vqa_twostage.pipeline import spec
@@ -10,6 +10,13 @@ from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, tracks
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import Kind
+
+ALL = "all"  # in the place of a track's name
+
+
+def as_names(wanted: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """Names of tracks as people give them: one, several, or None for the only one there is."""
+    return (wanted,) if isinstance(wanted, str) else None if wanted is None else tuple(wanted)
 
 
 def choose_dataset(cache: Path, wanted: str | None) -> str:
@@ -34,35 +41,50 @@ def choose_dataset(cache: Path, wanted: str | None) -> str:
 def choose_tracks(
     cache: Path,
     dataset: str,
-    spatial: str | None,
-    temporal: str | None,
+    wanted: Mapping[Kind, Collection[str] | None],
     kinds: Collection[Kind] | None = None,
-) -> dict[Kind, TrackPath]:
-    """A track of each of ``kinds``, which by default are those that a head reads: the spatial one,
-    and the temporal one where the dataset has one or one was asked for.
+) -> dict[Kind, list[TrackPath]]:
+    """The tracks of each of ``kinds``, which by default are those that a head reads: spatial ones,
+    and temporal ones where the dataset has some or some were asked for.
 
-    UsageError lists the tracks where it is not clear which is meant.
+    ``wanted``: names of each kind, among them ``all`` for every track of it; None is the only one
+    there is. Tracks come in the order of their names, whatever the order in which they were asked
+    for. UsageError lists the tracks where it is not clear which is meant.
     """
     paths: dict[Kind, list[TrackPath]] = {"spatial": [], "temporal": []}
     for path in tracks(cache, dataset):
         with open_track(path) as track:
             if len(track):
                 paths[track.identity.kind].append(path)
-    wanted: dict[Kind, str | None] = {"spatial": spatial, "temporal": temporal}
     read: set[Kind] = {"spatial"} if kinds is None else set(kinds)
-    if kinds is None and (paths["temporal"] or temporal is not None):
+    if kinds is None and (paths["temporal"] or wanted.get("temporal")):
         read.add("temporal")
-    for kind, name in wanted.items():
-        if name is not None and kind not in read:
+    for kind, names in wanted.items():
+        if names and kind not in read:
             raise UsageError(
-                f"--{kind} {name} names a track of a stream that was left out; "
+                f"--{kind} {' '.join(names)} names a track of a stream that was left out; "
                 f"leave out --{kind}, or add {kind} to --streams"
             )
     return {
-        kind: _choose_track(cache, dataset, kind, wanted[kind], paths[kind])
+        kind: _choose_of_kind(cache, dataset, kind, wanted.get(kind), paths[kind])
         for kind in paths
         if kind in read
     }
+
+
+def _choose_of_kind(
+    cache: Path,
+    dataset: str,
+    kind: Kind,
+    wanted: Collection[str] | None,
+    tracks: list[TrackPath],
+) -> list[TrackPath]:
+    """Of ``tracks`` those that are ``wanted``, each once."""
+    if wanted and ALL in wanted and tracks:
+        return sorted(tracks, key=lambda path: path.stem)
+    names: list[str | None] = [*wanted] if wanted else [None]
+    chosen = {_choose_track(cache, dataset, kind, name, tracks) for name in names}
+    return sorted(chosen, key=lambda path: path.stem)
 
 
 def _choose_track(
@@ -88,7 +110,10 @@ def _choose_track(
         raise UsageError(
             f"no {kind} track of {dataset} is called {wanted!r}; choose from\n{listed}"
         )
-    raise UsageError(f"several {kind} tracks of {dataset}; choose one:\n{listed}")
+    raise UsageError(
+        f"several {kind} tracks of {dataset}; choose one, several (--{kind} A --{kind} B), or all "
+        f"(--{kind} {ALL}):\n{listed}"
+    )
 
 
 def _beside(path: TrackPath, choices: list[TrackPath]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vqa_twostage.pipeline.cache.choosing import choose_dataset, choose_tracks
+from vqa_twostage.pipeline.cache.choosing import as_names, choose_dataset, choose_tracks
 from vqa_twostage.pipeline.cache.export_formats import (
     FORMAT,
     FORMAT_VERSION,
@@ -77,17 +77,24 @@ class Export:
 
 
 def tracks_to_export(
-    cache: Path, dataset: str | None, spatial: str | None, temporal: str | None
+    cache: Path,
+    dataset: str | None,
+    spatial: str | Sequence[str] | None,
+    temporal: str | Sequence[str] | None,
 ) -> list[TrackPath]:
     """The tracks that were named, as training takes their names; all of the dataset if none was.
 
     UsageError lists the choices where it is not clear which is meant.
     """
     name = choose_dataset(cache, dataset)
-    named: dict[Kind, str | None] = {"spatial": spatial, "temporal": temporal}
-    kinds = {kind for kind, wanted in named.items() if wanted is not None}
+    named: dict[Kind, tuple[str, ...] | None] = {
+        "spatial": as_names(spatial),
+        "temporal": as_names(temporal),
+    }
+    kinds = {kind for kind, wanted in named.items() if wanted}
     if kinds:
-        return list(choose_tracks(cache, name, spatial, temporal, kinds).values())
+        chosen = choose_tracks(cache, name, named, kinds)
+        return [path for paths in chosen.values() for path in paths]
     found = [path for path in tracks(cache, name) if _has_videos(path)]
     if not found:
         raise UsageError(f"{cache / name} holds no features; run vqa-extract --cache {cache} first")

@@ -66,7 +66,7 @@ def identity_of(
 
 
 def plugins_of(options: ExtractOptions, kind: Kind) -> tuple[Plugin, Plugin]:
-    text = options.spatial if kind == "spatial" else options.temporal[0]
+    (text,) = options.spatial if kind == "spatial" else options.temporal
     extractor = spec.resolve(f"extract.{kind}", text)
     return extractor, spec.resolve("extract.samplers", options.sampler)
 

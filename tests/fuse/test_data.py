@@ -16,7 +16,7 @@ from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import splits
 from vqa_twostage.fuse.streams import Streams
-from vqa_twostage.fuse.train import train_run
+from vqa_twostage.fuse.train import Plan, train_run
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.stored_column import StoredColumn
@@ -39,7 +39,7 @@ def test_loaded_arrays_equal_the_cache_row_for_row(cache: Path, data: Dataset) -
     assert list(data.manifest.rows["id"]) == list(manifest_of("toy", 12, 5).rows["id"])
     assert np.array_equal(data.mos, labels(data))
     assert data.missing == []
-    for kind, features in data.features.items():
+    for kind, (features,) in data.features.items():
         assert features.identity.kind == kind
         with cached.open_track(features.path) as track:
             for row in (0, 4, 59):
@@ -48,8 +48,8 @@ def test_loaded_arrays_equal_the_cache_row_for_row(cache: Path, data: Dataset) -
                 for name, array in stored.items():
                     assert int(features.mask[row].sum()) == len(array)
                     np.testing.assert_array_equal(features.arrays[name][row, : len(array)], array)
-    assert {name.partition("/")[0] for name in data.spatial.arrays} == set(LEVELS)
-    assert set(data.spatial.mask.sum(axis=1).tolist()) == {FRAMES - 1, FRAMES}
+    assert {name.partition("/")[0] for name in data.features.spatial[0].arrays} == set(LEVELS)
+    assert set(data.features.spatial[0].mask.sum(axis=1).tolist()) == {FRAMES - 1, FRAMES}
 
 
 @pytest.mark.long
@@ -74,11 +74,11 @@ def test_videos_without_features_are_listed_and_excluded_from_all_metrics(tmp_pa
         test_ids = set(rows[rows["part"] == "test"]["id"])
         assert test_ids == set(manifest.rows["id"].iloc[split.test]) - {first, second}
     # the other videos keep their own features and labels
-    with cached.open_track(data.spatial.path) as track:
+    with cached.open_track(data.features.spatial[0].path) as track:
         for row in (3, 16, 57):
             stored = track.read(data.manifest.rows["id"][row]).arrays["c1/mean"]
             np.testing.assert_array_equal(
-                data.spatial.arrays["c1/mean"][row, : len(stored)], stored
+                data.features.spatial[0].arrays["c1/mean"][row, : len(stored)], stored
             )
 
 
@@ -88,7 +88,9 @@ def test_tracks_without_a_video_in_common_are_refused(tmp_path: Path) -> None:
     ids = tuple(manifest.rows["id"])
     write_features(tmp_path, manifest, "spatial", without=ids[:3])
     write_features(tmp_path, manifest, "temporal", without=ids[3:])
-    with pytest.raises(UsageError, match=r"no video of toy is in both.*vqa-extract"):
+    with pytest.raises(
+        UsageError, match=r"no video of toy is in .*spatialnet-.* and .*temporalnet-.*vqa-extract"
+    ):
         load_dataset(tmp_path, None, None, None)
 
 
@@ -124,7 +126,7 @@ def test_ambiguous_spatial_track_is_refused_with_the_valid_choices(tmp_path: Pat
     assert "--spatial spatialnet-" in str(error.value)
     assert f"--spatial {other.stem}" in str(error.value)
     for name in ("othernet", other.stem):
-        assert load_dataset(tmp_path, None, name, None).spatial.path == other
+        assert load_dataset(tmp_path, None, name, None).features.spatial[0].path == other
     with pytest.raises(
         UsageError, match=r"no spatial track of toy is called 'nonet'(.|\n)*othernet"
     ):
@@ -136,8 +138,8 @@ def test_both_streams_read_the_spatial_track_if_there_is_no_temporal_track(tmp_p
     save_manifest(tmp_path, manifest)
     path = write_features(tmp_path, manifest, "spatial")
     data = load_dataset(tmp_path, None, None, None)
-    assert data.spatial.path == data.temporal.path == path
-    assert not data.has_temporal
+    assert data.features.spatial[0].path == data.features.temporal[0].path == path
+    assert [track.path for track in data.tracks] == [path]
     with pytest.raises(
         UsageError, match=r"no temporal track; run vqa-extract with --temporal, or vqa-cache import"
     ):
@@ -160,8 +162,8 @@ def test_columns_with_non_finite_values_are_counted_with_their_videos(data: Data
         array[9, :, 2] = np.inf
         return array
 
-    assert data.spatial.not_finite() == {}
-    not_finite = reworked(data, spoil).temporal.not_finite()
+    assert data.features.spatial[0].not_finite() == {}
+    not_finite = reworked(data, spoil).features.temporal[0].not_finite()
     assert not_finite == {
         f"{level}/{name}[{column}]": count
         for level in LEVELS
@@ -172,17 +174,29 @@ def test_columns_with_non_finite_values_are_counted_with_their_videos(data: Data
 
 def test_only_the_statistics_that_a_head_reads_are_loaded(cache: Path) -> None:
     data = load_dataset(cache, None, None, None, Streams(("mean",), ("mean", "std")))
-    assert {name.statistic for name in data.spatial.arrays} == {"mean"}
-    assert {name.statistic for name in data.temporal.arrays} == {"mean", "std"}
+    assert {name.statistic for name in data.features.spatial[0].arrays} == {"mean"}
+    assert {name.statistic for name in data.features.temporal[0].arrays} == {"mean", "std"}
 
 
-def test_tracks_of_different_samplers_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "parts",
+    [{"fusion": "cross_modal"}, {"fusion": "concat", "temporal_encoder": "attention"}],
+)
+def test_tracks_of_different_samplers_are_refused_for_heads_that_read_frames(
+    parts: dict[str, str], tmp_path: Path
+) -> None:
     manifest = manifest_of("toy", 3, 2)
     save_manifest(tmp_path, manifest)
     write_features(tmp_path, manifest, "spatial", sampler="uniform:frames=4")
     write_features(tmp_path, manifest, "temporal", sampler="uniform:frames=8")
-    with pytest.raises(UsageError, match="sampled differently"):
-        load_dataset(tmp_path, None, None, None)
+    data = load_dataset(tmp_path, None, None, None)
+    with pytest.raises(
+        UsageError,
+        match=r"were sampled differently \(sampler: uniform:frames=4 and uniform:frames=8\)"
+        ".*choose tracks of one sampler, or a head of means, such as --fusion dynamic",
+    ):
+        Plan.of(data, replace(QUICK, **parts))
+    assert Plan.of(data, QUICK).identity.temporal == data.identities.temporal
 
 
 def test_empty_track_is_ignored(tmp_path: Path) -> None:
@@ -191,7 +205,7 @@ def test_empty_track_is_ignored(tmp_path: Path) -> None:
     kept = write_features(tmp_path, manifest, "spatial")
     write_features(tmp_path, manifest, "temporal")
     write_features(tmp_path, manifest, "spatial", "never", without=tuple(manifest.rows["id"]))
-    assert load_dataset(tmp_path, None, None, None).spatial.path == kept
+    assert load_dataset(tmp_path, None, None, None).features.spatial[0].path == kept
 
 
 def test_damaged_manifest_is_refused(tmp_path: Path) -> None:
@@ -222,8 +236,8 @@ def test_features_larger_than_the_memory_given_stay_in_the_cache(cache: Path) ->
     copied = pickle.loads(pickle.dumps(stored))
     videos, frames = np.array([7, 0, 7, 3]), np.array([0, 1, 2, 0])
     for one, other in [
-        *zip(whole.features, stored.features, strict=True),
-        *zip(whole.features, copied.features, strict=True),
+        *zip(whole.tracks, stored.tracks, strict=True),
+        *zip(whole.tracks, copied.tracks, strict=True),
     ]:
         assert one.content == other.content
         assert all(isinstance(array, StoredColumn) for array in other.arrays.values())
@@ -250,6 +264,6 @@ def test_one_track_for_both_streams_is_read_once(tmp_path: Path) -> None:
     save_manifest(tmp_path, manifest)
     write_features(tmp_path, manifest, "spatial")
     data = load_dataset(tmp_path, None, None, None, Streams(("mean",), ("mean", "std")))
-    assert {name.statistic for name in data.spatial.arrays} == {"mean"}
-    for name, array in data.spatial.arrays.items():
-        assert data.temporal.arrays[name] is array
+    assert {name.statistic for name in data.features.spatial[0].arrays} == {"mean"}
+    for name, array in data.features.spatial[0].arrays.items():
+        assert data.features.temporal[0].arrays[name] is array

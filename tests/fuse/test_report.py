@@ -83,8 +83,8 @@ def make_run(folder: Path, cache: Path, seed: int = 0, splits: str = "same") -> 
         oracle_epoch=False,
         manifest=NASTY,
         splits=[f"{splits} {split}" for split in range(3)],
-        spatial=NET,
-        temporal=NET,
+        spatial=[NET],
+        temporal=[NET],
     )
     track = TrackPath.of(cache, "clips", "net", NET)
     record = RunRecord(
@@ -95,7 +95,7 @@ def make_run(folder: Path, cache: Path, seed: int = 0, splits: str = "same") -> 
         options=TrainOptions(fusion="concat"),
         identity=identity,
         content=["", ""],
-        cache=CacheLocation.of(folder, track, track),
+        cache=CacheLocation.of(folder, [track], [track]),
         n_dataset=20,
         missing=["lost <i>"],
         not_finite={},
@@ -209,7 +209,8 @@ def test_report_refuses_frames_of_another_video(
     clips: Path, runs_and_clips: tuple[list[Path], Path]
 ) -> None:
     assert len(thumbnails_of(clips / "testsrc.mp4", [0, 11], None)) == 2
-    strips, reasons = frame_strips(Run(runs_and_clips[0][0]).tracks().spatial, ["unknown"], clips)
+    track = Run(runs_and_clips[0][0]).tracks().spatial[0]
+    strips, reasons = frame_strips(track, ["unknown"], clips)
     assert not strips and "not in" in reasons["unknown"]
     with pytest.raises(Exception, match="frame 12 was sampled, and it has 12 frames"):
         thumbnails_of(clips / "testsrc.mp4", [12], None)

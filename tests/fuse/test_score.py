@@ -346,7 +346,7 @@ def test_score_by_a_model_of_transformer_features_equals_that_of_cached_features
 ) -> None:
     run = trained_on("vit:weights=none", clips, tmp_path)
     training = score.load(run).training
-    assert training.tracks.spatial.extractor.options["model"] == "google/vit-base-patch16-224"
+    assert training.tracks.spatial[0].extractor.options["model"] == "google/vit-base-patch16-224"
     data = load_dataset(tmp_path / "cache", "mos", None, None)
     cached_scores = saved.load(run).scores(data.features)
     by_path = dict(zip(data.manifest.rows["path"], cached_scores, strict=True))

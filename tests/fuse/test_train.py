@@ -376,7 +376,7 @@ def test_record_holds_everything_that_determines_the_metrics(
     assert record.specs.fusion == "concat"
     assert record.options == QUICK
     assert record.identity.manifest == data.manifest.digest
-    assert record.identity.temporal == data.temporal.identity
+    assert record.identity.temporal == data.identities.temporal
     assert any(
         spec.startswith("concat:") and "hidden=" in spec for spec in record.identity.full_specs
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vqa_twostage.fuse.data import Dataset, Features
+from vqa_twostage.fuse.data import Dataset, Features, Side
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache.layout import TrackPath
@@ -124,7 +124,7 @@ def make_dataset(name: str, contents: int, versions: int) -> Dataset:
         return Features(path, identity, arrays, mask, timestamp)
 
     mos = manifest.rows["mos"].to_numpy(np.float64)
-    features = Streams(track("spatial"), track("temporal"))
+    features = Streams((track("spatial"),), (track("temporal"),))
     return Dataset(manifest, features, mos, manifest.rows, [])
 
 
@@ -134,15 +134,20 @@ def relabelled(data: Dataset, mos: np.ndarray) -> Dataset:
     return replace(data, manifest=manifest, mos=np.asarray(mos, float))
 
 
+def each_track(data: Dataset, change: Callable[[Features], Features]) -> Streams[Side]:
+    """The features with ``change`` made to each track."""
+    return data.features.map(lambda side: tuple(map(change, side)))
+
+
 def reworked(data: Dataset, change: Callable[[np.ndarray], np.ndarray]) -> Dataset:
-    """The same videos and labels, with ``change`` made to a copy of every array of both tracks."""
+    """The same videos and labels, with ``change`` made to a copy of every array of all tracks."""
 
     def of(features: Features) -> Features:
         return replace(
             features, arrays={name: change(array.copy()) for name, array in features.arrays.items()}
         )
 
-    return replace(data, features=data.features.map(of))
+    return replace(data, features=each_track(data, of))
 
 
 def with_draws(data: Dataset, draws: int) -> Dataset:
@@ -160,7 +165,7 @@ def with_draws(data: Dataset, draws: int) -> Dataset:
         times = features.timestamp.repeat(draws, axis=1)
         return Features(features.path, identity, arrays, mask, times)
 
-    return replace(data, features=data.features.map(of))
+    return replace(data, features=each_track(data, of))
 
 
 def labels(data: Dataset) -> np.ndarray:

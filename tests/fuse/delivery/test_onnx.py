@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 from commands import called, document
-from toy_cache import with_draws
+from toy_cache import each_track, with_draws
 
-from vqa_twostage.fuse.data import Dataset, Features
+from vqa_twostage.fuse.data import Dataset, Features, Side
 from vqa_twostage.fuse.delivery import graph_forward, onnx_check, onnx_graph
 from vqa_twostage.fuse.delivery.onnx_check import make_graph
 from vqa_twostage.fuse.delivery.onnx_graph import WholeModel
@@ -92,12 +92,13 @@ def exported(export_result: CompletedProcess[str]) -> Path:
 
 def with_arrays(data: Dataset, make_arrays: Callable[[Features], dict[str, np.ndarray]]) -> Dataset:
     """The same videos with other arrays; of the temporal track the first three frames."""
-    spatial, temporal = data.features.map(
+    spatial, (temporal,) = each_track(
+        data,
         lambda track: replace(
             track, arrays={ArrayName(name): array for name, array in make_arrays(track).items()}
-        )
+        ),
     )
-    return replace(data, features=Streams(spatial, first_frames(temporal, 3)))
+    return replace(data, features=Streams(spatial, (first_frames(temporal, 3),)))
 
 
 def first_frames(track: Features, count: int, videos: int | None = None) -> Features:
@@ -137,7 +138,11 @@ def with_maps(data: Dataset) -> Dataset:
 def refitted(data: Dataset, **options: Any) -> Scorer:
     """A briefly trained and calibrated model."""
     train_options = TrainOptions(**{"fusion": "concat", "members": 1, "epochs": 8, **options})
-    data = replace(data, features=data.features.map(Features.only, Head.of(train_options).reads))
+    read = data.features.map(
+        lambda side, names: tuple(track.only(names) for track in side),
+        Head.of(train_options).reads,
+    )
+    data = replace(data, features=read)
     everything, nothing = np.arange(len(data.mos)), np.zeros((len(data.mos), 1))
     noise = np.random.default_rng(0).normal(size=len(data.mos)) * data.mos.std() / 2
     split = Split(0, everything, everything, everything)
@@ -146,14 +151,14 @@ def refitted(data: Dataset, **options: Any) -> Scorer:
     )
 
 
-def by_graph(content: bytes | Path, features: Streams[Features]) -> np.ndarray:
+def by_graph(content: bytes | Path, features: Streams[Side]) -> np.ndarray:
     """Scores by onnxruntime, of features named after the arrays in the cache."""
     session = onnxruntime.InferenceSession(content if isinstance(content, bytes) else str(content))
     inputs = {
         f"{stream}.{name.replace('/', '.')}": array.astype("f4")
-        for stream, track in features.items()
+        for stream, (track,) in features.items()
         for name, array in track.arrays.items()
-    } | {f"{stream}.mask": track.mask for stream, track in features.items()}
+    } | {f"{stream}.mask": track.mask for stream, (track,) in features.items()}
     (scores,) = session.run(
         ["score"],
         {graph_input.name: inputs[graph_input.name] for graph_input in session.get_inputs()},
@@ -196,11 +201,9 @@ def test_graph_on_a_scale_of_0_to_100_is_as_accurate_as_the_scale_allows(tiny: D
 def test_graph_of_an_uncalibrated_model_gives_the_scores_of_the_model(tiny: Dataset) -> None:
     scorer = replace(refitted(tiny), curve=None)
     arrays = [
-        torch.from_numpy(array).float()
-        for track in tiny.features
-        for array in track.arrays.values()
+        torch.from_numpy(array).float() for track in tiny.tracks for array in track.arrays.values()
     ]
-    masks = [torch.from_numpy(np.array(track.mask)) for track in tiny.features]
+    masks = [torch.from_numpy(np.array(track.mask)) for track in tiny.tracks]
     with torch.no_grad():
         assert WholeModel(scorer).eval()(*arrays, *masks).numpy() == pytest.approx(
             scorer.scores(tiny.features), abs=1e-5
@@ -229,8 +232,10 @@ def test_graph_accepts_any_number_of_videos_and_frames(
     scorer = saved.load(run)
     for videos, frames in ((1, Streams(1, 1)), (60, Streams(4, 1)), (7, Streams(1, 3))):
         features = Streams(
-            first_frames(tiny.spatial, frames.spatial, videos),
-            first_frames(tiny.temporal, frames.temporal, videos),
+            *(
+                (first_frames(track, count, videos),)
+                for track, count in zip(tiny.tracks, frames, strict=True)
+            )
         )
         scores = by_graph(exported / "head.onnx", features)
         assert scores == pytest.approx(scorer.scores(features), abs=1e-5), (videos, frames)

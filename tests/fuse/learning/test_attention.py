@@ -197,9 +197,10 @@ def one_result(
 def test_attention_of_a_track_with_other_timestamps_is_added_to_the_nearest_frame(
     data: Dataset,
 ) -> None:
-    later = replace(data.temporal, timestamp=data.temporal.timestamp + 0.3)
-    shifted = replace(data, features=Streams(data.spatial, later))
-    equal = data.spatial.frame_shares()
+    (spatial,), (temporal,) = data.features
+    later = replace(temporal, timestamp=temporal.timestamp + 0.3)
+    shifted = replace(data, features=Streams((spatial,), (later,)))
+    equal = spatial.frame_shares()
     first = np.zeros_like(equal)
     first[:, 0] = 1
     split_list = splits("random:n=1", data.manifest.rows)[1]
@@ -233,7 +234,7 @@ def test_gates_of_a_fusion_are_saved_with_the_run(
 
 def test_gates_of_a_video_are_those_of_the_splits_that_test_it(data: Dataset) -> None:
     split_list = splits("kfold:k=2", data.manifest.rows)[1]
-    equal = data.spatial.frame_shares()
+    equal = data.features.spatial[0].frame_shares()
     fitted = [
         Fitted(
             data.mos, 1, Streams(equal, equal), {"experts": np.tile(weights, (len(data.mos), 1))}

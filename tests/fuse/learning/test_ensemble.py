@@ -155,7 +155,7 @@ def test_other_heads_read_every_draw_as_a_frame(toy_data: Dataset) -> None:
     options = replace(QUICK, temporal_encoder="attention")
     trained = Ensemble(PreparedFeatures(data, rows), rows, Head.of(options))
     (batch,) = trained._batches(1)
-    assert batch.masks.spatial.shape == (40, data.spatial.mask.shape[1])
+    assert batch.masks.spatial.shape == (40, data.features.spatial[0].mask.shape[1])
 
 
 @pytest.mark.parametrize("encoder", ["mean", "gru"])
@@ -167,4 +167,4 @@ def test_features_of_several_draws_are_learnt_and_repeat_to_the_bit(
     first, again = (fit(data, split, options) for _ in range(2))
     assert np.array_equal(first.predicted, again.predicted)
     assert metrics.srcc(first.predicted[split.test], labels(data)[split.test]) > 0.7
-    assert first.weights.spatial.shape == data.spatial.mask.shape
+    assert first.weights.spatial.shape == data.features.spatial[0].mask.shape

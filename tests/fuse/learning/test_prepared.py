@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toy_cache import make_dataset, reworked, with_draws
+from toy_cache import each_track, make_dataset, reworked, with_draws
 
 from vqa_twostage.fuse.data import Dataset, Features
 from vqa_twostage.fuse.learning.fit_all import Fit, fit_all
@@ -55,8 +55,8 @@ def test_head_gives_the_same_for_the_mean_as_for_the_frames(
     features = PreparedFeatures(data, np.arange(30))
     means = features.of(head)
     assert means.spatial.mask.shape == (len(data.mos), draws) and means.spatial.mask.all()
-    frames = data.features.map(lambda track, of: of.preparation(track), means)
-    masks = data.features.map(lambda track: torch.from_numpy(np.array(track.mask)))
+    frames = data.features.map(lambda side, of: of.preparations[0](side[0]), means)
+    masks = data.features.map(lambda side: torch.from_numpy(np.array(side[0].mask)))
     torch.manual_seed(0)
     model = head.build(means.map(lambda track: track.shapes)).eval()
     with torch.inference_mode():
@@ -78,13 +78,13 @@ def test_head_that_reads_frames_gets_them(toy_data: Dataset, options: dict[str, 
     head = Head.of(replace(QUICK, **options))
     tracks = PreparedFeatures(toy_data, np.arange(30)).of(head)
     assert head.reads_frames
-    assert tracks.spatial.mask.shape == toy_data.spatial.mask.shape
+    assert tracks.spatial.mask.shape == toy_data.features.spatial[0].mask.shape
 
 
 def test_mean_of_each_draw_is_of_its_own_rows(toy_data: Dataset) -> None:
     """Of videos of different lengths, in the toy data; and of one length."""
     for data in (with_draws(toy_data, 3), first_videos(with_draws(toy_data, 3), 4)):
-        features = data.spatial
+        features = data.features.spatial[0]
         preparation = Preparation.fit(features, np.arange(len(data.mos)))
         frames, means = preparation(features), preparation.means(features)
         for name, array in means.items():
@@ -104,7 +104,7 @@ def first_videos(data: Dataset, count: int) -> Dataset:
         mask, timestamp = track.mask[:count], track.timestamp[:count]
         return replace(track, arrays=arrays, mask=mask, timestamp=timestamp)
 
-    return replace(data, features=data.features.map(of), mos=data.mos[:count])
+    return replace(data, features=each_track(data, of), mos=data.mos[:count])
 
 
 @pytest.mark.parametrize("crops", ["7", "0", "many", "9" * 5000])
@@ -112,11 +112,10 @@ def test_track_whose_rows_are_not_as_many_as_its_identity_says_is_refused(
     toy_data: Dataset, crops: str
 ) -> None:
     extractor = Spec("net", {"crops": crops})
-    track = replace(
-        toy_data.spatial, identity=replace(toy_data.spatial.identity, extractor=extractor)
-    )
+    whole = toy_data.features.spatial[0]
+    track = replace(whole, identity=replace(whole.identity, extractor=extractor))
     with pytest.raises(UsageError, match="its videos have other numbers of rows; extract them"):
-        PreparedFeatures(replace(toy_data, features=Streams(track, track)), np.arange(30)).of(
+        PreparedFeatures(replace(toy_data, features=Streams((track,), (track,))), np.arange(30)).of(
             Head.of(replace(QUICK, fusion="concat"))
         )
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from forging import Document, change_record
 from scipy import stats
-from toy_cache import labels, make_cache, manifest_of, relabelled, write_features
+from toy_cache import each_track, labels, make_cache, manifest_of, relabelled, write_features
 
 from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.cross_dataset import evaluate_on
@@ -92,19 +92,20 @@ def test_loaded_model_is_deterministic_and_independent_of_the_batch(
         return replace(track, arrays=arrays, mask=track.mask[few], timestamp=track.timestamp[few])
 
     np.testing.assert_allclose(
-        saved.load(run).scores(data.features.map(some)), first[few], atol=1e-5
+        saved.load(run).scores(each_track(data, some)), first[few], atol=1e-5
     )
 
 
 def test_features_with_missing_arrays_or_columns_are_refused(run: Path, data: Dataset) -> None:
-    incomplete = replace(data.spatial, arrays=dict(list(data.spatial.arrays.items())[:1]))
+    (spatial,), temporal = data.features
+    incomplete = replace(spatial, arrays=dict(list(spatial.arrays.items())[:1]))
     with pytest.raises(UsageError, match=r"no array c1/std, which the model was trained on"):
-        saved.load(run).scores(Streams(incomplete, data.temporal))
+        saved.load(run).scores(Streams((incomplete,), temporal))
     narrow = replace(
-        data.spatial, arrays={name: array[..., :5] for name, array in data.spatial.arrays.items()}
+        spatial, arrays={name: array[..., :5] for name, array in spatial.arrays.items()}
     )
     with pytest.raises(UsageError, match=r"has 5 columns, and the model was trained on 16"):
-        saved.load(run).scores(Streams(narrow, data.temporal))
+        saved.load(run).scores(Streams((narrow,), temporal))
 
 
 def test_run_without_a_model_is_refused_with_the_reason(tmp_path: Path) -> None:
