@@ -64,6 +64,7 @@ def refused(*words: object) -> str:
     return str(error)
 
 
+@pytest.mark.long
 def test_results_name_the_datasets_of_the_opinions(run: Path, cache: Path) -> None:
     assert SENTENCE in fuse("evaluate", run).stdout
     assert json.loads(fuse("evaluate", run, "--json").stdout)["opinions"] == ["lsvq", "maxwell"]
@@ -85,6 +86,7 @@ def test_record_keeps_the_datasets_of_the_opinions(run: Path) -> None:
     assert json.loads(Run(run).record_file.read_text())["identity"]["temporal"]["trained_on"]
 
 
+@pytest.mark.long
 def test_comparison_says_which_runs_rest_on_opinions(run: Path, cache: Path) -> None:
     (cache.parent / "other").mkdir()
     without = make_tracks(cache.parent / "other" / "cache", "own", "")
@@ -99,6 +101,7 @@ def test_comparison_says_which_runs_rest_on_opinions(run: Path, cache: Path) -> 
     assert f"concat: {SENTENCE}" in text and "ridge: its features" not in text
 
 
+@pytest.mark.long
 def test_ablation_says_in_each_of_its_tables_whose_opinions_are_in_it(
     cache: Path, tmp_path: Path
 ) -> None:
@@ -128,6 +131,7 @@ def test_nothing_is_said_of_features_without_opinions(cache: Path, tmp_path: Pat
     assert "opinions of" not in (tmp_path / "run" / "metrics.md").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["train", "ablate"])
 def test_own_opinions_are_refused_unless_they_are_allowed_by_name(
     command: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -147,6 +151,7 @@ def test_own_opinions_are_refused_unless_they_are_allowed_by_name(
     assert f"{SENTENCE}; lsvq is the dataset itself, so no video is unseen" in result.stdout
 
 
+@pytest.mark.long
 def test_allowed_training_is_reported_with_the_command_that_repeats_it(
     cache: Path, tmp_path: Path
 ) -> None:
