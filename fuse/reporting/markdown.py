@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE
 from vqa_twostage.fuse.reporting.formatting import (
     AFTER_LOGISTIC,
-    MEANING,
     PAIRED_TITLES,
+    meaning,
     metric_cells,
     n_videos,
     paired_cells,
     titles,
 )
-from vqa_twostage.fuse.results import MAIN_METRICS, Comparison, Evaluation
+from vqa_twostage.fuse.results import MAIN_METRICS, Comparison, Evaluation, SplitSummary
 
 DIGITS = 4
 
@@ -23,38 +23,30 @@ def of_comparison(comparison: Comparison) -> str:
     """A row for each variant of an ablation, below a line that says what the table shows."""
     rows = []
     for row in comparison.rows:
-        cells = metric_cells(row.median, row.std, MAIN_METRICS, DIGITS)
+        cells = metric_cells(row.summary, MAIN_METRICS, DIGITS)
         rows.append([f"`{row.name}`", *cells, *paired_cells(row.paired)])
-    caption = _caption(
-        comparison.dataset,
-        comparison.protocol,
-        comparison.n_splits,
-        n_videos(comparison.n_videos, comparison.n_dataset),
-        comparison.label,
-    )
-    undefined = "".join(_undefined(row.name, row.undefined) for row in comparison.rows)
+    caption = _caption(comparison, comparison.rows[0].summary)
+    undefined = "".join(_undefined(row.name, row.summary.undefined) for row in comparison.rows)
     paired_titles = [f"SRCC against {comparison.reference} [95 %]", *PAIRED_TITLES]
     table = _table(["", *titles(MAIN_METRICS), *paired_titles], rows)
-    return f"{caption}; difference: paired, median; {WHICH_TO_BELIEVE}.{undefined}\n\n{table}"
+    caption = f"{caption}; difference: paired, median; {WHICH_TO_BELIEVE}.{undefined}"
+    return f"{caption}\n\n{table}{_notes(comparison)}"
 
 
 def of_run(evaluation: Evaluation) -> str:
     """The metrics of one run as a table of one row, below a line that says what it shows."""
-    caption = _caption(
-        evaluation.dataset,
-        evaluation.protocol,
-        len(evaluation.splits),
-        n_videos(evaluation.n_videos, evaluation.n_dataset),
-        evaluation.label,
-    )
-    undefined = _undefined(evaluation.fusion, evaluation.undefined)
-    cells = metric_cells(evaluation.median, evaluation.std, digits=DIGITS)
+    caption = _caption(evaluation, evaluation.summary)
+    undefined = _undefined(evaluation.fusion, evaluation.summary.undefined)
+    cells = metric_cells(evaluation.summary, digits=DIGITS)
     table = _table(["", *titles()], [[f"`{evaluation.fusion}`", *cells]])
-    return f"{caption}; {AFTER_LOGISTIC}.{undefined}\n\n{table}"
+    return f"{caption}; {AFTER_LOGISTIC}.{undefined}\n\n{table}{_notes(evaluation)}"
 
 
-def _caption(dataset: str, protocol: str, splits: int, videos: str, label: str) -> str:
-    return f"{dataset}, `{protocol}`: {splits} splits of {videos}, labels: {label}; {MEANING}"
+def _caption(result: Comparison | Evaluation, summary: SplitSummary) -> str:
+    return (
+        f"{result.dataset}, `{result.protocol}`: {summary.n_splits} splits of "
+        f"{n_videos(result.n_videos, result.n_dataset)}, labels: {result.label}; {meaning(summary)}"
+    )
 
 
 def _undefined(name: str, count: int) -> str:
@@ -63,6 +55,11 @@ def _undefined(name: str, count: int) -> str:
     return (
         f" SRCC of `{name}` is undefined in {count} splits (constant scores), which count nowhere."
     )
+
+
+def _notes(result: Comparison | Evaluation) -> str:
+    """Cautions below a table, such as why figures are withheld."""
+    return "".join(f"\nCaution: {note}.\n" for note in result.notes)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
