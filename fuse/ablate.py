@@ -176,6 +176,8 @@ def as_table(result: AblationResult) -> pd.DataFrame:
         for metric in MAIN_METRICS:
             cells[metric] = document["median"][metric]
             cells[f"{metric}_spread"] = document["spread"][metric]
+        cells["srcc_low"], cells["srcc_high"] = document["srcc_interval"] or (None, None)
+        cells["least_test"], cells["most_test"] = document["n_test"]
         cells["difference"] = document["difference"]
         cells["low"], cells["high"] = document["interval"] or (None, None)
         cells |= {key: document[key] for key in ("p_value", "wins", "pairs", "undefined")}

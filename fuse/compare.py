@@ -44,9 +44,7 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
                 fusion=specs.fusion,
                 pooling=specs.pooling,
                 temporal=specs.temporal_encoder,
-                median=evaluation.median,
-                std=evaluation.std,
-                undefined=evaluation.undefined,
+                summary=evaluation.summary,
                 opinions=evaluation.opinions,
                 paired=None if run == against else paired,
                 run=run,
@@ -85,9 +83,9 @@ def _require_comparable(one: Path, first: RunRecord, other: Path, second: RunRec
 
 
 def _scores(evaluation: Evaluation) -> Float[np.ndarray, " splits"]:
-    """The SRCC of each split, NaN where it is undefined."""
+    """The SRCC of each split, NaN where it is undefined or withheld."""
     return np.array([split.metrics.srcc for split in evaluation.splits], float)
 
 
 def _median_srcc(row: ComparisonRow) -> float:
-    return -1.0 if row.median.srcc is None else row.median.srcc
+    return -1.0 if row.summary.median.srcc is None else row.summary.median.srcc

@@ -8,9 +8,10 @@ import numpy as np
 
 from vqa_twostage.fuse import metrics, opinions
 from vqa_twostage.fuse.data import Dataset, load_dataset
+from vqa_twostage.fuse.evaluate import reported
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.model import Head
-from vqa_twostage.fuse.results import CrossDatasetEvaluation, ScaleMetrics, VideoPrediction, defined
+from vqa_twostage.fuse.results import CrossDatasetEvaluation, ScaleMetrics, VideoPrediction
 from vqa_twostage.fuse.runs import Run, TrackPaths
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.choosing import choose_dataset
@@ -44,8 +45,8 @@ def evaluate_on(
     better, other_better = scorer.training.better, data.manifest.better
     aligned = scores if better == other_better else sum(record.scale) - scores
     measured = metrics.evaluate(aligned, data.mos)
-    srcc, krcc = defined(measured.srcc), defined(measured.krcc)
-    rmse = float(np.sqrt(np.mean((aligned - data.mos) ** 2)))
+    shown = reported(measured)
+    error = float(np.sqrt(np.mean((aligned - data.mos) ** 2)))
     rows = zip(data.manifest.rows["id"], data.mos, scores, strict=True)
     return CrossDatasetEvaluation(
         run=source.folder,
@@ -64,8 +65,13 @@ def evaluate_on(
         n_dataset=len(data.everything),
         missing=data.missing,
         opinions=opinions.names_of(record.identity),
-        refitted=ScaleMetrics(srcc, krcc, defined(measured.plcc), defined(measured.rmse)),
-        as_is=ScaleMetrics(srcc, krcc, defined(measured.plcc_raw), rmse),
+        refitted=ScaleMetrics(shown.srcc, shown.krcc, shown.plcc, shown.rmse),
+        as_is=ScaleMetrics(
+            shown.srcc, shown.krcc, shown.plcc_raw, None if shown.rmse is None else error
+        ),
+        srcc_interval=None
+        if shown.srcc is None
+        else metrics.srcc_interval(shown.srcc, len(data.mos)),
         predictions=[VideoPrediction(name, float(mos), float(score)) for name, mos, score in rows],
     )
 

@@ -9,11 +9,18 @@ import numpy as np
 import pandas as pd
 
 from vqa_twostage.fuse import metrics, opinions
-from vqa_twostage.fuse.results import Evaluation, MetricSummary, Oracle, SplitMetrics
+from vqa_twostage.fuse.metrics import Metrics
+from vqa_twostage.fuse.results import (
+    METRICS,
+    Evaluation,
+    MetricSummary,
+    Oracle,
+    SplitMetrics,
+    SplitSummary,
+)
 from vqa_twostage.fuse.run_record import RunRecord
 from vqa_twostage.fuse.runs import PARTS, Run
-
-SMALL_TEST_PART = 10  # videos; correlations of fewer are mostly chance
+from vqa_twostage.fuse.withholding import REASON, is_withheld
 
 
 def evaluate(run: str | Path) -> Evaluation:
@@ -27,15 +34,23 @@ def evaluate(run: str | Path) -> Evaluation:
     return evaluate_predictions(folder.record(), folder.predictions(), folder.folder)
 
 
+def reported(measured: Metrics) -> MetricSummary:
+    """The metrics as they may be shown: none where `fuse.withholding` says so."""
+    values = asdict(measured)
+    if is_withheld(measured.n):
+        values = dict.fromkeys(values, float("nan"))
+    return MetricSummary.of(values)
+
+
 def evaluate_predictions(record: RunRecord, predictions: pd.DataFrame, run: Path) -> Evaluation:
     """Metrics of ``predictions`` (columns as `Run.predictions`), with what the record says."""
     splits = []
     for seed, rows in predictions.groupby("split"):
         counts = {f"n_{part}": int((rows["part"] == part).sum()) for part in PARTS}
         test = rows[rows["part"] == "test"]
-        measured = asdict(metrics.evaluate(test["predicted"].to_numpy(), test["mos"].to_numpy()))
-        splits.append(SplitMetrics(int(str(seed)), **counts, metrics=MetricSummary.of(measured)))
-    table = pd.DataFrame([split.metrics.to_json() for split in splits]).astype(float)
+        measured = metrics.evaluate(test["predicted"].to_numpy(), test["mos"].to_numpy())
+        splits.append(SplitMetrics(int(str(seed)), **counts, metrics=reported(measured)))
+    summary = summarise(splits)
     return Evaluation(
         dataset=record.dataset,
         fusion=record.specs.fusion,
@@ -45,29 +60,52 @@ def evaluate_predictions(record: RunRecord, predictions: pd.DataFrame, run: Path
         n_dataset=record.n_dataset,
         missing=record.missing,
         not_finite=record.not_finite,
-        notes=[*record.notes, *_small_test_parts(splits)],
+        notes=[*record.notes, *_withheld(summary)],
         opinions=opinions.names_of(record.identity),
         splits=splits,
-        median=MetricSummary.of(table.median()),
-        std=MetricSummary.of(table.std(ddof=1)),
-        undefined=int(table["srcc"].isna().sum()),
-        oracle=_oracle(record.oracle_srcc),
+        summary=summary,
+        oracle=_oracle(record.oracle_srcc, splits),
         run=run,
     )
 
 
-def _small_test_parts(splits: list[SplitMetrics]) -> list[str]:
-    smallest = min(split.n_test for split in splits)
-    if smallest >= SMALL_TEST_PART:
+def summarise(splits: list[SplitMetrics]) -> SplitSummary:
+    """Median and deviation over the splits that have figures."""
+    shown = [split for split in splits if not is_withheld(split.n_test)]
+    table = pd.DataFrame(
+        [split.metrics.to_json() for split in shown], columns=list(METRICS), dtype=float
+    )
+    defined = [split for split in shown if split.metrics.srcc is not None]
+    interval = None
+    if len(defined) == 1 and defined[0].metrics.srcc is not None:
+        interval = metrics.srcc_interval(defined[0].metrics.srcc, defined[0].n_test)
+    sizes = [split.n_test for split in splits]
+    return SplitSummary(
+        median=MetricSummary.of(table.median()),
+        std=MetricSummary.of(table.std(ddof=1)),
+        srcc_interval=interval,
+        undefined=len(shown) - len(defined),
+        withheld=len(splits) - len(shown),
+        n_splits=len(splits),
+        n_test=(min(sizes), max(sizes)),
+    )
+
+
+def _withheld(summary: SplitSummary) -> list[str]:
+    if not summary.withheld:
         return []
     return [
-        f"a test part has {smallest} videos: correlations of fewer than {SMALL_TEST_PART} are "
-        "chance, whatever their median"
+        f"figures of {summary.withheld} of {summary.n_splits} splits are withheld: {REASON}, and "
+        f"test parts have {summary.n_test[0]} to {summary.n_test[1]} videos; predictions are kept"
     ]
 
 
-def _oracle(scores: list[float] | None) -> Oracle | None:
+def _oracle(scores: list[float] | None, splits: list[SplitMetrics]) -> Oracle | None:
     if scores is None:
         return None
-    finite = [score for score in scores if np.isfinite(score)]
+    finite = [
+        score
+        for score, split in zip(scores, splits, strict=True)
+        if np.isfinite(score) and not is_withheld(split.n_test)
+    ]
     return Oracle(float(np.median(finite)) if finite else None)

@@ -23,7 +23,7 @@ from vqa_twostage.fuse.delivery.onnx_graph import FILE as ONNX_FILE
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.scorer import Scorer
-from vqa_twostage.fuse.reporting.formatting import METRIC_TITLES, n_videos, number
+from vqa_twostage.fuse.reporting.formatting import METRIC_TITLES, median_and_spread, n_videos
 from vqa_twostage.fuse.results import Evaluation
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import read_json, write_json, write_text
@@ -163,5 +163,5 @@ def card(config: dict[str, Any], evaluation: Evaluation) -> str:
         learnt=opinions.sentences(evaluation.opinions, evaluation.dataset),
         n_videos=n_videos(evaluation.n_videos, evaluation.n_dataset),
         metrics=CARD_TITLES,
-        number=partial(number, digits=CARD_DIGITS),
+        figure=partial(median_and_spread, evaluation.summary, digits=CARD_DIGITS),
     )

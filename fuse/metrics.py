@@ -69,6 +69,18 @@ def srcc(predicted: Scores, mos: Scores) -> float:
     )
 
 
+def srcc_interval(srcc: float, n: int) -> tuple[float, float] | None:
+    """95 % interval of an SRCC over ``n`` videos: Fisher's z with the variance
+    (1 + srcc^2 / 2) / (n - 3) of Bonett and Wright (Psychometrika 65, 2000).
+
+    None where it is undefined: with three videos or fewer, or where the SRCC is 1, -1 or NaN.
+    """
+    if n <= 3 or not abs(srcc) < 1:
+        return None
+    reach = float(stats.norm.ppf(0.975)) * np.sqrt((1 + srcc**2 / 2) / (n - 3))
+    return float(np.tanh(np.arctanh(srcc) - reach)), float(np.tanh(np.arctanh(srcc) + reach))
+
+
 def krcc(predicted: Scores, mos: Scores) -> float:
     """Kendall's tau-b."""
     return (

@@ -23,10 +23,15 @@ from markupsafe import Markup
 from vqa_twostage.fuse.compare import compare
 from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE, PairedStatistics
 from vqa_twostage.fuse.reporting import charts
-from vqa_twostage.fuse.reporting.formatting import METRIC_TITLES
+from vqa_twostage.fuse.reporting.formatting import (
+    METRIC_TITLES,
+    meaning,
+    median_and_spread,
+    oracle_srcc,
+)
 from vqa_twostage.fuse.reporting.sections import RunToReport, Section, VideoKey, section_of
 from vqa_twostage.fuse.reporting.thumbnails import FrameStrip, frame_strips
-from vqa_twostage.fuse.results import MetricSummary
+from vqa_twostage.fuse.results import SplitSummary
 from vqa_twostage.fuse.runs import Ablation
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import UsageError
@@ -85,8 +90,7 @@ class Row:
     name: str
     dataset: str
     protocol: str
-    median: MetricSummary
-    std: MetricSummary
+    summary: SplitSummary
     is_reference: bool = False
     paired: PairedStatistics | None = None
     plot: Markup | None = None
@@ -155,6 +159,9 @@ def write_report(
         rows=rows,
         compared=compared,
         which_to_believe=WHICH_TO_BELIEVE,
+        median_and_spread=median_and_spread,
+        oracle_srcc=oracle_srcc,
+        meaning=meaning(read[0].evaluation.summary),
         why_not=why_not_compared,
         metrics=list(METRIC_TITLES.items()),
         no_frames=pictures.problem,
@@ -205,8 +212,7 @@ def compared_rows(
             run.record.specs.name,
             run.evaluation.dataset,
             run.evaluation.protocol,
-            run.evaluation.median,
-            run.evaluation.std,
+            run.evaluation.summary,
         )
         for run in runs
     ]

@@ -15,7 +15,9 @@ from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE, PairedStatistics
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """One value a metric. None where it is undefined, as the correlation of a constant is."""
+    """One value a metric. None where it is undefined, as the correlation of a constant is, or
+    withheld, since the test part is small (`fuse.withholding`).
+    """
 
     srcc: float | None
     """Spearman's rank correlation of the scores as they come."""
@@ -40,6 +42,40 @@ class MetricSummary:
 METRICS = tuple(field.name for field in fields(MetricSummary))
 MAIN_METRICS = METRICS[:4]
 """Those that every table has: all but ``plcc_raw``."""
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """The metrics of a run over its splits."""
+
+    median: MetricSummary
+    """Of splits whose figures are not withheld."""
+    std: MetricSummary
+    """Standard deviation over them; undefined of one."""
+    srcc_interval: tuple[float, float] | None
+    """95 % interval of the SRCC where it is of one split alone and has no deviation; else None."""
+    undefined: int
+    """Splits that the median leaves out: a constant prediction has no correlation."""
+    withheld: int
+    """Splits whose figures are withheld: their test parts have too few videos."""
+    n_splits: int
+    n_test: tuple[int, int]
+    """Videos of the smallest and of the largest test part."""
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether there are no figures at all, since every test part is small."""
+        return self.withheld == self.n_splits
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "median": self.median.to_json(),
+            "spread": self.std.to_json(),
+            "srcc_interval": None if self.srcc_interval is None else list(self.srcc_interval),
+            "undefined": self.undefined,
+            "withheld": self.withheld,
+            "n_test": list(self.n_test),
+        }
 
 
 @dataclass(frozen=True)
@@ -94,18 +130,24 @@ class Evaluation:
     opinions: list[str]
     """The datasets from whose opinions the features learnt."""
     splits: list[SplitMetrics]
-    median: MetricSummary
-    """Over the splits."""
-    std: MetricSummary
-    """Standard deviation over the splits; the JSON document calls it ``spread``."""
-    undefined: int
-    """Splits that the median leaves out: a constant prediction has no correlation."""
+    summary: SplitSummary
+    """Of the splits; its parts are keys of the JSON document."""
     oracle: Oracle | None
     """None without ``oracle_epoch``."""
     run: Path
     """The folder of the run."""
     was_finished: bool = False
     """Whether `train` found the run finished and trained nothing; not in the document."""
+
+    @property
+    def median(self) -> MetricSummary:
+        """Over the splits."""
+        return self.summary.median
+
+    @property
+    def std(self) -> MetricSummary:
+        """Standard deviation over the splits; the JSON document calls it ``spread``."""
+        return self.summary.std
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -120,9 +162,7 @@ class Evaluation:
             "notes": self.notes,
             "opinions": self.opinions,
             "splits": [split.to_json() for split in self.splits],
-            "median": self.median.to_json(),
-            "spread": self.std.to_json(),
-            "undefined": self.undefined,
+            **self.summary.to_json(),
             "oracle": None if self.oracle is None else self.oracle.to_json(),
             "run": str(self.run),
         }
@@ -143,11 +183,8 @@ class ComparisonRow:
     pooling: str
     temporal: str
     """The temporal encoder."""
-    median: MetricSummary
-    std: MetricSummary
-    """Over the splits; the JSON document calls it ``spread``."""
-    undefined: int
-    """Splits without an SRCC, the scores being constant."""
+    summary: SplitSummary
+    """Its parts are keys of the JSON document."""
     opinions: list[str]
     """The datasets from whose opinions the features learnt."""
     paired: PairedStatistics | None
@@ -162,9 +199,7 @@ class ComparisonRow:
             "fusion": self.fusion,
             "pooling": self.pooling,
             "temporal": self.temporal,
-            "median": self.median.to_json(),
-            "spread": self.std.to_json(),
-            "undefined": self.undefined,
+            **self.summary.to_json(),
             "opinions": self.opinions,
             "difference": None if paired is None else paired.difference,
             "interval": None if paired is None else list(paired.interval),
@@ -244,7 +279,9 @@ class AblationResult:
 
 @dataclass(frozen=True)
 class ScaleMetrics:
-    """Metrics on one scale of the scores; None where undefined. RMSE is in units of the labels."""
+    """Metrics on one scale of the scores; None where undefined or withheld. RMSE is in units of the
+    labels.
+    """
 
     srcc: float | None
     krcc: float | None
@@ -297,6 +334,8 @@ class CrossDatasetEvaluation:
     """Of the scores as they come, on the scale of the run's own dataset; mirrored within that scale
     where the directions of the labels are opposite, as for ``refitted``.
     """
+    srcc_interval: tuple[float, float] | None
+    """95 % interval of the SRCC."""
     predictions: list[VideoPrediction]
     """Scores as they come, never mirrored."""
 
@@ -306,8 +345,8 @@ class CrossDatasetEvaluation:
         return self.better != self.other_better
 
     def to_json(self) -> dict[str, Any]:
-        ranges = ("scale", "other_scale", "label_range", "score_range")
-        lists = {name: list(getattr(self, name)) for name in ranges}
+        ranges = ("scale", "other_scale", "label_range", "score_range", "srcc_interval")
+        lists = {name: value and list(value) for name in ranges for value in [getattr(self, name)]}
         return {**asdict(self), "run": str(self.run), **lists}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vqa_twostage.fuse.paired import PairedStatistics
-from vqa_twostage.fuse.results import METRICS, MetricSummary
+from vqa_twostage.fuse.results import METRICS, Evaluation, SplitSummary
 
 METRIC_TITLES = {
     "srcc": "SRCC",
@@ -18,6 +18,7 @@ assert tuple(METRIC_TITLES) == METRICS, "every metric has a title"
 MAX_NAMES = 10  # in one line
 # what the columns of every table of metrics mean
 MEANING = "median ± standard deviation over splits"
+MEANING_OF_ONE = "one split, SRCC [95 % interval by Fisher's z]"
 PAIRED_TITLES = ("wins", "Wilcoxon p", "mean [95 %, corrected]", "corrected p")
 """Of `paired_cells`, after the difference."""
 AFTER_LOGISTIC = "PLCC and RMSE after a 4-parameter logistic"
@@ -27,19 +28,47 @@ def number(value: float | None, digits: int = 3) -> str:
     return "undefined" if value is None else f"{value:.{digits}f}"
 
 
-def median_and_std(median: float | None, std: float | None, digits: int = 3) -> str:
-    """``0.912 ± 0.020``; without the deviation where there is one split alone."""
-    return number(median, digits) + ("" if std is None else f" ± {std:.3f}")
+def test_videos(least: int, most: int) -> str:
+    """What stands in the place of a figure that is withheld: ``n/a, 2 test videos``."""
+    size = f"{most}" if least == most else f"{least} to {most}"
+    return f"n/a, {size} test video{'' if most == 1 else 's'}"
+
+
+def median_and_spread(summary: SplitSummary, metric: str, digits: int = 3) -> tuple[str, str]:
+    """The median, or why there is none, and how sure it is: its deviation over splits, or the
+    interval of the SRCC of one split. ``("0.912", "± 0.020")``, ``("0.912", "[0.880, 0.935]")``,
+    ``("n/a, 2 test videos", "")``.
+    """
+    if summary.is_withheld:
+        return test_videos(*summary.n_test), ""
+    median, std = getattr(summary.median, metric), getattr(summary.std, metric)
+    spread = "" if std is None else f"± {std:.3f}"
+    if metric == "srcc" and summary.srcc_interval is not None:
+        spread = interval(summary.srcc_interval)
+    return number(median, digits), spread
+
+
+def interval(ends: tuple[float, float]) -> str:
+    return "[{:.3f}, {:.3f}]".format(*ends)
 
 
 def metric_cells(
-    median: MetricSummary,
-    std: MetricSummary,
-    metrics: Sequence[str] = METRICS,
-    digits: int = 3,
+    summary: SplitSummary, metrics: Sequence[str] = METRICS, digits: int = 3
 ) -> list[str]:
-    """`median_and_std` of each of ``metrics``."""
-    return [median_and_std(getattr(median, name), getattr(std, name), digits) for name in metrics]
+    """`median_and_spread` of each of ``metrics``: ``0.912 ± 0.020``."""
+    return [" ".join(filter(None, median_and_spread(summary, name, digits))) for name in metrics]
+
+
+def meaning(summary: SplitSummary) -> str:
+    """What the cells of `metric_cells` are, for runs on the same splits."""
+    return MEANING_OF_ONE if summary.n_splits == 1 else MEANING
+
+
+def oracle_srcc(evaluation: Evaluation) -> str:
+    """Of a run that has one."""
+    if evaluation.summary.is_withheld or evaluation.oracle is None:
+        return test_videos(*evaluation.summary.n_test)
+    return number(evaluation.oracle.srcc)
 
 
 def paired_cells(paired: PairedStatistics | None) -> list[str]:

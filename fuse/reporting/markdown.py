@@ -8,14 +8,14 @@ from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE
 from vqa_twostage.fuse.reporting.formatting import (
     AFTER_LOGISTIC,
-    MEANING,
     PAIRED_TITLES,
+    meaning,
     metric_cells,
     n_videos,
     paired_cells,
     titles,
 )
-from vqa_twostage.fuse.results import MAIN_METRICS, Comparison, Evaluation
+from vqa_twostage.fuse.results import MAIN_METRICS, Comparison, Evaluation, SplitSummary
 
 DIGITS = 4
 
@@ -24,44 +24,36 @@ def of_comparison(comparison: Comparison) -> str:
     """A row for each variant of an ablation, below a line that says what the table shows."""
     rows = []
     for row in comparison.rows:
-        cells = metric_cells(row.median, row.std, MAIN_METRICS, DIGITS)
+        cells = metric_cells(row.summary, MAIN_METRICS, DIGITS)
         rows.append([f"`{row.name}`", *cells, *paired_cells(row.paired)])
-    caption = _caption(
-        comparison.dataset,
-        comparison.protocol,
-        comparison.n_splits,
-        n_videos(comparison.n_videos, comparison.n_dataset),
-        comparison.label,
-    )
-    undefined = "".join(_undefined(row.name, row.undefined) for row in comparison.rows)
+    caption = _caption(comparison, comparison.rows[0].summary)
+    undefined = "".join(_undefined(row.name, row.summary.undefined) for row in comparison.rows)
     paired_titles = [f"SRCC against {comparison.reference} [95 %]", *PAIRED_TITLES]
     table = _table(["", *titles(MAIN_METRICS), *paired_titles], rows)
     learnt = opinions.sentences_of_rows(
         {f"`{row.name}`": row.opinions for row in comparison.rows}, comparison.dataset
     )
     said = "".join(f" {sentence}." for sentence in learnt)
-    return f"{caption}; difference: paired, median; {WHICH_TO_BELIEVE}.{undefined}{said}\n\n{table}"
+    caption = f"{caption}; difference: paired, median; {WHICH_TO_BELIEVE}.{undefined}{said}"
+    return f"{caption}\n\n{table}{_notes(comparison)}"
 
 
 def of_run(evaluation: Evaluation) -> str:
     """The metrics of one run as a table of one row, below a line that says what it shows."""
-    caption = _caption(
-        evaluation.dataset,
-        evaluation.protocol,
-        len(evaluation.splits),
-        n_videos(evaluation.n_videos, evaluation.n_dataset),
-        evaluation.label,
-    )
-    undefined = _undefined(evaluation.fusion, evaluation.undefined)
-    cells = metric_cells(evaluation.median, evaluation.std, digits=DIGITS)
+    caption = _caption(evaluation, evaluation.summary)
+    undefined = _undefined(evaluation.fusion, evaluation.summary.undefined)
+    cells = metric_cells(evaluation.summary, digits=DIGITS)
     table = _table(["", *titles()], [[f"`{evaluation.fusion}`", *cells]])
     learnt = opinions.sentences(evaluation.opinions, evaluation.dataset)
     said = "".join(f" `{evaluation.fusion}`: {sentence}." for sentence in learnt)
-    return f"{caption}; {AFTER_LOGISTIC}.{undefined}{said}\n\n{table}"
+    return f"{caption}; {AFTER_LOGISTIC}.{undefined}{said}\n\n{table}{_notes(evaluation)}"
 
 
-def _caption(dataset: str, protocol: str, splits: int, videos: str, label: str) -> str:
-    return f"{dataset}, `{protocol}`: {splits} splits of {videos}, labels: {label}; {MEANING}"
+def _caption(result: Comparison | Evaluation, summary: SplitSummary) -> str:
+    return (
+        f"{result.dataset}, `{result.protocol}`: {summary.n_splits} splits of "
+        f"{n_videos(result.n_videos, result.n_dataset)}, labels: {result.label}; {meaning(summary)}"
+    )
 
 
 def _undefined(name: str, count: int) -> str:
@@ -70,6 +62,11 @@ def _undefined(name: str, count: int) -> str:
     return (
         f" SRCC of `{name}` is undefined in {count} splits (constant scores), which count nowhere."
     )
+
+
+def _notes(result: Comparison | Evaluation) -> str:
+    """Cautions below a table, such as why figures are withheld."""
+    return "".join(f"\nCaution: {note}.\n" for note in result.notes)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -13,8 +13,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vqa_twostage.fuse.metrics import apply_logistic, fit_logistic
-from vqa_twostage.fuse.reporting.formatting import MEANING, n_videos, number
-from vqa_twostage.fuse.results import Comparison, Evaluation
+from vqa_twostage.fuse.reporting.formatting import (
+    METRIC_TITLES,
+    meaning,
+    median_and_spread,
+    n_videos,
+    test_videos,
+)
+from vqa_twostage.fuse.results import Comparison, Evaluation, SplitSummary
 
 BLUE, ORANGE = "#2a6fbb", "#c2410c"
 
@@ -36,14 +42,17 @@ def scatter(predictions: pd.DataFrame, evaluation: Evaluation, path: Path) -> No
         linewidth=1.8,
         label="fitted logistic",
     )
-    median = evaluation.median
+    summary = evaluation.summary
+    figures = ", ".join(
+        f"{METRIC_TITLES[name]} {median_and_spread(summary, name)[0]}"
+        for name in ("srcc", "plcc", "rmse")
+    )
     axes.set_xlabel("predicted score")
     axes.set_ylabel(evaluation.label)
     axes.set_title(
         f"{evaluation.dataset}, {evaluation.fusion}: test videos of {len(evaluation.splits)} "
         f"splits, {n_videos(evaluation.n_videos, evaluation.n_dataset)}\n"
-        f"median SRCC {number(median.srcc)}, PLCC {number(median.plcc)}, RMSE "
-        f"{number(median.rmse)}",
+        + (test_videos(*summary.n_test) if summary.is_withheld else f"median {figures}"),
         fontsize=10,
     )
     axes.grid(alpha=0.25)
@@ -56,7 +65,9 @@ def comparison(comparison: Comparison, path: Path) -> None:
     PNG.
     """
     rows = [
-        (row, srcc) for row in reversed(comparison.rows) if (srcc := row.median.srcc) is not None
+        (row, srcc)
+        for row in reversed(comparison.rows)
+        if (srcc := row.summary.median.srcc) is not None
     ]
     figure = Figure(figsize=(7, 1.4 + 0.27 * len(rows)), layout="constrained")
     axes = figure.subplots()
@@ -64,7 +75,7 @@ def comparison(comparison: Comparison, path: Path) -> None:
         axes.errorbar(
             srcc,
             height,
-            xerr=row.std.srcc or 0.0,
+            xerr=_reach(row.summary, srcc),
             fmt="o",
             color=ORANGE if row.run == comparison.reference_run else BLUE,
             markersize=5,
@@ -72,7 +83,7 @@ def comparison(comparison: Comparison, path: Path) -> None:
         )
     axes.set_yticks(range(len(rows)), [row.name for row, _ in rows], parse_math=False)
     axes.set_ylim(-0.7, max(len(rows), 1) - 0.3)
-    axes.set_xlabel(f"SRCC: {MEANING}")
+    axes.set_xlabel(f"SRCC: {meaning(comparison.rows[0].summary)}")
     axes.set_title(
         f"{comparison.dataset}, {comparison.protocol}: {comparison.n_splits} splits, "
         f"{n_videos(comparison.n_videos, comparison.n_dataset)}\n"
@@ -82,3 +93,11 @@ def comparison(comparison: Comparison, path: Path) -> None:
     )
     axes.grid(alpha=0.25)
     figure.savefig(path, dpi=150)
+
+
+def _reach(summary: SplitSummary, srcc: float) -> list[list[float]]:
+    """How far the bar goes to both sides: the deviation over splits, or the interval of one."""
+    if summary.srcc_interval is not None:
+        low, high = summary.srcc_interval
+        return [[srcc - low], [high - srcc]]
+    return [[summary.std.srcc or 0.0]] * 2

@@ -20,7 +20,12 @@ from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.metrics import apply_logistic, fit_logistic
 from vqa_twostage.fuse.reporting import charts
-from vqa_twostage.fuse.reporting.formatting import n_videos, number, undefined_splits
+from vqa_twostage.fuse.reporting.formatting import (
+    median_and_spread,
+    n_videos,
+    number,
+    undefined_splits,
+)
 from vqa_twostage.fuse.reporting.thumbnails import FrameStrip
 from vqa_twostage.fuse.results import METRICS, Evaluation, MetricSummary
 from vqa_twostage.fuse.run_record import RunRecord
@@ -174,8 +179,8 @@ def section_of(
             if (share := _shares(attention, video, strips[run.track, video])) is not None
         }
     notes = [*opinions.sentences(evaluation.opinions, evaluation.dataset), *evaluation.notes]
-    if evaluation.undefined:
-        notes.append(undefined_splits(evaluation.undefined))
+    if evaluation.summary.undefined:
+        notes.append(undefined_splits(evaluation.summary.undefined))
     return Section(
         name=name,
         evaluation=evaluation,
@@ -254,16 +259,22 @@ def train_command(run: RunToReport) -> str:
 
 
 def _metric_rows(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
+    summary = evaluation.summary
+    median = {name: median_and_spread(summary, name)[0] for name in METRICS}
+    if summary.is_withheld:
+        return [("median", median)]
+    if len(evaluation.splits) == 1:
+        spread = {name: median_and_spread(summary, name)[1] for name in METRICS}
+        return [("median", median), ("95 % interval", spread)]
     splits = pd.DataFrame([split.metrics.to_json() for split in evaluation.splits]).astype(float)
-    summaries = {
-        "median": evaluation.median,
+    others = {
         "spread": evaluation.std,
         "lowest": MetricSummary.of(splits.min()),
         "highest": MetricSummary.of(splits.max()),
     }
-    return [
-        (title, {metric: number(getattr(summary, metric)) for metric in METRICS})
-        for title, summary in summaries.items()
+    return [("median", median)] + [
+        (title, {metric: number(getattr(values, metric)) for metric in METRICS})
+        for title, values in others.items()
     ]
 
 

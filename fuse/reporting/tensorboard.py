@@ -45,13 +45,15 @@ def write_events(folder: Path) -> Path:
             _add(writer, f"median over splits/{name}", getattr(evaluation.median, name), 0)
         options = {**asdict(record.specs), **asdict(record.options)}
         chosen = {name: value for name, value in options.items() if value not in (None, "")}
-        videos = n_videos(evaluation.n_videos, evaluation.n_dataset)
+        videos = "\n\n".join(
+            [n_videos(evaluation.n_videos, evaluation.n_dataset), *evaluation.notes]
+        )
         writer.add_text("run", f"{videos}\n\n```\n{json.dumps(chosen, indent=2)}\n```")
         writer.add_image("scatter", imread(run.scatter_file)[..., :3], dataformats="HWC")
     return run.tensorboard_folder
 
 
 def _add(writer: Any, tag: str, value: float | None, step: int) -> None:
-    """Adds a point; none where a metric is undefined."""
+    """Adds a point; none where a metric is undefined or withheld."""
     if value is not None and math.isfinite(value):
         writer.add_scalar(tag, value, step)

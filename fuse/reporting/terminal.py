@@ -10,13 +10,16 @@ from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE
 from vqa_twostage.fuse.reporting.formatting import (
     AFTER_LOGISTIC,
-    MEANING,
     PAIRED_TITLES,
+    interval,
+    meaning,
     metric_cells,
     n_videos,
     number,
+    oracle_srcc,
     paired_cells,
     shortened,
+    test_videos,
     titles,
     undefined_splits,
 )
@@ -27,8 +30,10 @@ from vqa_twostage.fuse.results import (
     CrossDatasetEvaluation,
     Evaluation,
     Reproduction,
+    ScaleMetrics,
 )
 from vqa_twostage.fuse.runs import Run
+from vqa_twostage.fuse.withholding import REASON, is_withheld
 
 LEAST_WIDTH = 320  # characters, more than any table has
 
@@ -42,15 +47,15 @@ def print_evaluation(evaluation: Evaluation) -> None:
         f"(first: train {first.n_train}, val {first.n_val}, test {first.n_test}), "
         f"labels: {evaluation.label}"
     )
-    cells = metric_cells(evaluation.median, evaluation.std)
+    cells = metric_cells(evaluation.summary)
     print_table(["", *titles()], [[evaluation.fusion, *cells]])
-    click.echo(f"{MEANING}; {AFTER_LOGISTIC}")
-    if evaluation.undefined:
-        click.echo(undefined_splits(evaluation.undefined))
+    click.echo(f"{meaning(evaluation.summary)}; {AFTER_LOGISTIC}")
+    if evaluation.summary.undefined:
+        click.echo(undefined_splits(evaluation.summary.undefined))
     if evaluation.oracle:
         click.echo(
             "oracle, not a result: choosing the epoch on the test part would have claimed SRCC "
-            + number(evaluation.oracle.srcc)
+            + oracle_srcc(evaluation)
         )
     _print_lines(opinions.sentences(evaluation.opinions, evaluation.dataset))
     _print_cautions(evaluation.notes, evaluation.missing)
@@ -65,21 +70,20 @@ def print_comparison(comparison: Comparison) -> None:
         f"{n_videos(comparison.n_videos, comparison.n_dataset)}, labels: {comparison.label}"
     )
     rows = [
-        [row.name, *metric_cells(row.median, row.std), *paired_cells(row.paired)]
-        for row in comparison.rows
+        [row.name, *metric_cells(row.summary), *paired_cells(row.paired)] for row in comparison.rows
     ]
     print_table(["", *titles(), "SRCC difference [95 %]", *PAIRED_TITLES], rows)
-    click.echo(f"{MEANING}; {AFTER_LOGISTIC}")
+    click.echo(f"{meaning(comparison.rows[0].summary)}; {AFTER_LOGISTIC}")
     click.echo(
         f"difference: paired, median over splits, against {comparison.reference} "
         f"({comparison.reference_run})"
     )
     click.echo(WHICH_TO_BELIEVE)
     for row in comparison.rows:
-        if row.undefined:
+        if row.summary.undefined:
             click.echo(
                 f"undefined, and in no median or difference: SRCC of {row.name} in "
-                f"{row.undefined} of {comparison.n_splits} splits (constant scores)"
+                f"{row.summary.undefined} of {comparison.n_splits} splits (constant scores)"
             )
     learnt = {row.name: row.opinions for row in comparison.rows}
     _print_lines(opinions.sentences_of_rows(learnt, comparison.dataset))
@@ -108,7 +112,7 @@ def print_cross_dataset(result: CrossDatasetEvaluation) -> None:
         f"{n_videos(result.n_videos, result.n_dataset)}, labels: {result.label}"
     )
     rows = [
-        [title, *(number(getattr(metrics, name)) for name in MAIN_METRICS)]
+        [title, *_cross_dataset_cells(result, metrics)]
         for title, metrics in (
             ("logistic re-fit to its labels", result.refitted),
             ("scores as they are", result.as_is),
@@ -128,7 +132,17 @@ def print_cross_dataset(result: CrossDatasetEvaluation) -> None:
             f"RMSE of the scores as they are compares the scale {own} with labels from {other}"
         )
     _print_lines(opinions.sentences(result.opinions, result.dataset))
-    _print_cautions([], result.missing)
+    withheld = is_withheld(result.n_videos)
+    _print_cautions([f"figures are withheld: {REASON}"] if withheld else [], result.missing)
+
+
+def _cross_dataset_cells(result: CrossDatasetEvaluation, metrics: ScaleMetrics) -> list[str]:
+    if is_withheld(result.n_videos):
+        return [test_videos(result.n_videos, result.n_videos)] * len(MAIN_METRICS)
+    cells = [number(getattr(metrics, name)) for name in MAIN_METRICS]
+    if result.srcc_interval is not None:
+        cells[0] += f" {interval(result.srcc_interval)}"
+    return cells
 
 
 def print_reproduction(result: Reproduction) -> None:

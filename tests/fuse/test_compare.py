@@ -27,7 +27,7 @@ from vqa_twostage.fuse.train import train_run
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import unsealed
 
-QUICK = TrainOptions(fusion="concat", epochs=6, members=1, protocol="random:n=4")
+QUICK = TrainOptions(fusion="concat", epochs=6, members=1, protocol="random:n=4,train=0.5,val=0.15")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -108,7 +108,12 @@ def test_comparison_baseline_is_the_first_run(
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"protocol": "random:n=3"}, {"protocol": "random:n=4,train=0.5"}]
+    "change",
+    [
+        {"seed": 1},
+        {"protocol": "random:n=3,train=0.5,val=0.15"},
+        {"protocol": "random:n=4,train=0.4,val=0.15"},
+    ],
 )
 def test_runs_on_other_splits_are_not_compared(
     run: tuple[Path, Evaluation], data: Dataset, change: dict[str, Any], tmp_path: Path

@@ -23,7 +23,9 @@ from vqa_twostage.pipeline.errors import UsageError
 def run(toy_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
     train_run(
-        toy_data, TrainOptions(fusion="gated", protocol="random:n=2", epochs=4, members=2), folder
+        toy_data,
+        TrainOptions(fusion="gated", protocol="random:n=2,train=0.5,val=0.15", epochs=4, members=2),
+        folder,
     )
     return folder
 

@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 from commands import called
 from forging import change_record, write_sealed
+from written_runs import NET, write_run
 
 from vqa_twostage.fuse.ablate import ablate, variants
 from vqa_twostage.fuse.data import Dataset
@@ -29,7 +30,6 @@ from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.report import ReportResult, expand_ablations, safe_json, write_report
 from vqa_twostage.fuse.reporting.sections import gate_tables
 from vqa_twostage.fuse.reporting.thumbnails import frame_strips, thumbnails_of
-from vqa_twostage.fuse.run_record import CacheLocation, RunIdentity, RunRecord, RunSpecs
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.train import train_run
 from vqa_twostage.pipeline.cache.layout import TrackPath, tracks
@@ -39,15 +39,16 @@ from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
 from vqa_twostage.pipeline.files import read_json, write_text
-from vqa_twostage.pipeline.identity import TrackIdentity
-from vqa_twostage.pipeline.spec import Spec
 
 NASTY = """<script>window.broken=1</script>"'&é</script>"""
 QUICK = TrainOptions(
-    fusion="dynamic", temporal_encoder="attention", epochs=8, members=1, protocol="random:n=3"
+    fusion="dynamic",
+    temporal_encoder="attention",
+    epochs=8,
+    members=1,
+    protocol="random:n=3,train=0.5,val=0.15",
 )
-VIDEOS = 12
-NET = TrackIdentity("spatial", Spec("net"), Spec("uniform"))
+VIDEOS = 22
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -59,7 +60,8 @@ def make_run(folder: Path, cache: Path, seed: int = 0, splits: str = "same") -> 
     mos = np.linspace(1, 5, VIDEOS)
     tables = []
     for split in range(3):
-        part = np.array(["train", "val", "test"])[(np.arange(VIDEOS) + split) % 3]
+        part = np.full(VIDEOS, "test", object)
+        part[[1 + 2 * split, 2 + 2 * split]] = "train", "val"
         predicted = mos + generator.normal(0, 0.5, VIDEOS)
         predicted[0] = 4.5
         columns = {
@@ -71,42 +73,18 @@ def make_run(folder: Path, cache: Path, seed: int = 0, splits: str = "same") -> 
             "predicted": predicted,
         }
         tables.append(pd.DataFrame(columns))
-    Run(folder).write_predictions(pd.concat(tables))
-    specs = RunSpecs(f"head{seed}", "avg", "avg", "mean", "l1", "random:n=3")
-    identity = RunIdentity(
-        full_specs=[],
-        plugin_versions=[],
-        recipe={},
-        loss="l1",
-        protocol="random:n=3",
-        seed=0,
-        oracle_epoch=False,
-        manifest=NASTY,
-        splits=[f"{splits} {split}" for split in range(3)],
-        spatial=[NET],
-        temporal=[NET],
-    )
-    track = TrackPath.of(cache, "clips", "net", NET)
-    record = RunRecord(
-        dataset="clips",
+    return write_run(
+        folder,
+        pd.concat(tables),
+        f"head{seed}",
+        splits,
+        cache,
         label="opinion <b>",
-        scale=(1.0, 5.0),
-        specs=specs,
-        options=TrainOptions(fusion="concat"),
-        identity=identity,
-        content=["", ""],
-        cache=CacheLocation.of(folder, [track], [track]),
-        n_dataset=20,
+        n_dataset=30,
         missing=["lost <i>"],
-        not_finite={},
         notes=["a & b"],
         chosen_epochs=[4, 8, 4],
-        oracle_srcc=None,
-        versions={"torch": "1"},
-        seconds=1.0,
     )
-    Run(folder).write_record(record)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -167,11 +145,13 @@ def test_report_shows_every_metric_of_the_runs(
             assert f"<td>{getattr(evaluation.median, metric):.3f}</td>" in page[2]
             assert f"<td>{getattr(evaluation.std, metric):.3f}</td>" in page[2]
     for text in (
-        "N = 12 of 20 videos",
+        "N = 22 of 30 videos",
         "a &amp; b",
         "lost &lt;i&gt;",
         "opinion &lt;b&gt;, 1 to 5",
         "SRCC difference",
+        "Corrected p",
+        "believe the corrected p",
     ):
         assert text in page[2], text
     assert "vqa-fuse reproduce" in page[2] and "vqa-fuse train --dataset clips" in page[2]
@@ -194,7 +174,7 @@ def test_report_shows_frames_and_names_videos_that_cannot_be_opened(
 ) -> None:
     result, data = page[1], data_of(page[2])
     assert result.pictured == len(data["frames"]) == 6
-    assert len(result.unreadable) == 6 and "video 11" in result.unreadable
+    assert len(result.unreadable) == VIDEOS - 6 and "video 11" in result.unreadable
     strip = data["frames"][f"0/{NASTY}"]
     assert (
         strip["rows"] == [0, 1, 2, 3]

@@ -31,7 +31,10 @@ from vqa_twostage.fuse.splits import Split, splits
 from vqa_twostage.fuse.train import Plan, train, train_run
 from vqa_twostage.pipeline.errors import UsageError
 
-QUICK = TrainOptions(fusion="concat", epochs=20, members=2, protocol="random:n=4")
+QUICK = TrainOptions(
+    fusion="concat", epochs=20, members=2, protocol="random:n=4,train=0.5,val=0.15"
+)
+TWO_SPLITS = "random:n=2,train=0.5,val=0.15"
 # without dropout a head can memorise its training labels, whatever they are
 MEMORISING = replace(QUICK, fusion="dynamic:dropout=0", pooling="avg:level_dropout=0", members=1)
 
@@ -73,7 +76,7 @@ def test_trained_head_predicts_the_quality_of_unseen_contents(
     data: Dataset, fusion: str, tmp_path: Path
 ) -> None:
     document = train_run(
-        data, replace(QUICK, fusion=fusion, epochs=40, members=1, protocol="random:n=2"), tmp_path
+        data, replace(QUICK, fusion=fusion, epochs=40, members=1, protocol=TWO_SPLITS), tmp_path
     )
     assert document.median.srcc > 0.8
     assert document.median.plcc > 0.8

@@ -69,20 +69,21 @@ def test_missing_root_is_reported_with_the_option_that_sets_it(
         assert result.returncode == 3 and "--root" in result.stdout + result.stderr, result.stderr
 
 
-def test_metrics_of_tiny_test_parts_have_a_caution_everywhere(
+def test_metrics_of_tiny_test_parts_are_withheld_everywhere_with_the_reason(
     tmp_path: Path,
 ) -> None:
     make_cache(tmp_path / "cache", "few", contents=8, versions=1)
     assert called(*TRAIN, "--run", "run", cwd=tmp_path).returncode == 0
     (note,) = evaluate(tmp_path / "run").notes
-    assert note.startswith("a test part has 2 videos")
-    assert note in called("vqa-fuse", "evaluate", "run", cwd=tmp_path).stdout
+    assert note.startswith("figures of 2 of 2 splits are withheld")
+    texts = [called("vqa-fuse", "evaluate", "run", cwd=tmp_path).stdout]
     assert called("vqa-fuse", "export", "run", "--output", "model", cwd=tmp_path).returncode == 0
-    assert note in (tmp_path / "model" / "README.md").read_text()
     assert called("vqa-fuse", "report", "run", cwd=tmp_path).returncode == 0
-    assert note in (tmp_path / "report.html").read_text()
-    table = called("vqa-fuse", "compare", "run", "run/../run", cwd=tmp_path)
-    assert note in table.stdout + table.stderr
+    files = ("model/README.md", "report.html", "run/metrics.md")
+    texts += [(tmp_path / file).read_text(encoding="utf-8") for file in files]
+    texts.append(called("vqa-fuse", "compare", "run", "run/../run", cwd=tmp_path).stdout)
+    for text in texts:
+        assert note in text and "n/a, 2 test videos" in text
 
 
 def test_model_of_few_videos_is_not_calibrated(toy_data: Dataset, tmp_path: Path) -> None:

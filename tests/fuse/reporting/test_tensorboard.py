@@ -17,7 +17,7 @@ TRAIN = [
     "vqa-fuse",
     "train",
     "--protocol",
-    "random:n=2",
+    "random:n=2,train=0.5,val=0.15",
     "--epochs",
     "8",
     "--members",
