@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.results import CrossDatasetEvaluation, ScaleMetrics, VideoPrediction
 from vqa_twostage.fuse.runs import Run, TrackPaths
+from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.choosing import choose_dataset
 from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, tracks
@@ -89,7 +91,13 @@ def _load_like(source: Run, dataset: str, cache: str | Path | None, head: Head) 
         [_same_track(place, name, track) for track in tracks]
         for tracks in (identity.spatial, identity.temporal)
     )
-    return load_dataset(place, name, *TrackPaths(spatial, temporal).names, head.reads)
+    data = load_dataset(place, name, *TrackPaths(spatial, temporal).names, head.reads)
+    # the model reads them in the order of its run, and names of files may give another
+    in_order = Streams(spatial, temporal).map(
+        lambda paths, side: tuple(sorted(side, key=lambda track: paths.index(track.path))),
+        data.features,
+    )
+    return replace(data, features=in_order)
 
 
 def _same_track(cache: Path, dataset: str, wanted: TrackIdentity) -> TrackPath:

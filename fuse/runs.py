@@ -73,12 +73,12 @@ class TrackPaths:
         return self.spatial[0].cache
 
     @property
-    def names(self) -> tuple[list[str], list[str] | None]:
+    def names(self) -> tuple[list[str], list[str]]:
         """As `fuse.data.load_dataset` takes them."""
         spatial, temporal = (
             [path.stem for path in paths] for paths in (self.spatial, self.temporal)
         )
-        return spatial, None if self.temporal == self.spatial else temporal
+        return spatial, [] if self.temporal == self.spatial else temporal
 
 
 class Run:

@@ -252,8 +252,9 @@ def train_command(run: RunToReport) -> str:
         options = {name: options[name] for name in kept}
     words = ["vqa-fuse", "train", "--dataset", run.record.dataset]
     for name, value in options.items():
-        if value is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+        values = value if isinstance(value, tuple) else [] if value is None else [value]
+        for each in values:
+            words += [f"--{name.replace('_', '-')}", str(each)]
     words += ["--oracle-epoch"] if oracle_epoch else []
     return shlex.join([*words, "--cache", run.cache])
 

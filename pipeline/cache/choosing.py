@@ -48,8 +48,9 @@ def choose_tracks(
     and temporal ones where the dataset has some or some were asked for.
 
     ``wanted``: names of each kind, among them ``all`` for every track of it; None is the only one
-    there is. Tracks come in the order of their names, whatever the order in which they were asked
-    for. UsageError lists the tracks where it is not clear which is meant.
+    there is, and no name of a temporal track is none. Tracks come in the order of their names,
+    whatever the order in which they were asked for. UsageError lists the tracks where it is not
+    clear which is meant.
     """
     paths: dict[Kind, list[TrackPath]] = {"spatial": [], "temporal": []}
     for path in tracks(cache, dataset):
@@ -57,7 +58,8 @@ def choose_tracks(
             if len(track):
                 paths[track.identity.kind].append(path)
     read: set[Kind] = {"spatial"} if kinds is None else set(kinds)
-    if kinds is None and (paths["temporal"] or wanted.get("temporal")):
+    temporal = wanted.get("temporal")
+    if kinds is None and (paths["temporal"] if temporal is None else temporal):
         read.add("temporal")
     for kind, names in wanted.items():
         if names and kind not in read:

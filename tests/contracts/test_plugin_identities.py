@@ -90,7 +90,7 @@ def test_identity_of_an_extractor_gives_its_options_back(kind: Kind, text: str) 
     again, same_sampler = plugins_of(recovered, kind)
     assert again.options == extractor.options
     assert identity_of(kind, again, same_sampler) == identities[-1]
-    assert len(recovered.temporal) == (kind == "temporal")
+    assert len(recovered.temporal) == (kind == "temporal") and len(recovered.spatial) == 1
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_views_that_came_later_leave_the_identities_of_older_caches(
 
 
 def test_model_that_ships_reads_the_features_that_are_extracted_now() -> None:
-    for identity in load().training.tracks:
+    for identity in load().training.distinct:
         plugin = spec.resolve(f"extract.{identity.kind}", str(identity.extractor))
         assert spec_of_extractor(plugin) == identity.extractor
         preprocessing = plugin.shared().applied_to(plugin.build().preprocessing)

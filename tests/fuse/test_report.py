@@ -204,7 +204,7 @@ def test_report_without_frames_explains_how_to_get_them(
     assert "--root DIR" in result.frames and "--root DIR" in text and not data_of(text)["frames"]
     assert "Comparison" not in text
     copy = Path(shutil.copytree(runs_and_clips[0][0], tmp_path / "moved"))
-    place = {"absolute": "gone", "spatial": "clips/uniform/net-0.h5"}
+    place = {"absolute": "gone", "spatial": ["clips/uniform/net-0.h5"]}
     change_record(copy, lambda record: record["cache"].update(place))
     result = write_report(copy, tmp_path / "two.html", runs_and_clips[1])
     assert "features are not there" in result.frames and "give --cache DIR" in result.frames

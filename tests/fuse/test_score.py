@@ -73,7 +73,9 @@ def scored(**changes: Any) -> Score:
 
 def with_tracks(model: Scorer, **changes: Any) -> Scorer:
     """The model with track identities replaced, as if trained on other features."""
-    tracks = model.training.tracks.map(lambda identity: replace(identity, **changes))
+    tracks = model.training.tracks.map(
+        lambda side: [replace(identity, **changes) for identity in side]
+    )
     return replace(model, training=replace(model.training, tracks=tracks))
 
 
