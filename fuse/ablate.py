@@ -97,12 +97,23 @@ def ablate(
         check_leakage(data, options)
     plans, impossible = _plans(data, variants, folder)
     against = _reference(plans, reference)
-    _train_missing(data, plans, workers, on_progress)
+    train_missing(data, plans, workers, on_progress)
+    return compared(list(plans), against, impossible, data.not_finite, folder)
+
+
+def compared(
+    runs: list[Path],
+    against: Path,
+    impossible: dict[str, str],
+    not_finite: dict[str, int],
+    folder: Path,
+) -> AblationResult:
+    """Writes the tables of runs that are finished."""
     result = AblationResult(
-        comparison=compare(list(plans), against),
-        seconds={run: Run(run).record().seconds for run in plans},
+        comparison=compare(runs, against),
+        seconds={run: Run(run).record().seconds for run in runs},
         impossible=impossible,
-        not_finite=data.not_finite,
+        not_finite=not_finite,
         folder=folder,
     )
     _write_tables(result)
@@ -131,8 +142,8 @@ def _plans(
     return plans, impossible
 
 
-def _train_missing(
-    data: Dataset, plans: dict[Path, Plan], workers: int, on_progress: OnProgress
+def train_missing(
+    data: Dataset, plans: dict[Path, Plan], workers: int, on_progress: OnProgress = no_progress
 ) -> None:
     """Trains what is not finished; splits of all variants share the workers, and variants on the
     same split its prepared features. Finished splits are kept until their run is whole.

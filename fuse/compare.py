@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float
@@ -40,7 +40,7 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
         paired = paired_statistics(_scores(evaluation) - baseline, n_fitted, n_test)
         rows.append(
             ComparisonRow(
-                name=specs.name,
+                name=specs.name + _other_tracks(records[against], records[run]),
                 fusion=specs.fusion,
                 pooling=specs.pooling,
                 temporal=specs.temporal_encoder,
@@ -65,6 +65,27 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
         reference=records[against].specs.name,
         rows=rows,
     )
+
+
+def _other_tracks(reference: RunRecord, record: RunRecord) -> str:
+    """Which tracks a run reads where they are not those of the reference: `` without tsm``."""
+    theirs, ours = (_track_names(of) for of in (reference, record))
+    if ours == theirs:
+        return ""
+    missing = [name for name in theirs if name not in ours]
+    if set(ours) < set(theirs) and len(missing) < len(ours):
+        return f" without {', '.join(missing)}"
+    return f" on {', '.join(ours)}"
+
+
+def _track_names(record: RunRecord) -> list[str]:
+    """Each track once; with its digest where two have one name."""
+    files = dict.fromkeys([*record.cache.spatial, *record.cache.temporal])
+    stems = [PurePosixPath(file).stem for file in files]
+    names = [stem.rpartition("-")[0] for stem in stems]
+    return [
+        stem if names.count(name) > 1 else name for stem, name in zip(stems, names, strict=True)
+    ]
 
 
 def _require_comparable(one: Path, first: RunRecord, other: Path, second: RunRecord) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from vqa_twostage.fuse import metrics, opinions
-from vqa_twostage.fuse.data import Dataset, load_dataset
+from vqa_twostage.fuse.data import Dataset, load_tracks
 from vqa_twostage.fuse.evaluate import reported
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.results import CrossDatasetEvaluation, ScaleMetrics, VideoPrediction
-from vqa_twostage.fuse.runs import Run, TrackPaths
+from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.choosing import choose_dataset
@@ -87,17 +86,10 @@ def _load_like(source: Run, dataset: str, cache: str | Path | None, head: Head) 
     place = places[0]
     name = choose_dataset(place, dataset)
     identity = source.record().identity
-    spatial, temporal = (
-        [_same_track(place, name, track) for track in tracks]
-        for tracks in (identity.spatial, identity.temporal)
+    paths = Streams(identity.spatial, identity.temporal).map(
+        lambda side: [_same_track(place, name, track) for track in side]
     )
-    data = load_dataset(place, name, *TrackPaths(spatial, temporal).names, head.reads)
-    # the model reads them in the order of its run, and names of files may give another
-    in_order = Streams(spatial, temporal).map(
-        lambda paths, side: tuple(sorted(side, key=lambda track: paths.index(track.path))),
-        data.features,
-    )
-    return replace(data, features=in_order)
+    return load_tracks(place, name, paths, head.reads)
 
 
 def _same_track(cache: Path, dataset: str, wanted: TrackIdentity) -> TrackPath:

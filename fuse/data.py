@@ -185,8 +185,19 @@ def load_dataset(
     they are used.
     """
     name = choose_dataset(cache, dataset)
-    manifest = load_cached_manifest(cache, name)
     paths = choose_tracks(cache, name, spatial, temporal)
+    return load_tracks(cache, name, paths, reads, max_ram)
+
+
+def load_tracks(
+    cache: Path,
+    name: str,
+    paths: Streams[list[TrackPath]],
+    reads: Streams[Collection[str]] = READS,
+    max_ram: int | None = None,
+) -> Dataset:
+    """`load_dataset` with these very tracks, in this order."""
+    manifest = load_cached_manifest(cache, name)
     with ExitStack() as stack:
         opened = paths.map(
             lambda side: [stack.enter_context(cached.open_track(path)) for path in side]

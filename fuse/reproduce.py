@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vqa_twostage.fuse.data import load_dataset
+from vqa_twostage.fuse.data import load_tracks
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.results import Reproduction
 from vqa_twostage.fuse.run_record import RunRecord
@@ -38,7 +38,9 @@ def reproduce_run(
     record, old = source.record(), source.predictions()
     options, tracks = record.options, source.tracks(cache)
     reads = Streams(AVERAGES, AVERAGES) if options.baseline else Head.of(options).reads
-    data = load_dataset(tracks.cache, record.dataset, *tracks.names, reads)
+    data = load_tracks(
+        tracks.cache, record.dataset, Streams(tracks.spatial, tracks.temporal), reads
+    )
     plan = Plan.of(data, options)
     changed = _changes(record, plan)
     if plan.identity.splits != record.identity.splits:

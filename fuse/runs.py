@@ -72,14 +72,6 @@ class TrackPaths:
     def cache(self) -> Path:
         return self.spatial[0].cache
 
-    @property
-    def names(self) -> tuple[list[str], list[str]]:
-        """As `fuse.data.load_dataset` takes them."""
-        spatial, temporal = (
-            [path.stem for path in paths] for paths in (self.spatial, self.temporal)
-        )
-        return spatial, [] if self.temporal == self.spatial else temporal
-
 
 class Run:
     """The folder of a run. Properties are paths; methods read what is there.

@@ -16,6 +16,7 @@ from vqa_twostage.fuse.cli.shared import (
     training_options,
 )
 from vqa_twostage.fuse.learning.loss_spec import available_losses
+from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.pipeline import console, spec
 from vqa_twostage.pipeline.errors import DONE, UsageError
 
@@ -148,11 +149,18 @@ def train(
     type=FOLDER,
     help="The folder for tables and runs [default: runs/<dataset>-ablation-<protocol>].",
 )
+@click.option(
+    "--tracks",
+    metavar="MODE",
+    help="What each track is worth to one head instead: leave-one-out, each (alone), or forward "
+    "(the best for the validation parts first, then with it the next).",
+)
 @training_options
 def ablate(
     dataset: str | None,
     reference: str | None,
     output: Path | None,
+    tracks: str | None,
     preset: str | None,
     cache: Path,
     as_json: bool,
@@ -168,7 +176,10 @@ def ablate(
     Example
       vqa-fuse ablate --dataset konvid --fusion all --baselines ridge,svr
       vqa-fuse ablate --fusion concat,dynamic:experts=2 --temporal-encoder all --reference concat
+      vqa-fuse ablate --fusion concat --spatial all --temporal all --tracks leave-one-out
     """
+    if tracks is not None and values["fusion"] == "all":
+        values["fusion"] = "" if values["baselines"] else DEFAULTS.fusion
     lists = [
         spec.parse_list(values.pop(name))
         for name in ("fusion", "pooling", "temporal_encoder", "baselines")
@@ -176,6 +187,7 @@ def ablate(
     resources = resources_of(values)
     options = options_of(preset, values)
     from vqa_twostage.fuse import ablate as ablation
+    from vqa_twostage.fuse.ablate_tracks import ablate_tracks
     from vqa_twostage.fuse.data import load_dataset
     from vqa_twostage.fuse.reporting import terminal
 
@@ -183,11 +195,31 @@ def ablate(
     reads = ablation.statistics_read(variants)
     data = load_dataset(cache, dataset, options.spatial, options.temporal, reads, resources.max_ram)
     protocol = spec.parse(options.protocol).filename
-    folder = output or Path("runs") / f"{data.manifest.name}-ablation-{protocol}"
-    with console.progress(f"ablate {len(variants)} variants") as on_progress:
-        result = ablation.ablate(data, variants, folder, reference, resources.workers, on_progress)
+    kind = "ablation" if tracks is None else "tracks"
+    folder = output or Path("runs") / f"{data.manifest.name}-{kind}-{protocol}"
+    if tracks is not None:
+        _check_tracks_options(variants, reference)
+        with console.progress(f"ablate --tracks {tracks}") as on_progress:
+            result = ablate_tracks(
+                data, variants[0], tracks, folder, resources.workers, on_progress
+            )
+    else:
+        with console.progress(f"ablate {len(variants)} variants") as on_progress:
+            result = ablation.ablate(
+                data, variants, folder, reference, resources.workers, on_progress
+            )
     print_result(result, as_json, terminal.print_ablation)
     return DONE
+
+
+def _check_tracks_options(variants: list[TrainOptions], reference: str | None) -> None:
+    if len(variants) != 1:
+        raise UsageError(
+            f"--tracks compares the tracks of one head, and {len(variants)} are named; name one "
+            "with --fusion, --pooling and --temporal-encoder, or one of --baselines"
+        )
+    if reference is not None:
+        raise UsageError("--tracks compares with all tracks; leave out --reference")
 
 
 def print_plugins(context: click.Context) -> None:
