@@ -15,6 +15,7 @@ from toy_cache import manifest_of, write_features
 from vqa_twostage.fuse.cross_dataset import evaluate_on
 from vqa_twostage.fuse.data import load_dataset
 from vqa_twostage.fuse.learning import scorer_file as saved
+from vqa_twostage.fuse.metrics import srcc_interval
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reporting.terminal import print_cross_dataset
 from vqa_twostage.fuse.results import CrossDatasetEvaluation
@@ -144,3 +145,31 @@ def test_ranges_directions_and_number_of_videos_are_said(
     assert f"scores: {min(scores):.4g} to {max(scores):.4g}, {LABELS[trained][0]} is better" in text
     aligned = "scores are mirrored within their scale before any figure" in text
     assert aligned == (document["better"] != document["other_better"])
+
+
+def test_figures_of_a_small_dataset_are_withheld_and_its_predictions_are_not(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = manifest_of("few", 4, 2)
+    save_manifest(tmp_path, manifest)
+    for kind in ("spatial", "temporal"):
+        write_features(tmp_path, manifest, kind)
+    result = evaluate_on(runs["mos"], "few", tmp_path)
+    document = result.to_json()
+    for scale in ("refitted", "as_is"):
+        assert set(document[scale].values()) == {None}
+    assert document["srcc_interval"] is None
+    assert document["n_videos"] == len(document["predictions"]) == 8
+    print_cross_dataset(result)
+    text = capsys.readouterr().out
+    assert text.count("n/a, 8 test videos") == 8 and "mostly chance" in text
+
+
+def test_srcc_on_another_dataset_has_its_interval(
+    evaluated: Evaluated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = evaluated("mos", "dmos")
+    assert result.refitted.srcc is not None and result.srcc_interval is not None
+    assert result.srcc_interval == srcc_interval(result.refitted.srcc, 40)
+    print_cross_dataset(result)
+    assert "[{:.3f}, {:.3f}]".format(*result.srcc_interval) in capsys.readouterr().out
