@@ -38,8 +38,8 @@ class RegressorPath(Protocol):
 class Candidates:
     """A `fuse.streams.Baseline`.
 
-    ``preparation``: ``robust`` (imputed by the median, squashed by asinh, standardised, the columns
-    of each track divided by the root of their number, so that a track has variance 1 as a whole) or
+    ``preparation``: ``robust`` (imputed by the median, squashed by asinh, standardised, and
+    divided so that each track has variance 1 as a whole, and all its levels the same) or
     ``min_max`` (imputed by the mean, scaled to 0 to 1). ``most_videos``: for training and
     validation together; a split with more is refused.
     """

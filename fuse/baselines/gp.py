@@ -1,9 +1,10 @@
 """Gaussian process, RBF kernel and white noise, both by marginal likelihood; at most 3,000 videos.
 
-Nothing is chosen on validation. The prediction has the form of kernel ridge regression (Rasmussen
-and Williams, Gaussian Processes for Machine Learning, 2006, chapters 2 and 5). The variance of the
-signal is that of the highest likelihood, in closed form; all levels of noise share the
-decomposition of a length scale.
+Nothing is chosen on validation, so where several videos share a content, which the likelihood does
+not know, it trusts the features too much; kernel_ridge does not. The prediction has the form of
+kernel ridge regression (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006,
+chapters 2 and 5). The variance of the signal is that of the highest likelihood, in closed form; all
+levels of noise share the decomposition of a length scale.
 
 Dimensions: N rows, C columns, S levels of noise.
 """

@@ -42,8 +42,8 @@ LISTED = ("fusion", "pooling", "temporal", "baselines", "protocols")
 @click.option(
     "--baseline",
     metavar="SPEC",
-    help="Train this instead of a head: ridge or svr, without a network and without a model for "
-    "scoring.",
+    help="Train this instead of a head, such as ridge or gp: without a network and without a model "
+    "for scoring.",
 )
 @click.option(
     "--oracle-epoch",
@@ -137,7 +137,7 @@ def train(
     "--baselines",
     metavar="SPECS",
     default="",
-    help="Baselines on the same splits, without a network: ridge,svr.",
+    help="Baselines on the same splits, without a network: a list such as ridge,gp, or all.",
 )
 @click.option(
     "--reference",

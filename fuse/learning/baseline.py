@@ -4,14 +4,15 @@ validation.
 Its columns are the stored averages of every track, averaged over frames, and prepared as the
 baseline says (`fuse.candidates`), by statistics of the rows that it is fitted on alone.
 
-Dimensions: N videos, T frames, C columns, D columns that are kept, P regressors that are fitted
-together.
+Dimensions: N videos, T frames, C columns of a track, D columns of all tracks, P regressors that are
+fitted together.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -26,8 +27,15 @@ from vqa_twostage.fuse.streams import AVERAGES, Regressor
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
 
-Vectors = Float[np.ndarray, "N C"]
+Vectors = Float[np.ndarray, "N D"]
 Labels = Float[np.ndarray, " N"]
+
+
+class TrackColumns(NamedTuple):
+    """The columns of one track, and the number of the level that each is of."""
+
+    values: Float[np.ndarray, "N C"]
+    level: Int[np.ndarray, " C"]
 
 
 def fit_baseline(data: Dataset, split: Split, plugin: spec.Plugin) -> Fitted:
@@ -35,8 +43,8 @@ def fit_baseline(data: Dataset, split: Split, plugin: spec.Plugin) -> Fitted:
     check_size(plugin, [split])
     start = time.perf_counter()
     with one_thread():
-        blocks = [vectors(track) for track in data.tracks]
-        predicted = predictions(blocks, data.mos, split, Candidates.of(plugin.build()))
+        columns = [columns_of(track) for track in data.tracks]
+        predicted = predictions(columns, data.mos, split, Candidates.of(plugin.build()))
     shares = data.features.map(lambda side: frames_of(side).frame_shares())
     return Fitted(predicted, 0, shares, seconds=time.perf_counter() - start)
 
@@ -53,18 +61,16 @@ def check_size(plugin: spec.Plugin, splits: Sequence[Split]) -> None:
 
 
 def predictions(
-    blocks: Sequence[Float[np.ndarray, "N _"]], mos: Labels, split: Split, candidates: Candidates
+    tracks: Sequence[TrackColumns], mos: Labels, split: Split, candidates: Candidates
 ) -> Labels:
     """Of the candidate with the lowest squared error on the validation part, fitted on training and
     validation; those for validation are of the regressor that did not see it.
-
-    ``blocks``: the columns of each track.
     """
     prepare = PREPARE[candidates.preparation]
-    rows = prepare(blocks, split.train)
+    rows = prepare(tracks, split.train)
     regressor, option, unseen = _choose(candidates, rows, mos, split)
     both = np.sort(np.concatenate([split.train, split.val]))
-    rows = prepare(blocks, both)
+    rows = prepare(tracks, both)
     predicted = np.atleast_2d(regressor.fit(rows[both], mos[both]).predict(rows))[option].copy()
     predicted[split.val] = unseen
     return predicted
@@ -88,7 +94,7 @@ def _choose(
     return best
 
 
-def vectors(track: Features) -> Vectors:
+def columns_of(track: Features) -> TrackColumns:
     """The stored averages of all levels, averaged over the frames of each video."""
     track, shares = track.only(AVERAGES), track.frame_shares()
     columns = [
@@ -100,31 +106,37 @@ def vectors(track: Features) -> Vectors:
         )
         for name in track.arrays
     ]
-    return np.concatenate(columns, axis=1)
+    levels = list(dict.fromkeys(name.level for name in track.arrays))
+    number = [levels.index(name.level) for name in track.arrays]
+    widths = [values.shape[1] for values in columns]
+    return TrackColumns(np.concatenate(columns, axis=1), np.repeat(number, widths))
 
 
 def robust(
-    blocks: Sequence[Float[np.ndarray, "N _"]], rows: Int[np.ndarray, " rows"]
+    tracks: Sequence[TrackColumns], rows: Int[np.ndarray, " rows"]
 ) -> Float[np.ndarray, "N D"]:
     """Columns as heads get them (`fuse.learning.prepare.Squash`), by statistics of ``rows`` alone;
-    0 where a column is constant there. The others of each block are divided by the root of their
-    number: a track counts alike however many it has, and distances do not grow with it.
+    0 where a column is constant there.
+
+    Tracks count alike, and so do the levels of a track, however many columns they have; distances
+    do not grow with their number.
     """
     prepared = []
-    for block in blocks:
-        squash = Squash.fit(block[rows])
-        informative = max(1.0, squash.keep.sum())
-        prepared.append(squash(block).astype(np.float64) / np.sqrt(informative))
+    for values, level in tracks:
+        squash = Squash.fit(values[rows])
+        informative = np.bincount(level, squash.keep)
+        shares = np.maximum(informative, 1) * max(1, np.count_nonzero(informative))
+        prepared.append(squash(values).astype(np.float64) / np.sqrt(shares)[level])
     return np.concatenate(prepared, axis=1)
 
 
 def min_max(
-    blocks: Sequence[Float[np.ndarray, "N _"]], rows: Int[np.ndarray, " rows"]
+    tracks: Sequence[TrackColumns], rows: Int[np.ndarray, " rows"]
 ) -> Float[np.ndarray, "N D"]:
     """Columns imputed and scaled with the means and ranges of ``rows`` alone; 0 where a column is
     constant there.
     """
-    columns = np.concatenate(blocks, axis=1)
+    columns = np.concatenate([track.values for track in tracks], axis=1)
     columns = np.where(np.isfinite(columns), columns, np.nan)
     columns = columns[:, ~np.isnan(columns[rows]).all(axis=0)]
     columns = np.where(np.isnan(columns), np.nanmean(columns[rows], axis=0), columns)
@@ -132,7 +144,5 @@ def min_max(
     return (columns - low) / np.where(high > low, high - low, np.inf)
 
 
-Prepare = Callable[
-    [Sequence[Float[np.ndarray, "N _"]], Int[np.ndarray, " rows"]], Float[np.ndarray, "N D"]
-]
+Prepare = Callable[[Sequence[TrackColumns], Int[np.ndarray, " rows"]], Vectors]
 PREPARE: dict[str, Prepare] = {"robust": robust, "min_max": min_max}

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.linear_model import Ridge
 from sklearn.svm import SVR
-from toy_cache import make_dataset, reworked
+from toy_cache import COLUMNS, make_dataset, reworked
 
 from vqa_twostage.fuse.ablate import ablate, variants
 from vqa_twostage.fuse.baselines import gp
 from vqa_twostage.fuse.candidates import Candidates
 from vqa_twostage.fuse.data import Dataset
-from vqa_twostage.fuse.learning.baseline import min_max, predictions, robust, vectors
+from vqa_twostage.fuse.learning import baseline
+from vqa_twostage.fuse.learning.baseline import TrackColumns, columns_of, min_max, robust
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split, splits
 from vqa_twostage.fuse.streams import Regressor
@@ -39,6 +40,17 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def candidates(text: str) -> Candidates:
     return Candidates.of(spec.resolve("fuse.baselines", text).build())
+
+
+def of_one_level(blocks: list[np.ndarray]) -> list[TrackColumns]:
+    return [TrackColumns(values, np.zeros(values.shape[1], int)) for values in blocks]
+
+
+def predictions(
+    blocks: list[np.ndarray], mos: np.ndarray, split: Split, candidates: Candidates
+) -> np.ndarray:
+    """Of tracks of one level."""
+    return baseline.predictions(of_one_level(blocks), mos, split, candidates)
 
 
 def random_split(videos: int, seed: int = 0) -> Split:
@@ -119,7 +131,7 @@ def test_values_of_other_parts_change_nothing_that_is_prepared(
     poisoned = [block.copy() for block in blocks]
     for block in poisoned:
         block[others] = factor * block[others] + 4
-    before, after = prepare(blocks, rows), prepare(poisoned, rows)
+    before, after = (prepare(of_one_level(each), rows) for each in (blocks, poisoned))
     assert np.array_equal(before[rows], after[rows])
     assert not np.array_equal(before[others], after[others])
 
@@ -182,10 +194,25 @@ def test_each_track_counts_alike_however_many_columns_it_has(widths: tuple[int, 
     generator = np.random.default_rng(0)
     blocks = [generator.lognormal(size=(80, width)) for width in widths]
     blocks[0] = np.concatenate([blocks[0], np.full((80, 9), 7.0)], axis=1)  # constant: no column
-    prepared = robust(blocks, np.arange(0, 80, 2))
+    prepared = robust(of_one_level(blocks), np.arange(0, 80, 2))
     ends = np.cumsum([block.shape[1] for block in blocks])[:-1]
     variances = [part[::2].var(axis=0).sum() for part in np.split(prepared, ends, axis=1)]
     np.testing.assert_allclose(variances, 1, rtol=0.05)
+
+
+def test_each_level_of_a_track_counts_alike_and_a_constant_one_not_at_all() -> None:
+    values = np.random.default_rng(0).normal(size=(80, 40))
+    values[:, 35:] = 1
+    level = np.repeat([0, 1, 2], [5, 30, 5])
+    prepared = robust([TrackColumns(values, level)], np.arange(0, 80, 2))[::2]
+    variances = [prepared[:, level == number].var(axis=0).sum() for number in range(3)]
+    np.testing.assert_allclose(variances, [0.5, 0.5, 0], rtol=0.05)
+
+
+def test_columns_are_known_by_their_level(toy_data: Dataset) -> None:
+    values, level = columns_of(toy_data.spatial)
+    assert values.shape == (len(toy_data.mos), 6 * COLUMNS)
+    assert list(level) == [0] * 2 * COLUMNS + [1] * 2 * COLUMNS + [2] * 2 * COLUMNS
 
 
 @pytest.mark.parametrize("name", ROBUST)
@@ -229,7 +256,7 @@ def test_published_svr_is_that_of_videval(toy_data: Dataset) -> None:
     """Written out: the lowest validation error of 100, then fitted on both parts."""
     (split,) = splits("random:n=1", toy_data.manifest.rows)[1]
     fitted = fit(toy_data, split, replace(QUICK, baseline="svr:grid=published")).predicted
-    raw = np.concatenate([vectors(track) for track in toy_data.features], axis=1)
+    raw = np.concatenate([columns_of(track).values for track in toy_data.features], axis=1)
     both, mos = np.sort(np.concatenate([split.train, split.val])), toy_data.mos
 
     def scaled(rows: np.ndarray) -> np.ndarray:
