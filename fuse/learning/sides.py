@@ -10,7 +10,6 @@ patches.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -37,12 +36,13 @@ def track_names(identities: Sequence[TrackIdentity]) -> list[str]:
     """What tells the tracks of a stream apart; "" for a single one."""
     if len(identities) == 1:
         return [""]
-    seen: Counter[str] = Counter()
-    names = []
+    names: list[str] = []
     for identity in identities:
-        name = identity.extractor.name
-        seen[name] += 1
-        names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+        name, number = identity.extractor.name, 1
+        while name in names:
+            number += 1
+            name = f"{identity.extractor.name}_{number}"
+        names.append(name)
     return names
 
 

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_cache import FRAMES, LEVELS, labels, make_cache, manifest_of, reworked, write_features
+from toy_cache import (
+    FRAMES,
+    LEVELS,
+    add_track,
+    labels,
+    make_cache,
+    manifest_of,
+    reworked,
+    write_features,
+)
 
 from vqa_twostage.fuse import data as data_module
 from vqa_twostage.fuse.data import Dataset, load_dataset
@@ -21,6 +30,7 @@ from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.stored_column import StoredColumn
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.features import ArrayName
 
 QUICK = TrainOptions(fusion="concat", epochs=2, members=1, protocol="random:n=2")
 
@@ -197,6 +207,86 @@ def test_tracks_of_different_samplers_are_refused_for_heads_that_read_frames(
     ):
         Plan.of(data, replace(QUICK, **parts))
     assert Plan.of(data, QUICK).identity.temporal == data.identities.temporal
+
+
+def test_any_number_of_tracks_is_loaded_for_each_stream(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path, contents=4, versions=5)
+    other = add_track(cache, "spatial", "anothernet", 7)
+    short = add_track(cache, "temporal", "short_tempo", 2)
+    data = load_dataset(cache, None, ["spatialnet", "anothernet"], "all")
+    assert [track.path for track in data.features.spatial][0] == other
+    assert [track.path for track in data.features.temporal][0] == short
+    assert data.paths.map(len) == Streams(2, 2)
+    assert [track.mask.shape[1] for track in data.tracks] == [7, FRAMES, 2, FRAMES]
+    assert data.content == [track.content for track in data.tracks]
+    for track in data.tracks:
+        with cached.open_track(track.path) as stored:
+            assert track.identity == stored.identity
+            for row in (0, 4, 19):
+                whole = stored.read(data.manifest.rows["id"][row]).arrays["c2/std"]
+                assert int(track.mask[row].sum()) == len(whole)
+                np.testing.assert_array_equal(
+                    track.arrays[ArrayName("c2/std")][row, : len(whole)], whole
+                )
+
+
+def test_tracks_are_the_same_run_in_whatever_order_they_are_named(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path, contents=4, versions=5)
+    other = add_track(cache, "spatial", "anothernet", 7)
+    longest = add_track(cache, "spatial", "zoom_in_net", 3)
+    named = [
+        "all",
+        ["all"],
+        ["spatialnet", "all"],
+        ["spatialnet", "anothernet", "zoom_in_net"],
+        ["zoom_in_net", other.stem, "spatialnet", "anothernet"],
+        (longest.stem, "anothernet", "spatialnet"),
+    ]
+    digests = {
+        Plan.of(load_dataset(cache, None, names, None), QUICK).identity.digest for names in named
+    }
+    assert len(digests) == 1
+    fewer = load_dataset(cache, None, ["zoom_in_net", "anothernet"], None)
+    assert Plan.of(fewer, QUICK).identity.digest not in digests
+
+
+def test_videos_that_any_track_lacks_are_missing(tmp_path: Path) -> None:
+    manifest = manifest_of("toy", 3, 2)
+    save_manifest(tmp_path, manifest)
+    ids = list(manifest.rows["id"])
+    for number, (kind, extractor) in enumerate(
+        (kind, f"net_{place}") for kind in ("spatial", "temporal") for place in ("a", "b")
+    ):
+        write_features(tmp_path, manifest, kind, extractor, without=(ids[number],))
+    data = load_dataset(tmp_path, None, "all", "all")
+    assert data.missing == ids[:4] and list(data.manifest.rows["id"]) == ids[4:]
+    assert load_dataset(tmp_path, None, "net_b", ["net_a"]).missing == ids[1:3]
+
+
+def test_no_name_of_a_temporal_track_is_none(cache: Path) -> None:
+    data = load_dataset(cache, None, None, [])
+    assert data.features.temporal == data.features.spatial
+    assert [track.identity.kind for track in data.tracks] == ["spatial"]
+
+
+def test_all_of_no_track_is_refused_with_the_command_that_extracts_one(tmp_path: Path) -> None:
+    manifest = manifest_of("toy", 3, 2)
+    save_manifest(tmp_path, manifest)
+    write_features(tmp_path, manifest, "spatial")
+    with pytest.raises(UsageError, match=r"no temporal track; run vqa-extract with --temporal"):
+        load_dataset(tmp_path, None, "all", "all")
+
+
+def test_a_track_of_one_frame_stands_beside_any_sampler(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path, contents=3, versions=2)
+    add_track(cache, "spatial", "onenet", 1)
+    data = load_dataset(cache, None, "all", None)
+    assert Plan.of(data, replace(QUICK, fusion="cross_modal"))
+    add_track(cache, "spatial", "othernet", 6)
+    data = load_dataset(cache, None, "all", None)
+    assert Plan.of(data, QUICK)
+    with pytest.raises(UsageError, match="othernet.*spatialnet.*were sampled differently"):
+        Plan.of(data, replace(QUICK, fusion="cross_modal"))
 
 
 def test_empty_track_is_ignored(tmp_path: Path) -> None:

@@ -519,7 +519,13 @@ def test_options_of_a_wrong_type_are_refused_in_one_message() -> None:
 from pathlib import Path
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.pipeline.errors import UsageError
-for wrong in ({"epochs": 2.5}, {"fusion": Path("concat")}, {"temporal": 3}, {"oracle_epoch": 1}):
+for wrong in (
+    {"epochs": 2.5},
+    {"fusion": Path("concat")},
+    {"temporal": 3},
+    {"spatial": ["resnet", 3]},
+    {"oracle_epoch": 1},
+):
     try:
         TrainOptions(**wrong)
     except UsageError as error:
@@ -531,7 +537,8 @@ for wrong in ({"epochs": 2.5}, {"fusion": Path("concat")}, {"temporal": 3}, {"or
     assert process.stdout.splitlines() == [
         "epochs must be a whole number of at least 1, or None, not 2.5",
         f"fusion must be a string, not {Path('concat')!r}",
-        "temporal must be a string or None, not 3",
+        "temporal must be the name of a track, several, or None, not 3",
+        "spatial must be the name of a track, several, or None, not ('resnet', 3)",
         "oracle_epoch must be True or False, not 1",
     ]
 

@@ -14,7 +14,7 @@ import pandas as pd
 from vqa_twostage.fuse.data import Dataset, Features, Side
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline import spec
-from vqa_twostage.pipeline.cache.layout import TrackPath
+from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, load_cached_manifest
 from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
@@ -52,7 +52,9 @@ def manifest_of(name: str, contents: int, versions: int) -> Manifest:
     return Manifest(name, name, "opinion", (1.0, 5.0), rows)
 
 
-def features_of(manifest: Manifest, extractor: str) -> Iterator[tuple[str, VideoFeatures]]:
+def features_of(
+    manifest: Manifest, extractor: str, frames: int = FRAMES
+) -> Iterator[tuple[str, VideoFeatures]]:
     """Of each video: a few columns tell the quality, and all of them tell the content; some videos
     are shorter.
     """
@@ -62,7 +64,7 @@ def features_of(manifest: Manifest, extractor: str) -> Iterator[tuple[str, Video
     for row, (video_id, mos) in enumerate(
         zip(manifest.rows["id"], manifest.rows["mos"], strict=True)
     ):
-        length = FRAMES - row % 5 // 4
+        length = max(1, frames - row % 5 // 4)
         own, quality = generator.normal(size=COLUMNS), np.zeros(COLUMNS)
         quality[:TELLING] = 2 * (mos - 3) / 0.6 + 0.5 * generator.normal()
         arrays = {
@@ -84,15 +86,18 @@ def write_features(
     extractor: str = "",
     sampler: str = "uniform:frames=4",
     without: tuple[str, ...] = (),
+    frames: int = FRAMES,
     **more: str,
 ) -> TrackPath:
-    """A track of such features, with ``more`` in its identity."""
+    """A track of such features, with ``more`` in its identity; extractors whose names are equally
+    long give the same.
+    """
     extractor = extractor or f"{kind}net"
     named = spec.parse(extractor)
     identity = TrackIdentity(kind, named, spec.parse(sampler), **more)
     path = TrackPath.of(cache, manifest.name, named.filename, identity)
     with write_track(path, identity, {"manifest": manifest.digest}) as track:
-        for video_id, features in features_of(manifest, extractor):
+        for video_id, features in features_of(manifest, extractor, frames):
             if video_id not in without:
                 track.write(video_id, features)
     return path
@@ -104,6 +109,33 @@ def make_cache(cache: Path, name: str = "toy", contents: int = 12, versions: int
     write_features(cache, manifest, "spatial")
     write_features(cache, manifest, "temporal")
     return cache
+
+
+def add_track(cache: Path, kind: Kind, extractor: str, frames: int) -> TrackPath:
+    """Another track of the dataset of `make_cache`, of so many frames of each video."""
+    (name,) = datasets(cache)
+    manifest = load_cached_manifest(cache, name)
+    return write_features(
+        cache, manifest, kind, extractor, f"uniform:frames={frames}", frames=frames
+    )
+
+
+def with_second_tracks(data: Dataset, frames: int = FRAMES) -> Dataset:
+    """With another track in each stream, of at most so many frames and its columns reversed."""
+
+    def of(side: Side) -> Side:
+        (first,) = side
+        identity = replace(first.identity, extractor=Spec(f"second_{first.identity.kind}"))
+        second = Features(
+            TrackPath.of(first.path.cache, first.path.dataset, identity.extractor.name, identity),
+            identity,
+            {name: array[:, :frames, ::-1] * 2 + 1 for name, array in first.arrays.items()},
+            first.mask[:, :frames],
+            first.timestamp[:, :frames],
+        )
+        return first, second
+
+    return replace(data, features=data.features.map(of))
 
 
 def make_dataset(name: str, contents: int, versions: int) -> Dataset:
