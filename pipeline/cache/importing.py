@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from vqa_twostage.pipeline.cache.choosing import ALL
 from vqa_twostage.pipeline.cache.exported_files import (
     ExportedVideo,
     digest_of,
@@ -586,19 +587,25 @@ def _not_finite(chosen: _Chosen) -> list[ColumnGap]:
 
 
 def _next_step(path: TrackPath, kind: Kind) -> str:
-    """The command that trains on the new track, or first the one that brings its counterpart."""
-    other = "temporal" if kind == "spatial" else "spatial"
+    """The command that trains on the imported tracks, or first the one that brings a track of the
+    other kind.
+    """
     option = "" if str(path.cache) == "cache" else f" --cache {path.cache}"
+    imported: dict[Kind, list[TrackPath]] = {"spatial": [], "temporal": []}
     for candidate in tracks(path.cache, path.dataset):
         with open_track(candidate) as track:
-            fits = track.identity.imported and track.identity.kind == other and len(track)
-        if fits:
-            names = {kind: path.stem, other: candidate.stem}
-            both = f"--spatial {names['spatial']} --temporal {names['temporal']}"
-            return f"vqa-fuse train --dataset {path.dataset} {both}{option}"
+            if track.identity.imported and len(track):
+                imported[track.identity.kind].append(candidate)
+    if all(imported.values()):
+        names = " ".join(
+            f"--{of} {paths[0].stem if len(paths) == 1 else ALL}" for of, paths in imported.items()
+        )
+        return f"vqa-fuse train --dataset {path.dataset} {names}{option}"
+    other = "temporal" if kind == "spatial" else "spatial"
+    several = f" --{kind} {ALL}" if len(imported[kind]) > 1 else ""
     return (
         f"vqa-cache import FILE --dataset {path.dataset} --kind {other} --name NAME{option}, "
-        f"then vqa-fuse train --dataset {path.dataset}{option}"
+        f"then vqa-fuse train --dataset {path.dataset}{several}{option}"
     )
 
 
