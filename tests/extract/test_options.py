@@ -19,8 +19,9 @@ from vqa_twostage.pipeline.datasets.loading import load_manifest
 from vqa_twostage.pipeline.errors import UsageError
 
 WRONG = [
-    ("spatial", None, r"spatial must be a spec, as in 'efficientnet', not None"),
-    ("spatial", ["resnet"], r"spatial must be a spec, as in 'efficientnet', not \['resnet'\]"),
+    ("spatial", None, r"spatial must be a spec or several, as in 'resnet' or .*, not None"),
+    ("spatial", 3, r"spatial must be a spec or several"),
+    ("spatial", ["resnet", 3], r"spatial must be a spec, as in 'resnet', not 3"),
     ("spatial", " ", r"spatial must be a spec"),
     ("sampler", 8, r"sampler must be a spec, as in 'uniform:frames=8', not 8"),
     ("temporal", None, r"temporal must be a spec or several, as in 'tsm' or .*, not None"),
@@ -81,11 +82,18 @@ def test_invalid_options_are_refused() -> None:
         assert re.match(message, line), line
 
 
-@pytest.mark.parametrize("temporal", ["tsm", ["tsm"], ("tsm",)])
-def test_temporal_may_be_one_spec_or_several(temporal: Any) -> None:
-    options = ExtractOptions(temporal=temporal)
-    assert options.temporal == ("tsm",) and options == ExtractOptions(temporal=("tsm",))
-    assert ExtractOptions(temporal=[]).temporal == ()
+@pytest.mark.parametrize("kind", ["spatial", "temporal"])
+@pytest.mark.parametrize("given", ["net", ["net"], ("net",)])
+def test_extractors_may_be_one_spec_or_several(given: Any, kind: str) -> None:
+    options = ExtractOptions(**{kind: given})
+    assert getattr(options, kind) == ("net",) and options == ExtractOptions(**{kind: ("net",)})
+    assert getattr(ExtractOptions(**{kind: ["net", "other"]}), kind) == ("net", "other")
+    assert getattr(ExtractOptions(**{kind: []}), kind) == ()
+
+
+def test_options_without_any_extractor_are_refused() -> None:
+    with pytest.raises(UsageError, match="name a backbone at least, such as spatial='efficient"):
+        ExtractOptions(spatial=[], temporal=[])
 
 
 def test_options_from_a_mapping_are_checked_and_errors_name_their_source() -> None:

@@ -543,6 +543,20 @@ for wrong in (
     ]
 
 
+@pytest.mark.parametrize("stream", ["spatial", "temporal"])
+def test_tracks_may_be_one_name_or_several(stream: str) -> None:
+    for given, kept in (
+        ("resnet", ("resnet",)),
+        (["resnet", "vit"], ("resnet", "vit")),
+        (("all",), ("all",)),
+        ([], None),
+        (None, None),
+    ):
+        options = TrainOptions(**{stream: given})
+        assert getattr(options, stream) == kept
+        assert TrainOptions.from_mapping({stream: given}, "preset") == options
+
+
 def test_unknown_key_in_an_options_file_is_refused_with_the_name_of_the_file() -> None:
     with pytest.raises(UsageError, match=r"preset best: unknown option epoch; options are fusion,"):
         TrainOptions.from_mapping({"epoch": 3}, "preset best")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from commands import called, document
-from toy_cache import each_track, with_draws
+from toy_cache import FRAMES, each_track, with_draws, with_second_tracks
 
 from vqa_twostage.fuse.data import Dataset, Features, Side
 from vqa_twostage.fuse.delivery import graph_forward, onnx_check, onnx_graph
@@ -27,6 +27,7 @@ from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.scorer import Scorer, refit
+from vqa_twostage.fuse.learning.sides import track_names
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split
 from vqa_twostage.fuse.streams import Streams
@@ -154,11 +155,15 @@ def refitted(data: Dataset, **options: Any) -> Scorer:
 def by_graph(content: bytes | Path, features: Streams[Side]) -> np.ndarray:
     """Scores by onnxruntime, of features named after the arrays in the cache."""
     session = onnxruntime.InferenceSession(content if isinstance(content, bytes) else str(content))
-    inputs = {
-        f"{stream}.{name.replace('/', '.')}": array.astype("f4")
-        for stream, (track,) in features.items()
-        for name, array in track.arrays.items()
-    } | {f"{stream}.mask": track.mask for stream, (track,) in features.items()}
+    inputs: dict[str, np.ndarray] = {}
+    for stream, side in features.items():
+        for name, track in zip(track_names([each.identity for each in side]), side, strict=True):
+            place = f"{stream}.{name}" if name else stream
+            inputs |= {
+                f"{place}.{array.replace('/', '.')}": values.astype("f4")
+                for array, values in track.arrays.items()
+            }
+            inputs |= {f"{place}.mask": track.mask, f"{stream}.mask": track.mask}
     (scores,) = session.run(
         ["score"],
         {graph_input.name: inputs[graph_input.name] for graph_input in session.get_inputs()},
@@ -223,6 +228,71 @@ def test_graph_of_a_model_of_native_views_reads_their_features(tiny: Dataset) ->
         "spatialnet:crops=2",
         "temporalnet:crops=2",
     ]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fusion", ["concat", "dynamic"])
+def test_graph_of_a_head_of_means_has_frames_of_its_own_for_each_of_several_tracks(
+    fusion: str, tiny: Dataset, tmp_path: Path
+) -> None:
+    data, run = with_second_tracks(tiny, frames=2), tmp_path / "run"
+    options = TrainOptions(fusion=fusion, protocol="random:n=1", epochs=4, members=2)
+    train_run(data, options, run)
+    export_run(run, tmp_path / "model", onnx=True)
+    names = [
+        *["spatial.spatialnet", "spatial.second_spatial"],
+        *["temporal.temporalnet", "temporal.second_temporal"],
+    ]
+    described = json.loads((tmp_path / "model" / "config.json").read_text())["onnx"]["inputs"]
+    assert list(described)[-4:] == [f"{name}.mask" for name in names]
+    axes = [described[f"{name}.mask"]["shape"] for name in names]
+    assert axes == [["videos", f"{name.replace('.', '_')}_frames"] for name in names]
+    assert described["temporal.second_temporal.c1.std"] == {
+        "type": "float32",
+        "shape": ["videos", "temporal_second_temporal_frames", 16],
+        "stored": "second_temporal/c1/std",
+    }
+    scorer = saved.load(run)
+    assert data.features.map(lambda side: [track.mask.shape[1] for track in side]) == Streams(
+        [FRAMES, 2], [3, 2]
+    )
+    for videos in (1, 7, 60):
+        features = each_track(data, lambda track, count=videos: first_frames(track, 9, count))
+        scores = by_graph(tmp_path / "model" / "head.onnx", features)
+        assert scores == pytest.approx(scorer.scores(features), abs=1e-5), videos
+    assert np.ptp(scores) > 0.05
+
+
+@pytest.mark.long
+def test_graph_of_a_head_of_frames_has_one_mask_for_the_tracks_of_a_stream(
+    tiny: Dataset,
+) -> None:
+    data = with_second_tracks(tiny)
+    scorer = refitted(data, fusion="cross_modal", temporal_encoder="attention")
+    graph = make_graph(scorer)
+    assert [name for name in graph.inputs if "mask" in name] == ["spatial.mask", "temporal.mask"]
+    axes = {item.shape[1] for name, item in graph.inputs.items() if name.startswith("spatial.")}
+    assert axes == {"frames"}
+    expected = scorer.scores(data.features)
+    assert np.ptp(expected) > 0.05
+    assert by_graph(graph.content, data.features) == pytest.approx(expected, abs=1e-5)
+
+
+def test_uncalibrated_graph_of_several_tracks_gives_the_scores_of_the_model(
+    tiny: Dataset,
+) -> None:
+    data = with_second_tracks(tiny, frames=2)
+    scorer = replace(refitted(data), curve=None)
+    arrays = [
+        torch.from_numpy(array.astype("f4"))
+        for track in data.tracks
+        for array in track.arrays.values()
+    ]
+    masks = [torch.from_numpy(np.array(track.mask)) for track in data.tracks]
+    with torch.no_grad():
+        assert WholeModel(scorer).eval()(*arrays, *masks).numpy() == pytest.approx(
+            scorer.scores(data.features), abs=1e-5
+        )
 
 
 @pytest.mark.long

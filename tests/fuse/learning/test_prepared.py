@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toy_cache import each_track, make_dataset, reworked, with_draws
+from toy_cache import each_track, make_dataset, reworked, with_draws, with_second_tracks
 
 from vqa_twostage.fuse.data import Dataset, Features
 from vqa_twostage.fuse.learning.fit_all import Fit, fit_all
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepare import Preparation
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
+from vqa_twostage.fuse.learning.sides import track_names
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import splits
 from vqa_twostage.fuse.streams import Streams
@@ -41,6 +42,26 @@ def test_each_split_is_prepared_once_for_all_heads_and_both_fits(
     fits = [Fit(split, options) for options in heads for split in of_split]
     assert sorted(place for place, _ in fit_all(toy_data, fits, 1)) == list(range(len(fits)))
     assert len(prepared) == 2 * len(of_split), "once for each of two tracks"
+
+
+def test_each_track_is_prepared_once_whatever_stands_beside_it(
+    toy_data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[str] = []
+    fit = Preparation.fit
+
+    def counted(track: Features, rows: np.ndarray) -> Preparation:
+        prepared.append(track.path.stem)
+        return fit(track, rows)
+
+    monkeypatch.setattr(Preparation, "fit", counted)
+    both = with_second_tracks(toy_data).features.spatial
+    data = replace(toy_data, features=Streams(both, both))  # there is no temporal track
+    features = PreparedFeatures(data, np.arange(30))
+    for fusion in ("concat", "gated", "quality_aware"):
+        sides = features.of(Head.of(replace(QUICK, fusion=fusion)))
+        assert sides.spatial is sides.temporal
+    assert prepared == [track.path.stem for track in both]
 
 
 @pytest.mark.parametrize("draws", [1, 3])
@@ -137,6 +158,37 @@ def test_values_of_other_parts_change_nothing_that_is_prepared_for_training(fusi
     for name in before:
         assert torch.equal(before[name][rows], after[name][rows])
         assert not torch.equal(before[name][others], after[name][others])
+
+
+@pytest.mark.parametrize("fusion", ["concat", "quality_aware"])
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("stream", ["spatial", "temporal"])
+def test_values_of_other_parts_in_any_track_change_nothing_that_is_prepared_for_training(
+    stream: str, number: int, fusion: str
+) -> None:
+    data = with_second_tracks(make_dataset("toy", 8, 4))
+    rows, others = np.arange(0, 32, 2), np.arange(1, 32, 2)
+    sides = dict(data.features.items())
+    tracks = list(sides[stream])
+    poisoned = {name: array.copy() for name, array in tracks[number].arrays.items()}
+    for array in poisoned.values():
+        array[others] = 9 * array[others] + 4
+    tracks[number] = replace(tracks[number], arrays=poisoned)
+    after_data = replace(data, features=Streams(**{**sides, stream: tuple(tracks)}))
+
+    head = Head.of(replace(QUICK, fusion=fusion))
+    before, after = (PreparedFeatures(each, rows).of(head) for each in (data, after_data))
+    changed = {
+        name
+        for one, other in zip(before, after, strict=True)
+        for name, array in one.arrays.items()
+        if not torch.equal(array[others], other.arrays[name][others])
+    }
+    track = track_names([track.identity for track in sides[stream]])[number]
+    assert changed == {f"{track}/{name}" for name in poisoned}
+    for one, other in zip(before, after, strict=True):
+        for name, array in one.arrays.items():
+            assert torch.equal(array[rows], other.arrays[name][rows])
 
 
 @pytest.mark.parametrize("fusion", ["concat", "quality_aware"])
