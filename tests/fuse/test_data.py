@@ -98,7 +98,9 @@ def test_tracks_without_a_video_in_common_are_refused(tmp_path: Path) -> None:
     ids = tuple(manifest.rows["id"])
     write_features(tmp_path, manifest, "spatial", without=ids[:3])
     write_features(tmp_path, manifest, "temporal", without=ids[3:])
-    with pytest.raises(UsageError, match=r"no video of toy is in .*spatialnet-.* and .*temporalnet-.*vqa-extract"):
+    with pytest.raises(
+        UsageError, match=r"no video of toy is in .*spatialnet-.* and .*temporalnet-.*vqa-extract"
+    ):
         load_dataset(tmp_path, None, None, None)
 
 

@@ -206,9 +206,7 @@ def test_graph_on_a_scale_of_0_to_100_is_as_accurate_as_the_scale_allows(tiny: D
 def test_graph_of_an_uncalibrated_model_gives_the_scores_of_the_model(tiny: Dataset) -> None:
     scorer = replace(refitted(tiny), curve=None)
     arrays = [
-        torch.from_numpy(array).float()
-        for track in tiny.tracks
-        for array in track.arrays.values()
+        torch.from_numpy(array).float() for track in tiny.tracks for array in track.arrays.values()
     ]
     masks = [torch.from_numpy(np.array(track.mask)) for track in tiny.tracks]
     with torch.no_grad():
