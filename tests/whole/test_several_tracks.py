@@ -1,4 +1,4 @@
-"""Runs of several tracks in each stream learn, are reproduced, and score features as they predict."""
+"""Runs of several tracks in each stream learn, are reproduced, and score as they predict."""
 
 from __future__ import annotations
 
