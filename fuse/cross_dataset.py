@@ -16,7 +16,7 @@ from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.choosing import choose_dataset
-from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, tracks
+from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, load_cached_manifest, tracks
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import OF_ANOTHER_DATASET, TrackIdentity
 
@@ -89,7 +89,7 @@ def _load_like(source: Run, dataset: str, cache: str | Path | None, head: Head) 
     paths = Streams(identity.spatial, identity.temporal).map(
         lambda side: [_same_track(place, name, track) for track in side]
     )
-    return load_tracks(place, name, paths, head.reads)
+    return load_tracks(load_cached_manifest(place, name), paths, head.reads)
 
 
 def _same_track(cache: Path, dataset: str, wanted: TrackIdentity) -> TrackPath:

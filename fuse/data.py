@@ -185,19 +185,18 @@ def load_dataset(
     they are used.
     """
     name = choose_dataset(cache, dataset)
+    manifest = load_cached_manifest(cache, name)
     paths = choose_tracks(cache, name, spatial, temporal)
-    return load_tracks(cache, name, paths, reads, max_ram)
+    return load_tracks(manifest, paths, reads, max_ram)
 
 
 def load_tracks(
-    cache: Path,
-    name: str,
+    manifest: Manifest,
     paths: Streams[list[TrackPath]],
     reads: Streams[Collection[str]] = READS,
     max_ram: int | None = None,
 ) -> Dataset:
-    """`load_dataset` with these very tracks, in this order."""
-    manifest = load_cached_manifest(cache, name)
+    """The dataset of a manifest with these very tracks, in this order; else as `load_dataset`."""
     with ExitStack() as stack:
         opened = paths.map(
             lambda side: [stack.enter_context(cached.open_track(path)) for path in side]
@@ -207,7 +206,7 @@ def load_tracks(
         present = manifest.rows["id"].isin(in_all)
         if not present.any():
             listed = " and ".join(dict.fromkeys(str(track.path) for track in all_tracks))
-            raise UsageError(f"no video of {name} is in {listed}; run vqa-extract first")
+            raise UsageError(f"no video of {manifest.name} is in {listed}; run vqa-extract first")
         ids = list(manifest.rows["id"][present])
         room = _quarter_of_memory() if max_ram is None else max_ram
         features = _features(opened, ids, reads, room)

@@ -7,6 +7,7 @@ Dimensions: N videos, T frames of a video, D columns of all arrays side by side.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -86,17 +87,18 @@ class DatasetFeatures:
     @property
     def columns(self) -> list[str]:
         """The names of the D columns: ``spatial/last/mean[0]``, and
-        ``spatial/vit/last/mean[0]`` where there are several tracks of the kind.
+        ``spatial/vit/last/mean[0]`` where there are several tracks of the kind, with the digest of
+        the file (``vit-0123456789``) where two have one name.
         """
-        tracks: dict[Kind, set[TrackPath]] = {}
+        tracks = {(array.kind, array.track) for array in self.arrays}
+        of_kind = Counter(kind for kind, _ in tracks)
+        called = Counter((kind, track.name) for kind, track in tracks)
+        names = []
         for array in self.arrays:
-            tracks.setdefault(array.kind, set()).add(array.track)
-        names = [
-            f"{array.kind}/{array.track.name}/{array.name}"
-            if len(tracks[array.kind]) > 1
-            else f"{array.kind}/{array.name}"
-            for array in self.arrays
-        ]
+            track, kind = array.track, array.kind
+            told_apart = track.name if called[kind, track.name] == 1 else track.stem
+            parts = [kind, told_apart, array.name] if of_kind[kind] > 1 else [kind, array.name]
+            names.append("/".join(parts))
         return [
             f"{name}[{column}]"
             for name, array in zip(names, self.arrays, strict=True)
@@ -224,14 +226,13 @@ class DatasetFeatures:
             with open_track(path) as track:
                 lengths.append(self._rows_of(track).lengths)
                 times.append(self._frames(track)[TIMESTAMP])
-        if not all(
-            np.array_equal(lengths[0], other) and np.array_equal(times[0], time)
-            for other, time in zip(lengths, times, strict=True)
-        ):
-            raise UsageError(
-                f"the frames of {tracks[0]} and of {tracks[1]} are not the same, so they make no "
-                'rows together; choose one track with only="spatial" or only="temporal"'
-            )
+        for path, other, time in zip(tracks, lengths, times, strict=True):
+            if not (np.array_equal(lengths[0], other) and np.array_equal(times[0], time)):
+                raise UsageError(
+                    f"the frames of {tracks[0]} and of {path} are not the same, so they make no "
+                    'rows together; choose one track with only="spatial" or only="temporal", or '
+                    "tracks of one sampler"
+                )
         return [0, *np.cumsum(lengths[0]).tolist()]
 
 

@@ -15,6 +15,7 @@ from vqa_twostage.fuse.run_record import RunRecord
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import OnProgress, Plan, fit_plan, no_progress, predictions_table
+from vqa_twostage.pipeline.cache.layout import load_cached_manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES
 from vqa_twostage.pipeline.versions import library_versions
@@ -38,9 +39,8 @@ def reproduce_run(
     record, old = source.record(), source.predictions()
     options, tracks = record.options, source.tracks(cache)
     reads = Streams(AVERAGES, AVERAGES) if options.baseline else Head.of(options).reads
-    data = load_tracks(
-        tracks.cache, record.dataset, Streams(tracks.spatial, tracks.temporal), reads
-    )
+    manifest = load_cached_manifest(tracks.cache, record.dataset)
+    data = load_tracks(manifest, Streams(tracks.spatial, tracks.temporal), reads)
     plan = Plan.of(data, options)
     changed = _changes(record, plan)
     if plan.identity.splits != record.identity.splits:

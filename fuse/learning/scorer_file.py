@@ -2,7 +2,8 @@
 
 It holds the whole identities of the features that the model reads, what its scale means, and what
 it was trained on. Tensors are named ``prepare.<stream>.<array>.<field>``,
-``basis.<stream>.<level>``, ``member.<number>.<parameter>`` and ``training.<field>``; the rest is
+``basis.<stream>.<level>``, ``member.<number>.<parameter>`` and ``training.<field>``; of several
+tracks in a stream, arrays and levels have the track in front (`fuse.learning.sides`). The rest is
 one JSON object, ``about``, in the file's metadata. ``sha256`` is the digest of ``about`` and all
 other tensors: a tensor of 32 bytes, since the library writes several entries of metadata in any
 order, and equal models are to be equal files.

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import called, document
 from pebble import ProcessPool
 from places import REPOSITORY, TESTS
 
@@ -61,6 +62,25 @@ def contents(outcome: Extraction) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def complete(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Extraction:
     return extract(clips, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.mark.long
+def test_several_spatial_backbones_decode_each_video_once(
+    complete: Extraction, clips: Path, tmp_path: Path
+) -> None:
+    spatial = ["efficientnet_lite0", "efficientnet_lite0:grid=1"]
+    words = ["--dataset", clips / "mos.csv", "--sampler", OFFLINE.sampler, "--cache", "cache"]
+    words += [word for text in [*spatial, *spatial] for word in ("--spatial", text)]
+    result = called("vqa-extract", *words, "--temporal", "tsm", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    found = document(result)
+    assert (found["done"], found["frames"]) == (6, 24)
+    stems = [Path(path).stem.rpartition("-")[0] for path in found["tracks"]]
+    assert stems == ["efficientnet_lite0", "efficientnet_lite0-grid1", "tsm"]
+    for path, alone in zip([found["tracks"][0], found["tracks"][2]], complete.tracks, strict=True):
+        assert Path(path).name == Path(alone).name
+        with cached.open_track(tmp_path / path) as one, cached.open_track(alone) as other:
+            assert one.content_digest(one.ids) == other.content_digest(other.ids)
 
 
 @pytest.mark.long

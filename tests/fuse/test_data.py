@@ -214,8 +214,7 @@ def test_any_number_of_tracks_is_loaded_for_each_stream(tmp_path: Path) -> None:
     other = add_track(cache, "spatial", "anothernet", 7)
     short = add_track(cache, "temporal", "short_tempo", 2)
     data = load_dataset(cache, None, ["spatialnet", "anothernet"], "all")
-    assert data.paths.spatial[0] == other
-    assert data.paths.temporal[0] == short
+    assert (data.paths.spatial[0], data.paths.temporal[0]) == (other, short)
     assert data.paths.map(len) == Streams(2, 2)
     assert [track.mask.shape[1] for track in data.tracks] == [7, FRAMES, 2, FRAMES]
     assert data.content == [track.content for track in data.tracks]

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
-from toy_cache import COLUMNS, FRAMES, LEVELS, make_cache, manifest_of, write_features
+from toy_cache import (
+    COLUMNS,
+    FRAMES,
+    LEVELS,
+    add_track,
+    make_cache,
+    manifest_of,
+    write_features,
+)
 from toy_tracks import random_features
 
 from vqa_twostage.fuse.features import DatasetFeatures, features
@@ -146,6 +154,40 @@ def test_tracks_and_arrays_are_chosen_by_words(tmp_path: Path) -> None:
     ]:
         with pytest.raises(UsageError, match=message):
             features(cache, **wrong)
+
+
+def test_columns_of_several_tracks_of_a_kind_have_their_tracks_in_their_names(
+    tmp_path: Path,
+) -> None:
+    cache = make_cache(tmp_path, contents=3)
+    add_track(cache, "spatial", "othernet", FRAMES)
+    again = add_track(cache, "spatial", "othernet", 3)
+    found = features(cache, spatial=["spatialnet", again.stem], arrays="last/mean")
+    assert found.columns[::COLUMNS] == [
+        "spatial/othernet/last/mean[0]",
+        "spatial/spatialnet/last/mean[0]",
+        "temporal/last/mean[0]",
+    ]
+    whole = features(cache, spatial="all")
+    assert len(set(whole.columns)) == len(whole.columns) == 4 * WIDTH
+    assert f"spatial/{again.stem}/c1/std[3]" in whole.columns
+    means = []
+    for array in whole.arrays:
+        with open_track(array.track) as track:
+            means.append(track.read(whole.ids[4]).arrays[array.name].mean(axis=0, dtype=float))
+    row = whole.to_dataframe().loc[whole.ids[4], whole.columns]
+    assert row.to_numpy(float) == pytest.approx(np.concatenate(means), abs=1e-3)
+
+
+def test_the_track_whose_frames_are_others_is_named(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path, contents=3)
+    add_track(cache, "spatial", "othernet", FRAMES)
+    other = add_track(cache, "temporal", "tempo", 3)
+    assert len(features(cache, spatial="all", temporal="temporalnet").numpy(per_frame=True)) == 15
+    with pytest.raises(
+        UsageError, match=rf"and of \S+{other.stem}\.h5 are not the same.*one sampler"
+    ):
+        features(cache, spatial="all", temporal="tempo").numpy(per_frame=True)
 
 
 def test_maps_are_read_when_they_are_named_and_lie_flat(tmp_path: Path) -> None:

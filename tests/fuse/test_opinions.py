@@ -82,8 +82,8 @@ def test_results_name_the_datasets_of_the_opinions(run: Path, cache: Path) -> No
 def test_record_keeps_the_datasets_of_the_opinions(run: Path) -> None:
     record = Run(run).record()
     assert opinions.names_of(record.identity) == ["lsvq", "maxwell"]
-    assert record.identity.spatial.trained_on == ""
-    assert json.loads(Run(run).record_file.read_text())["identity"]["temporal"]["trained_on"]
+    assert record.identity.spatial[0].trained_on == ""
+    assert json.loads(Run(run).record_file.read_text())["identity"]["temporal"][0]["trained_on"]
 
 
 @pytest.mark.long

@@ -29,6 +29,7 @@ from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.scorer_file import Scorer
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reporting import score_text
+from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import train_run
 from vqa_twostage.fuse.video_score import Score
 from vqa_twostage.pipeline import spec
@@ -100,6 +101,40 @@ def test_score_of_a_video_equals_the_score_of_its_cached_features(
     assert [item.score for item in results] == pytest.approx(
         [cached_scores[Path(item.video).name] for item in results], abs=1e-5
     )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fusion", ["concat", "cross_modal"])
+def test_score_of_a_model_of_several_tracks_equals_that_of_their_cached_features(
+    fusion: str, clips: Path, tmp_path: Path
+) -> None:
+    """Also where each stream has tracks of two samplers, of which one takes a single frame."""
+    manifest, cache = load_manifest(str(clips / "mos.csv")), tmp_path / "cache"
+    frames = "uniform:frames=3"
+    spatial = ["efficientnet_lite0", "efficientnet_lite0:grid=1"]
+    for extraction in (
+        ExtractOptions(spatial=spatial, temporal="tsm", sampler=frames),
+        ExtractOptions(spatial=spatial[:1], temporal=(), sampler="uniform:frames=1"),
+        ExtractOptions(spatial=(), temporal="tsm:grid=1", sampler="uniform:frames=1"),
+    ):
+        extract_dataset(manifest, cache, replace(extraction, runtime="torch"))
+    options = TrainOptions(
+        fusion=fusion, spatial="all", temporal="all", protocol="random:n=1", epochs=4, members=2
+    )
+    data = load_dataset(cache, "mos", "all", "all")
+    assert data.paths.map(len) == Streams(3, 2)
+    train_run(data, options, tmp_path / "run")
+    expected = saved.load(tmp_path / "run").scores(data.features)
+    cached_scores = dict(zip(data.manifest.rows["path"], expected, strict=True))
+    results = score.score(videos(clips), tmp_path / "run", tmp_path / "scored")
+    assert [item.error for item in results] == [""] * 6
+    assert [item.score for item in results] == pytest.approx(
+        [cached_scores[Path(item.video).name] for item in results], abs=1e-5
+    )
+    assert all(len(item.frames) == 3 for item in results)
+    assert all(frame.score is None for item in results for frame in item.frames)
+    assert sum(frame.weight for frame in results[0].frames) == pytest.approx(1)
+    assert score.score(videos(clips), tmp_path / "run", tmp_path / "scored") == results
 
 
 @pytest.mark.long

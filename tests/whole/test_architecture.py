@@ -95,6 +95,7 @@ MADE_OF = {
     "extract/dry_run.py": {"extract.run"},
     "extract/__main__.py": {"extract.cli"},
     "fuse/ablate.py": {"fuse.train", "fuse.compare"},
+    "fuse/ablate_tracks.py": {"fuse.ablate", "fuse.train"},
     "fuse/reproduce.py": {"fuse.train"},
     "fuse/report.py": {"fuse.compare"},
     "fuse/hub.py": {"fuse.score", "fuse.export"},

@@ -24,7 +24,7 @@ from toy_cache import (
 
 from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.cross_dataset import evaluate_on
-from vqa_twostage.fuse.data import Dataset, Features, load_dataset
+from vqa_twostage.fuse.data import Dataset, Features, load_dataset, load_tracks
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.report import write_report
@@ -32,6 +32,7 @@ from vqa_twostage.fuse.reproduce import reproduce_run
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import train
+from vqa_twostage.pipeline.cache.layout import load_cached_manifest
 from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.errors import UsageError
 
@@ -84,7 +85,9 @@ def cross_modal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def data_of(run: Path) -> Dataset:
     tracks = Run(run).tracks()
-    return load_dataset(tracks.cache, "toy", *tracks.names)
+    return load_tracks(
+        load_cached_manifest(tracks.cache, "toy"), Streams(tracks.spatial, tracks.temporal)
+    )
 
 
 def first_videos(data: Dataset, count: int) -> Streams[tuple[Features, ...]]:

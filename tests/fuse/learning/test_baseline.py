@@ -210,7 +210,7 @@ def test_each_level_of_a_track_counts_alike_and_a_constant_one_not_at_all() -> N
 
 
 def test_columns_are_known_by_their_level(toy_data: Dataset) -> None:
-    values, level = columns_of(toy_data.spatial)
+    values, level = columns_of(toy_data.features.spatial[0])
     assert values.shape == (len(toy_data.mos), 6 * COLUMNS)
     assert list(level) == [0] * 2 * COLUMNS + [1] * 2 * COLUMNS + [2] * 2 * COLUMNS
 
@@ -256,7 +256,7 @@ def test_published_svr_is_that_of_videval(toy_data: Dataset) -> None:
     """Written out: the lowest validation error of 100, then fitted on both parts."""
     (split,) = splits("random:n=1", toy_data.manifest.rows)[1]
     fitted = fit(toy_data, split, replace(QUICK, baseline="svr:grid=published")).predicted
-    raw = np.concatenate([columns_of(track).values for track in toy_data.features], axis=1)
+    raw = np.concatenate([columns_of(track).values for track in toy_data.tracks], axis=1)
     both, mos = np.sort(np.concatenate([split.train, split.val])), toy_data.mos
 
     def scaled(rows: np.ndarray) -> np.ndarray:

@@ -56,12 +56,17 @@ def manifest_of(ids: list[str]) -> Manifest:
 
 
 def make_track(
-    cache: Path, manifest: Manifest, frames: dict[str, int], kind: Kind = "spatial"
+    cache: Path,
+    manifest: Manifest,
+    frames: dict[str, int],
+    kind: Kind = "spatial",
+    extractor: str = "",
 ) -> TrackPath:
     """A track of random features; its videos lie in another order than the manifest's."""
     save_manifest(cache, manifest)
-    identity = TrackIdentity(kind, spec.parse(f"{kind}net:x=1"), spec.parse("uniform:frames=8"))
-    path = TrackPath.of(cache, manifest.name, f"{kind}net", identity)
+    named = spec.parse(extractor or f"{kind}net:x=1")
+    identity = TrackIdentity(kind, named, spec.parse("uniform:frames=8"))
+    path = TrackPath.of(cache, manifest.name, extractor or f"{kind}net", identity)
     with write_track(path, identity, {}) as track:
         for number, (video_id, count) in enumerate(reversed(frames.items())):
             track.write(video_id, random_features(number, count))
@@ -299,6 +304,27 @@ def test_tracks_are_chosen_by_words(track: TrackPath) -> None:
         tracks_to_export(track.cache, "own", "resnet", None)
     with pytest.raises(UsageError, match="it holds own"):
         tracks_to_export(track.cache, "theirs", None, None)
+
+
+def test_several_tracks_of_a_kind_are_exported(track: TrackPath, tmp_path: Path) -> None:
+    other, third = (
+        make_track(track.cache, manifest_of(IDS), {"b": 1}, "temporal", name)
+        for name in ("othernet", "anothernet")
+    )
+    several = sorted([other, third])
+    for temporal in (
+        "all",
+        ["all"],
+        [third.stem, other.stem],
+        ("othernet", "anothernet", other.stem),
+    ):
+        assert tracks_to_export(track.cache, None, None, temporal) == several
+        assert tracks_to_export(track.cache, None, "all", temporal) == [track, *several]
+    words = ["export", "--cache", str(track.cache), "--to", "npz", "--output", str(tmp_path / "f")]
+    words += ["--temporal", other.stem, "--temporal", third.stem, "--json"]
+    said = CliRunner().invoke(cache_command, words, standalone_mode=False)
+    exported = [each["output"] for each in json.loads(said.stdout)["tracks"]]
+    assert [path.stem for path in several] == [Path(path).stem for path in exported]
 
 
 def test_the_command_writes_a_file_for_each_track(track: TrackPath, tmp_path: Path) -> None:
