@@ -124,6 +124,7 @@ def test_run_is_reproduced_to_the_last_bit(fusion: str, runs: dict[str, Path]) -
     assert found.equal and found.changed == []
 
 
+@pytest.mark.long
 def test_run_is_finished_whatever_its_tracks_are_called(
     wide_cache: Path, runs: dict[str, Path], tmp_path: Path
 ) -> None:
