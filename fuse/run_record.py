@@ -176,10 +176,16 @@ class RunRecord:
 
 def _identity_of(document: Any, path: Path) -> RunIdentity:
     if isinstance(document, Mapping):
+        for kind in KINDS:
+            if document.get(kind) == []:
+                raise ValueError(f"identity.{kind} names no track")
         tracks = {
-            kind: [TrackIdentity.from_json(track, str(path)) for track in document[kind]]
+            kind: [
+                TrackIdentity.from_json(track, str(path)) if isinstance(track, Mapping) else track
+                for track in document[kind]
+            ]
             for kind in KINDS
-            if isinstance(document.get(kind), list) and document[kind]
+            if isinstance(document.get(kind), list)
         }
         document = {**document, **tracks}
     return _dataclass_of(RunIdentity, document, "identity")

@@ -105,7 +105,12 @@ class Scorer:
     def predict_with_details(self, features: Streams[Side]) -> Prediction:
         """`scores`, with the weights of frames, gates, and distances; raises as `scores` does."""
         with one_thread():
-            for side, preparations in features.zip(self.preparations):
+            for stream, (side, preparations) in features.zip(self.preparations).items():
+                if len(side) != len(preparations):
+                    raise UsageError(
+                        f"the model was trained on {len(preparations)} {stream} tracks, and there "
+                        f"are {len(side)}"
+                    )
                 for track, preparation in zip(side, preparations, strict=True):
                     _check_arrays(track, preparation)
             prepared = features.map(self._prepare, self.preparations)

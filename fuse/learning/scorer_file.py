@@ -50,6 +50,7 @@ ABOUT = "about"
 LARGEST = 10_000_000
 MOST_MEMBERS = 100
 MOST_MODULES = 10_000
+MOST_TRACKS = 100  # of a stream
 LONGEST_TEXT = 1000
 SQUASH_FIELDS = ("fill", "scale", "mean", "std", "keep")
 NOVELTY_FIELDS = ("mean", "std", "distances")
@@ -183,7 +184,7 @@ def _build(about: dict[str, Any], tensors: Tensors) -> Scorer:
     training = _training(about["training"], shapes, tensors)
     preparations = Streams(
         *(
-            [_preparation(stream, of_stream, track, tensors) for track in track_names(identities)]
+            _preparations(stream, of_stream, track_names(identities), tensors)
             for stream, (of_stream, identities) in shapes.zip(training.tracks).items()
         )
     )
@@ -224,9 +225,9 @@ def _training(training: dict[str, Any], shapes: Streams[Shapes], tensors: Tensor
 
 
 def _some(values: Any) -> list[Any]:
-    """A list that is not empty."""
-    if not isinstance(values, list) or not values:
-        raise ValueError(f"{values!r} is no list of tracks")
+    """A list that is not empty, nor endless."""
+    if not isinstance(values, list) or not 0 < len(values) <= MOST_TRACKS:
+        raise ValueError(f"{str(values)[:LONGEST_TEXT]} is no list of 1 to {MOST_TRACKS} tracks")
     return values
 
 
@@ -314,6 +315,21 @@ def _parameters(
         stack.enter_context(torch.device("meta"))
         state = Head.of(options).build(shapes).state_dict()
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _preparations(
+    stream: str, shapes: Shapes, tracks: list[str], tensors: Tensors
+) -> list[Preparation]:
+    """Of each track of a stream; ValueError where an array is of none, or a track has none."""
+    found = [_preparation(stream, shapes, track, tensors) for track in tracks]
+    prepared = {
+        named(track, name)
+        for track, preparation in zip(tracks, found, strict=True)
+        for name in preparation.squash
+    }
+    if prepared != set(shapes) or not all(preparation.squash for preparation in found):
+        raise ValueError(f"the arrays of {stream} are not of the tracks {', '.join(tracks)}")
+    return found
 
 
 def _preparation(stream: str, shapes: Shapes, track: str, tensors: Tensors) -> Preparation:

@@ -10,6 +10,7 @@ patches.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -36,14 +37,15 @@ def track_names(identities: Sequence[TrackIdentity]) -> list[str]:
     """What tells the tracks of a stream apart; "" for a single one."""
     if len(identities) == 1:
         return [""]
-    names: list[str] = []
+    numbers: Counter[str] = Counter()
+    names: dict[str, None] = {}  # in order, and found at once however many a file may claim
     for identity in identities:
-        name, number = identity.extractor.name, 1
+        name = identity.extractor.name
         while name in names:
-            number += 1
-            name = f"{identity.extractor.name}_{number}"
-        names.append(name)
-    return names
+            numbers[identity.extractor.name] += 1
+            name = f"{identity.extractor.name}_{numbers[identity.extractor.name] + 1}"
+        names[name] = None
+    return [*names]
 
 
 def named(track: str, array: ArrayName) -> ArrayName:

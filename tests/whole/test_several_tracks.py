@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import called, document
+from forging import Document, change_record, read_model, write_model
 from toy_cache import (
     FRAMES,
     add_track,
@@ -125,6 +127,7 @@ def test_run_is_reproduced_to_the_last_bit(fusion: str, runs: dict[str, Path]) -
     assert found.equal and found.changed == []
 
 
+@pytest.mark.long
 def test_run_is_finished_whatever_its_tracks_are_called(
     wide_cache: Path, runs: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -297,3 +300,83 @@ def test_every_variant_of_an_ablation_reads_all_tracks(wide_cache: Path, tmp_pat
     for row in rows:
         identity = Run(tmp_path / row["run"]).record().identity
         assert [len(identity.spatial), len(identity.temporal)] == [2, 2]
+
+
+# --- files of strangers ---
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        ("identity", [], r"identity\.spatial names no track"),
+        ("identity", [[]], r"identity\.spatial is \[\[\]\]"),
+        ("identity", [3, "net"], r"identity\.spatial is \[3, 'net'\]"),
+        ("identity", [{"kind": "spatial"}], "an identity lacks extractor, sampler"),
+        ("identity", "net", r"identity\.spatial is 'net'"),
+        ("cache", [], "it names no track of one of the streams"),
+        ("cache", "toy/uniform/net-0.h5", r"cache\.spatial is 'toy/uniform/net-0\.h5'"),
+        ("cache", [3], r"cache\.spatial is \[3\]"),
+        ("cache", ["toy/uniform/net-0.h5", "../a/b.h5"], r"'\.\./a/b\.h5' is no track in a cache"),
+        ("options", [3], r"options\.spatial is \[3\]"),
+        ("options", {"a": 1}, r"options\.spatial is \{'a': 1\}"),
+    ],
+)
+def test_record_whose_tracks_are_none_is_refused(
+    where: str, value: object, message: str, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(runs["concat"], tmp_path / "run"))
+    change_record(run, lambda record: record[where].update(spatial=value))
+    with pytest.raises(
+        UsageError, match=f"is not the record of a run of this program: .*{message}"
+    ):
+        Run(run).record()
+
+
+def forged(run: Path, folder: Path, change: Callable[[Document], object]) -> Path:
+    copy = Path(shutil.copytree(run, folder))
+    about, tensors = read_model(copy / saved.FILE)
+    change(about)
+    write_model(copy / saved.FILE, about, tensors)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tracks: tracks["spatial"].clear(), "is no list of 1 to 100 tracks"),
+        (
+            lambda tracks: tracks["temporal"].append(tracks["temporal"][0]),
+            "arrays of temporal are not of the tracks short_tempo, temporalnet, short_tempo_2",
+        ),
+        (
+            lambda tracks: tracks["temporal"].extend(tracks["temporal"] * 10**5),
+            "is no list of 1 to 100 tracks",
+        ),
+        (lambda tracks: tracks.update(spatial=tracks["spatial"][0]), "is no list of 1 to 100"),
+        (
+            lambda tracks: tracks["spatial"][0].update(extractor="other"),
+            "arrays of spatial are not of the tracks other, spatialnet",
+        ),
+    ],
+)
+def test_model_whose_arrays_are_of_other_tracks_is_refused(
+    change: Callable[[Document], object],
+    message: str,
+    runs: dict[str, Path],
+    tmp_path: Path,
+) -> None:
+    run = forged(
+        runs["concat"], tmp_path / "run", lambda about: change(about["training"]["tracks"])
+    )
+    with pytest.raises(UsageError, match=f"model.safetensors is damaged .*{message}"):
+        saved.load(run)
+
+
+def test_model_of_other_numbers_of_tracks_than_its_record_is_refused(
+    runs: dict[str, Path], cross_modal: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(runs["concat"], tmp_path / "run"))
+    shutil.copyfile(cross_modal / saved.FILE, run / saved.FILE)
+    message = "the model was trained on 3 spatial tracks, and there are 2"
+    with pytest.raises(UsageError, match=message):
+        evaluate_on(run, "toy")
