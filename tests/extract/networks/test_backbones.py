@@ -451,9 +451,9 @@ def test_presets_set_valid_options_that_agree_between_the_stages(name: str) -> N
         ExtractOptions.from_mapping(presets.load(name, "extract"), name),
         TrainOptions(**presets.load(name, "fuse")),
     )
-    assert (fuse.spatial, fuse.temporal) == (extract.spatial, *extract.temporal)
+    assert (fuse.spatial, fuse.temporal) == (extract.spatial, extract.temporal)
     kinds = [
-        ("spatial", extract.spatial),
+        *(("spatial", text) for text in extract.spatial),
         ("temporal", extract.temporal[0]),
         ("samplers", extract.sampler),
     ]
