@@ -190,7 +190,7 @@ def test_dry_run_prints_the_options_of_a_preset_for_both_stages(
     assert "temporal = slowfast" in fuse_text and "fusion = concat" in fuse_text
     plan = document(called(*words, "--json", cwd=tmp_path))
     assert (
-        plan["extract"]["spatial"] == "resnet"
+        plan["extract"]["spatial"] == ["resnet"]
         and plan["fuse"]["fusion"] == "concat"
         and plan["videos"] == 6
     )
