@@ -82,10 +82,14 @@ def _choose_of_kind(
     tracks: list[TrackPath],
 ) -> list[TrackPath]:
     """Of ``tracks`` those that are ``wanted``, each once."""
-    if wanted and ALL in wanted and tracks:
-        return sorted(tracks, key=lambda path: path.stem)
     names: list[str | None] = [*wanted] if wanted else [None]
-    chosen = {_choose_track(cache, dataset, kind, name, tracks) for name in names}
+    chosen = set(tracks if ALL in names else ())
+    # also beside `all`: a name that is wrong is told
+    chosen |= {
+        _choose_track(cache, dataset, kind, name, tracks)
+        for name in names
+        if name != ALL or not tracks
+    }
     return sorted(chosen, key=lambda path: path.stem)
 
 

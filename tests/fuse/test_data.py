@@ -268,6 +268,12 @@ def test_no_name_of_a_temporal_track_is_none(cache: Path) -> None:
     assert [track.identity.kind for track in data.tracks] == ["spatial"]
 
 
+@pytest.mark.parametrize("names", [["nonet", "all"], ["all", "nonet"], ["spatialnet", "nonet"]])
+def test_wrong_name_beside_right_ones_is_refused(names: list[str], cache: Path) -> None:
+    with pytest.raises(UsageError, match="no spatial track of toy is called 'nonet'"):
+        load_dataset(cache, None, names, None)
+
+
 def test_all_of_no_track_is_refused_with_the_command_that_extracts_one(tmp_path: Path) -> None:
     manifest = manifest_of("toy", 3, 2)
     save_manifest(tmp_path, manifest)
