@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -164,9 +165,16 @@ class Dataset:
 
     @cached_property
     def not_finite(self) -> dict[str, int]:
-        """Of all tracks; computed once, however many runs are made of the dataset."""
-        counts = [track.not_finite() for side in self.features for track in side]
-        return {name: count for of_track in counts for name, count in of_track.items()}
+        """Of all tracks; computed once, however many runs are made of the dataset. Columns of one
+        name in several tracks have the track in front.
+        """
+        counts = {track.path: track.not_finite() for track in self.tracks}
+        seen = Counter(name for of_track in counts.values() for name in of_track)
+        return {
+            name if seen[name] == 1 else f"{path.stem}/{name}": count
+            for path, of_track in counts.items()
+            for name, count in of_track.items()
+        }
 
 
 def load_dataset(

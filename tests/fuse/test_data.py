@@ -20,7 +20,7 @@ from toy_cache import (
 )
 
 from vqa_twostage.fuse import data as data_module
-from vqa_twostage.fuse.data import Dataset, load_dataset
+from vqa_twostage.fuse.data import Dataset, Features, load_dataset
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import splits
@@ -266,6 +266,24 @@ def test_no_name_of_a_temporal_track_is_none(cache: Path) -> None:
     data = load_dataset(cache, None, None, [])
     assert data.features.temporal == data.features.spatial
     assert [track.identity.kind for track in data.tracks] == ["spatial"]
+
+
+def test_columns_of_one_name_that_are_not_finite_are_counted_for_each_track(
+    toy_data: Dataset,
+) -> None:
+    def holed(track: Features, videos: int) -> Features:
+        arrays = {name: np.array(array[:]) for name, array in track.arrays.items()}
+        arrays[ArrayName("c1/mean")][:videos, 0, 3] = np.nan
+        return replace(track, arrays=arrays)
+
+    (spatial,), (temporal,) = toy_data.features
+    both = replace(toy_data, features=Streams((holed(spatial, 2),), (holed(temporal, 5),)))
+    assert both.not_finite == {
+        f"{spatial.path.stem}/c1/mean[3]": 2,
+        f"{temporal.path.stem}/c1/mean[3]": 5,
+    }
+    alone = replace(toy_data, features=Streams((holed(spatial, 2),), (temporal,)))
+    assert alone.not_finite == {"c1/mean[3]": 2}
 
 
 @pytest.mark.parametrize("names", [["nonet", "all"], ["all", "nonet"], ["spatialnet", "nonet"]])
