@@ -168,7 +168,10 @@ class Dataset:
         """Of all tracks; computed once, however many runs are made of the dataset. Columns of one
         name in several tracks have the track in front.
         """
-        counts = {track.path: track.not_finite() for track in self.tracks}
+        counts: dict[TrackPath, dict[str, int]] = {}
+        for side in self.features:  # of one track they may read other statistics
+            for track in side:
+                counts.setdefault(track.path, {}).update(track.not_finite())
         seen = Counter(name for of_track in counts.values() for name in of_track)
         return {
             name if seen[name] == 1 else f"{path.stem}/{name}": count

@@ -284,6 +284,10 @@ def test_columns_of_one_name_that_are_not_finite_are_counted_for_each_track(
     }
     alone = replace(toy_data, features=Streams((holed(spatial, 2),), (temporal,)))
     assert alone.not_finite == {"c1/mean[3]": 2}
+    other_statistics = holed(spatial, 2).only(["std"])
+    for sides in ((holed(spatial, 2), other_statistics), (other_statistics, holed(spatial, 2))):
+        one_track = replace(toy_data, features=Streams(*((side,) for side in sides)))
+        assert one_track.not_finite == {"c1/mean[3]": 2}
 
 
 @pytest.mark.parametrize("names", [["nonet", "all"], ["all", "nonet"], ["spatialnet", "nonet"]])
