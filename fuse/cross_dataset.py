@@ -9,6 +9,7 @@ import numpy as np
 from vqa_twostage.fuse import metrics, opinions
 from vqa_twostage.fuse.data import Dataset, load_tracks
 from vqa_twostage.fuse.evaluate import reported
+from vqa_twostage.fuse.leakage import check_opinions
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.results import CrossDatasetEvaluation, ScaleMetrics, VideoPrediction
@@ -40,8 +41,7 @@ def evaluate_on(
     source = Run(run)
     record, scorer = source.record(), saved.load(source.folder)
     data = _load_like(source, dataset, cache, Head.of(scorer.options))
-    learnt = {track.path.stem: track.identity.opinions for track in data.tracks}
-    opinions.require_others(data.manifest.name, learnt, allow_trained_on)
+    check_opinions(data, allow_trained_on)
     scores = scorer.scores(data.features)
     better, other_better = scorer.training.better, data.manifest.better
     aligned = scores if better == other_better else sum(record.scale) - scores

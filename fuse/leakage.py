@@ -57,18 +57,24 @@ def check_leakage(data: Dataset, options: TrainOptions) -> None:
     """UsageError where features learnt from the opinions of the dataset, or a column of them is
     likely to be its label, unless ``options`` allow it by name.
     """
-    tracks = {track.path.stem: track for track in data.tracks}
-    opinions = {name: track.identity.opinions for name, track in tracks.items()}
-    require_others(data.manifest.name, opinions, options.allow_trained_on)
+    check_opinions(data, options.allow_trained_on)
     allowed = (options.allow_label_like or "").split(",")
     found = [
         like
-        for track in tracks.values()
+        for track in data.tracks
         for like in label_like_columns(track, data.mos)
         if like.name not in allowed
     ]
     if found:
         raise UsageError(_message(found, len(data.mos)))
+
+
+def check_opinions(data: Dataset, allowed: str | None) -> None:
+    """UsageError where features learnt from the opinions of the dataset, unless it is ``allowed``
+    by name.
+    """
+    learnt = {track.path.stem: track.identity.opinions for track in data.tracks}
+    require_others(data.manifest.name, learnt, allowed)
 
 
 def _message(found: list[LabelLike], videos: int) -> str:

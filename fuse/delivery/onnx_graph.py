@@ -67,7 +67,18 @@ class GraphTrack:
     frames: str
 
     @property
-    def prefix(self) -> str:
+    def has_own_frames(self) -> bool:
+        return self.frames not in FRAMES
+
+    @property
+    def mask_input(self) -> str:
+        return f"{self._prefix if self.has_own_frames else self.stream}.mask"
+
+    def input_of(self, array: ArrayName) -> str:
+        return f"{self._prefix}.{array.replace('/', '.')}"
+
+    @property
+    def _prefix(self) -> str:
         return ".".join(filter(None, (self.stream, self.name)))
 
 
@@ -111,11 +122,8 @@ def inputs_of(scorer: Scorer) -> Inputs:
                     len(squash.fill),
                     *track.shapes[name][1:],
                 )
-                place = f"{track.prefix}.{name.replace('/', '.')}"
-                inputs[place] = GraphInput("float32", shape, named(track.name, name))
-            shared = track.frames in FRAMES
-            mask = f"{track.stream if shared else track.prefix}.mask"
-            masks[mask] = GraphInput("bool", ("videos", track.frames))
+                inputs[track.input_of(name)] = GraphInput("float32", shape, named(track.name, name))
+            masks[track.mask_input] = GraphInput("bool", ("videos", track.frames))
     return inputs | masks
 
 
@@ -152,13 +160,10 @@ def _prepared(
     """The arrays of a track under their names in its stream; their means where the track has frames
     of its own.
     """
-    own = track.frames not in FRAMES
-    mask = given[f"{track.prefix if own else track.stream}.mask"]
-    stored = {
-        name: given[f"{track.prefix}.{name.replace('/', '.')}"] for name in track.preparation.squash
-    }
+    mask = given[track.mask_input]
+    stored = {name: given[track.input_of(name)] for name in track.preparation.squash}
     arrays = {named(track.name, name): array for name, array in prepare(stored, mask).items()}
-    if not own:
+    if not track.has_own_frames:
         return arrays, mask
     counts = mask.sum(dim=1, keepdim=True)
     means = {  # padding is 0

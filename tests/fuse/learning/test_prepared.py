@@ -26,17 +26,23 @@ QUICK = TrainOptions(epochs=2, members=1)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_each_split_is_prepared_once_for_all_heads_and_both_fits(
-    toy_data: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepared: list[int] = []
+@pytest.fixture
+def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tracks that a preparation was fitted on, each as often as it was."""
+    names: list[str] = []
     fit = Preparation.fit
 
-    def counted(track: object, rows: np.ndarray) -> Preparation:
-        prepared.append(len(rows))
+    def counted(track: Features, rows: np.ndarray) -> Preparation:
+        names.append(track.path.stem)
         return fit(track, rows)
 
     monkeypatch.setattr(Preparation, "fit", counted)
+    return names
+
+
+def test_each_split_is_prepared_once_for_all_heads_and_both_fits(
+    toy_data: Dataset, prepared: list[str]
+) -> None:
     of_split = splits("random:n=2", toy_data.manifest.rows)[1]
     heads = [replace(QUICK, fusion=name) for name in ("concat", "gated", "quality_aware")]
     fits = [Fit(split, options) for options in heads for split in of_split]
@@ -45,16 +51,8 @@ def test_each_split_is_prepared_once_for_all_heads_and_both_fits(
 
 
 def test_each_track_is_prepared_once_whatever_stands_beside_it(
-    toy_data: Dataset, monkeypatch: pytest.MonkeyPatch
+    toy_data: Dataset, prepared: list[str]
 ) -> None:
-    prepared: list[str] = []
-    fit = Preparation.fit
-
-    def counted(track: Features, rows: np.ndarray) -> Preparation:
-        prepared.append(track.path.stem)
-        return fit(track, rows)
-
-    monkeypatch.setattr(Preparation, "fit", counted)
     both = with_second_tracks(toy_data).features.spatial
     data = replace(toy_data, features=Streams(both, both))  # there is no temporal track
     features = PreparedFeatures(data, np.arange(30))
