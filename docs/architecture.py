@@ -23,7 +23,7 @@ COMMANDS = {
     "pipeline": {"cli_cache", "cli_data"},
     "extract": {"__main__", "cli", "dry_run", "run"},
     "fuse": {
-        *{"ablate", "ablate_tracks", "compare", "cross_dataset", "export", "hub"},
+        *{"ablate", "ablate_tracks", "compare", "cross_dataset", "export", "hub", "import_scores"},
         *{"report", "reproduce", "score", "train"},
     },
 }

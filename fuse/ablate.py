@@ -19,6 +19,7 @@ from vqa_twostage.fuse.learning.baseline import check_size
 from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.published_scores import read_by, score_of
 from vqa_twostage.fuse.reporting import markdown, plots
 from vqa_twostage.fuse.results import MAIN_METRICS, AblationResult
 from vqa_twostage.fuse.runs import Ablation, Run
@@ -51,11 +52,22 @@ def variants(
 
 
 def expand(names: list[str], package: str) -> list[str]:
-    """Each spec once, with every plug-in of ``package`` in the place of ``all``."""
-    specs = [
-        text for name in names for text in (spec.available(package) if name == "all" else [name])
-    ]
+    """Each spec once, with every plug-in of ``package`` in the place of ``all`` that needs no
+    option.
+    """
+    specs = [text for name in names for text in (_all_of(package) if name == "all" else [name])]
     return list(dict.fromkeys(specs))
+
+
+def _all_of(package: str) -> list[str]:
+    return [name for name in spec.available(package) if not _needs_an_option(package, name)]
+
+
+def _needs_an_option(package: str, name: str) -> bool:
+    try:
+        return "…" in spec.defaults(package, name).values()
+    except UsageError:  # of another distribution, and it cannot be imported: its row says so
+        return False
 
 
 def statistics_read(variants: list[TrainOptions]) -> Streams[set[str]]:
@@ -81,7 +93,8 @@ def ablate(
     ablation goes on.
 
     Args:
-        data: Features that all variants can read (`statistics_read`).
+        data: Features that all variants can read (`statistics_read`), and the scores of published
+            models that some of them name (`fuse.published_scores.load_for`).
         variants: Options that differ in the head or the baseline.
         folder: ``ablation.csv``, ``.json``, ``.md``, ``.png`` and the runs are written here.
         reference: The name of the row that differences are against; by default the first baseline,
@@ -93,12 +106,34 @@ def ablate(
         UsageError: No variant can be run, or none is called ``reference``; nothing was trained.
     """
     folder = Path(folder)
-    for options in variants[:1]:  # what is allowed is the same of all
-        check_leakage(data, options)
+    # what is allowed is the same of all
+    for options in {score_of(options): options for options in variants}.values():
+        check_leakage(read_by(data, options), options)
     plans, impossible = _plans(data, variants, folder)
     against = _reference(plans, reference)
-    train_missing(data, plans, workers, on_progress)
+    _train_each_on_its_own(data, plans, workers, on_progress)
     return compared(list(plans), against, impossible, data.not_finite, folder)
+
+
+def _train_each_on_its_own(
+    data: Dataset, plans: dict[Path, Plan], workers: int, on_progress: OnProgress
+) -> None:
+    """`train_missing` of plans some of which read a published score instead of the features."""
+    groups: dict[str, dict[Path, Plan]] = {}
+    for run, plan in plans.items():
+        groups.setdefault(score_of(plan.options), {})[run] = plan
+    total = sum(len(plan.splits) for plan in plans.values())
+    before = 0
+    for score, group in groups.items():
+        of_group = read_by(data, next(iter(group.values())).options)
+        # a score is read and not trained: processes would take longer to start
+        share = 1 if score else workers
+        train_missing(of_group, group, share, _further(on_progress, before, total))
+        before += sum(len(plan.splits) for plan in group.values())
+
+
+def _further(on_progress: OnProgress, before: int, total: int) -> OnProgress:
+    return lambda done, _: on_progress(before + done, total)
 
 
 def compared(
@@ -127,7 +162,7 @@ def _plans(
     plans, impossible = {}, {}
     for options in variants:
         try:
-            plan = Plan.of(data, options)
+            plan = Plan.of(read_by(data, options), options)
             if options.baseline is not None:
                 check_size(spec.resolve("fuse.baselines", options.baseline), plan.splits)
         except UsageError as error:

@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from vqa_twostage.fuse.streams import Baseline, Regressor
 
-PREPARATIONS = ("robust", "min_max")
+PREPARATIONS = ("robust", "min_max", "as_is")
 
 
 @runtime_checkable
@@ -39,14 +39,17 @@ class Candidates:
     """A `fuse.streams.Baseline`.
 
     ``preparation``: ``robust`` (imputed by the median, squashed by asinh, standardised, and
-    divided so that each track has variance 1 as a whole, and all its levels the same) or
-    ``min_max`` (imputed by the mean, scaled to 0 to 1). ``most_videos``: for training and
-    validation together; a split with more is refused.
+    divided so that each track has variance 1 as a whole, and all its levels the same), ``min_max``
+    (imputed by the mean, scaled to 0 to 1) or ``as_is``. ``most_videos``: for training and
+    validation together; a split with more is refused. ``score``: the name of the imported scores of
+    a published model, the only column that it reads (`fuse.published_scores`); empty for the
+    columns of all tracks.
     """
 
     regressors: Callable[[int], Iterable[Regressor]]
     preparation: str = "robust"
     most_videos: int | None = None
+    score: str = ""
 
     def __post_init__(self) -> None:
         if self.preparation not in PREPARATIONS:

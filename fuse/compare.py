@@ -68,7 +68,11 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
 
 
 def _other_tracks(reference: RunRecord, record: RunRecord) -> str:
-    """Which tracks a run reads where they are not those of the reference: `` without tsm``."""
+    """Which tracks a run reads where they are not those of the reference: `` without tsm``. A row
+    of published scores is named after them.
+    """
+    if "score" in {track.kind for of in (reference, record) for track in of.identity.spatial}:
+        return ""
     theirs, ours = (_track_names(of) for of in (reference, record))
     if ours == theirs:
         return ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
@@ -132,7 +132,8 @@ class Dataset:
     ``manifest`` has only the N videos that every track holds, in its own order, and ``mos`` their
     labels. ``everything`` are all rows of the manifest, by which published protocols divide.
     ``missing`` are the ids without features: named in every output, never dropped silently. Where
-    there is no temporal track, both streams are of the spatial ones.
+    there is no temporal track, both streams are of the spatial ones. ``scores``: of published
+    models, which no head reads (`fuse.published_scores`).
     """
 
     manifest: Manifest
@@ -140,6 +141,7 @@ class Dataset:
     mos: Float[np.ndarray, " N"]
     everything: pd.DataFrame
     missing: list[str]
+    scores: Side = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what is computed beside them may come while another thread pickles."""
@@ -206,13 +208,17 @@ def load_tracks(
     paths: Streams[list[TrackPath]],
     reads: Streams[Collection[str]] = READS,
     max_ram: int | None = None,
+    scores: Sequence[TrackPath] = (),
 ) -> Dataset:
-    """The dataset of a manifest with these very tracks, in this order; else as `load_dataset`."""
+    """The dataset of a manifest with these very tracks, in this order, and these ``scores`` of
+    published models; else as `load_dataset`.
+    """
     with ExitStack() as stack:
         opened = paths.map(
             lambda side: [stack.enter_context(cached.open_track(path)) for path in side]
         )
-        all_tracks = [track for side in opened for track in side]
+        opened_scores = [stack.enter_context(cached.open_track(path)) for path in scores]
+        all_tracks = [*(track for side in opened for track in side), *opened_scores]
         in_all = set.intersection(*(set(track.ids) for track in all_tracks))
         present = manifest.rows["id"].isin(in_all)
         if not present.any():
@@ -221,9 +227,11 @@ def load_tracks(
         ids = list(manifest.rows["id"][present])
         room = _quarter_of_memory() if max_ram is None else max_ram
         features = _features(opened, ids, reads, room)
+        read_scores = tuple(read_features(track, ids, AVERAGES) for track in opened_scores)
     kept = replace(manifest, rows=manifest.rows[present].reset_index(drop=True))
     mos = kept.rows["mos"].to_numpy(np.float64)
-    return Dataset(kept, features, mos, manifest.rows, list(manifest.rows["id"][~present]))
+    missing = list(manifest.rows["id"][~present])
+    return Dataset(kept, features, mos, manifest.rows, missing, read_scores)
 
 
 def _features(

@@ -267,7 +267,7 @@ def features(
     cache = Path(cache)
     kinds: list[Kind] | None = None
     if only is not None:
-        kinds = [kind for kind in get_args(Kind) if kind == only]
+        kinds = [kind for kind in get_args(Kind) if kind == only != "score"]
         if not kinds:
             raise UsageError(f'only must be "spatial", "temporal" or None, not {only!r}')
     name = choose_dataset(cache, dataset)

@@ -66,7 +66,7 @@ def check_leakage(data: Dataset, options: TrainOptions) -> None:
         if like.name not in allowed
     ]
     if found:
-        raise UsageError(_message(found, len(data.mos)))
+        raise UsageError(_message(found, data))
 
 
 def check_opinions(data: Dataset, allowed: str | None) -> None:
@@ -77,15 +77,18 @@ def check_opinions(data: Dataset, allowed: str | None) -> None:
     require_others(data.manifest.name, learnt, allowed)
 
 
-def _message(found: list[LabelLike], videos: int) -> str:
+def _message(found: list[LabelLike], data: Dataset) -> str:
     worst = max(found, key=lambda like: abs(like.srcc))
     more = f" ({len(found) - 1} more columns do so)" if len(found) > 1 else ""
     names = ",".join(like.name for like in found[:LISTED])
+    what, how = "feature", "Import the features without it (vqa-cache import --columns)"
+    if data.tracks[0].identity.kind == "score":
+        what, how = "score of a model", "Import another column (vqa-fuse import-scores)"
+    where = f"column {worst.column} of {worst.array} in the track {worst.track}"
     return (
-        f"column {worst.column} of {worst.array} in the track {worst.track} ranks the {videos} "
-        f"videos as their labels do, with SRCC {worst.srcc:.3f}{more}: it is likely to be the "
-        "label and no feature, since whole methods reach .92 to .94. Import the features without "
-        f"it (vqa-cache import --columns), or allow it by name with --allow-label-like '{names}'"
+        f"{where} ranks the {len(data.mos)} videos as their labels do, with SRCC "
+        f"{worst.srcc:.3f}{more}: it is likely to be the label and no {what}, since whole methods "
+        f"reach .92 to .94. {how}, or allow it by name with --allow-label-like '{names}'"
     )
 
 

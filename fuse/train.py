@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vqa_twostage.fuse.data import Dataset, Side, check_same_frames, load_dataset
+from vqa_twostage.fuse.data import Dataset, Side, check_same_frames
 from vqa_twostage.fuse.evaluate import evaluate, evaluate_predictions
 from vqa_twostage.fuse.leakage import check_leakage
 from vqa_twostage.fuse.learning import scorer_file
@@ -30,6 +30,7 @@ from vqa_twostage.fuse.learning.recipe import RECIPE
 from vqa_twostage.fuse.learning.scorer import Scorer, refit
 from vqa_twostage.fuse.learning.sides import named, track_names
 from vqa_twostage.fuse.options import Resources, TrainOptions
+from vqa_twostage.fuse.published_scores import load_for, read_by
 from vqa_twostage.fuse.reporting import markdown
 from vqa_twostage.fuse.reporting.plots import scatter
 from vqa_twostage.fuse.results import Evaluation
@@ -87,8 +88,7 @@ def train(
     """
     options, resources = options or TrainOptions(), resources or Resources()
     reads = Head.of(options).reads if options.baseline is None else Streams(AVERAGES, AVERAGES)
-    tracks = options.spatial, options.temporal
-    data = load_dataset(Path(cache), dataset, *tracks, reads, resources.max_ram)
+    data = read_by(load_for(Path(cache), dataset, [options], reads, resources.max_ram), options)
     check_leakage(data, options)
     if run is not None and Run(run).complete:
         existing = Run(run).record()

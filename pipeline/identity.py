@@ -17,7 +17,8 @@ from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.spec import Plugin, Spec
 
-Kind = Literal["spatial", "temporal"]
+# `score`: what a published model says of each video, which no head reads as a feature
+Kind = Literal["spatial", "temporal", "score"]
 
 # what may differ between tracks of two datasets that one model reads: imported features come from
 # other files, and raw video has another size
@@ -77,8 +78,9 @@ class TrackIdentity:
     without a container, ``hdr`` what became of HDR video where it was not tone-mapped. Versions of
     libraries are no part of it: they are recorded beside a track.
     Imported features instead have ``source`` (digest of their file), ``key`` (the array in it),
-    ``columns``, and ``rows`` (digest of which row is which video). ``trained_on`` names the
-    datasets from whose opinions they learnt, sorted and joined by commas; empty for none.
+    ``columns``, and ``rows`` (digest of which row is which video); of scores in a table ``key`` is
+    the column of names. ``trained_on`` names the datasets from whose opinions they learnt, sorted
+    and joined by commas; empty for none.
     """
 
     kind: Kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vqa_twostage.fuse.cli import models, results, training
+from vqa_twostage.fuse.cli import models, results, scores, training
 from vqa_twostage.pipeline import console
 from vqa_twostage.pipeline.console import version_option
 
@@ -23,6 +23,7 @@ def command() -> None:
 for subcommand in (
     training.train,
     training.ablate,
+    scores.import_scores,
     results.evaluate,
     results.compare,
     results.reproduce,

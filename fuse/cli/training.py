@@ -140,6 +140,14 @@ def train(
     help="Baselines on the same splits, without a network: a list such as ridge,gp, or all.",
 )
 @click.option(
+    "--score",
+    "scores",
+    metavar="NAME",
+    multiple=True,
+    help="Scores of a published model (import-scores) as two more rows, as they are and re-fitted "
+    "on each split; may be repeated, or be all.",
+)
+@click.option(
     "--reference",
     metavar="NAME",
     help="The row that differences are against [default: the first baseline].",
@@ -177,6 +185,7 @@ def ablate(
       vqa-fuse ablate --dataset konvid --fusion all --baselines ridge,svr
       vqa-fuse ablate --fusion concat,dynamic:experts=2 --temporal-encoder all --reference concat
       vqa-fuse ablate --fusion concat --spatial all --temporal all --tracks leave-one-out
+      vqa-fuse ablate --baselines ridge --score DOVER --score FAST-VQA
     """
     if tracks is not None and values["fusion"] == "all":
         values["fusion"] = "" if values["baselines"] else DEFAULTS.fusion
@@ -184,21 +193,22 @@ def ablate(
         spec.parse_list(values.pop(name))
         for name in ("fusion", "pooling", "temporal_encoder", "baselines")
     ]
-    resources = resources_of(values)
+    resources, scores = resources_of(values), values.pop("scores")
     options = options_of(preset, values)
     from vqa_twostage.fuse import ablate as ablation
     from vqa_twostage.fuse.ablate_tracks import ablate_tracks
-    from vqa_twostage.fuse.data import load_dataset
+    from vqa_twostage.fuse.published_scores import load_for, rows_of_scores
     from vqa_twostage.fuse.reporting import terminal
 
     variants = ablation.variants(options, *lists)
+    variants += rows_of_scores(cache, dataset, scores, options)
     reads = ablation.statistics_read(variants)
-    data = load_dataset(cache, dataset, options.spatial, options.temporal, reads, resources.max_ram)
+    data = load_for(cache, dataset, variants, reads, resources.max_ram)
     protocol = spec.parse(options.protocol).filename
     kind = "ablation" if tracks is None else "tracks"
     folder = output or Path("runs") / f"{data.manifest.name}-{kind}-{protocol}"
     if tracks is not None:
-        _check_tracks_options(variants, reference)
+        _check_tracks_options(variants, reference, scores)
         with console.progress(f"ablate --tracks {tracks}") as on_progress:
             result = ablate_tracks(
                 data, variants[0], tracks, folder, resources.workers, on_progress
@@ -212,7 +222,11 @@ def ablate(
     return DONE
 
 
-def _check_tracks_options(variants: list[TrainOptions], reference: str | None) -> None:
+def _check_tracks_options(
+    variants: list[TrainOptions], reference: str | None, scores: tuple[str, ...]
+) -> None:
+    if scores:
+        raise UsageError("--tracks compares the tracks of one head; leave out --score")
     if len(variants) != 1:
         raise UsageError(
             f"--tracks compares the tracks of one head, and {len(variants)} are named; name one "

@@ -25,7 +25,7 @@ from vqa_twostage.fuse.learning.threads import one_thread
 from vqa_twostage.fuse.splits import Split
 from vqa_twostage.fuse.streams import AVERAGES, Regressor
 from vqa_twostage.pipeline import spec
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, require
 
 Vectors = Float[np.ndarray, "N D"]
 Labels = Float[np.ndarray, " N"]
@@ -39,12 +39,20 @@ class TrackColumns(NamedTuple):
 
 
 def fit_baseline(data: Dataset, split: Split, plugin: spec.Plugin) -> Fitted:
-    """UsageError where the split has more videos than the baseline takes."""
+    """UsageError where the split has more videos than the baseline takes, or it is of a published
+    score and ``data`` of features.
+    """
     check_size(plugin, [split])
+    candidates = Candidates.of(plugin.build())
+    require(
+        not candidates.score or [track.identity.kind for track in data.tracks] == ["score"],
+        f"{plugin.spec} reads a published score and no features; load it alone "
+        "(fuse.published_scores.read_by)",
+    )
     start = time.perf_counter()
     with one_thread():
         columns = [columns_of(track) for track in data.tracks]
-        predicted = predictions(columns, data.mos, split, Candidates.of(plugin.build()))
+        predicted = predictions(columns, data.mos, split, candidates)
     shares = data.features.map(lambda side: frames_of(side).frame_shares())
     return Fitted(predicted, 0, shares, seconds=time.perf_counter() - start)
 
@@ -144,5 +152,10 @@ def min_max(
     return (columns - low) / np.where(high > low, high - low, np.inf)
 
 
+def as_is(tracks: Sequence[TrackColumns], rows: Int[np.ndarray, " rows"]) -> Vectors:
+    """Columns as they are stored."""
+    return np.concatenate([track.values for track in tracks], axis=1)
+
+
 Prepare = Callable[[Sequence[TrackColumns], Int[np.ndarray, " rows"]], Vectors]
-PREPARE: dict[str, Prepare] = {"robust": robust, "min_max": min_max}
+PREPARE: dict[str, Prepare] = {"robust": robust, "min_max": min_max, "as_is": as_is}

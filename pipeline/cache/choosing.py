@@ -52,7 +52,7 @@ def choose_tracks(
     whatever the order in which they were asked for. UsageError lists the tracks where it is not
     clear which is meant.
     """
-    paths: dict[Kind, list[TrackPath]] = {"spatial": [], "temporal": []}
+    paths: dict[Kind, list[TrackPath]] = {"spatial": [], "temporal": [], "score": []}
     for path in tracks(cache, dataset):
         with open_track(path) as track:
             if len(track):
@@ -108,10 +108,10 @@ def _choose_track(
         for path in choices or tracks
     )
     if not tracks:
-        raise UsageError(
-            f"{cache / dataset} holds no {kind} track; run vqa-extract with --{kind}, or vqa-cache "
-            "import"
-        )
+        how = f"run vqa-extract with --{kind}, or vqa-cache import"
+        if kind == "score":
+            how = "run vqa-fuse import-scores"
+        raise UsageError(f"{cache / dataset} holds no {kind} track; {how}")
     if not choices:
         raise UsageError(
             f"no {kind} track of {dataset} is called {wanted!r}; choose from\n{listed}"

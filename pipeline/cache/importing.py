@@ -288,7 +288,7 @@ def _chosen_of_file(
     if found.by_row and width > 1 and 0 in columns:
         _refuse_ids_as_features(file, found)
     videos = {
-        video_id: _in_order(name, array[:, columns]) for video_id, array in found.videos.items()
+        video_id: one_array(name, array[:, columns]) for video_id, array in found.videos.items()
     }
     text = format_columns(columns)
     matches = found.matches or listed or MatchedNames()
@@ -310,7 +310,8 @@ def _paths(manifest: Manifest) -> dict[str, str]:
     return dict(zip(manifest.rows["id"], manifest.rows["path"], strict=True))
 
 
-def _in_order(name: str, array: Float32[np.ndarray, "T C"]) -> ExportedVideo:
+def one_array(name: str, array: Float32[np.ndarray, "T C"]) -> ExportedVideo:
+    """The rows of a video whose array is called ``name`` from now on."""
     frames = np.arange(len(array))
     # when the frames are shown is not known: their numbers stand for it, in order
     return ExportedVideo({ArrayName.of(name, "mean"): array}, frames, frames.astype(np.float64))
@@ -355,7 +356,7 @@ def _write_all(
             source=digest,
             key=chosen.key,
             columns=chosen.columns,
-            rows=_digest_of_rows(chosen.order) if chosen.order else "",
+            rows=digest_of_rows(chosen.order) if chosen.order else "",
             trained_on=_together(trained_on, chosen.trained_on),
         )
         identities.append(identity)
@@ -369,7 +370,8 @@ def _write_all(
             ids_file=ids_file.name if ids_file else "",
             ids_digest=sha256_of(ids_file) if ids_file else "",
         )
-        written.append((source, _write(paths[-1], identity, manifest, source, chosen.videos)))
+        count = write_imported(paths[-1], identity, manifest, source, chosen.videos)
+        written.append((source, count))
     results = []
     for track, identity, path, (source, count) in zip(new, identities, paths, written, strict=True):
         videos, matches = track.chosen.videos, track.chosen.matches
@@ -403,11 +405,12 @@ def _together(*opinions: str) -> str:
     return parse_opinions(",".join(said)) if said else ""
 
 
-def _digest_of_rows(order: list[str]) -> str:
+def digest_of_rows(order: list[str]) -> str:
+    """Of the ids of a file's rows, in their order: `TrackIdentity.rows`."""
     return hashlib.sha256(json.dumps(order).encode()).hexdigest()
 
 
-def _write(
+def write_imported(
     path: TrackPath,
     identity: TrackIdentity,
     manifest: Manifest,
@@ -594,7 +597,7 @@ def _next_step(path: TrackPath, kind: Kind) -> str:
     imported: dict[Kind, list[TrackPath]] = {"spatial": [], "temporal": []}
     for candidate in tracks(path.cache, path.dataset):
         with open_track(candidate) as track:
-            if track.identity.imported and len(track):
+            if track.identity.imported and track.identity.kind in imported and len(track):
                 imported[track.identity.kind].append(candidate)
     if all(imported.values()):
         names = " ".join(

@@ -6,6 +6,8 @@ import re
 
 # in such names a word of its own: "MOS", "realigned MOS", "mos_std"
 OPINION = {"mos", "dmos", "sos"}
+# beside one of them these say that it is a prediction: "pred_mos"
+PREDICTED = {"pred", "predicted", "prediction", "predictions"}
 # the whole name
 LABELS = {
     "ground_truth",
@@ -28,6 +30,13 @@ def is_label(name: str, label: str) -> bool:
     """
     said = _plain(name)
     return bool(OPINION & set(said.split("_"))) or said in LABELS or said == _plain(label)
+
+
+def is_opinion(name: str, label: str) -> bool:
+    """The same in a table of scores, where ``score`` and ``pred_mos`` are what is looked for."""
+    said = _plain(name)
+    words = set(said.split("_"))
+    return bool(OPINION & words and not PREDICTED & words) or said == _plain(label)
 
 
 def _plain(name: str) -> str:

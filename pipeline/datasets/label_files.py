@@ -221,7 +221,7 @@ def _decode(path: Path, encoding: str) -> str:
 def _separator_of_header(line: str, wanted: Sequence[str]) -> str:
     """The separator that gives a header all columns that are wanted, or else the most columns."""
     for separator in SEPARATORS:
-        if set(wanted) <= set(_split_line(line, separator)):
+        if wanted and set(wanted) <= set(_split_line(line, separator)):
             return separator
     return _separator_of_most_cells(line)
 

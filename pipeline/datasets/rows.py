@@ -141,7 +141,7 @@ def _numbers(
     numbers: dict[int, float] = {}
     wrong = []
     for i, cell in cells.items():
-        number = _number(cell, decimal_comma)
+        number = number_of(cell, decimal_comma)
         if number is not None and not (name == "mos_std" and number < 0):
             numbers[i] = number
         elif name == "mos" or cell.lower() not in MISSING_NUMBERS:
@@ -150,14 +150,14 @@ def _numbers(
         problem = "is not a number"
         if decimal_comma:
             problem += " with a decimal comma, which other rows of this column have"
-        elif name == "mos_std" and _number(cells[wrong[0]], decimal_comma) is not None:
+        elif name == "mos_std" and number_of(cells[wrong[0]], decimal_comma) is not None:
             problem = "is negative, and a standard deviation cannot be"
         more = f" ({len(wrong)} such rows)" if len(wrong) > 1 else ""
         raise table.error(wrong[0], column, f"{cells[wrong[0]]!r} {problem}{more}")
     return numbers
 
 
-def _number(cell: str, decimal_comma: bool) -> float | None:
+def number_of(cell: str, decimal_comma: bool) -> float | None:
     """The finite number in a cell, or None."""
     text = cell.replace(".", "x").replace(",", ".") if decimal_comma else cell
     if not NUMBER.fullmatch(text) or not math.isfinite(float(text)):

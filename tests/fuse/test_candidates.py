@@ -21,7 +21,7 @@ def test_candidates_are_kept_as_they_are() -> None:
 
 
 def test_unknown_preparation_is_refused_with_the_choices() -> None:
-    with pytest.raises(TypeError, match="one of robust, min_max, not 'ranks'"):
+    with pytest.raises(TypeError, match="one of robust, min_max, as_is, not 'ranks'"):
         Candidates(lambda columns: [Ridge()], "ranks")
 
 

@@ -54,8 +54,8 @@ def own(root: Path, videos: list[Path]) -> None:
 
 
 def videval(folder: Path, count: int) -> None:
-    """Labels and features in the format of VIDEVAL, and several blocks of features in one file; all
-    features are noise.
+    """Labels and features in the format of VIDEVAL, several blocks of features in one file, and the
+    scores of two models; all of it is noise.
     """
     write(
         folder / "konvid1k.csv", ["path,mos", *(f"{row}.mp4,{1 + row / 4}" for row in range(count))]
@@ -66,6 +66,10 @@ def videval(folder: Path, count: int) -> None:
     )
     noise = np.random.default_rng(1).normal(size=(count, 112))
     blocks = {"brisque_sts": noise[:, :108], "niqe_sts": noise[:, 108:110], "dover": noise[:, 110:]}
+    scores = [f"KoNViD/{row}.mp4,{number}" for row, number in enumerate(noise[:, 111])]
+    write(folder / "dover.csv", ["path,overall score", *scores])
+    scores = [f"{row};{-row % 7},5;{row % 5},25" for row in range(count)]
+    write(folder / "niqe.csv", ["video;mean;deviation", *scores])
     ids = np.array([f"konvid/{row}" for row in reversed(range(count))])
     np.savez(folder / "konvid1k.npz", ids=ids, **blocks)
 

@@ -55,10 +55,13 @@ class Rule(NamedTuple):
     but: tuple[str, ...] = ()
 
 
+# what of a dataset the cache knows: its rows, and how tables and MATLAB files are read
+OF_DATASETS = ("manifest", "matlab", "file_index", "label_files", "rows", "schema")
+
 RULES = (
     Rule("pipeline", ("extract", "fuse", *TORCH, *DECODERS)),
     Rule("pipeline/datasets", ("pipeline.cache", "pipeline.demo", *COMMANDS)),
-    Rule("pipeline/cache", ("pipeline.datasets",), ("manifest", "matlab", "file_index")),
+    Rule("pipeline/cache", ("pipeline.datasets",), OF_DATASETS),
     Rule("pipeline/cache", ("pipeline.demo", *COMMANDS)),
     Rule("pipeline/demo", ("pipeline.datasets", "pipeline.cache", *COMMANDS)),
     Rule("extract", ("fuse",)),
@@ -120,7 +123,9 @@ CONTRACTS = {
     "fuse/temporal": {"fuse.streams"},
     "fuse/fusion": {"fuse.streams", "fuse.dropout"},
     "fuse/protocols": {"fuse.splits", "pipeline.datasets.index_files"},
-    "fuse/baselines": {"fuse.streams", "fuse.candidates", "fuse.ridge_path", "fuse.rbf"},
+    "fuse/baselines": {
+        *{"fuse.streams", "fuse.candidates", "fuse.ridge_path", "fuse.rbf", "fuse.metrics"},
+    },
 }
 
 

@@ -20,6 +20,7 @@ COMMANDS = [
         for name in (
             "train",
             "ablate",
+            "import-scores",
             "evaluate",
             "compare",
             "reproduce",

@@ -19,7 +19,7 @@ from sklearn.linear_model import Ridge
 from sklearn.svm import SVR
 from toy_cache import COLUMNS, make_dataset, reworked
 
-from vqa_twostage.fuse.ablate import ablate, variants
+from vqa_twostage.fuse.ablate import ablate, expand, variants
 from vqa_twostage.fuse.baselines import gp
 from vqa_twostage.fuse.candidates import Candidates
 from vqa_twostage.fuse.data import Dataset
@@ -32,7 +32,7 @@ from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
 
 QUICK = TrainOptions(fusion="concat", epochs=2, members=1, protocol="random:n=1")
-SPECS = [*spec.available("fuse.baselines"), "svr:grid=published"]
+SPECS = [*expand(["all"], "fuse.baselines"), "svr:grid=published"]
 ROBUST = ["gp", "kernel_ridge", "ridge", "svr"]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
