@@ -19,6 +19,7 @@ from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.leakage import FEWEST_VIDEOS, MOST_SRCC
 from vqa_twostage.fuse.published_scores import score_name
 from vqa_twostage.fuse.withholding import is_withheld
+from vqa_twostage.pipeline.cache.exported_files import is_export
 from vqa_twostage.pipeline.cache.feature_files import READERS, Wanted, read_features
 from vqa_twostage.pipeline.cache.importing import (
     SAMPLER,
@@ -179,6 +180,11 @@ class _Found:
 
 
 def _found_in(file: Path, manifest: Manifest, chosen: ScoreColumn) -> _Found:
+    require(
+        not is_export(file),
+        f"{file} is what vqa-cache export wrote; import the file that the scores came from, or "
+        "merge the caches (vqa-cache merge)",
+    )
     videos = dict(zip(manifest.rows["id"], manifest.rows["path"], strict=True))
     if file.suffix.lower() in ARRAYS:
         require(

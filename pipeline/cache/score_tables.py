@@ -16,7 +16,7 @@ from pathlib import Path
 
 from vqa_twostage.pipeline.cache.label_names import is_opinion
 from vqa_twostage.pipeline.cache.video_names import MatchedNames, match_names
-from vqa_twostage.pipeline.datasets.label_files import Table, read_table
+from vqa_twostage.pipeline.datasets.label_files import READERS, Table, read_table
 from vqa_twostage.pipeline.datasets.rows import MISSING_NUMBERS, number_of
 from vqa_twostage.pipeline.datasets.schema import LabelFile
 from vqa_twostage.pipeline.errors import UsageError, require
@@ -82,6 +82,12 @@ def _read(path: Path, videos: Mapping[str, str]) -> Table:
     """Blanks separate columns where nothing else does. Where the first row already names a video,
     the columns are numbered from 1.
     """
+    kinds = [kind for kind in READERS if kind != ".mat"]
+    require(
+        path.is_file() and path.suffix.lower() in kinds,
+        f"{path} {'is no table of scores' if path.exists() else 'does not exist'}; give a table "
+        f"({', '.join(kinds)}) or arrays (.npz, .mat, .npy, .h5)",
+    )
     how = LabelFile(file=(path.name,), columns={})
     table = read_table(path, how, [])
     if len(table.columns) == 1 and " " in next(iter(table.columns)):
@@ -111,8 +117,10 @@ def _column_of_names(table: Table, videos: Mapping[str, str]) -> str:
     for column, cells in table.columns.items():
         ids = match_names([*dict.fromkeys(cells)], videos).ids
         found[column] = {row: ids[cell] for row, cell in enumerate(cells) if cell in ids}
-    best = max(found, key=lambda column: len(found[column]))
-    if not found[best]:
+    # cells such as 25, which may be a video's name, are the same in many rows
+    count = {column: len(set(rows.values())) for column, rows in found.items()}
+    best = max(count, key=count.__getitem__)
+    if not count[best]:
         raise UsageError(
             f"no column of {table.path} names a video of the dataset; its columns are "
             f"{_listed([*found])}, and ids look like {_listed(list(videos)[:2])}. Give another "
@@ -121,7 +129,7 @@ def _column_of_names(table: Table, videos: Mapping[str, str]) -> str:
     others = [
         column
         for column, rows in found.items()
-        if 2 * len(rows) > len(found[best])
+        if 2 * count[column] > count[best]
         and any(found[best].get(row, video_id) != video_id for row, video_id in rows.items())
     ]
     require(

@@ -22,8 +22,10 @@ from vqa_twostage.fuse.import_scores import (
     summary,
 )
 from vqa_twostage.fuse.published_scores import score_name
+from vqa_twostage.pipeline.cache.exporting import export_tracks
 from vqa_twostage.pipeline.cache.feature_blocks import parse_block
 from vqa_twostage.pipeline.cache.importing import import_blocks
+from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
@@ -174,6 +176,12 @@ def test_wrong_choice_of_an_array_is_refused(
     file = arrays(tmp_path, one=GOOD, two=np.column_stack([GOOD, -GOOD]), mos=MOS)
     with pytest.raises(UsageError, match=message):
         import_scores(MANIFEST, tmp_path / "cache", file, "model", ScoreColumn(**said))
+
+
+def test_export_of_a_cache_is_refused(tmp_path: Path) -> None:
+    result = import_scores(MANIFEST, tmp_path / "cache", table(tmp_path, GOOD), "model")
+    (written,) = export_tracks([TrackPath.parse(Path(result.track))], "npz", tmp_path).tracks
+    assert "is what vqa-cache export wrote; import the file" in refused(Path(written.output))
 
 
 def test_array_of_a_table_is_refused(tmp_path: Path) -> None:

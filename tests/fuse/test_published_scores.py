@@ -22,6 +22,7 @@ from vqa_twostage.fuse.ablate import ablate, expand, variants
 from vqa_twostage.fuse.cli import command as fuse_command
 from vqa_twostage.fuse.compare import compare
 from vqa_twostage.fuse.data import load_dataset
+from vqa_twostage.fuse.features import features
 from vqa_twostage.fuse.import_scores import import_scores
 from vqa_twostage.fuse.leakage import check_leakage
 from vqa_twostage.fuse.options import TrainOptions
@@ -203,6 +204,9 @@ def test_features_and_scores_are_never_taken_for_each_other(cache: Path) -> None
         "spatial",
         "temporal",
     }
+    assert all(array.kind != "score" for array in features(cache, "toy").arrays)
+    with pytest.raises(UsageError, match='only must be "spatial", "temporal" or None'):
+        features(cache, "toy", only="score")
     (alone,) = read_by(loaded, both[1]).tracks
     assert alone.identity.kind == "score" and alone.path.name == "dover"
     with pytest.raises(UsageError, match="reads a published score and no features"):

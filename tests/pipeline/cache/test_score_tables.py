@@ -42,6 +42,7 @@ IN_THE_WILD = {
     "the label beside it": "video,MOS,prediction\n3015,3,0.5\n40,4,-1.25\nbeach,5,1200\n",
     "prediction of the label": "video,mos,pred_mos\n3015,3,0.5\n40,4,-1.25\nbeach,5,1200\n",
     "size beside it": "video,width,score\n3015,960,0.5\n40,960,-1.25\nbeach,540,1200\n",
+    "equal numbers that name a video": "path,fps,score\n3015,40,0.5\n40,40,-1.25\nbeach,40,1200\n",
     "rows of an index": ",path,score\n0,3015.mp4,0.5\n1,40.mp4,-1.25\n2,beach.mov,1200\n",
     "no header": "3015.mp4,0.5\n40.mp4,-1.25\nbeach.mov,1200\n",
     "blanks": "3015.mp4 0.5\n40.mp4   -1.25\nbeach.mov 1200\n",
@@ -99,6 +100,7 @@ def test_columns_that_name_other_videos_have_to_be_chosen(tmp_path: Path) -> Non
         ("video,mos\n3015,1\n40,2\n", {"score_column": "mos"}, "mos of .* is the label by its na"),
         ("video,opinion\n3015,1\n40,2\n", {"score_column": "opinion"}, "is the label by its name"),
         ("", {}, "is empty"),
+        ("\n\n", {}, "is empty"),
     ],
 )
 def test_tables_that_are_not_clear_are_refused(
@@ -106,6 +108,15 @@ def test_tables_that_are_not_clear_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         read(tmp_path, text, **columns)
+
+
+@pytest.mark.parametrize("name", ["none.csv", "scores.html", "scores", "."])
+def test_what_is_no_table_is_refused_with_what_is(name: str, tmp_path: Path) -> None:
+    if name.startswith("scores"):
+        (tmp_path / name).write_text("video,score\n3015,1\n40,2\n")
+    problem = "does not exist" if name == "none.csv" else "is no table of scores"
+    with pytest.raises(UsageError, match=rf"{problem}; give a table \(\.csv, .* arrays \(\.npz"):
+        read_scores(tmp_path / name, VIDEOS, "opinion")
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
