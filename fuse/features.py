@@ -7,6 +7,7 @@ Dimensions: N videos, T frames of a video, D columns of all arrays side by side.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Float64, Int64
 
+from vqa_twostage.fuse import opinions
 from vqa_twostage.pipeline.cache.choosing import as_names, choose_dataset, choose_tracks
 from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest
 from vqa_twostage.pipeline.cache.track import Track, open_track
@@ -27,6 +29,8 @@ from vqa_twostage.pipeline.cache.video_rows import VideoRows, ids_with_rows
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES, STATISTICS, ArrayName
 from vqa_twostage.pipeline.identity import Kind
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from vqa_twostage.fuse.video_dataset import VideoDataset
@@ -48,7 +52,8 @@ class DatasetFeatures:
 
     ``labels`` has a row for each video: ``id``, ``path``, ``mos``, ``mos_std``, ``group`` (videos
     of one content, which belong on one side of a split) and ``split``. ``missing`` are the ids that
-    have no features. ``arrays`` stand side by side, in this order, as D columns.
+    have no features. ``arrays`` stand side by side, in this order, as D columns. ``opinions`` are
+    the datasets from whose opinions the features learnt.
 
     Arrays are read from the cache when a method is called, and nothing is kept.
     """
@@ -57,6 +62,7 @@ class DatasetFeatures:
     labels: pd.DataFrame
     missing: list[str]
     arrays: tuple[StoredArray, ...]
+    opinions: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -258,7 +264,8 @@ def features(
             default: the averages (``mean``, ``std``, ``cls``) of every level.
 
     Returns:
-        The videos that have labels, and features in every track.
+        The videos that have labels, and features in every track. Where these learnt from opinions
+        a warning is logged that says whose.
 
     Raises:
         UsageError: There is no such dataset, track or array, or it is not clear which is meant; the
@@ -280,19 +287,25 @@ def features(
     paths = [(kind, path) for kind, of_kind in chosen.items() for path in of_kind]
     ids = manifest.rows["id"].tolist()
     found: list[StoredArray] = []
+    identities = []
     for kind, path in paths:
         with open_track(path) as track:
+            identities.append(track.identity)
             ids = ids_with_rows(track, ids)
             found += _arrays_of(kind, path, track)
     if not ids:
         listed = " and ".join(str(path) for _, path in paths)
         raise UsageError(f"no video of {name} that has a label is in {listed}")
+    learnt = opinions.names_in(identities)
+    for sentence in opinions.sentences(learnt, name):
+        log.warning("%s: %s", name, sentence)
     present = manifest.rows["id"].isin(ids)
     return DatasetFeatures(
         dataset=name,
         labels=manifest.rows[present].reset_index(drop=True),
         missing=manifest.rows["id"][~present].tolist(),
         arrays=tuple(_wanted(found, arrays)),
+        opinions=tuple(learnt),
     )
 
 

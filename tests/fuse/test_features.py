@@ -56,6 +56,28 @@ def stored(cache: Path) -> list[np.ndarray]:
     return videos
 
 
+def test_opinions_that_features_learnt_from_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_manifest(tmp_path, MANIFEST)
+    write_features(tmp_path, MANIFEST, "spatial", source="x", trained_on="lsvq,maxwell")
+    write_features(tmp_path, MANIFEST, "temporal", source="x", trained_on="toy")
+    found = features(tmp_path, "toy")
+    assert found.opinions == ("lsvq", "maxwell", "toy")
+    (message,) = caplog.messages
+    assert message == (
+        "toy: its features learnt from opinions of: lsvq, maxwell, toy; "
+        "toy is the dataset itself, so no video is unseen"
+    )
+    assert features(tmp_path, "toy", only="spatial").opinions == ("lsvq", "maxwell")
+
+
+def test_features_without_opinions_give_no_warning(
+    toy_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert features(toy_cache, "toy").opinions == () and not caplog.messages
+
+
 def test_ids_and_labels_are_those_of_the_manifest(whole: DatasetFeatures) -> None:
     assert whole.ids == MANIFEST.rows["id"].tolist() and len(whole) == 60
     assert whole.mos.tolist() == MANIFEST.rows["mos"].tolist() and whole.mos.dtype == np.float64
