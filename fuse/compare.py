@@ -93,6 +93,13 @@ def _track_names(record: RunRecord) -> list[str]:
 
 
 def _require_comparable(one: Path, first: RunRecord, other: Path, second: RunRecord) -> None:
+    if first.dataset == second.dataset and first.missing != second.missing:
+        counts = [record.n_dataset - len(record.missing) for record in (first, second)]
+        raise UsageError(
+            f"{one} and {other} are of other videos of {first.dataset} (N = {counts[0]} and "
+            f"{counts[1]}), since not all tracks hold all of them; the rows of one vqa-fuse ablate "
+            "are of the same videos"
+        )
     if second.identity.manifest != first.identity.manifest:
         raise UsageError(
             f"{one} ({first.dataset}) and {other} ({second.dataset}) have other labels; "

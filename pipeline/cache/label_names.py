@@ -8,6 +8,8 @@ import re
 OPINION = {"mos", "dmos", "sos"}
 # beside one of them these say that it is a prediction: "pred_mos"
 PREDICTED = {"pred", "predicted", "prediction", "predictions"}
+# and these alone are scores of a model in a table of such
+SCORES = {"score", "scores"}
 # the whole name
 LABELS = {
     "ground_truth",
@@ -36,7 +38,9 @@ def is_opinion(name: str, label: str) -> bool:
     """The same in a table of scores, where ``score`` and ``pred_mos`` are what is looked for."""
     said = _plain(name)
     words = set(said.split("_"))
-    return bool(OPINION & words and not PREDICTED & words) or said == _plain(label)
+    if said in SCORES or PREDICTED & words:
+        return False
+    return bool((OPINION | {"gt"}) & words) or is_label(name, label)
 
 
 def _plain(name: str) -> str:

@@ -195,6 +195,15 @@ def test_videos_without_a_score_are_left_out_of_all_rows_and_told(tmp_path: Path
     assert {Run(row.run).predictions()["id"].nunique() for row in result.comparison.rows} == {140}
 
 
+def test_runs_of_other_videos_are_not_compared_and_the_way_to_do_so_is_told(
+    cache: Path, table: dict[str, Any], tmp_path: Path
+) -> None:
+    add(tmp_path, "dover", DOVER, without=10)
+    run = train(tmp_path, replace(OPTIONS, baseline=RAW), run=tmp_path / "run").run
+    with pytest.raises(UsageError, match=r"N = 150 and 140\).* one vqa-fuse ablate"):
+        compare([table["ridge"]["run"], run])
+
+
 def test_features_and_scores_are_never_taken_for_each_other(cache: Path) -> None:
     data = load_dataset(cache, "toy", "all", "all")
     assert {track.identity.kind for track in data.tracks} == {"spatial", "temporal"}

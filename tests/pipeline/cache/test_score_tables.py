@@ -40,6 +40,7 @@ IN_THE_WILD = {
     "tabs": "video\tscore\n3015\t0.5\n40\t-1.25\nbeach\t1200\n",
     "quoted": 'video,"overall score"\n"3015.mp4","0.5"\n40,-1.25\nbeach,1200\n',
     "the label beside it": "video,MOS,prediction\n3015,3,0.5\n40,4,-1.25\nbeach,5,1200\n",
+    "ground truth beside it": "name,gt_label,pr_label\n3015,3,0.5\n40,4,-1.25\nbeach,5,1200\n",
     "prediction of the label": "video,mos,pred_mos\n3015,3,0.5\n40,4,-1.25\nbeach,5,1200\n",
     "size beside it": "video,width,score\n3015,960,0.5\n40,960,-1.25\nbeach,540,1200\n",
     "equal numbers that name a video": "path,fps,score\n3015,40,0.5\n40,40,-1.25\nbeach,40,1200\n",
@@ -54,6 +55,14 @@ IN_THE_WILD = {
 @pytest.mark.parametrize("kind", IN_THE_WILD)
 def test_scores_are_found_by_video(kind: str, tmp_path: Path) -> None:
     assert by_id(read(tmp_path, IN_THE_WILD[kind])) == SCORES
+
+
+def test_column_that_is_called_as_the_label_is_the_label_unless_it_is_called_score(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "s.csv").write_text("video,VMAF,score\n3015,3,0.5\n40,4,-1.25\nbeach,5,1200\n")
+    for label in ("VMAF", "score"):
+        assert by_id(read_scores(tmp_path / "s.csv", VIDEOS, label)) == SCORES
 
 
 def test_records_in_json_are_a_table_too(tmp_path: Path) -> None:
