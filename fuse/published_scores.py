@@ -117,7 +117,7 @@ def read_by(data: Dataset, options: TrainOptions) -> Dataset:
     """
     name = score_of(options)
     if not name:
-        return replace(data, scores=())
+        return data
     found = [track for track in data.scores if name in (track.path.name, track.path.stem)]
     require(len(found) == 1, f"the scores {name} are not loaded; load them with load_for")
     _check_score(found[0])

@@ -31,6 +31,7 @@ from vqa_twostage.fuse.report import write_report
 from vqa_twostage.fuse.reproduce import reproduce_run
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.train import Plan, fit_plan, train, train_run
+from vqa_twostage.pipeline.cache.merging import merge_caches
 from vqa_twostage.pipeline.errors import UsageError
 
 MANIFEST = manifest_of("toy", contents=30, versions=5)
@@ -193,6 +194,22 @@ def test_videos_without_a_score_are_left_out_of_all_rows_and_told(tmp_path: Path
     result = ablate(load_for(cache, "toy", options), options, tmp_path / "ablation")
     assert result.comparison.n_videos == 140 and result.comparison.missing == IDS[:10]
     assert {Run(row.run).predictions()["id"].nunique() for row in result.comparison.rows} == {140}
+
+
+def test_scores_of_one_name_from_merged_caches_are_told_apart_by_their_digests(
+    tmp_path: Path,
+) -> None:
+    for name, trained_on in (("one", ""), ("two", "lsvq")):
+        (tmp_path / name).mkdir()
+        add(tmp_path / name, "dover", DOVER, trained_on=trained_on)
+    merge_caches([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
+    rows = rows_of_scores(tmp_path / "both", "toy", ["all"], OPTIONS)
+    loaded = load_for(tmp_path / "both", "toy", rows)
+    read = [read_by(loaded, options).tracks[0].identity.trained_on for options in rows]
+    assert sorted(read) == ["", "", "lsvq", "lsvq"]
+    options = replace(OPTIONS, baseline=RAW)
+    with pytest.raises(UsageError, match=r"(?s)several score tracks of toy;.*datasets of"):
+        load_for(tmp_path / "both", "toy", [options])
 
 
 def test_runs_of_other_videos_are_not_compared_and_the_way_to_do_so_is_told(
