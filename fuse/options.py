@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields
 
 from vqa_twostage.pipeline.errors import UsageError
 
-# marks an option that came after records were written without it: they mean its default
+# marks an option that came after records were written without it: they mean its default, or what
+# is given as "before"
 ADDED = {"added": True}
 
 
@@ -28,6 +29,9 @@ class TrainOptions:
     """Spec: tokens of frames to one vector."""
     loss: str = "smooth_l1+plcc+group"
     """Losses joined by ``+``."""
+    average_with: str = field(default="ridge,kernel_ridge", metadata={**ADDED, "before": "none"})
+    """Specs of regressors in closed form (``fuse/closed_form``), joined by commas, whose scores are
+    averaged with those of the networks; ``none`` is the networks alone."""
     protocol: str = "random:n=10"
     """Spec of how videos are divided."""
     spatial: Sequence[str] | None = None

@@ -7,11 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.options import ADDED, TrainOptions
 from vqa_twostage.pipeline.cache.layout import SUFFIX, TrackPath
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import is_text
@@ -34,6 +34,7 @@ class RunSpecs:
     temporal_encoder: str
     loss: str
     protocol: str
+    average_with: str = field(default="none", metadata=ADDED)
 
     @property
     def name(self) -> str:
@@ -45,6 +46,8 @@ class RunSpecs:
             parts.append(f"temporal {self.temporal_pooling}")
         if self.temporal_encoder not in ("", "mean"):
             parts.append(self.temporal_encoder)
+        if self.average_with not in ("", TrainOptions.average_with):
+            parts.append("alone" if self.average_with == "none" else f"with {self.average_with}")
         return " + ".join(parts)
 
 
@@ -197,7 +200,11 @@ def _dataclass_of(kind: type[T], mapping: Any, where: str) -> T:
         raise TypeError(f"{where} is missing or not an object")
     hints = get_type_hints(kind)
     prefix = f"{where}." if where else ""
-    added = {field.name: field.default for field in fields(kind) if field.metadata.get("added")}  # type: ignore[arg-type]
+    added = {
+        field.name: field.metadata.get("before", field.default)
+        for field in fields(kind)  # type: ignore[arg-type]
+        if field.metadata.get("added")
+    }
     mapping = {**added, **mapping}
     if lacking := sorted(hints.keys() - mapping.keys()):
         raise TypeError(f"it lacks {', '.join(prefix + key for key in lacking)}")

@@ -280,6 +280,7 @@ def _plan_head(data: Dataset, options: TrainOptions) -> _PlannedModel:
         "temporal_pooling": str(head.temporal_pooling.short_spec),
         "temporal_encoder": str(head.temporal_encoder.short_spec),
         "loss": options.loss,
+        "average_with": options.average_with,
     }
     chosen = {} if options.epochs is None else {"epochs": options.epochs}
     recipe = {**asdict(RECIPE), **chosen, "members": options.members}
@@ -288,7 +289,8 @@ def _plan_head(data: Dataset, options: TrainOptions) -> _PlannedModel:
 
 def _plan_baseline(options: TrainOptions) -> _PlannedModel:
     plugin = spec.resolve("fuse.baselines", str(options.baseline))
-    unused = dict.fromkeys(("pooling", "temporal_pooling", "temporal_encoder", "loss"), "")
+    parts = ("pooling", "temporal_pooling", "temporal_encoder", "loss", "average_with")
+    unused = dict.fromkeys(parts, "")
     return _PlannedModel((plugin,), {"fusion": str(plugin.short_spec), **unused}, {})
 
 

@@ -241,6 +241,7 @@ def noun(kind: str) -> str:
         "extract.spatial": "spatial backbone",
         "extract.temporal": "temporal model",
         "fuse.temporal": "temporal encoder",
+        "fuse.closed_form": "regressor in closed form",
     }
     return nouns.get(kind, kind.rpartition(".")[2].removesuffix("s"))
 

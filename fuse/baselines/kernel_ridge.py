@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from vqa_twostage.fuse.candidates import Candidates
+from vqa_twostage.fuse.kernel_weights import kernel_weights
 from vqa_twostage.fuse.rbf import evenly, rbf, squared_distances, usual_distance
-from vqa_twostage.fuse.ridge_path import ridge_weights
 
 VERSION = 1
 # squared length scales, in units of the median squared distance
@@ -25,8 +25,6 @@ SCALES = 2.0 ** np.arange(-1, 7)
 # noise to signal
 PENALTIES = 10.0 ** np.arange(-5.0, 2.1, 0.5)
 LANDMARKS = 2000
-# eigenvalues of the landmarks' kernel below so much of the largest are rounding errors
-SMALLEST = 1e-12
 
 
 def build() -> Candidates:
@@ -49,15 +47,12 @@ class KernelRidgePath:
     ) -> KernelRidgePath:
         self.landmarks = rows[evenly(len(rows), self.most)]
         self.usual, self.mean = usual_distance(rows), labels.mean()
-        values, vectors = np.linalg.eigh(self._kernel(self.landmarks))
-        if len(self.landmarks) == len(rows):
-            projected = (vectors.T @ (labels - self.mean))[:, None]
-            self.weights = vectors @ (projected / (np.maximum(values, 0)[:, None] + PENALTIES))
-        else:
-            kept = values > SMALLEST * values[-1]
-            basis = vectors[:, kept] / np.sqrt(values[kept])
-            features = self._kernel(rows) @ basis
-            self.weights = basis @ ridge_weights(features, labels - self.mean, PENALTIES)
+        self.weights = kernel_weights(
+            self._kernel(self.landmarks),
+            None if len(self.landmarks) == len(rows) else self._kernel(rows),
+            labels - self.mean,
+            PENALTIES,
+        )
         return self
 
     def predict(self, rows: Float[np.ndarray, "N C"]) -> Float[np.ndarray, "P N"]:

@@ -107,6 +107,12 @@ TRAINING = [
         help="Models whose scores are averaged, each with a seed of its own "
         f"[default: {DEFAULTS.members}].",
     ),
+    click.option(
+        "--average-with",
+        metavar="SPECS",
+        help="Regressors in closed form whose scores are averaged with those of the networks: a "
+        f"list, or none [default: {DEFAULTS.average_with}].",
+    ),
     ALLOW_TRAINED_ON,
     click.option(
         "--allow-label-like",

@@ -20,7 +20,7 @@ from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.pipeline import console, spec
 from vqa_twostage.pipeline.errors import DONE, UsageError
 
-LISTED = ("fusion", "pooling", "temporal", "baselines", "protocols")
+LISTED = ("fusion", "pooling", "temporal", "closed_form", "baselines", "protocols")
 
 
 @click.command()
@@ -252,7 +252,7 @@ def _print_section(title: str, described: dict[str, str]) -> None:
 
 def _refuse_head_options(values: dict[str, Any]) -> None:
     head = ("fusion", "pooling", "temporal_pooling", "temporal_encoder", "loss", "epochs")
-    chosen = [name for name in (*head, "members") if values[name] is not None]
+    chosen = [name for name in (*head, "members", "average_with") if values[name] is not None]
     if values["oracle_epoch"]:
         chosen.append("oracle_epoch")
     if chosen:

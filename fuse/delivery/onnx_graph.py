@@ -133,6 +133,7 @@ class WholeModel(nn.Module):
     def __init__(self, scorer: Scorer) -> None:
         super().__init__()
         self.scorer, self.members = scorer, nn.ModuleList(scorer.models)
+        self.regressors = nn.ModuleList(scorer.regressors.values())
         self.tracks = tracks_of(scorer)
         self.prepare = nn.ModuleList(
             PrepareModule(track.preparation, track.shapes) for side in self.tracks for track in side
@@ -145,13 +146,12 @@ class WholeModel(nn.Module):
             lambda side: _side_by_side([_prepared(track, given, next(prepare)) for track in side])
         )
         arrays, masks = sides.map(lambda side: side[0]), sides.map(lambda side: side[1])
-        scores = torch.stack([member(arrays, masks).scores for member in self.members]).mean(dim=0)
-        mean, std = self.scorer.mean, self.scorer.std
+        networks = torch.stack([member(arrays, masks).scores for member in self.members])
+        scores = self.scorer.average(networks.mean(dim=0), arrays, masks)
         if self.scorer.curve is None:
-            return scores * std + mean
+            return scores
         high, low, middle, width = map(float, self.scorer.curve)
-        # constants are combined in double precision, because the logistic may be steep
-        return low + (high - low) * torch.sigmoid(scores * (std / width) + (mean - middle) / width)
+        return low + (high - low) * torch.sigmoid((scores - middle) / width)
 
 
 def _prepared(

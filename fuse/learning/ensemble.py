@@ -69,7 +69,7 @@ class Ensemble:
         epochs: int,
         stop: int,
         validate_on: Rows | None = None,
-    ) -> dict[int, Float[np.ndarray, " rows"]]:
+    ) -> dict[int, Float[Tensor, " rows"]]:
         """Leaves in ``models`` the members after ``stop`` epochs of a schedule of ``epochs``.
 
         With ``validate_on`` the whole schedule is run, and the members' mean scores of those videos
@@ -97,8 +97,12 @@ class Ensemble:
                 training.train(False)
                 with torch.inference_mode():
                     output = training(validation.arrays, validation.masks)
-                scores[epoch] = output.scores.mean(dim=0).double().numpy()
+                scores[epoch] = output.scores.mean(dim=0)
         return scores
+
+    def on_scale(self, scores: Float[Tensor, " rows"]) -> Float[np.ndarray, " rows"]:
+        """On the scale of the labels."""
+        return scores.double().numpy() * self.std + self.mean
 
     def output(self) -> HeadOutput:
         """The members' mean output for all videos."""
@@ -125,7 +129,7 @@ class Ensemble:
             trial(batch.arrays, batch.masks)
         except (RuntimeError, ValueError, NotImplementedError) as error:
             raise_interrupt(error)
-            name = " + ".join(str(plugin.short_spec) for plugin in self.head.plugins)
+            name = " + ".join(str(plugin.short_spec) for plugin in self.head.of_networks)
             _note_loop(name, str(error).strip().partition("\n")[0])
             return LoopedMembers(models)
         return StackedMembers(models)

@@ -45,6 +45,7 @@ class FinishedSplits:
             "oracle_srcc": fitted.oracle_srcc,
             "seconds": fitted.seconds,
             "validation_curve": list(fitted.validation_curve.items()),
+            "penalties": fitted.penalties,
         }
         arrays = {
             PREDICTED: fitted.predicted,
@@ -88,6 +89,7 @@ class FinishedSplits:
                     gates,
                     about["oracle_srcc"],
                     {int(epoch): srcc for epoch, srcc in about["validation_curve"]},
+                    about["penalties"],
                     about["seconds"],
                 )
         except (ValueError, KeyError, TypeError, zipfile.BadZipFile):  # of an early version

@@ -1,8 +1,9 @@
 """One split: choose the epoch on validation, fit again on training and validation, predict
 everything. Features are prepared once, from the training part, for both fits and for all heads.
 
-A head is an ensemble: `members` models that differ in their seeds, whose scores are averaged. The
-epoch is chosen once, by the validation SRCC of that average.
+A head is an ensemble: `members` networks that differ in their seeds, and regressors in closed form
+(`fuse.averaging`). Its score is the mean of the networks' mean score and of the score of each
+regressor. The epoch is chosen once, by the validation SRCC of the networks' mean.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from jaxtyping import Float
 
 from vqa_twostage.fuse import metrics
+from vqa_twostage.fuse.learning.averaged import fit_average
 from vqa_twostage.fuse.learning.ensemble import Ensemble
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.losses import Loss
@@ -44,6 +46,8 @@ class Fitted:
     unless asked for."""
     validation_curve: dict[int, float] = field(default_factory=dict)
     """The validation SRCC by epoch while the epoch was chosen; empty without epochs."""
+    penalties: dict[str, float] = field(default_factory=dict)
+    """That validation chose, of each regressor in closed form by its spec."""
     seconds: float = 0.0
     """What the fit took, without preparing the features."""
 
@@ -58,14 +62,20 @@ def fit_split(features: PreparedFeatures, split: Split, options: TrainOptions) -
         head, loss = Head.of(options), parse_loss(options.loss)
         epochs = epochs_of(split, options)
         epoch, unseen, validation_curve = choose_epoch(features, split, head, loss, options)
+        others = fit_average(features, head, split)
         both = np.sort(np.concatenate([split.train, split.val]))
         ensemble = Ensemble(features, both, head)
         tested = split.test if options.oracle_epoch else None
         test_scores = ensemble.train(split.seed, options.members, loss, epochs, epoch, tested)
         output = ensemble.output()
-    predicted = output.scores.double().numpy() * ensemble.std + ensemble.mean
-    predicted[split.val] = unseen
-    oracle = [metrics.srcc(scores, data.mos[split.test]) for scores in test_scores.values()]
+    share = 1 / (1 + len(head.closed_forms))
+    predicted = share * (ensemble.on_scale(output.scores) + others.everywhere)
+    predicted[split.val] = share * (unseen + others.unseen)
+    of_others = others.everywhere[split.test]
+    oracle = [
+        metrics.srcc(ensemble.on_scale(scores) + of_others, data.mos[split.test])
+        for scores in test_scores.values()
+    ]
     return Fitted(
         predicted,
         epoch,
@@ -73,6 +83,7 @@ def fit_split(features: PreparedFeatures, split: Split, options: TrainOptions) -
         {name: gate.numpy() for name, gate in output.gates.items()},
         max(filter(math.isfinite, oracle), default=math.nan),
         validation_curve,
+        others.penalties,
         time.perf_counter() - start,
     )
 
@@ -85,15 +96,15 @@ def epochs_of(split: Split, options: TrainOptions) -> int:
 def choose_epoch(
     features: PreparedFeatures, split: Split, head: Head, loss: Loss, options: TrainOptions
 ) -> tuple[int, Float[np.ndarray, " val"], dict[int, float]]:
-    """Fits the ensemble on the training part alone.
+    """Fits the networks on the training part alone.
 
-    Returns the epoch after which it ranks the validation part best, its scores of that part, and
-    the validation SRCC of every epoch that was validated.
+    Returns the epoch after which they rank the validation part best, their scores of that part on
+    the scale of the labels, and the validation SRCC of every epoch that was validated.
     """
     ensemble, mos = Ensemble(features, split.train, head), features.data.mos
     epochs = epochs_of(split, options)
     scores = ensemble.train(split.seed, options.members, loss, epochs, epochs, split.val)
-    srcc = {done: metrics.srcc(scores[done], mos[split.val]) for done in scores}
+    srcc = {done: metrics.srcc(scores[done].double().numpy(), mos[split.val]) for done in scores}
     # an undefined SRCC (constant scores) never wins, unless nothing else comes; of equals the first
     epoch = max(srcc, key=lambda done: srcc[done] if math.isfinite(srcc[done]) else -math.inf)
-    return epoch, scores[epoch] * ensemble.std + ensemble.mean, srcc
+    return epoch, ensemble.on_scale(scores[epoch]), srcc

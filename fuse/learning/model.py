@@ -27,6 +27,7 @@ from vqa_twostage.fuse.streams import (
     value,
 )
 from vqa_twostage.pipeline import spec
+from vqa_twostage.pipeline.errors import UsageError
 
 # of the regressor's hidden layer
 DROPOUT = 0.3
@@ -53,6 +54,8 @@ class Head:
     temporal_pooling: spec.Plugin
     temporal_encoder: spec.Plugin
     fusion: spec.Plugin
+    closed_forms: tuple[spec.Plugin, ...] = ()
+    """Whose scores are averaged with those of the networks."""
 
     @staticmethod
     def of(options: TrainOptions) -> Head:
@@ -62,10 +65,16 @@ class Head:
             spec.resolve("fuse.pooling", options.temporal_pooling or options.pooling),
             spec.resolve("fuse.temporal", options.temporal_encoder),
             spec.resolve("fuse.fusion", options.fusion),
+            closed_forms(options.average_with),
         )
 
     @property
     def plugins(self) -> tuple[spec.Plugin, ...]:
+        """Everything that decides the scores."""
+        return *self.of_networks, *self.closed_forms
+
+    @property
+    def of_networks(self) -> tuple[spec.Plugin, ...]:
         return self.fusion, self.pooling, self.temporal_pooling, self.temporal_encoder
 
     @property
@@ -82,11 +91,24 @@ class Head:
         """Whether the head needs the frames one by one; if not, their mean gives the same, for as
         many times less work as a video has frames.
         """
-        return not all(getattr(plugin.module, "OF_MEANS", False) for plugin in self.plugins)
+        return not all(getattr(plugin.module, "OF_MEANS", False) for plugin in self.of_networks)
 
     def build(self, shapes: Streams[Shapes]) -> QualityModel:
         """A new model for tracks with arrays of these shapes per frame."""
         return QualityModel(self, shapes)
+
+
+def closed_forms(text: str) -> tuple[spec.Plugin, ...]:
+    """The plug-ins that ``text`` names; UsageError for an unknown one, or one named twice."""
+    if text == "none":
+        return ()
+    plugins = tuple(spec.resolve("fuse.closed_form", name) for name in spec.parse_list(text))
+    names = [str(plugin.short_spec) for plugin in plugins]
+    if not names or len({*names}) < len(names):
+        raise UsageError(
+            f"average_with must be different regressors in closed form, or none, not {text!r}"
+        )
+    return plugins
 
 
 class Encoder(nn.Module):

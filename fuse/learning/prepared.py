@@ -6,8 +6,9 @@ patches.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from vqa_twostage.fuse.learning.prepare import Preparation
 from vqa_twostage.fuse.learning.sides import Prepared, prepare_track, side_by_side
 from vqa_twostage.fuse.streams import Arrays, Shapes, Streams, joined
 from vqa_twostage.pipeline.cache.layout import TrackPath
+
+if TYPE_CHECKING:
+    from vqa_twostage.fuse.learning.averaged import FittedAverage
 
 Statistics = tuple[str, ...]
 
@@ -57,6 +61,8 @@ class PreparedFeatures:
     data: Dataset
     rows: Int[np.ndarray, " rows"]
     compact: bool = False
+    averaged: dict[Hashable, FittedAverage] = field(default_factory=dict)
+    """Kept for other heads that read the same (`fuse.learning.averaged`)."""
     _preparations: dict[tuple[TrackPath, Statistics], Preparation] = field(default_factory=dict)
     _tracks: dict[tuple[TrackPath, Statistics, bool], Prepared] = field(default_factory=dict)
     _sides: dict[tuple[tuple[TrackPath, ...], Statistics, bool], PreparedSide] = field(

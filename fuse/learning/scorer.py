@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
 from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.data import Dataset, Features, Side, frames_of
 from vqa_twostage.fuse.learning.attention import test_split_weights
+from vqa_twostage.fuse.learning.averaged import average, columns_of, fit_regressor
 from vqa_twostage.fuse.learning.ensemble import Ensemble, mean_output
 from vqa_twostage.fuse.learning.fit import Fitted, epochs_of
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
@@ -27,7 +29,8 @@ from vqa_twostage.fuse.learning.sides import Prepared, prepare_side
 from vqa_twostage.fuse.learning.threads import one_thread
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split
-from vqa_twostage.fuse.streams import Shapes, Streams
+from vqa_twostage.fuse.streams import Arrays, Shapes, Streams
+from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import TrackIdentity
 
@@ -80,6 +83,8 @@ class Scorer:
     options: TrainOptions
     preparations: Streams[list[Preparation]]
     models: list[QualityModel]
+    regressors: dict[str, nn.Module]
+    """In closed form, by their specs; on the scale of the labels."""
     shapes: Streams[Shapes]
     mean: float
     std: float
@@ -120,11 +125,24 @@ class Scorer:
             )
             output = mean_output(self.models, arrays, masks)
             distances = self.training.novelty.distance(arrays, masks)
-        scores = output.scores.double().numpy() * self.std + self.mean
+            scores = self.average(output.scores, arrays, masks).double().numpy()
         weights = output.weights.map(_of_all_frames, features)
         return Prediction(
             metrics.apply_logistic(self.curve, scores), output._replace(weights=weights), distances
         )
+
+    def average(
+        self,
+        networks: Float[Tensor, " N"],
+        arrays: Streams[Arrays],
+        masks: Streams[Bool[Tensor, "N _"]],
+    ) -> Float[Tensor, " N"]:
+        """The networks' standardised score averaged with the predictions of the regressors, on the
+        scale of the labels.
+        """
+        on_scale = networks * self.std + self.mean
+        with torch.inference_mode():
+            return average(on_scale, [*self.regressors.values()], arrays, masks)
 
     def _prepare(self, side: Side, preparations: list[Preparation]) -> Prepared:
         # several tracks may have other frames, and go together by their means
@@ -135,7 +153,7 @@ class Scorer:
 def refit(
     data: Dataset, options: TrainOptions, splits: list[Split], fitted: list[Fitted]
 ) -> Scorer:
-    """The head on all videos, for the median of the chosen epochs.
+    """The head on all videos, for the median of the chosen epochs and penalties.
 
     It is calibrated by the logistic from predictions to labels that fits videos the models had not
     seen: each video's mean over the splits that tested it.
@@ -143,11 +161,19 @@ def refit(
     with one_thread(), torch.random.fork_rng(devices=[]):
         everything = np.arange(len(data.mos))
         features = PreparedFeatures(data, everything, compact=True)
-        ensemble = Ensemble(features, everything, Head.of(options))
+        head = Head.of(options)
+        ensemble = Ensemble(features, everything, head)
         epoch = int(np.median([result.epoch for result in fitted]))
         epochs = epochs_of(splits[0], options)
         loss = parse_loss(options.loss)
         ensemble.train(splits[0].seed, options.members, loss, epochs, epoch)
+        columns = columns_of(features, head)
+        regressors = {
+            str(plugin.short_spec): fit_regressor(
+                plugin, columns, data.mos, everything, _usual_penalty(plugin, fitted)
+            )
+            for plugin in head.closed_forms
+        }
     manifest = data.manifest
     training = Training(
         dataset=manifest.name,
@@ -167,12 +193,19 @@ def refit(
         options,
         ensemble.tracks.map(lambda track: track.preparations),
         ensemble.models,
+        regressors,
         ensemble.tracks.map(lambda track: track.shapes),
         ensemble.mean,
         ensemble.std,
         _calibration(data, splits, fitted),
         training,
     )
+
+
+def _usual_penalty(plugin: spec.Plugin, fitted: list[Fitted]) -> Float[np.ndarray, 1]:
+    """The median of those that the splits chose, of a grid that is even in logarithms."""
+    chosen = [result.penalties[str(plugin.short_spec)] for result in fitted]
+    return np.exp(np.median(np.log(chosen), keepdims=True))
 
 
 def _calibration(

@@ -2,11 +2,11 @@
 
 It holds the whole identities of the features that the model reads, what its scale means, and what
 it was trained on. Tensors are named ``prepare.<stream>.<array>.<field>``,
-``basis.<stream>.<level>``, ``member.<number>.<parameter>`` and ``training.<field>``; of several
-tracks in a stream, arrays and levels have the track in front (`fuse.learning.sides`). The rest is
-one JSON object, ``about``, in the file's metadata. ``sha256`` is the digest of ``about`` and all
-other tensors: a tensor of 32 bytes, since the library writes several entries of metadata in any
-order, and equal models are to be equal files.
+``basis.<stream>.<level>``, ``member.<number>.<parameter>``, ``regressor.<number>.<buffer>`` and
+``training.<field>``; of several tracks in a stream, arrays and levels have the track in front
+(`fuse.learning.sides`). The rest is one JSON object, ``about``, in the file's metadata. ``sha256``
+is the digest of ``about`` and all other tensors: a tensor of 32 bytes, since the library writes
+several entries of metadata in any order, and equal models are to be equal files.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+from torch import nn
 from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
@@ -44,7 +45,7 @@ from vqa_twostage.pipeline.files import SEAL, replaced
 from vqa_twostage.pipeline.identity import TrackIdentity
 
 FILE = MODEL_FILE
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 ABOUT = "about"
 # most values of one prepared array a frame
 LARGEST = 10_000_000
@@ -75,6 +76,11 @@ def save(scorer: Scorer, run: Path) -> None:
     for number, model in enumerate(scorer.models):
         tensors |= {
             f"member.{number}.{name}": tensor.numpy() for name, tensor in model.state_dict().items()
+        }
+    for number, module in enumerate(scorer.regressors.values()):
+        tensors |= {
+            f"regressor.{number}.{name}": tensor.numpy()
+            for name, tensor in module.state_dict().items()
         }
     tensors |= {f"training.{field}": getattr(training.novelty, field) for field in NOVELTY_FIELDS}
     tensors["training.mos"] = training.mos
@@ -193,6 +199,7 @@ def _build(about: dict[str, Any], tensors: Tensors) -> Scorer:
         options,
         preparations,
         [_member(number, options, shapes, tensors) for number in range(options.members)],
+        _regressors(options, shapes, tensors),
         shapes,
         _number(about["mean"]),
         _number(about["std"]),
@@ -359,6 +366,23 @@ def _member(
     state = _below(f"member.{number}.", tensors)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
     return model
+
+
+def _regressors(
+    options: TrainOptions, shapes: Streams[Shapes], tensors: Tensors
+) -> dict[str, nn.Module]:
+    """By their specs; ValueError where one does not give a number for a row."""
+    row = torch.zeros(1, sum(shape[0] for track in shapes for shape in track.values()))
+    regressors: dict[str, nn.Module] = {}
+    for number, plugin in enumerate(Head.of(options).closed_forms):
+        buffers = _below(f"regressor.{number}.", tensors)
+        module = plugin.build().module(
+            **{name: torch.from_numpy(array) for name, array in buffers.items()}
+        )
+        if module(row).shape != (1, 1):
+            raise ValueError(f"regressor {number} gives {tuple(module(row).shape)} for one video")
+        regressors[str(plugin.short_spec)] = module
+    return regressors
 
 
 def _below(prefix: str, tensors: Tensors) -> Tensors:

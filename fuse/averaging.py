@@ -1,0 +1,63 @@
+"""The contract of what is averaged with a head's networks: regressors in closed form.
+
+Such a plug-in is a file in ``closed_form/``; its ``build`` returns a `ClosedForm`. It reads one row
+a video: the mean over the frames (and over the positions of a map) of every prepared array.
+
+Dimensions: N videos, T frames of a track, D columns of all prepared arrays, P penalties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from vqa_twostage.fuse.streams import Arrays, Shapes, Streams
+
+
+class Columns(NamedTuple):
+    """A row for each video, and the number of the level that each column is of."""
+
+    values: Float[np.ndarray, "N D"]
+    """Of double precision where they are to be fitted."""
+    level: Int[np.ndarray, " D"]
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """``fit`` gets the columns of training videos, their labels, and penalties, and returns a
+    module that takes rows [N, D] and gives a prediction for each penalty [P, N]. Of ``penalties``
+    validation chooses one.
+
+    ``module``: its class. It has nothing but buffers, which are the arguments of its constructor;
+    so a model is saved and read again.
+    """
+
+    penalties: Float[np.ndarray, " P"]
+    fit: Callable[[Columns, Float[np.ndarray, " N"], Float[np.ndarray, " P"]], nn.Module]
+    module: type[nn.Module]
+
+
+def rows_of(arrays: Streams[Arrays], masks: Streams[Bool[Tensor, "N _"]]) -> Float[Tensor, "N D"]:
+    """The row of each video; the columns of the spatial stream come first."""
+    columns = []
+    for track, mask in arrays.zip(masks):
+        frames = mask.sum(dim=1, keepdim=True)
+        for array in track.values():
+            pooled = array if array.ndim == 3 else array.flatten(3).mean(dim=-1)
+            columns.append(pooled.sum(dim=1) / frames)  # padding is 0
+    return torch.cat(columns, dim=1)
+
+
+def levels_of(shapes: Streams[Shapes]) -> Int[np.ndarray, " D"]:
+    """The number of the level that each column of `rows_of` is of."""
+    names = [(stream, name) for stream, track in shapes.items() for name in track]
+    levels = list(dict.fromkeys((stream, name.level) for stream, name in names))
+    numbers = [levels.index((stream, name.level)) for stream, name in names]
+    widths = [shape[0] for track in shapes for shape in track.values()]
+    return np.repeat(numbers, widths)

@@ -1,0 +1,91 @@
+"""Kernel ridge regression, RBF kernel; every column counts alike.
+
+Beyond ``landmarks`` videos by the Nyström approximation (Williams and Seeger, NIPS 2000), as in the
+baseline of this name. The length scale is the median heuristic's times the root of ``scale``.
+
+Dimensions: N rows, D columns, P penalties, M landmarks.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float16
+from torch import Tensor, nn
+
+from vqa_twostage.fuse.averaging import ClosedForm, Columns
+from vqa_twostage.fuse.kernel_weights import kernel_weights
+from vqa_twostage.fuse.rbf import evenly, rbf, squared_distances, usual_distance
+from vqa_twostage.pipeline.errors import require, require_positive
+
+VERSION = 1
+# noise to signal
+PENALTIES = 10.0 ** np.arange(-5.0, 2.1, 0.5)
+
+
+def build(*, scale: float = 4.0, landmarks: int = 1000) -> ClosedForm:
+    """``scale``: squared length scale, in units of the median squared distance of two videos;
+    ``landmarks``: the most videos that the solution is a combination of.
+    """
+    require(0 < scale < float("inf"), f"kernel_ridge: scale must be more than 0, not {scale}")
+    require_positive("kernel_ridge", landmarks=landmarks)
+    return ClosedForm(PENALTIES, partial(fit, scale=scale, most=landmarks), Rbf)
+
+
+def fit(
+    columns: Columns,
+    labels: Float[np.ndarray, " N"],
+    penalties: Float[np.ndarray, " P"],
+    scale: float,
+    most: int,
+) -> Rbf:
+    rows, mean = columns.values, labels.mean()
+    landmarks = rows[evenly(len(rows), most)].astype(np.float16)  # as a model keeps them
+    unit = usual_distance(rows)
+
+    def kernel(values: Float[np.ndarray, "_ D"]) -> Float[np.ndarray, "_ M"]:
+        return rbf(squared_distances(values, landmarks.astype(np.float64)), unit, scale)
+
+    weights = kernel_weights(
+        kernel(landmarks.astype(np.float64)),
+        None if len(landmarks) == len(rows) else kernel(rows),
+        labels - mean,
+        penalties,
+    )
+    return Rbf(
+        torch.from_numpy(landmarks),
+        torch.from_numpy(weights).float(),
+        torch.tensor(-0.5 / (scale * unit)).float(),
+        torch.tensor(mean).float(),
+    )
+
+
+class Rbf(nn.Module):
+    landmarks: Tensor
+    weights: Tensor
+    slope: Tensor
+    bias: Tensor
+
+    def __init__(
+        self,
+        landmarks: Float16[Tensor, "M D"],
+        weights: Float[Tensor, "M P"],
+        slope: Float[Tensor, ""],
+        bias: Float[Tensor, ""],
+    ) -> None:
+        super().__init__()
+        self.register_buffer("landmarks", landmarks)
+        self.register_buffer("weights", weights)
+        self.register_buffer("slope", slope)
+        self.register_buffer("bias", bias)
+
+    def forward(self, rows: Float[Tensor, "N D"]) -> Float[Tensor, "P N"]:
+        landmarks = self.landmarks.float()
+        distances = (
+            rows.square().sum(dim=1, keepdim=True)
+            + landmarks.square().sum(dim=1)
+            - 2 * (rows @ landmarks.T)
+        )
+        return (torch.exp(distances.clamp(min=0) * self.slope) @ self.weights + self.bias).T

@@ -1,0 +1,129 @@
+"""A head's score is the mean of its networks' score and of the regressors that are named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_cache import reworked
+
+from vqa_twostage.fuse.data import Dataset
+from vqa_twostage.fuse.learning import averaged, scorer_file
+from vqa_twostage.fuse.learning.averaged import fit_average
+from vqa_twostage.fuse.learning.fit import fit_split
+from vqa_twostage.fuse.learning.model import Head
+from vqa_twostage.fuse.learning.prepared import PreparedFeatures
+from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.splits import Split, splits
+from vqa_twostage.fuse.train import train_run
+from vqa_twostage.pipeline.errors import UsageError
+
+QUICK = TrainOptions(epochs=4, members=1, protocol="random:n=2,train=0.5,val=0.15")
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def split(toy_data: Dataset) -> Split:
+    return splits("random:n=1,train=0.5,val=0.2", toy_data.manifest.rows)[0]
+
+
+@pytest.mark.parametrize("names", ["ridge", "kernel_ridge", "ridge,kernel_ridge:scale=2"])
+@pytest.mark.parametrize("encoder", ["mean", "attention"])
+def test_the_score_is_the_mean_of_networks_and_regressors(
+    toy_data: Dataset, split: Split, names: str, encoder: str
+) -> None:
+    options = replace(QUICK, temporal_encoder=encoder, average_with=names)
+    features = PreparedFeatures(toy_data, split.train)
+    together = fit_split(features, split, options)
+    alone = fit_split(features, split, replace(options, average_with="none"))
+    others = fit_average(features, Head.of(options), split)
+    count = 1 + len(others.penalties)
+    tested, val = split.test, split.val
+    np.testing.assert_allclose(
+        together.predicted[tested] * count, (alone.predicted + others.everywhere)[tested]
+    )
+    np.testing.assert_allclose(
+        together.predicted[val] * count, alone.predicted[val] + others.unseen
+    )
+    assert together.epoch == alone.epoch and alone.penalties == {}
+
+
+def test_labels_of_test_videos_change_no_prediction(toy_data: Dataset, split: Split) -> None:
+    mos = toy_data.mos.copy()
+    mos[split.test] = mos[split.test][::-1]
+    changed = replace(toy_data, mos=mos)
+    head = Head.of(QUICK)
+    one, other = (
+        fit_average(PreparedFeatures(data, split.train), head, split)
+        for data in (toy_data, changed)
+    )
+    np.testing.assert_array_equal(one.everywhere, other.everywhere)
+    np.testing.assert_array_equal(one.unseen, other.unseen)
+
+
+def test_features_of_test_videos_change_no_other_prediction(
+    toy_data: Dataset, split: Split
+) -> None:
+    def poisoned(array: np.ndarray) -> np.ndarray:
+        array[split.test] = 1e3
+        return array
+
+    changed = reworked(toy_data, poisoned)
+    one, other = (
+        fit_average(PreparedFeatures(data, split.train), Head.of(QUICK), split)
+        for data in (toy_data, changed)
+    )
+    known = np.concatenate([split.train, split.val])
+    np.testing.assert_array_equal(one.everywhere[known], other.everywhere[known])
+    np.testing.assert_array_equal(one.unseen, other.unseen)
+
+
+def test_heads_of_one_split_share_the_regressors(
+    toy_data: Dataset, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[str] = []
+    fit = averaged.fit_regressor
+
+    def counted(plugin, *arguments):  # type: ignore[no-untyped-def]
+        fitted.append(plugin.spec.name)
+        return fit(plugin, *arguments)
+
+    monkeypatch.setattr(averaged, "fit_regressor", counted)
+    features = PreparedFeatures(toy_data, split.train)
+    for fusion in ("concat", "gated", "dynamic"):
+        fit_split(features, split, replace(QUICK, fusion=fusion))
+    assert fitted == ["ridge", "ridge", "kernel_ridge", "kernel_ridge"]
+
+
+@pytest.mark.parametrize("names", ["ridge", "ridge,kernel_ridge", "none"])
+def test_a_saved_model_scores_as_the_one_that_was_saved(
+    toy_data: Dataset, tmp_path: Path, names: str
+) -> None:
+    train_run(toy_data, replace(QUICK, average_with=names), tmp_path / "run")
+    scorer = scorer_file.load(tmp_path / "run")
+    assert ",".join(scorer.regressors) == ("" if names == "none" else names)
+    again = tmp_path / "again"
+    again.mkdir()
+    scorer_file.save(scorer, again)
+    np.testing.assert_array_equal(
+        scorer_file.load(again).scores(toy_data.features), scorer.scores(toy_data.features)
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("lasso", "unknown regressor in closed form 'lasso'; choose from kernel_ridge, ridge"),
+        ("", "different regressors in closed form, or none, not ''"),
+        ("ridge,ridge", "different regressors in closed form, or none, not 'ridge,ridge'"),
+        ("ridge,none", "unknown regressor in closed form 'none'"),
+        ("ridge:alpha=2", "ridge has no option"),
+    ],
+)
+def test_a_wrong_name_is_told_with_the_choices(names: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Head.of(replace(QUICK, average_with=names))
+    assert message in str(error.value)
