@@ -49,7 +49,7 @@ def test_ridge_is_that_of_scikit_learn_on_levels_of_equal_weight(shape: tuple[in
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 def test_kernel_ridge_is_that_of_scikit_learn(shape: tuple[int, int], scale: float) -> None:
     columns, labels = table(*shape)
-    penalties = kernel_ridge.PENALTIES[4:]  # smaller ones enlarge what half precision loses
+    penalties = kernel_ridge.PENALTIES
     module = kernel_ridge.build(scale=scale).fit(columns, labels, penalties)
     gamma = 1 / (2 * scale * usual_distance(columns.values))
     for penalty, scores in zip(penalties, predicted(module, columns.values), strict=True):
@@ -90,7 +90,7 @@ def test_columns_that_are_all_equal_give_the_mean_label(name: str) -> None:
     rows = Columns(np.zeros((20, 3)), np.zeros(3, np.int64))
     labels = np.linspace(1, 5, 20)
     scores = predicted(method.fit(rows, labels, method.penalties), rows.values)
-    np.testing.assert_allclose(scores, 3.0, atol=1e-3)
+    np.testing.assert_allclose(scores, 3.0, atol=1e-2)
 
 
 @NAMES

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def split(toy_data: Dataset) -> Split:
-    return splits("random:n=1,train=0.5,val=0.2", toy_data.manifest.rows)[0]
+    return splits("random:n=1,train=0.5,val=0.2", toy_data.manifest.rows)[1][0]
 
 
 @pytest.mark.parametrize("names", ["ridge", "kernel_ridge", "ridge,kernel_ridge:scale=2"])
@@ -120,7 +120,7 @@ def test_a_saved_model_scores_as_the_one_that_was_saved(
         ("", "different regressors in closed form, or none, not ''"),
         ("ridge,ridge", "different regressors in closed form, or none, not 'ridge,ridge'"),
         ("ridge,none", "unknown regressor in closed form 'none'"),
-        ("ridge:alpha=2", "ridge has no option"),
+        ("ridge:alpha=2", "ridge has no options"),
     ],
 )
 def test_a_wrong_name_is_told_with_the_choices(names: str, message: str) -> None:
