@@ -8,7 +8,7 @@ Dimensions: N videos, T frames of a track, D columns of all prepared arrays, P p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -52,6 +52,19 @@ def rows_of(arrays: Streams[Arrays], masks: Streams[Bool[Tensor, "N _"]]) -> Flo
             pooled = array if array.ndim == 3 else array.flatten(3).mean(dim=-1)
             columns.append(pooled.sum(dim=1) / frames)  # padding is 0
     return torch.cat(columns, dim=1)
+
+
+def average(
+    networks: Float[Tensor, " N"],
+    regressors: Sequence[nn.Module],
+    arrays: Streams[Arrays],
+    masks: Streams[Bool[Tensor, "N _"]],
+) -> Float[Tensor, " N"]:
+    """The mean of the networks' score and of the prediction of each regressor."""
+    if not regressors:
+        return networks
+    rows = rows_of(arrays, masks)
+    return torch.stack([networks, *(module(rows)[0] for module in regressors)]).mean(dim=0)
 
 
 def levels_of(shapes: Streams[Shapes]) -> Int[np.ndarray, " D"]:

@@ -72,8 +72,8 @@ class Rbf(nn.Module):
         self,
         landmarks: Float16[Tensor, "M D"],
         weights: Float[Tensor, "M P"],
-        slope: Float[Tensor, "1"],
-        bias: Float[Tensor, "1"],
+        slope: Float[Tensor, 1],
+        bias: Float[Tensor, 1],
     ) -> None:
         super().__init__()
         self.register_buffer("landmarks", landmarks)

@@ -1,4 +1,5 @@
-"""The weights that a head used, as tables: attention over frames, gates, the use of experts.
+"""The weights that a head used, as tables: attention over frames, gates, the use of experts, and
+what each track decided.
 
 Dimensions: N videos, T frames of a track, F frames of one video, G gates, S splits.
 """
@@ -10,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from vqa_twostage.fuse.data import Dataset, Features, frames_of
+from vqa_twostage.fuse.learning import track_weights
 from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.splits import Split
 from vqa_twostage.fuse.streams import Streams
@@ -49,8 +51,8 @@ def attention_table(
 
 
 def gates_table(data: Dataset, splits: list[Split], fitted: list[Fitted]) -> pd.DataFrame | None:
-    """A row a video: ``id, mos, <gate>.0, <gate>.1, …``, averaged as in `attention_table`; None
-    without gates.
+    """A row a video: ``id, mos, <gate>.0, <gate>.1, …``, averaged as in `attention_table`, and the
+    weights of tracks as ``track.<name>``; None where there is neither.
     """
     if not fitted[0].gates:
         return None
@@ -59,7 +61,11 @@ def gates_table(data: Dataset, splits: list[Split], fitted: list[Fitted]) -> pd.
     for name in fitted[0].gates:
         gates = np.stack([result.gates[name] for result in fitted]).astype(np.float64)
         gate = np.einsum("sng,sn->ng", gates, split_weights)
-        columns |= {f"{name}.{number}": gate[:, number] for number in range(gate.shape[1])}
+        of_tracks = name == track_weights.NAME
+        labels = track_weights.labels_of(data) if of_tracks else range(gate.shape[1])
+        columns |= {
+            f"{name}.{label}": of_gate for label, of_gate in zip(labels, gate.T, strict=True)
+        }
     return pd.DataFrame(
         {"id": data.manifest.rows["id"], "mos": data.manifest.rows["mos"], **columns}
     )

@@ -8,32 +8,31 @@ Dimensions: N videos, D columns of all prepared arrays, P penalties.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import nn
 
 from vqa_twostage.fuse.averaging import Columns, levels_of, rows_of
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
 from vqa_twostage.fuse.splits import Split
-from vqa_twostage.fuse.streams import Arrays, Streams
 from vqa_twostage.pipeline import spec
 
 Rows = Int[np.ndarray, " rows"]
 
 
 class FittedAverage(NamedTuple):
-    """The regressors of a head on one split: the penalty of each by its spec, and the sums of their
-    predictions, on the scale of the labels.
+    """The regressors of a head on one split, fitted on training and validation together, the
+    penalty of each by its spec, and the sums of their predictions, on the scale of the labels.
 
-    ``everywhere``: of all videos, fitted on training and validation together; ``unseen``: of
-    validation videos, fitted on the training part alone.
+    ``everywhere``: of all videos; ``unseen``: of validation videos, by regressors that were fitted
+    on the training part alone.
     """
 
+    regressors: list[nn.Module]
     penalties: dict[str, float]
     everywhere: Float[np.ndarray, " N"]
     unseen: Float[np.ndarray, " val"]
@@ -51,6 +50,7 @@ def fit_average(features: PreparedFeatures, head: Head, split: Split) -> FittedA
 def _fit_average(features: PreparedFeatures, head: Head, split: Split) -> FittedAverage:
     columns, mos = columns_of(features, head), features.data.mos
     both = np.sort(np.concatenate([split.train, split.val]))
+    regressors: list[nn.Module] = []
     penalties, everywhere, unseen = {}, np.zeros(len(mos)), np.zeros(len(split.val))
     for plugin in head.closed_forms:
         grid = plugin.build().penalties
@@ -59,9 +59,9 @@ def _fit_average(features: PreparedFeatures, head: Head, split: Split) -> Fitted
         best = int(errors.argmin())
         penalties[str(plugin.short_spec)] = float(grid[best])
         unseen += of_each[best, split.val]
-        chosen = fit_regressor(plugin, columns, mos, both, grid[best : best + 1])
-        everywhere += _predict(chosen, columns)[0]
-    return FittedAverage(penalties, everywhere, unseen)
+        regressors.append(fit_regressor(plugin, columns, mos, both, grid[best : best + 1]))
+        everywhere += _predict(regressors[-1], columns)[0]
+    return FittedAverage(regressors, penalties, everywhere, unseen)
 
 
 def columns_of(features: PreparedFeatures, head: Head) -> Columns:
@@ -82,19 +82,6 @@ def fit_regressor(
     chosen = Columns(columns.values[rows].astype(np.float64), columns.level)
     module: nn.Module = plugin.build().fit(chosen, labels[rows], penalties)
     return module
-
-
-def average(
-    networks: Float[Tensor, " N"],
-    regressors: Sequence[nn.Module],
-    arrays: Streams[Arrays],
-    masks: Streams[Bool[Tensor, "N _"]],
-) -> Float[Tensor, " N"]:
-    """The mean of the networks' score and of the prediction of each regressor."""
-    if not regressors:
-        return networks
-    rows = rows_of(arrays, masks)
-    return torch.stack([networks, *(module(rows)[0] for module in regressors)]).mean(dim=0)
 
 
 def _predict(module: nn.Module, columns: Columns) -> Float[np.ndarray, "P N"]:

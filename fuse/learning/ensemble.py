@@ -10,15 +10,16 @@ import functools
 import itertools
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
+from vqa_twostage.fuse.averaging import average
 from vqa_twostage.fuse.data import frames_of
 from vqa_twostage.fuse.learning.adamw import AdamW, one_cycle
 from vqa_twostage.fuse.learning.losses import Loss
@@ -114,6 +115,17 @@ class Ensemble:
             lambda side: torch.from_numpy(frames_of(side).frame_shares().astype(np.float32))
         )
         return output._replace(weights=shares)
+
+    def average(
+        self, arrays: Streams[Arrays], regressors: Sequence[nn.Module]
+    ) -> Float[Tensor, " N"]:
+        """The score of all videos with these arrays, on the scale of the labels: the members' mean
+        averaged with ``regressors``.
+        """
+        masks = self.tracks.map(lambda track: track.mask)
+        networks = mean_output(self.models, arrays, masks).scores * self.std + self.mean
+        with torch.inference_mode():
+            return average(networks, regressors, arrays, masks)
 
     def _initialised(self, seed: int) -> QualityModel:
         torch.manual_seed(seed)

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 
 from vqa_twostage.fuse import metrics
+from vqa_twostage.fuse.learning import track_weights
 from vqa_twostage.fuse.learning.averaged import fit_average
 from vqa_twostage.fuse.learning.ensemble import Ensemble
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
@@ -41,6 +42,7 @@ class Fitted:
     weights: Streams[Float[np.ndarray, "N _"]]
     """Of the frames of each track; they sum to one over the frames of a video."""
     gates: dict[str, Float[np.ndarray, "N _"]] = field(default_factory=dict)
+    """And the weight of each track, where there are several (`fuse.learning.track_weights`)."""
     oracle_srcc: float = math.nan
     """The best SRCC on the test part over all epochs, which is optimistic and no valid result; NaN
     unless asked for."""
@@ -68,6 +70,13 @@ def fit_split(features: PreparedFeatures, split: Split, options: TrainOptions) -
         tested = split.test if options.oracle_epoch else None
         test_scores = ensemble.train(split.seed, options.members, loss, epochs, epoch, tested)
         output = ensemble.output()
+        gates = {name: gate.numpy() for name, gate in output.gates.items()}
+        if len(data.tracks) > 1:
+            gates[track_weights.NAME] = track_weights.track_weights(
+                data,
+                ensemble.tracks.map(lambda side: side.arrays),
+                lambda arrays: ensemble.average(arrays, others.regressors),
+            )
     share = 1 / (1 + len(head.closed_forms))
     predicted = share * (ensemble.on_scale(output.scores) + others.everywhere)
     predicted[split.val] = share * (unseen + others.unseen)
@@ -80,7 +89,7 @@ def fit_split(features: PreparedFeatures, split: Split, options: TrainOptions) -
         predicted,
         epoch,
         output.weights.map(torch.Tensor.numpy),
-        {name: gate.numpy() for name, gate in output.gates.items()},
+        gates,
         max(filter(math.isfinite, oracle), default=math.nan),
         validation_curve,
         others.penalties,

@@ -15,9 +15,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vqa_twostage.fuse import metrics
+from vqa_twostage.fuse.averaging import average
 from vqa_twostage.fuse.data import Dataset, Features, Side, frames_of
 from vqa_twostage.fuse.learning.attention import test_split_weights
-from vqa_twostage.fuse.learning.averaged import average, columns_of, fit_regressor
+from vqa_twostage.fuse.learning.averaged import columns_of, fit_regressor
 from vqa_twostage.fuse.learning.ensemble import Ensemble, mean_output
 from vqa_twostage.fuse.learning.fit import Fitted, epochs_of
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
