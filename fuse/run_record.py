@@ -7,11 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.options import ADDED, TrainOptions
 from vqa_twostage.pipeline.cache.layout import SUFFIX, TrackPath
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import is_text
@@ -49,6 +49,20 @@ class RunSpecs:
 
 
 @dataclass(frozen=True)
+class StartIdentity:
+    """The run whose heads a training started from, and what was done with them."""
+
+    model: str
+    """SHA-256 of its model's file."""
+    learnt_from: list[str]
+    """The datasets that its heads were trained on, one after the other."""
+    tune: str
+    preparation: str
+    recipe: dict[str, int | float]
+    """Constants of the recipe, those of `fuse.learning.fine_tune`."""
+
+
+@dataclass(frozen=True)
 class RunIdentity:
     """Everything that decides a run's predictions: equal identities, equal predictions."""
 
@@ -68,6 +82,8 @@ class RunIdentity:
     spatial: list[TrackIdentity]
     temporal: list[TrackIdentity]
     """The spatial ones again where the dataset has no temporal track."""
+    start: StartIdentity | None = field(default=None, metadata=ADDED)
+    """None where training started from random weights."""
 
     @property
     def digest(self) -> str:
@@ -77,7 +93,8 @@ class RunIdentity:
 
     def to_json(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {kind: [track.to_json() for track in values[kind]] for kind in KINDS}
+        tracks = {kind: [track.to_json() for track in values[kind]] for kind in KINDS}
+        return values | tracks | {"start": None if self.start is None else asdict(self.start)}
 
 
 @dataclass(frozen=True)
@@ -188,6 +205,9 @@ def _identity_of(document: Any, path: Path) -> RunIdentity:
             if isinstance(document.get(kind), list)
         }
         document = {**document, **tracks}
+        if document.get("start") is not None:
+            start = _dataclass_of(StartIdentity, document["start"], "identity.start")
+            document = {**document, "start": start}
     return _dataclass_of(RunIdentity, document, "identity")
 
 

@@ -17,6 +17,7 @@ from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.data import Dataset, Features, Side, frames_of
 from vqa_twostage.fuse.learning.attention import test_split_weights
 from vqa_twostage.fuse.learning.ensemble import Ensemble, mean_output
+from vqa_twostage.fuse.learning.fine_tune import Start
 from vqa_twostage.fuse.learning.fit import Fitted, epochs_of
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
@@ -133,7 +134,11 @@ class Scorer:
 
 
 def refit(
-    data: Dataset, options: TrainOptions, splits: list[Split], fitted: list[Fitted]
+    data: Dataset,
+    options: TrainOptions,
+    splits: list[Split],
+    fitted: list[Fitted],
+    start: Start | None = None,
 ) -> Scorer:
     """The head on all videos, for the median of the chosen epochs.
 
@@ -142,10 +147,15 @@ def refit(
     """
     with one_thread(), torch.random.fork_rng(devices=[]):
         everything = np.arange(len(data.mos))
+        head = Head.of(options)
         features = PreparedFeatures(data, everything, compact=True)
-        ensemble = Ensemble(features, everything, Head.of(options))
-        epoch = int(np.median([result.epoch for result in fitted]))
-        epochs = epochs_of(splits[0], options)
+        if start is not None:
+            features = PreparedFeatures.from_start(data, everything, head, start)
+        ensemble = Ensemble(features, everything, head, start)
+        chosen = [result.epoch for result in fitted]
+        # of a start there are two, and none between them was validated
+        epoch = int(np.median(chosen)) if start is None else sorted(chosen)[len(chosen) // 2]
+        epochs = epochs_of(splits[0], options, start)
         loss = parse_loss(options.loss)
         ensemble.train(splits[0].seed, options.members, loss, epochs, epoch)
     manifest = data.manifest

@@ -20,6 +20,7 @@ COMMANDS = [
         for name in (
             "train",
             "ablate",
+            "learning-curve",
             "evaluate",
             "compare",
             "reproduce",
