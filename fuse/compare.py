@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float
 
+from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.paired import paired_statistics
 from vqa_twostage.fuse.results import Comparison, ComparisonRow, Evaluation
@@ -32,15 +33,19 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
     evaluations = {run: evaluate(run) for run in records}
     baseline, rows = _scores(evaluations[against]), []
     divided = evaluations[against].splits
-    # the tested model was fitted on training and validation together
-    n_fitted = np.array([split.n_train + split.n_val for split in divided])
+    # the tested model was fitted on training and validation together; where a part of their labels
+    # was used, splits share no more of them than with all, so all are counted
+    labels = records[against].options.labels
+    n_fitted = np.array([(split.n_train + split.n_val) * 100 // labels for split in divided])
     n_test = np.array([split.n_test for split in divided])
     for run in folders:
         evaluation, specs = evaluations[run], records[run].specs
         paired = paired_statistics(_scores(evaluation) - baseline, n_fitted, n_test)
         rows.append(
             ComparisonRow(
-                name=specs.name + _other_tracks(records[against], records[run]),
+                name=specs.name
+                + _other_tracks(records[against], records[run])
+                + _start(records[run]),
                 fusion=specs.fusion,
                 pooling=specs.pooling,
                 temporal=specs.temporal_encoder,
@@ -60,11 +65,33 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
         n_dataset=shared.n_dataset,
         missing=shared.missing,
         n_splits=len(shared.splits),
-        notes=shared.notes,
+        notes=[*shared.notes, *_starts(records, against, rows)],
         reference_run=against,
         reference=records[against].specs.name,
         rows=rows,
     )
+
+
+def _start(record: RunRecord) -> str:
+    """What a run started from, where it did: `` from konvid, last layer``."""
+    start = record.identity.start
+    if start is None:
+        return ""
+    last = ", last layer" if start.tune == "last" else ""
+    preparation = "" if start.preparation == "auto" else f", preparation {start.preparation}"
+    return f" from {start.learnt_from[-1]}{last}{preparation}"
+
+
+def _starts(
+    records: Mapping[Path, RunRecord], against: Path, rows: Sequence[ComparisonRow]
+) -> list[str]:
+    """What is said of rows that started from another run; the reference's notes say it of that."""
+    return [
+        f"{row.name}: {sentence}"
+        for row in rows
+        if row.run != against
+        for sentence in opinions.sentences_of_start(records[row.run].identity.start)
+    ]
 
 
 def _other_tracks(reference: RunRecord, record: RunRecord) -> str:

@@ -60,7 +60,11 @@ def evaluate_predictions(record: RunRecord, predictions: pd.DataFrame, run: Path
         n_dataset=record.n_dataset,
         missing=record.missing,
         not_finite=record.not_finite,
-        notes=[*record.notes, *_withheld(summary)],
+        notes=[
+            *record.notes,
+            *_withheld(summary),
+            *opinions.sentences_of_start(record.identity.start),
+        ],
         opinions=opinions.names_of(record.identity),
         splits=splits,
         summary=summary,

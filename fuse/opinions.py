@@ -4,13 +4,15 @@ Features may come from networks that learnt from opinion scores. Of imported tra
 says from which datasets (`pipeline.identity.TrackIdentity.trained_on`); everything that prints a
 figure says it too. Where the dataset itself is among them no video is unseen, so such features are
 refused unless they are allowed by name.
+
+Heads that started from those of another run learnt from its dataset too, and that is said as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from vqa_twostage.fuse.run_record import RunIdentity
+from vqa_twostage.fuse.run_record import RunIdentity, StartIdentity
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import TrackIdentity
 
@@ -33,6 +35,16 @@ def sentences(names: Sequence[str], dataset: str) -> list[str]:
     if dataset.lower() in names:
         sentence += f"; {dataset} is the dataset itself, so no video is unseen"
     return [sentence]
+
+
+def sentences_of_start(start: StartIdentity | None) -> list[str]:
+    """What is said of every figure of a run that started from another: one sentence, or none."""
+    if start is None:
+        return []
+    return [
+        f"training started from a run on {start.learnt_from[-1]}, so its heads learnt from "
+        f"opinions of: {', '.join(start.learnt_from)}"
+    ]
 
 
 def sentences_of_rows(rows: Mapping[str, Sequence[str]], dataset: str) -> list[str]:

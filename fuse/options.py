@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, fields
 
 from vqa_twostage.pipeline.errors import UsageError
 
+# what makes a head, and what training takes from the run that it starts from
+OF_HEAD = ("fusion", "pooling", "temporal_pooling", "temporal_encoder", "members")
+OF_SOURCE = (*OF_HEAD, "spatial", "temporal", "baseline")
 # marks an option that came after records were written without it: they mean its default, or what
 # is given as "before"
 ADDED = {"added": True}
@@ -56,6 +59,17 @@ class TrainOptions:
     """Columns that rank the videos as the labels do and are to be used: ``scores/mean[3]``, joined
     by commas (`fuse.leakage`)."""
 
+    labels: int = field(default=100, metadata=ADDED)
+    """Percent of a split's training and validation videos whose labels are used; the test part
+    stays as it is (`fuse.splits.labelled`)."""
+    start_from: str | None = field(default=None, metadata=ADDED)
+    """The folder of a run whose heads training starts from; ``--from``. None is random weights."""
+    tune: str = field(default="all", metadata=ADDED)
+    """What is trained of heads that were started: ``all``, or the ``last`` layer."""
+    preparation: str = field(default="auto", metadata=ADDED)
+    """Whether features are prepared with statistics of the run that training starts from, ``kept``,
+    or of the new training part, ``refitted``; ``auto`` refits where that part is large enough."""
+
     def __post_init__(self) -> None:
         for kind in ("spatial", "temporal"):
             wanted = getattr(self, kind)
@@ -68,6 +82,17 @@ class TrainOptions:
             if not _valid(option.name, annotation, value):
                 kinds = _wanted(option.name, annotation)
                 raise UsageError(f"{option.name} must be {kinds}, not {value!r}")
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                listed = f"{', '.join(choices[:-1])} or {choices[-1]}"
+                raise UsageError(f"{name} must be {listed}, not {value!r}")
+
+    @property
+    def keeps_model(self) -> bool:
+        """Whether a run ends with a model for scoring: not a baseline, nor a head that is trained
+        on a part of the labels in each split.
+        """
+        return self.baseline is None and self.labels == 100
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object], where: str) -> TrainOptions:
@@ -94,7 +119,9 @@ class Resources:
     quarter of the machine's memory."""
 
 
-LOWEST = {"seed": 0, "epochs": 1, "members": 1}
+LOWEST = {"seed": 0, "epochs": 1, "members": 1, "labels": 1}
+HIGHEST = {"labels": 100}
+CHOICES = {"tune": ("all", "last"), "preparation": ("auto", "kept", "refitted")}
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "a string"),
     "str | None": ((str, type(None)), "a string or None"),
@@ -110,7 +137,7 @@ def _valid(name: str, annotation: str, value: object) -> bool:
     if isinstance(value, bool) and bool not in types:
         return False
     if isinstance(value, int) and name in LOWEST:
-        return value >= LOWEST[name]
+        return LOWEST[name] <= value <= HIGHEST.get(name, value)
     if isinstance(value, tuple) and not all(isinstance(item, str) for item in value):
         return False
     return isinstance(value, types)
@@ -120,4 +147,5 @@ def _wanted(name: str, annotation: str) -> str:
     kind = TYPES[annotation][1]
     if name not in LOWEST:
         return kind
-    return f"{kind} of at least {LOWEST[name]}" + ", or None" * annotation.endswith("| None")
+    most = f" and at most {HIGHEST[name]}" if name in HIGHEST else ""
+    return f"{kind} of at least {LOWEST[name]}{most}" + ", or None" * annotation.endswith("| None")

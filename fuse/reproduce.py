@@ -13,6 +13,7 @@ from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.results import Reproduction
 from vqa_twostage.fuse.run_record import RunRecord
 from vqa_twostage.fuse.runs import Run
+from vqa_twostage.fuse.source_run import SourceRun
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import OnProgress, Plan, fit_plan, no_progress, predictions_table
 from vqa_twostage.pipeline.cache.layout import load_cached_manifest
@@ -41,7 +42,7 @@ def reproduce_run(
     reads = Streams(AVERAGES, AVERAGES) if options.baseline else Head.of(options).reads
     manifest = load_cached_manifest(tracks.cache, record.dataset)
     data = load_tracks(manifest, Streams(tracks.spatial, tracks.temporal), reads)
-    plan = Plan.of(data, options)
+    plan = Plan.of(data, options, SourceRun.of_run_started(source))
     changed = _changes(record, plan)
     if plan.identity.splits != record.identity.splits:
         raise UsageError(

@@ -278,6 +278,68 @@ class AblationResult:
 
 
 @dataclass(frozen=True)
+class CurvePoint:
+    """A head trained on a part of the labels, from random weights and perhaps from a run's heads.
+
+    ``comparison``: of both, or of the one, on the same splits.
+    """
+
+    labels: int
+    """Percent of the training and validation videos of each split."""
+    n_labelled: tuple[int, int]
+    """The videos of both parts in the smallest and in the largest split."""
+    comparison: Comparison
+
+    @property
+    def scratch(self) -> ComparisonRow:
+        """From random weights."""
+        (row,) = (row for row in self.comparison.rows if row.run == self.comparison.reference_run)
+        return row
+
+    @property
+    def tuned(self) -> ComparisonRow | None:
+        """From a run's heads, with the paired difference to `scratch`."""
+        reference = self.comparison.reference_run
+        return next((row for row in self.comparison.rows if row.run != reference), None)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "labels": self.labels,
+            "n_labelled": list(self.n_labelled),
+            "scratch": self.scratch.to_json(),
+            "fine_tuned": None if self.tuned is None else self.tuned.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """What labels are worth; `to_json` is the document of ``vqa-fuse learning-curve --json``.
+
+    ``source``: the datasets that the heads learnt from before, none from random weights.
+    """
+
+    source: list[str]
+    points: list[CurvePoint]
+    folder: Path
+
+    def to_json(self) -> dict[str, Any]:
+        shared = self.points[-1].comparison
+        return {
+            "dataset": shared.dataset,
+            "label": shared.label,
+            "protocol": shared.protocol,
+            "n_videos": shared.n_videos,
+            "n_dataset": shared.n_dataset,
+            "missing": shared.missing,
+            "notes": shared.notes,
+            "from": self.source,
+            "which_p_value": WHICH_TO_BELIEVE,
+            "rows": [point.to_json() for point in self.points],
+            "folder": str(self.folder),
+        }
+
+
+@dataclass(frozen=True)
 class ScaleMetrics:
     """Metrics on one scale of the scores; None where undefined or withheld. RMSE is in units of the
     labels.

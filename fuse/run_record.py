@@ -52,6 +52,20 @@ class RunSpecs:
 
 
 @dataclass(frozen=True)
+class StartIdentity:
+    """The run whose heads a training started from, and what was done with them."""
+
+    model: str
+    """SHA-256 of its model's file."""
+    learnt_from: list[str]
+    """The datasets that its heads were trained on, one after the other."""
+    tune: str
+    preparation: str
+    recipe: dict[str, int | float]
+    """Constants of the recipe, those of `fuse.learning.fine_tune`."""
+
+
+@dataclass(frozen=True)
 class RunIdentity:
     """Everything that decides a run's predictions: equal identities, equal predictions."""
 
@@ -71,6 +85,8 @@ class RunIdentity:
     spatial: list[TrackIdentity]
     temporal: list[TrackIdentity]
     """The spatial ones again where the dataset has no temporal track."""
+    start: StartIdentity | None = field(default=None, metadata=ADDED)
+    """None where training started from random weights."""
 
     @property
     def digest(self) -> str:
@@ -80,7 +96,8 @@ class RunIdentity:
 
     def to_json(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {kind: [track.to_json() for track in values[kind]] for kind in KINDS}
+        tracks = {kind: [track.to_json() for track in values[kind]] for kind in KINDS}
+        return values | tracks | {"start": None if self.start is None else asdict(self.start)}
 
 
 @dataclass(frozen=True)
@@ -191,6 +208,9 @@ def _identity_of(document: Any, path: Path) -> RunIdentity:
             if isinstance(document.get(kind), list)
         }
         document = {**document, **tracks}
+        if document.get("start") is not None:
+            start = _dataclass_of(StartIdentity, document["start"], "identity.start")
+            document = {**document, "start": start}
     return _dataclass_of(RunIdentity, document, "identity")
 
 

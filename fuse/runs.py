@@ -38,6 +38,7 @@ ATTENTION = attention_table.FILE
 GATES = "gates.csv"
 VALIDATION_CURVE = "learning.csv"
 MODEL = MODEL_FILE
+SOURCE_MODEL = "source.safetensors"
 SCATTER = "scatter.png"
 METRICS_TABLE = "metrics.md"
 FINISHED_SPLITS = "splits"
@@ -113,6 +114,11 @@ class Run:
     def model_file(self) -> Path:
         """Not for a baseline, nor for a variant of an ablation."""
         return self.folder / MODEL
+
+    @property
+    def source_model_file(self) -> Path:
+        """The model that training started from; only with ``--from``."""
+        return self.folder / SOURCE_MODEL
 
     @property
     def scatter_file(self) -> Path:
@@ -225,7 +231,7 @@ class Run:
 
     def clear(self) -> None:
         """Removes every file that a run may hold, the record first, and nothing else."""
-        for name in (RECORD, PREDICTIONS, ATTENTION, GATES, VALIDATION_CURVE, MODEL):
+        for name in (RECORD, PREDICTIONS, ATTENTION, GATES, VALIDATION_CURVE, MODEL, SOURCE_MODEL):
             (self.folder / name).unlink(missing_ok=True)
         for name in (SCATTER, METRICS_TABLE):
             (self.folder / name).unlink(missing_ok=True)
@@ -367,6 +373,15 @@ class Ablation:
                 "or give the folders of runs"
             )
         return document
+
+
+class CurveFiles:
+    """The folder of a learning curve: its tables, and a run for each of its points."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.json_file, self.csv_file, self.markdown_file, self.plot_file = (
+            Path(folder) / f"learning_curve.{ending}" for ending in ("json", "csv", "md", "png")
+        )
 
 
 def _read_table(path: Path, content: bytes) -> pd.DataFrame:

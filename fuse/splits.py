@@ -12,6 +12,7 @@ Dimensions: N rows (videos).
 from __future__ import annotations
 
 import hashlib
+import math
 import typing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,9 @@ from vqa_twostage.pipeline.files import sha256_of
 # ids that a note lists before it only counts
 LISTED = 5
 DIGEST_LENGTH = 16
+# of the choice of labelled videos, so that it is another than the protocol's
+LABELLED_SEED = 1
+LEAST_LABELLED = 2
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,29 @@ def splits(protocol: str, rows: pd.DataFrame, seed: int = 0) -> tuple[str, list[
     """
     chosen = ChosenProtocol.of(protocol)
     return chosen.full_spec, chosen.splits(rows, seed)
+
+
+def labelled(split: Split, rows: pd.DataFrame, percent: int) -> Split:
+    """The split with ``percent`` of the videos of its training part and of its validation part; the
+    test part is the same, and the videos of a lower percentage are among those of a higher one.
+
+    Labels are collected content by content: whole groups are taken, in a random order of the
+    split's seed, and the last one in part, so that the numbers are those that ``percent`` says,
+    rounded up; but two of each part at least, since fewer have no correlation.
+    """
+    if percent == 100:
+        return split
+    generator = np.random.default_rng([split.seed, LABELLED_SEED])
+    parts = []
+    for part in (split.train, split.val):
+        group = rows["group"].to_numpy()[part]
+        shuffled = generator.permutation(sorted(set(group)))
+        place = {each: number for number, each in enumerate(shuffled)}
+        by_group = np.array([place[each] for each in group])
+        order = np.lexsort((generator.permutation(len(part)), by_group))
+        count = max(LEAST_LABELLED, math.ceil(len(part) * percent / 100))
+        parts.append(np.sort(part[order[:count]]))
+    return replace(split, train=parts[0], val=parts[1])
 
 
 def straddling(splits: list[Split], rows: pd.DataFrame) -> int:

@@ -21,6 +21,7 @@ from vqa_twostage.fuse.evaluate import evaluate, evaluate_predictions
 from vqa_twostage.fuse.leakage import check_leakage
 from vqa_twostage.fuse.learning import scorer_file
 from vqa_twostage.fuse.learning.attention import attention_table, gates_table
+from vqa_twostage.fuse.learning.fine_tune import Start
 from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
 from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.learning.fit_all import Fit, fit_all
@@ -36,12 +37,13 @@ from vqa_twostage.fuse.reporting.plots import scatter
 from vqa_twostage.fuse.results import Evaluation
 from vqa_twostage.fuse.run_record import CacheLocation, RunIdentity, RunRecord, RunSpecs
 from vqa_twostage.fuse.runs import Run
-from vqa_twostage.fuse.splits import ChosenProtocol, Split, notes
+from vqa_twostage.fuse.source_run import SourceRun
+from vqa_twostage.fuse.splits import ChosenProtocol, Split, labelled, notes
 from vqa_twostage.fuse.streams import Shapes, Streams
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES
-from vqa_twostage.pipeline.files import write_text
+from vqa_twostage.pipeline.files import replaced, write_text
 from vqa_twostage.pipeline.versions import library_versions
 
 log = logging.getLogger(__name__)
@@ -87,8 +89,7 @@ def train(
             labels (`fuse.leakage`), or ``run`` holds a run with other options; nothing was trained.
     """
     options, resources = options or TrainOptions(), resources or Resources()
-    reads = Head.of(options).reads if options.baseline is None else Streams(AVERAGES, AVERAGES)
-    data = read_by(load_for(Path(cache), dataset, [options], reads, resources.max_ram), options)
+    data, options, source = load(cache, dataset, options, resources.max_ram)
     check_leakage(data, options)
     if run is not None and Run(run).complete:
         existing = Run(run).record()
@@ -97,12 +98,27 @@ def train(
                 f"{run} holds another run ({existing.specs.fusion} on {existing.dataset}); "
                 "give another --run, or remove it first"
             )
-    plan = Plan.of(data, options)
+    plan = Plan.of(data, options, source)
     folder = Path("runs") / plan.name if run is None else Path(run)
     if not again and _is_finished(Run(folder), data, plan):
         return replace(evaluate(folder), was_finished=True)
     _tell_what_changed(Run(folder), data)
-    return train_run(data, options, folder, on_progress, resources.workers, again)
+    return train_plan(data, plan, folder, on_progress, resources.workers, again)
+
+
+def load(
+    cache: str | Path, dataset: str | None, options: TrainOptions, max_ram: int | None = None
+) -> tuple[Dataset, TrainOptions, SourceRun | None]:
+    """The features that ``options`` ask for; where they start from a run, also that run, and the
+    options with its head. UsageError as `train`.
+    """
+    if options.start_from is not None:
+        source = SourceRun.read(options.start_from)
+        options = source.with_head(options)
+        return source.load_dataset(Path(cache), dataset, max_ram), options, source
+    reads = Head.of(options).reads if options.baseline is None else Streams(AVERAGES, AVERAGES)
+    data = load_for(Path(cache), dataset, [options], reads, max_ram)
+    return read_by(data, options), options, None
 
 
 def train_run(
@@ -113,20 +129,33 @@ def train_run(
     workers: int = 1,
     again: bool = False,
 ) -> Evaluation:
+    """`train_plan` from random weights."""
+    plan = Plan.of(data, options)
+    folder = run or Path("runs") / plan.name
+    return train_plan(data, plan, folder, on_progress, workers, again)
+
+
+def train_plan(
+    data: Dataset,
+    plan: Plan,
+    run: Path,
+    on_progress: OnProgress = no_progress,
+    workers: int = 1,
+    again: bool = False,
+) -> Evaluation:
     """`train` on features that are loaded, whether the run is finished or not: every split of the
     protocol, then a model refitted on all videos. Splits of an interrupted training are taken up
     unless ``again``.
     """
     start = time.perf_counter()
-    plan = Plan.of(data, options)
-    run = run or Path("runs") / plan.name
     if run.exists() and not run.is_dir():
         raise UsageError(f"{run} is a file, and a run is a folder; give another --run")
     finished = FinishedSplits(Run(run).finished_splits_folder, plan.identity.digest, *data.content)
     if again:
         finished.remove()
     fitted = fit_plan(data, plan, workers, on_progress, finished)
-    scorer = refit(data, options, plan.splits, fitted) if options.baseline is None else None
+    keeps = plan.options.keeps_model
+    scorer = refit(data, plan.options, plan.splits, fitted, plan.start) if keeps else None
     evaluation = save_run(run, data, plan, fitted, scorer, time.perf_counter() - start)
     finished.remove()
     return evaluation
@@ -135,7 +164,7 @@ def train_run(
 def _is_finished(run: Run, data: Dataset, plan: Plan) -> bool:
     """Whether the folder holds the very run that the plan would give."""
     files = [run.record_file, run.predictions_file]
-    files += [] if plan.options.baseline else [run.model_file]
+    files += [run.model_file] if plan.options.keeps_model else []
     if not all(file.is_file() for file in files):
         return False
     record = run.record()
@@ -202,7 +231,10 @@ def fit_plans(
     for number, plan in enumerate(plans):
         if len(done[number]) == len(plan.splits):
             yield number, [done[number][place] for place in range(len(plan.splits))]
-    fits = [Fit(plans[number].splits[place], plans[number].options) for number, place in missing]
+    fits = [
+        Fit(plans[number].splits[place], plans[number].options, plans[number].start)
+        for number, place in missing
+    ]
     with closing(fit_all(data, fits, workers)) as results:
         for which, fitted in results:
             number, place = missing[which]
@@ -226,12 +258,26 @@ class Plan:
     identity: RunIdentity
     name: str
     """The default name of the run's folder; its digest is that of the identity."""
+    source: SourceRun | None = None
+    """What training starts from; None is random weights."""
+    start: Start | None = None
+    """The heads of ``source``."""
 
     @staticmethod
-    def of(data: Dataset, options: TrainOptions) -> Plan:
-        """UsageError where a spec is wrong, or does not fit the videos or the tracks."""
+    def of(data: Dataset, options: TrainOptions, source: SourceRun | None = None) -> Plan:
+        """UsageError where a spec is wrong, or does not fit the videos or the tracks, or where the
+        heads of ``source`` know videos that are tested.
+        """
+        if source is None and options.start_from is not None:
+            raise UsageError(
+                f"only train and learning-curve start from a run; leave out {options.start_from}"
+            )
         protocol = ChosenProtocol.of(options.protocol)
         divided, cautions = _split(data, protocol, options.seed)
+        rows = data.manifest.rows
+        divided = [labelled(split, rows, options.labels) for split in divided]
+        if source is not None:
+            source.require_unseen(data, divided, options)
         model = _plan_head(data, options) if options.baseline is None else _plan_baseline(options)
         short = model.short_specs
         identity = RunIdentity(
@@ -243,9 +289,10 @@ class Plan:
             seed=options.seed,
             oracle_epoch=options.oracle_epoch,
             manifest=data.manifest.digest,
-            splits=[split.digest(data.manifest.rows["id"]) for split in divided],
+            splits=[split.digest(rows["id"]) for split in divided],
             spatial=data.identities.spatial,
             temporal=data.identities.temporal,
+            start=None if source is None else source.identity(options),
         )
         fusion = model.plugins[0].short_spec.filename
         return Plan(
@@ -255,6 +302,8 @@ class Plan:
             specs=RunSpecs(**short, protocol=protocol.full_spec),
             identity=identity,
             name=f"{data.manifest.name}-{fusion}-{identity.digest}",
+            source=source,
+            start=None if source is None else source.start(data, options),
         )
 
 
@@ -357,6 +406,9 @@ def save_run(
         seconds=round(seconds, 3),
     )
     target.clear()  # what an earlier run left in this folder
+    if plan.source is not None:
+        with replaced(target.source_model_file) as aside:
+            aside.write_bytes(plan.source.model)
     target.write_predictions(predictions_table(data, plan.splits, fitted))
     for path, rows in (
         (target.attention_file, attention_table(data, plan.splits, fitted)),

@@ -23,6 +23,7 @@ def command() -> None:
 for subcommand in (
     training.train,
     training.ablate,
+    training.learning_curve,
     scores.import_scores,
     results.evaluate,
     results.compare,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import click
 
-from vqa_twostage.fuse.options import Resources, TrainOptions
+from vqa_twostage.fuse.options import CHOICES, OF_SOURCE, Resources, TrainOptions
 from vqa_twostage.pipeline import presets
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.console import as_json_option, cache_option, show
+from vqa_twostage.pipeline.errors import UsageError
 
 DEFAULTS = TrainOptions()
 FOLDER = click.Path(path_type=Path)
@@ -134,6 +135,47 @@ TRAINING = [
     ),
     as_json_option,
 ]
+
+
+FROM = [
+    click.option(
+        "--from",
+        "start_from",
+        metavar="RUN",
+        help="Start from the heads of this run, of another dataset or of other videos, on the same "
+        "kinds of tracks [default: random weights].",
+    ),
+    click.option(
+        "--tune",
+        type=click.Choice(CHOICES["tune"]),
+        help=f"With --from: what is trained, all or the last layer [default: {DEFAULTS.tune}].",
+    ),
+    click.option(
+        "--preparation",
+        type=click.Choice(CHOICES["preparation"]),
+        help="With --from: features are prepared with statistics of that run (kept), or of the new "
+        f"training part (refitted), or by its size [default: {DEFAULTS.preparation}].",
+    ),
+]
+
+
+def from_options(function: F) -> F:
+    """The options of a training that starts from a run."""
+    for option in reversed(FROM):
+        function = option(function)
+    return function
+
+
+def check_from(values: Mapping[str, Any]) -> None:
+    """UsageError where options are given that a start has no use for, or has already decided."""
+    if values["start_from"] is None:
+        if unused := [name for name in CHOICES if values[name] is not None]:
+            raise UsageError(f"--{unused[0]} is about heads that are tuned; give --from RUN too")
+        return
+    chosen = [name for name in OF_SOURCE if values.get(name) not in (None, ())]
+    if chosen:
+        listed = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
+        raise UsageError(f"--from takes the head and the tracks of its run, so leave out {listed}")
 
 
 def resources_of(values: dict[str, Any]) -> Resources:

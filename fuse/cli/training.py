@@ -1,4 +1,4 @@
-"""vqa-fuse train and ablate."""
+"""vqa-fuse train, learning-curve and ablate."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import click
 from vqa_twostage.fuse.cli.shared import (
     DEFAULTS,
     FOLDER,
+    check_from,
+    from_options,
     options_of,
     print_result,
     resources_of,
@@ -73,6 +75,13 @@ LISTED = ("fusion", "pooling", "temporal", "closed_form", "baselines", "protocol
     callback=lambda context, _, wanted: print_plugins(context) if wanted else None,
     help="List fusions, poolings, temporal encoders, baselines, protocols and losses, and stop.",
 )
+@click.option(
+    "--labels",
+    type=click.IntRange(1, 100),
+    help="Percent of the training and validation videos whose labels are used; such a run has no "
+    f"model for scoring [default: {DEFAULTS.labels}].",
+)
+@from_options
 @training_options
 def train(
     dataset: str | None,
@@ -94,8 +103,10 @@ def train(
     Example
       vqa-fuse train --fusion dynamic --dataset konvid --protocol random:n=20
       vqa-fuse train --baseline ridge --dataset konvid
+      vqa-fuse train --from runs/konvid-dynamic-1a2b3c4d5e --dataset livevqc
     """
     again, resources = values.pop("again"), resources_of(values)
+    check_from(values)
     if values["baseline"] is not None:
         _refuse_head_options(values)
     options = options_of(preset, values)
@@ -105,13 +116,75 @@ def train(
 
     if tensorboard:
         events.require_package()
-    with console.progress(f"train {options.baseline or options.fusion}") as on_progress:
+    title = f"train {options.baseline or options.start_from or options.fusion}"
+    with console.progress(title) as on_progress:
         result = training.train(cache, options, dataset, run, resources, on_progress, again)
     if result.was_finished:
         click.echo(f"{result.run} is finished, and is reported; --again trains it again", err=True)
     if tensorboard:
         click.echo(f"tensorboard --logdir {events.write_events(result.run)}", err=True)
     print_result(result, as_json, terminal.print_evaluation)
+    return DONE
+
+
+@click.command()
+@click.option("--fusion", metavar="SPEC", help=f"Of the head [default: {DEFAULTS.fusion}].")
+@click.option("--pooling", metavar="SPEC", help=f"Of the head [default: {DEFAULTS.pooling}].")
+@click.option(
+    "--temporal-encoder",
+    metavar="SPEC",
+    help=f"Of the head [default: {DEFAULTS.temporal_encoder}].",
+)
+@click.option(
+    "--labels",
+    metavar="PERCENTS",
+    default="5,10,20,50,100",
+    show_default=True,
+    help="Of the training and validation videos; the test parts are the same for all.",
+)
+@click.option(
+    "--output",
+    type=FOLDER,
+    help="The folder for tables and runs [default: runs/<dataset>-learning-curve-<protocol>].",
+)
+@from_options
+@training_options
+def learning_curve(
+    dataset: str | None,
+    labels: str,
+    output: Path | None,
+    preset: str | None,
+    cache: Path,
+    as_json: bool,
+    **values: Any,
+) -> int:
+    """SRCC by the number of labelled videos, from random weights; with --from, also from the heads
+    of that run, with the paired difference.
+
+    After an interruption the same command goes on: runs that are finished in --output are not
+    trained again.
+
+    \b
+    Example
+      vqa-fuse learning-curve --dataset livevqc --from runs/konvid-dynamic-1a2b3c4d5e
+      vqa-fuse learning-curve --dataset konvid --fusion concat --labels 10,30,100
+    """
+    resources = resources_of(values)
+    check_from(values)
+    options = options_of(preset, values)
+    from vqa_twostage.fuse import learning_curve as curves
+    from vqa_twostage.fuse.reporting import terminal
+    from vqa_twostage.fuse.train import load
+
+    percents = curves.parse_percents(labels)
+    data, options, source = load(cache, dataset, options, resources.max_ram)
+    protocol = spec.parse(options.protocol).filename
+    folder = output or Path("runs") / f"{data.manifest.name}-learning-curve-{protocol}"
+    with console.progress("learning-curve") as on_progress:
+        result = curves.learning_curve(
+            data, options, percents, folder, source, resources.workers, on_progress
+        )
+    print_result(result, as_json, terminal.print_curve)
     return DONE
 
 

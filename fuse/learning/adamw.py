@@ -42,15 +42,20 @@ class AdamW:
     """Changes ``parameters`` by their gradients.
 
     They become views of one vector, so that a step is a few operations on long vectors instead of
-    as many on each of them.
+    as many on each of them. Weights decay towards 0, or, with ``towards_start``, towards the values
+    that they have now: L2-SP of Li, Grandvalet and Davoine, "Explicit inductive bias for transfer
+    learning with convolutional networks", ICML 2018.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], weight_decay: float) -> None:
+    def __init__(
+        self, parameters: Sequence[Tensor], weight_decay: float, towards_start: bool = False
+    ) -> None:
         self._parameters, self._weight_decay = list(parameters), weight_decay
         self._values = torch.cat([parameter.detach().flatten() for parameter in parameters])
         sizes = [parameter.numel() for parameter in parameters]
         for parameter, values in zip(parameters, self._values.split(sizes), strict=True):
             parameter.data = values.view(parameter.shape)
+        self._start = self._values.clone() if towards_start else None
         self._mean, self._square = (torch.zeros_like(self._values) for _ in range(2))
         self._steps = 0
 
@@ -72,5 +77,8 @@ class AdamW:
         self._square.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
         root = (1 - BETA2**self._steps) ** 0.5
         step = self._square.sqrt().div_(root).add_(EPSILON)
-        self._values.mul_(1 - learning_rate * self._weight_decay)
+        if self._start is None:
+            self._values.mul_(1 - learning_rate * self._weight_decay)
+        else:
+            self._values.lerp_(self._start, learning_rate * self._weight_decay)
         self._values.addcdiv_(self._mean, step, value=-learning_rate / (1 - beta1**self._steps))

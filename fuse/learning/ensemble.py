@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from vqa_twostage.fuse.averaging import average
 from vqa_twostage.fuse.data import frames_of
 from vqa_twostage.fuse.learning.adamw import AdamW, one_cycle
+from vqa_twostage.fuse.learning.fine_tune import TUNING, Start
 from vqa_twostage.fuse.learning.losses import Loss
 from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures, PreparedSide
@@ -48,11 +49,14 @@ class Batch(NamedTuple):
 class Ensemble:
     """Members of one head, trained on the same ``rows`` of a dataset.
 
-    ``mean`` and ``std`` are of the rows' labels, by which all labels are standardised.
+    ``mean`` and ``std`` are of the rows' labels, by which all labels are standardised. ``start``:
+    what training starts from; None is random weights.
     """
 
-    def __init__(self, features: PreparedFeatures, rows: Rows, head: Head) -> None:
-        self.rows, self.head, self.data = rows, head, features.data
+    def __init__(
+        self, features: PreparedFeatures, rows: Rows, head: Head, start: Start | None = None
+    ) -> None:
+        self.rows, self.head, self.data, self.start = rows, head, features.data, start
         mos = self.data.mos
         self.mean, self.std = float(mos[rows].mean()), max(float(mos[rows].std()), 1e-6)
         self.tracks = features.of(head)
@@ -74,27 +78,30 @@ class Ensemble:
         """Leaves in ``models`` the members after ``stop`` epochs of a schedule of ``epochs``.
 
         With ``validate_on`` the whole schedule is run, and the members' mean scores of those videos
-        are returned, by epoch.
+        are returned, by epoch. Where there is a `Start`, it is epoch 0, and only the last epoch is
+        scored beside it.
         """
-        training = self._training(
-            [self._initialised(seed * 1000 + member) for member in range(members)], loss
-        )
+        training = self._training(self._members(seed, members), loss)
         torch.manual_seed(seed)
-        optimizer = AdamW(list(training.parameters()), RECIPE.weight_decay)
+        tuned = [parameter for parameter in training.parameters() if parameter.requires_grad]
+        recipe = RECIPE if self.start is None else TUNING
+        optimizer = AdamW(tuned, recipe.weight_decay, self.start is not None)
         batches = math.ceil(len(self.rows) / RECIPE.batch)
         steps = itertools.count()
         scores = {}
         validation = None if validate_on is None else self._batch(torch.from_numpy(validate_on))
-        for epoch in range(1, (stop if validation is None else epochs) + 1):
+        scored = {0, epochs} if self.start else validation_epochs(epochs)
+        first, last = 0 if self.start else 1, stop if validation is None else epochs
+        for epoch in range(first, last + 1):
             training.train(True)
-            for batch in self._batches(batches):
+            for batch in self._batches(batches) if epoch else ():
                 self._loss(training, batch, loss).backward()
                 optimizer.step(
-                    *one_cycle(next(steps), epochs * batches, RECIPE.learning_rate, RECIPE.warm_up)
+                    *one_cycle(next(steps), epochs * batches, recipe.learning_rate, RECIPE.warm_up)
                 )
             if epoch == stop:
                 self.models = training.snapshot()
-            if validation is not None and epoch in validation_epochs(epochs):
+            if validation is not None and epoch in scored:
                 training.train(False)
                 with torch.inference_mode():
                     output = training(validation.arrays, validation.masks)
@@ -126,6 +133,13 @@ class Ensemble:
         networks = mean_output(self.models, arrays, masks).scores * self.std + self.mean
         with torch.inference_mode():
             return average(networks, regressors, arrays, masks)
+
+    def _members(self, seed: int, members: int) -> list[QualityModel]:
+        """What training starts from, for prediction."""
+        if self.start is not None:
+            whole = self._batch(torch.from_numpy(self.rows))
+            return self.start.members(whole.arrays, whole.masks)
+        return [self._initialised(seed * 1000 + member) for member in range(members)]
 
     def _initialised(self, seed: int) -> QualityModel:
         torch.manual_seed(seed)

@@ -20,6 +20,7 @@ from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.learning import track_weights
 from vqa_twostage.fuse.learning.averaged import fit_average
 from vqa_twostage.fuse.learning.ensemble import Ensemble
+from vqa_twostage.fuse.learning.fine_tune import TUNING, Start, start_or_last
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.losses import Loss
 from vqa_twostage.fuse.learning.model import Head
@@ -54,19 +55,23 @@ class Fitted:
     """What the fit took, without preparing the features."""
 
 
-def fit_split(features: PreparedFeatures, split: Split, options: TrainOptions) -> Fitted:
+def fit_split(
+    features: PreparedFeatures, split: Split, options: TrainOptions, start: Start | None = None
+) -> Fitted:
     """The head of ``options`` on one split; the same on every run, to the bit, on one machine.
 
-    ``features``: prepared from the split's training part.
+    ``features``: prepared from the split's training part. ``start``: what training starts from;
+    None is random weights.
     """
-    data, start = features.data, time.perf_counter()
+    data, began = features.data, time.perf_counter()
     with one_thread(), torch.random.fork_rng(devices=[]):
         head, loss = Head.of(options), parse_loss(options.loss)
-        epochs = epochs_of(split, options)
-        epoch, unseen, validation_curve = choose_epoch(features, split, head, loss, options)
+        epochs = epochs_of(split, options, start)
+        first = Ensemble(features, split.train, head, start)
+        epoch, unseen, validation_curve = choose_epoch(first, split, loss, options)
         others = fit_average(features, head, split)
         both = np.sort(np.concatenate([split.train, split.val]))
-        ensemble = Ensemble(features, both, head)
+        ensemble = Ensemble(features, both, head, start)
         tested = split.test if options.oracle_epoch else None
         test_scores = ensemble.train(split.seed, options.members, loss, epochs, epoch, tested)
         output = ensemble.output()
@@ -93,27 +98,32 @@ def fit_split(features: PreparedFeatures, split: Split, options: TrainOptions) -
         max(filter(math.isfinite, oracle), default=math.nan),
         validation_curve,
         others.penalties,
-        time.perf_counter() - start,
+        time.perf_counter() - began,
     )
 
 
-def epochs_of(split: Split, options: TrainOptions) -> int:
+def epochs_of(split: Split, options: TrainOptions, start: Start | None = None) -> int:
     """The most epochs of every fit of a split."""
-    return options.epochs or RECIPE.epochs_for(len(split.train))
+    usual = RECIPE.epochs_for(len(split.train))
+    return options.epochs or (usual if start is None else min(usual, TUNING.epochs))
 
 
 def choose_epoch(
-    features: PreparedFeatures, split: Split, head: Head, loss: Loss, options: TrainOptions
+    ensemble: Ensemble, split: Split, loss: Loss, options: TrainOptions
 ) -> tuple[int, Float[np.ndarray, " val"], dict[int, float]]:
-    """Fits the networks on the training part alone.
+    """Fits the networks, of the training part alone.
 
     Returns the epoch after which they rank the validation part best, their scores of that part on
     the scale of the labels, and the validation SRCC of every epoch that was validated.
     """
-    ensemble, mos = Ensemble(features, split.train, head), features.data.mos
-    epochs = epochs_of(split, options)
+    mos = ensemble.data.mos
+    epochs = epochs_of(split, options, ensemble.start)
     scores = ensemble.train(split.seed, options.members, loss, epochs, epochs, split.val)
     srcc = {done: metrics.srcc(scores[done].double().numpy(), mos[split.val]) for done in scores}
-    # an undefined SRCC (constant scores) never wins, unless nothing else comes; of equals the first
-    epoch = max(srcc, key=lambda done: srcc[done] if math.isfinite(srcc[done]) else -math.inf)
+    if ensemble.start is not None:
+        epoch = start_or_last(srcc, len(split.val))
+    else:
+        # an undefined SRCC (constant scores) never wins, unless nothing else comes; of equals the
+        # first
+        epoch = max(srcc, key=lambda done: srcc[done] if math.isfinite(srcc[done]) else -math.inf)
     return epoch, ensemble.on_scale(scores[epoch]), srcc

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning.baseline import fit_baseline
+from vqa_twostage.fuse.learning.fine_tune import Start
 from vqa_twostage.fuse.learning.fit import Fitted, fit_split
+from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
 from vqa_twostage.fuse.learning.threads import keep_freed_memory
 from vqa_twostage.fuse.options import TrainOptions
@@ -19,10 +21,13 @@ from vqa_twostage.pipeline import spec
 
 
 class Fit(NamedTuple):
-    """A head, or the baseline that ``options`` names instead, on one split."""
+    """A head, or the baseline that ``options`` names instead, on one split; ``start`` is what the
+    head starts from, None random weights.
+    """
 
     split: Split
     options: TrainOptions
+    start: Start | None = None
 
 
 def fit_all(
@@ -68,10 +73,13 @@ Group = list[tuple[int, Fit]]
 
 
 def _groups(fits: Sequence[Fit], workers: int) -> list[Group]:
-    """Fits of one split together, in several parts where there are more workers than splits."""
-    of_split: dict[bytes, Group] = {}
+    """Fits of one split and start together, in several parts where there are more workers than
+    splits.
+    """
+    of_split: dict[tuple[bytes, int], Group] = {}
     for place, fit in enumerate(fits):
-        of_split.setdefault(fit.split.train.tobytes(), []).append((place, fit))
+        key = fit.split.train.tobytes(), id(fit.start)
+        of_split.setdefault(key, []).append((place, fit))
     parts = -(-workers // max(1, len(of_split)))
     return [
         part
@@ -82,16 +90,21 @@ def _groups(fits: Sequence[Fit], workers: int) -> list[Group]:
 
 
 def _fit_group(data: Dataset, group: Group) -> Generator[tuple[int, Fitted], None, None]:
-    features = PreparedFeatures(data, group[0][1].split.train)
+    first = group[0][1]
+    features = PreparedFeatures(data, first.split.train)
+    if first.start is not None:
+        features = PreparedFeatures.from_start(
+            data, first.split.train, Head.of(first.options), first.start
+        )
     for place, fit in group:
         yield place, fit_one(features, fit)
 
 
 def fit_one(features: PreparedFeatures, fit: Fit) -> Fitted:
     """``features``: prepared from the split's training part."""
-    split, options = fit
+    split, options, start = fit
     if options.baseline is None:
-        return fit_split(features, split, options)
+        return fit_split(features, split, options, start)
     return fit_baseline(features.data, split, spec.resolve("fuse.baselines", options.baseline))
 
 

@@ -154,3 +154,19 @@ class QualityModel(nn.Module):
         vector, gates, penalty = self.fuse(spatial, temporal)
         weights = Streams(spatial.weights, temporal.weights)
         return HeadOutput(self.regress(vector).squeeze(1), weights, gates, penalty)
+
+    @torch.no_grad()
+    def rescale(self, slope: float, shift: float) -> None:
+        """Every score becomes ``slope * score + shift``; the ranking is the same, or the reverse of
+        it.
+        """
+        last = self.last_layer
+        last.weight.mul_(slope)
+        last.bias.mul_(slope).add_(shift)
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The layer whose output is the score."""
+        last = self.regress[-1]
+        assert isinstance(last, nn.Linear)
+        return last

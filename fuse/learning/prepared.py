@@ -16,6 +16,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from vqa_twostage.fuse.data import Dataset, Features, Side
+from vqa_twostage.fuse.learning.fine_tune import Start
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepare import Preparation
 from vqa_twostage.fuse.learning.sides import Prepared, prepare_track, side_by_side
@@ -68,6 +69,18 @@ class PreparedFeatures:
     _sides: dict[tuple[tuple[TrackPath, ...], Statistics, bool], PreparedSide] = field(
         default_factory=dict
     )
+
+    @staticmethod
+    def from_start(
+        data: Dataset, rows: Int[np.ndarray, " rows"], head: Head, start: Start
+    ) -> PreparedFeatures:
+        """Prepared as what ``head`` starts from says."""
+        found: dict[tuple[TrackPath, Statistics], Preparation] = {}
+        sides = data.features.zip(start.preparations)
+        for (side, of_source), reads in zip(sides, head.reads, strict=True):
+            for track, preparation in zip(side, of_source, strict=True):
+                found[track.path, reads] = start.preparation(preparation, track.only(reads), rows)
+        return PreparedFeatures(data, rows, _preparations=found)
 
     def of(self, head: Head) -> Streams[PreparedSide]:
         """What ``head`` reads of each stream: every frame, or their mean where that is enough."""

@@ -20,6 +20,7 @@ from vqa_twostage.fuse.data import Dataset, Features, Side, frames_of
 from vqa_twostage.fuse.learning.attention import test_split_weights
 from vqa_twostage.fuse.learning.averaged import columns_of, fit_regressor
 from vqa_twostage.fuse.learning.ensemble import Ensemble, mean_output
+from vqa_twostage.fuse.learning.fine_tune import Start
 from vqa_twostage.fuse.learning.fit import Fitted, epochs_of
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
@@ -152,7 +153,11 @@ class Scorer:
 
 
 def refit(
-    data: Dataset, options: TrainOptions, splits: list[Split], fitted: list[Fitted]
+    data: Dataset,
+    options: TrainOptions,
+    splits: list[Split],
+    fitted: list[Fitted],
+    start: Start | None = None,
 ) -> Scorer:
     """The head on all videos, for the median of the chosen epochs and penalties.
 
@@ -161,11 +166,15 @@ def refit(
     """
     with one_thread(), torch.random.fork_rng(devices=[]):
         everything = np.arange(len(data.mos))
-        features = PreparedFeatures(data, everything, compact=True)
         head = Head.of(options)
-        ensemble = Ensemble(features, everything, head)
-        epoch = int(np.median([result.epoch for result in fitted]))
-        epochs = epochs_of(splits[0], options)
+        features = PreparedFeatures(data, everything, compact=True)
+        if start is not None:
+            features = PreparedFeatures.from_start(data, everything, head, start)
+        ensemble = Ensemble(features, everything, head, start)
+        chosen = [result.epoch for result in fitted]
+        # of a start there are two, and none between them was validated
+        epoch = int(np.median(chosen)) if start is None else sorted(chosen)[len(chosen) // 2]
+        epochs = epochs_of(splits[0], options, start)
         loss = parse_loss(options.loss)
         ensemble.train(splits[0].seed, options.members, loss, epochs, epoch)
         columns = columns_of(features, head)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vqa_twostage.fuse.paired import PairedStatistics
-from vqa_twostage.fuse.results import METRICS, Evaluation, SplitSummary
+from vqa_twostage.fuse.results import (
+    METRICS,
+    CurvePoint,
+    Evaluation,
+    LearningCurve,
+    SplitSummary,
+)
 
 METRIC_TITLES = {
     "srcc": "SRCC",
@@ -69,6 +75,27 @@ def oracle_srcc(evaluation: Evaluation) -> str:
     if evaluation.summary.is_withheld or evaluation.oracle is None:
         return test_videos(*evaluation.summary.n_test)
     return number(evaluation.oracle.srcc)
+
+
+CURVE_TITLES = ("labels", "N labelled", "SRCC from random weights")
+TUNED_TITLES = ("SRCC fine-tuned", "difference [95 %]", *PAIRED_TITLES)
+"""Of `curve_cells`, after `CURVE_TITLES`, where heads of another run were tuned."""
+
+
+def curve_titles(curve: LearningCurve) -> list[str]:
+    return [*CURVE_TITLES, *(TUNED_TITLES if curve.source else ())]
+
+
+def curve_cells(point: CurvePoint, digits: int = 3) -> list[str]:
+    """The cells of a row of a learning curve's table."""
+    least, most = point.n_labelled
+    count = f"{most}" if least == most else f"{least} to {most}"
+    (scratch,) = metric_cells(point.scratch.summary, ("srcc",), digits)
+    cells = [f"{point.labels} %", count, scratch]
+    if point.tuned is not None:
+        cells += metric_cells(point.tuned.summary, ("srcc",), digits)
+        cells += paired_cells(point.tuned.paired)
+    return cells
 
 
 def paired_cells(paired: PairedStatistics | None) -> list[str]:

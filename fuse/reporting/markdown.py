@@ -9,13 +9,21 @@ from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE
 from vqa_twostage.fuse.reporting.formatting import (
     AFTER_LOGISTIC,
     PAIRED_TITLES,
+    curve_cells,
+    curve_titles,
     meaning,
     metric_cells,
     n_videos,
     paired_cells,
     titles,
 )
-from vqa_twostage.fuse.results import MAIN_METRICS, Comparison, Evaluation, SplitSummary
+from vqa_twostage.fuse.results import (
+    MAIN_METRICS,
+    Comparison,
+    Evaluation,
+    LearningCurve,
+    SplitSummary,
+)
 
 DIGITS = 4
 
@@ -36,6 +44,19 @@ def of_comparison(comparison: Comparison) -> str:
     said = "".join(f" {sentence}." for sentence in learnt)
     caption = f"{caption}; difference: paired, median; {WHICH_TO_BELIEVE}.{undefined}{said}"
     return f"{caption}\n\n{table}{_notes(comparison)}"
+
+
+def of_curve(curve: LearningCurve) -> str:
+    """A row for each part of the labels of a learning curve, below a line that says what it is."""
+    whole = curve.points[-1].comparison
+    caption = _caption(whole, curve.points[-1].scratch.summary)
+    rows = [curve_cells(point, DIGITS) for point in curve.points]
+    learnt = opinions.sentences_of_rows(
+        {f"`{row.name}`": row.opinions for row in whole.rows}, whole.dataset
+    )
+    said = "".join(f" {sentence}." for sentence in learnt)
+    paired = f"; difference: paired, median; {WHICH_TO_BELIEVE}" if curve.source else ""
+    return f"{caption}{paired}.{said}\n\n{_table(curve_titles(curve), rows)}{_notes(whole)}"
 
 
 def of_run(evaluation: Evaluation) -> str:

@@ -20,7 +20,7 @@ from vqa_twostage.fuse.reporting.formatting import (
     n_videos,
     test_videos,
 )
-from vqa_twostage.fuse.results import Comparison, Evaluation, SplitSummary
+from vqa_twostage.fuse.results import Comparison, Evaluation, LearningCurve, SplitSummary
 
 BLUE, ORANGE = "#2a6fbb", "#c2410c"
 
@@ -88,6 +88,52 @@ def comparison(comparison: Comparison, path: Path) -> None:
         f"{comparison.dataset}, {comparison.protocol}: {comparison.n_splits} splits, "
         f"{n_videos(comparison.n_videos, comparison.n_dataset)}\n"
         f"orange: {comparison.reference}, the reference of the paired differences",
+        fontsize=9,
+        parse_math=False,
+    )
+    axes.grid(alpha=0.25)
+    figure.savefig(path, dpi=150)
+
+
+def curve(curve: LearningCurve, path: Path) -> None:
+    """SRCC by the number of labelled videos, from random weights and fine-tuned, as PNG."""
+    whole = curve.points[-1].comparison
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    axes = figure.subplots()
+    lines = (
+        ("from random weights", BLUE, [(point, point.scratch) for point in curve.points]),
+        ("fine-tuned", ORANGE, [(point, point.tuned) for point in curve.points]),
+    )
+    for name, colour, rows in lines:
+        shown = [
+            (sum(point.n_labelled) / 2, srcc, row.summary.std.srcc or 0.0)
+            for point, row in rows
+            if row is not None and (srcc := row.summary.median.srcc) is not None
+        ]
+        if shown:
+            counts, srccs, reach = zip(*shown, strict=True)
+            axes.errorbar(
+                counts,
+                srccs,
+                yerr=reach,
+                marker="o",
+                markersize=5,
+                capsize=2,
+                color=colour,
+                label=name,
+            )
+            axes.legend(frameon=False)
+    axes.set_xscale("log")
+    axes.set_xticks(
+        [sum(point.n_labelled) / 2 for point in curve.points],
+        [f"{sum(point.n_labelled) / 2:.0f}\n{point.labels} %" for point in curve.points],
+    )
+    axes.minorticks_off()
+    axes.set_xlabel("labelled videos, for training and validation together")
+    axes.set_ylabel(f"SRCC: {meaning(curve.points[-1].scratch.summary)}")
+    axes.set_title(
+        f"{whole.dataset}, {whole.protocol}: {whole.n_splits} splits, "
+        f"{n_videos(whole.n_videos, whole.n_dataset)}",
         fontsize=9,
         parse_math=False,
     )

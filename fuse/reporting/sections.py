@@ -19,6 +19,7 @@ from markupsafe import Markup
 from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.metrics import apply_logistic, fit_logistic
+from vqa_twostage.fuse.options import OF_SOURCE
 from vqa_twostage.fuse.reporting import charts
 from vqa_twostage.fuse.reporting.formatting import (
     median_and_spread,
@@ -245,9 +246,14 @@ def gate_tables(gates: pd.DataFrame | None) -> list[GateTable]:
 def train_command(run: RunToReport) -> str:
     """The command that trains such a run again, with every option: defaults may change."""
     options = asdict(run.record.options)
-    oracle_epoch = options.pop("oracle_epoch")
-    if options["baseline"] is not None:  # reads no option of a head
-        of_heads = ("spatial", "temporal", "protocol", "seed", "baseline")
+    oracle_epoch, source = options.pop("oracle_epoch"), options.pop("start_from")
+    if source is None:
+        options = {name: options[name] for name in options if name not in ("tune", "preparation")}
+    else:  # the head and its tracks are those of the run that it started from
+        options = {name: options[name] for name in options if name not in OF_SOURCE}
+        options["from"] = source
+    if options.get("baseline") is not None:  # reads no option of a head
+        of_heads = ("spatial", "temporal", "protocol", "seed", "labels", "baseline")
         kept = (*of_heads, "allow_trained_on", "allow_label_like")
         options = {name: options[name] for name in kept}
     words = ["vqa-fuse", "train", "--dataset", run.record.dataset]

@@ -11,6 +11,8 @@ from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE
 from vqa_twostage.fuse.reporting.formatting import (
     AFTER_LOGISTIC,
     PAIRED_TITLES,
+    curve_cells,
+    curve_titles,
     interval,
     meaning,
     metric_cells,
@@ -29,6 +31,7 @@ from vqa_twostage.fuse.results import (
     Comparison,
     CrossDatasetEvaluation,
     Evaluation,
+    LearningCurve,
     Reproduction,
     ScaleMetrics,
 )
@@ -104,6 +107,26 @@ def print_ablation(result: AblationResult) -> None:
     click.echo(
         f"tables: {result.folder}/ablation.md, .csv, .json, .png; a run for each row beside them"
     )
+
+
+def print_curve(curve: LearningCurve) -> None:
+    whole = curve.points[-1].comparison
+    click.echo(
+        f"{whole.dataset}, {whole.protocol}: {whole.n_splits} splits of "
+        f"{n_videos(whole.n_videos, whole.n_dataset)}, labels: {whole.label}"
+    )
+    print_table(curve_titles(curve), [curve_cells(point) for point in curve.points])
+    click.echo(meaning(curve.points[-1].scratch.summary))
+    if curve.source:
+        click.echo(
+            f"fine-tuned: from heads of a run on {curve.source[-1]}; difference: paired, median "
+            "over splits, against random weights"
+        )
+        click.echo(WHICH_TO_BELIEVE)
+    learnt = {row.name: row.opinions for row in whole.rows}
+    _print_lines(opinions.sentences_of_rows(learnt, whole.dataset))
+    _print_cautions(whole.notes, whole.missing)
+    click.echo(f"tables: {curve.folder}/learning_curve.md, .csv, .json, .png; the runs beside them")
 
 
 def print_cross_dataset(result: CrossDatasetEvaluation) -> None:

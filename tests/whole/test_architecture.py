@@ -99,6 +99,7 @@ MADE_OF = {
     "extract/__main__.py": {"extract.cli"},
     "fuse/ablate.py": {"fuse.train", "fuse.compare"},
     "fuse/ablate_tracks.py": {"fuse.ablate", "fuse.train"},
+    "fuse/learning_curve.py": {"fuse.ablate", "fuse.compare", "fuse.train"},
     "fuse/reproduce.py": {"fuse.train"},
     "fuse/report.py": {"fuse.compare"},
     "fuse/hub.py": {"fuse.score", "fuse.export"},

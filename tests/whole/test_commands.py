@@ -21,6 +21,7 @@ COMMANDS = [
             "train",
             "ablate",
             "import-scores",
+            "learning-curve",
             "evaluate",
             "compare",
             "reproduce",
