@@ -20,27 +20,29 @@ from torch import Tensor, nn
 from vqa_twostage.fuse.streams import Arrays, Shapes, Streams
 
 
-class Columns(NamedTuple):
-    """A row for each video, and the number of the level that each column is of."""
+class TrainingRows(NamedTuple):
+    """The row, the label and the content of each training video, and the level of each column."""
 
-    values: Float[np.ndarray, "N D"]
-    """Of double precision where they are to be fitted."""
+    rows: Float[np.ndarray, "N D"]
     level: Int[np.ndarray, " D"]
+    labels: Float[np.ndarray, " N"]
+    group: Int[np.ndarray, " N"]
 
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """``fit`` gets the columns of training videos, their labels, and penalties, and returns a
-    module that takes rows [N, D] and gives a prediction for each penalty [P, N]. Of ``penalties``
-    validation chooses one.
+    """``fit`` gets training videos and penalties, and returns a module that takes rows [N, D] and
+    gives a prediction for each penalty [P, N]. Of ``penalties`` validation chooses one.
 
     ``module``: its class. It has nothing but buffers, which are the arguments of its constructor;
-    so a model is saved and read again.
+    so a model is saved and read again. ``remembers_contents``: whether it is left out where
+    contents have several videos.
     """
 
     penalties: Float[np.ndarray, " P"]
-    fit: Callable[[Columns, Float[np.ndarray, " N"], Float[np.ndarray, " P"]], nn.Module]
+    fit: Callable[[TrainingRows, Float[np.ndarray, " P"]], nn.Module]
     module: type[nn.Module]
+    remembers_contents: bool = False
 
 
 def rows_of(arrays: Streams[Arrays], masks: Streams[Bool[Tensor, "N _"]]) -> Float[Tensor, "N D"]:

@@ -3,6 +3,9 @@
 Beyond ``landmarks`` videos by the Nyström approximation (Williams and Seeger, NIPS 2000), as in the
 baseline of this name. The length scale is the median heuristic's times the root of ``scale``.
 
+A video that is near another one gets a similar score, so where a content has several videos their
+scores are remembered, and new contents suffer; there it is left out.
+
 Dimensions: N rows, D columns, P penalties, M landmarks.
 """
 
@@ -15,7 +18,7 @@ import torch
 from jaxtyping import Float, Float16
 from torch import Tensor, nn
 
-from vqa_twostage.fuse.averaging import ClosedForm, Columns
+from vqa_twostage.fuse.averaging import ClosedForm, TrainingRows
 from vqa_twostage.fuse.kernel_weights import kernel_weights
 from vqa_twostage.fuse.rbf import evenly, rbf, squared_distances, usual_distance
 from vqa_twostage.pipeline.errors import require, require_positive
@@ -31,17 +34,18 @@ def build(*, scale: float = 4.0, landmarks: int = 1000) -> ClosedForm:
     """
     require(0 < scale < float("inf"), f"kernel_ridge: scale must be more than 0, not {scale}")
     require_positive("kernel_ridge", landmarks=landmarks)
-    return ClosedForm(PENALTIES, partial(fit, scale=scale, most=landmarks), Rbf)
+    fit_scaled = partial(fit, scale=scale, most=landmarks)
+    return ClosedForm(PENALTIES, fit_scaled, Rbf, remembers_contents=True)
 
 
 def fit(
-    columns: Columns,
-    labels: Float[np.ndarray, " N"],
+    training: TrainingRows,
     penalties: Float[np.ndarray, " P"],
     scale: float,
     most: int,
 ) -> Rbf:
-    rows, mean = columns.values, labels.mean()
+    rows, labels = training.rows, training.labels
+    mean = labels.mean()
     landmarks = rows[evenly(len(rows), most)].astype(np.float16)  # as a model keeps them
     unit = usual_distance(rows)
 

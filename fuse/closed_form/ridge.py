@@ -1,38 +1,72 @@
-"""Ridge regression; every level counts alike, however many columns it has.
+"""Ridge regression with the networks' group loss and level dropout, in closed form.
 
-Dimensions: N rows, D columns, P penalties.
+The mean squared error, and the squared mean error of each content (the loss ``group``), are
+minimised in expectation over levels that are dropped at random: that adds a penalty on what each
+level predicts by itself (Wager, Wang and Liang, "Dropout training as adaptive regularization", NIPS
+2013), so that no level decides alone. Every level counts alike, however many columns it has.
+
+Dimensions: N rows, D columns, G contents, P penalties.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from scipy import linalg
 from torch import Tensor, nn
 
-from vqa_twostage.fuse.averaging import ClosedForm, Columns
-from vqa_twostage.fuse.ridge_path import ridge_weights
+from vqa_twostage.fuse.averaging import ClosedForm, TrainingRows
+from vqa_twostage.pipeline.errors import require_dropout
 
 VERSION = 1
 # in units of the mean squared length of a row: noise to signal
-PENALTIES = 10.0 ** np.arange(-4.0, 4.1, 0.5)
+PENALTIES = 10.0 ** np.arange(-4, 3)
 
 
-def build() -> ClosedForm:
-    return ClosedForm(PENALTIES, fit, Linear)
+def build(*, level_dropout: float = 0.7) -> ClosedForm:
+    """``level_dropout``: the share of the levels that are dropped; none where there is only one."""
+    require_dropout("ridge", level_dropout=level_dropout)
+    return ClosedForm(PENALTIES, partial(fit, level_dropout=level_dropout), Linear)
 
 
-def fit(
-    columns: Columns, labels: Float[np.ndarray, " N"], penalties: Float[np.ndarray, " P"]
-) -> Linear:
-    scale = np.bincount(columns.level)[columns.level] ** -0.5
-    rows = columns.values * scale
+def fit(training: TrainingRows, penalties: Float[np.ndarray, " P"], level_dropout: float) -> Linear:
+    level, labels = training.level, training.labels
+    scale = np.bincount(level)[level] ** -0.5
+    rows = training.rows * scale
     center, mean = rows.mean(axis=0), labels.mean()
-    weights = ridge_weights(rows - center, labels - mean, penalties)
+    rows, labels = rows - center, labels - mean
+    # the mean error of each content is an equation more
+    of_contents = _by_content(np.column_stack([rows, labels]), training.group)
+    products = rows.T @ rows + of_contents[:, :-1].T @ of_contents[:, :-1]
+    target = rows.T @ labels + of_contents[:, :-1].T @ of_contents[:, -1]
+    unit = max(float(np.square(rows).sum() / len(rows)), 1e-12)
+    if level.any():
+        same_level = level[:, None] == level
+        products = products + products * same_level * (level_dropout / (1 - level_dropout))
+    weights = [
+        linalg.solve(products + penalty * unit * np.eye(len(scale)), target, assume_a="pos")
+        for penalty in penalties
+    ]
+    stacked = np.stack(weights, axis=1)
     return Linear(
-        torch.from_numpy(scale[:, None] * weights).float(),
-        torch.from_numpy(mean - center @ weights).float(),
+        torch.from_numpy(scale[:, None] * stacked).float(),
+        torch.from_numpy(mean - center @ stacked).float(),
     )
+
+
+def _by_content(
+    values: Float[np.ndarray, "N _"], group: Int[np.ndarray, " N"]
+) -> Float[np.ndarray, "G _"]:
+    """The mean row of each content, times the root of N / G: their squares then sum to as much as
+    those of N videos would, so that both losses count alike.
+    """
+    _, number, counts = np.unique(group, return_inverse=True, return_counts=True)
+    order = np.argsort(number, kind="stable")
+    sums = np.add.reduceat(values[order], np.cumsum(counts) - counts, axis=0)
+    return sums / counts[:, None] * (len(values) / len(counts)) ** 0.5
 
 
 class Linear(nn.Module):

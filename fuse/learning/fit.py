@@ -82,7 +82,7 @@ def fit_split(
                 ensemble.tracks.map(lambda side: side.arrays),
                 lambda arrays: ensemble.average(arrays, others.regressors),
             )
-    share = 1 / (1 + len(head.closed_forms))
+    share = 1 / (1 + len(others.regressors))
     predicted = share * (ensemble.on_scale(output.scores) + others.everywhere)
     predicted[split.val] = share * (unseen + others.unseen)
     of_others = others.everywhere[split.test]

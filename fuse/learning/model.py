@@ -120,7 +120,8 @@ class Encoder(nn.Module):
     def __init__(self, pooling: spec.Plugin, temporal_encoder: spec.Plugin, shapes: Shapes) -> None:
         super().__init__()
         self.pool = pooling.build(shapes)
-        self.project = pooling.shared()(self.pool.level_channels)
+        channels = self.pool.level_channels
+        self.project = pooling.shared()(channels, tracks_of_levels(shapes, len(channels)))
         self.encode = temporal_encoder.build(sum(self.project.level_channels))
         self.averages = getattr(temporal_encoder.module, "OF_MEANS", False)
         self.channels = Channels(self.encode.out_channels, self.project.level_channels)
@@ -131,6 +132,19 @@ class Encoder(nn.Module):
             return Stream(parts, None, mask / mask.sum(dim=1, keepdim=True), mask)
         tokens, weights = self.encode(torch.cat([value(part) for part in parts], dim=-1), mask)
         return Stream(parts, tokens, weights, mask)
+
+
+def tracks_of_levels(shapes: Shapes, levels: int) -> tuple[int, ...]:
+    """The number of the track that each pooled level is of (`fuse.learning.sides` puts a track's
+    name in front of its levels, where there are several); all 0 for a pooling whose levels are
+    others than those that are stored.
+    """
+    names = list(dict.fromkeys(name.level for name in sorted(shapes)))
+    tracks = [name.partition("/")[0] if "/" in name else "" for name in names]
+    if len(names) != levels or "" in tracks:
+        return (0,) * levels
+    numbers = {track: number for number, track in enumerate(dict.fromkeys(tracks))}
+    return tuple(numbers[track] for track in tracks)
 
 
 class QualityModel(nn.Module):

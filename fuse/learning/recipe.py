@@ -12,7 +12,7 @@ from vqa_twostage.fuse.learning import prepare
 class Recipe:
     """AdamW on a schedule of one cycle (`fuse.learning.adamw`)."""
 
-    version: int = 5
+    version: int = 6
     """Raised when the same options give other results."""
     learning_rate: float = 1e-2
     """The highest of the cycle."""

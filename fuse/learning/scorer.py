@@ -18,7 +18,7 @@ from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.averaging import average
 from vqa_twostage.fuse.data import Dataset, Features, Side, frames_of
 from vqa_twostage.fuse.learning.attention import test_split_weights
-from vqa_twostage.fuse.learning.averaged import columns_of, fit_regressor
+from vqa_twostage.fuse.learning.averaged import fit_regressor, used
 from vqa_twostage.fuse.learning.ensemble import Ensemble, mean_output
 from vqa_twostage.fuse.learning.fine_tune import Start
 from vqa_twostage.fuse.learning.fit import Fitted, epochs_of
@@ -177,12 +177,11 @@ def refit(
         epochs = epochs_of(splits[0], options, start)
         loss = parse_loss(options.loss)
         ensemble.train(splits[0].seed, options.members, loss, epochs, epoch)
-        columns = columns_of(features, head)
         regressors = {
             str(plugin.short_spec): fit_regressor(
-                plugin, columns, data.mos, everything, _usual_penalty(plugin, fitted)
+                plugin, features, head, everything, _usual_penalty(plugin, fitted)
             )
-            for plugin in head.closed_forms
+            for plugin in used(head, data)
         }
     manifest = data.manifest
     training = Training(

@@ -91,6 +91,7 @@ def save(scorer: Scorer, run: Path) -> None:
         "mean": scorer.mean,
         "std": scorer.std,
         "curve": None if scorer.curve is None else list(scorer.curve),
+        "regressors": [*scorer.regressors],
         "training": {
             **{field: getattr(training, field) for field in TRAINING_FIELDS},
             "tracks": {
@@ -199,7 +200,7 @@ def _build(about: dict[str, Any], tensors: Tensors) -> Scorer:
         options,
         preparations,
         [_member(number, options, shapes, tensors) for number in range(options.members)],
-        _regressors(options, shapes, tensors),
+        _regressors(about["regressors"], options, shapes, tensors),
         shapes,
         _number(about["mean"]),
         _number(about["std"]),
@@ -369,19 +370,26 @@ def _member(
 
 
 def _regressors(
-    options: TrainOptions, shapes: Streams[Shapes], tensors: Tensors
+    names: Any, options: TrainOptions, shapes: Streams[Shapes], tensors: Tensors
 ) -> dict[str, nn.Module]:
-    """By their specs; ValueError where one does not give a number for a row."""
+    """Those with ``names``; ValueError where one is not among the options, or does not give a
+    number for a row.
+    """
+    plugins = {str(plugin.short_spec): plugin for plugin in Head.of(options).closed_forms}
+    if not isinstance(names, list) or not {*names} <= plugins.keys():
+        raise ValueError(f"the regressors {str(names)[:LONGEST_TEXT]} are not those of the options")
     row = torch.zeros(1, sum(shape[0] for track in shapes for shape in track.values()))
     regressors: dict[str, nn.Module] = {}
-    for number, plugin in enumerate(Head.of(options).closed_forms):
+    for number, name in enumerate(names):
         buffers = _below(f"regressor.{number}.", tensors)
-        module = plugin.build().module(
-            **{name: torch.from_numpy(array) for name, array in buffers.items()}
+        module = (
+            plugins[name]
+            .build()
+            .module(**{name: torch.from_numpy(array) for name, array in buffers.items()})
         )
         if module(row).shape != (1, 1):
             raise ValueError(f"regressor {number} gives {tuple(module(row).shape)} for one video")
-        regressors[str(plugin.short_spec)] = module
+        regressors[name] = module
     return regressors
 
 

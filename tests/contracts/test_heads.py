@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vqa_twostage.fuse.dropout import Dropout
 from vqa_twostage.fuse.fusion import dynamic
 from vqa_twostage.fuse.fusion.multi_level import groups
-from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
+from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel, tracks_of_levels
 from vqa_twostage.fuse.metrics import srcc
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.streams import (
@@ -717,9 +717,8 @@ def test_tracks_can_have_different_poolings() -> None:
 
 
 def test_level_dropout_drops_whole_levels_but_never_all() -> None:
-    project = (
-        spec.resolve("fuse.pooling", "avg:width=4,level_dropout=0.9").shared()((3, 5, 7)).train()
-    )
+    project = spec.resolve("fuse.pooling", "avg:width=4,level_dropout=0.9").shared()
+    project = project((3, 5, 7), (0, 0, 0)).train()
     levels = [torch.randn(B, T, size) for size in (3, 5, 7)]
     seen = set()
     for _ in range(60):
@@ -731,6 +730,27 @@ def test_level_dropout_drops_whole_levels_but_never_all() -> None:
         assert not dropped.all()
         seen.add(tuple(dropped.tolist()))
     assert len(seen) > 3
+
+
+@pytest.mark.parametrize("tracks", [(0, 0, 1), (0, 1, 1), (0, 1, 2)])
+def test_level_dropout_keeps_a_level_of_each_track(tracks: tuple[int, ...]) -> None:
+    project = spec.resolve("fuse.pooling", "avg:width=4,level_dropout=0.9").shared()
+    project = project((3, 5, 7), tracks).train()
+    levels = [torch.randn(B, T, size) for size in (3, 5, 7)]
+    some_dropped = False
+    for _ in range(60):
+        dropped = [bool((value(part) == 0).all()) for part in project(levels)]
+        kept = {track for track, gone in zip(tracks, dropped, strict=True) if not gone}
+        assert kept == {*tracks}
+        some_dropped |= any(dropped)
+    assert some_dropped == (len({*tracks}) < len(tracks))
+
+
+def test_the_levels_of_several_tracks_in_a_stream_are_told_apart() -> None:
+    shapes = {ArrayName(name): (2,) for name in ("a/c2/mean", "a/c2/std", "a/c3/mean", "b/x/mean")}
+    assert tracks_of_levels(shapes, 3) == (0, 0, 1)
+    assert tracks_of_levels(shapes, 2) == (0, 0), "a pooling with levels of its own"
+    assert tracks_of_levels({ArrayName("c2/mean"): (2,), ArrayName("c3/mean"): (2,)}, 2) == (0, 0)
 
 
 @pytest.mark.parametrize("dropout", ["-0.1", "1", "1.5"])

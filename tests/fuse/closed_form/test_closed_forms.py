@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 
-from vqa_twostage.fuse.averaging import Columns
+from vqa_twostage.fuse.averaging import TrainingRows
 from vqa_twostage.fuse.closed_form import kernel_ridge, ridge
 from vqa_twostage.fuse.rbf import usual_distance
 from vqa_twostage.pipeline import spec
@@ -21,12 +21,15 @@ from vqa_twostage.pipeline.errors import UsageError
 NAMES = pytest.mark.parametrize("name", spec.available("fuse.closed_form"))
 
 
-def table(videos: int, columns: int, seed: int = 0) -> tuple[Columns, np.ndarray]:
-    """Columns of two levels, and labels that depend on them."""
+def table(videos: int, columns: int, seed: int = 0, contents: int = 0) -> TrainingRows:
+    """Columns of two levels, and labels that depend on them; every video a content of its own
+    unless there are so many ``contents``.
+    """
     generator = np.random.default_rng(seed)
     rows = generator.normal(size=(videos, columns))
     labels = 3 + np.sin(rows[:, 0]) + 0.2 * generator.normal(size=videos)
-    return Columns(rows, np.repeat([0, 1], [1, columns - 1])), labels
+    group = np.arange(videos) % (contents or videos)
+    return TrainingRows(rows, np.repeat([0, 1], [1, columns - 1]), labels, group)
 
 
 def predicted(module: torch.nn.Module, rows: np.ndarray) -> np.ndarray:
@@ -34,37 +37,78 @@ def predicted(module: torch.nn.Module, rows: np.ndarray) -> np.ndarray:
     return found
 
 
+def scaled(training: TrainingRows) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and labels as ridge regression takes them: centred, every level of equal weight."""
+    rows = training.rows / np.sqrt(np.bincount(training.level)[training.level])
+    return rows - rows.mean(axis=0), training.labels - training.labels.mean()
+
+
 @pytest.mark.parametrize("shape", [(50, 4), (30, 90), (20, 20)])
-def test_ridge_is_that_of_scikit_learn_on_levels_of_equal_weight(shape: tuple[int, int]) -> None:
-    columns, labels = table(*shape)
-    found = predicted(ridge.build().fit(columns, labels, ridge.PENALTIES), columns.values)
-    rows = columns.values / np.sqrt(np.where(columns.level == 0, 1, shape[1] - 1))
-    unit = np.square(rows - rows.mean(axis=0)).sum() / len(rows)
+def test_ridge_without_dropout_is_that_of_scikit_learn(shape: tuple[int, int]) -> None:
+    """Where every video is a content of its own, the group loss is the squared error again."""
+    training = table(*shape)
+    found = predicted(ridge.build(level_dropout=0).fit(training, ridge.PENALTIES), training.rows)
+    rows, labels = scaled(training)
+    unit = np.square(rows).sum() / len(rows)
     for penalty, scores in zip(ridge.PENALTIES, found, strict=True):
-        expected = Ridge(alpha=penalty * unit, solver="svd").fit(rows, labels).predict(rows)
-        np.testing.assert_allclose(scores, expected, atol=1e-4)
+        model = Ridge(alpha=penalty * unit / 2, solver="svd", fit_intercept=False)
+        expected = model.fit(rows, labels).predict(rows) + training.labels.mean()
+        np.testing.assert_allclose(scores, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("contents", [2, 5, 40])
+def test_ridge_minimises_the_error_of_videos_and_of_contents_with_levels_dropped(
+    contents: int,
+) -> None:
+    """Its gradient is 0, by the definition of the loss: the expectation over dropped levels is that
+    without dropout and the variance that dropping a level causes.
+    """
+    training, dropout, penalty = table(40, 6, contents=contents), 0.4, 0.1
+    module = ridge.build(level_dropout=dropout).fit(training, np.array([penalty]))
+    scale = np.bincount(training.level)[training.level] ** -0.5
+    rows, labels = map(torch.from_numpy, scaled(training))
+    weights = (module.weights[:, 0].double() / torch.from_numpy(scale)).requires_grad_()
+    group, level = torch.from_numpy(training.group), torch.from_numpy(training.level)
+    unit = rows.square().sum() / len(rows)
+
+    def both(values: torch.Tensor) -> torch.Tensor:
+        of_contents = torch.stack([values[group == each].mean() for each in range(contents)])
+        return values.square().mean() + of_contents.square().mean()
+
+    spread = both(rows[:, level == 0] @ weights[level == 0])
+    spread = spread + both(rows[:, level == 1] @ weights[level == 1])
+    loss = both(rows @ weights - labels) + dropout / (1 - dropout) * spread
+    loss = loss + penalty * unit * weights.square().sum() / len(rows)
+    (gradient,) = torch.autograd.grad(loss, weights)
+    assert gradient.abs().max() < 1e-5
+
+
+def test_no_level_is_dropped_where_there_is_only_one() -> None:
+    training = table(30, 5)._replace(level=np.zeros(5, np.int64))
+    one, other = (
+        predicted(ridge.build(level_dropout=p).fit(training, ridge.PENALTIES), training.rows)
+        for p in (0.0, 0.7)
+    )
+    np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("shape", [(50, 4), (30, 90), (20, 20)])
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 def test_kernel_ridge_is_that_of_scikit_learn(shape: tuple[int, int], scale: float) -> None:
-    columns, labels = table(*shape)
-    penalties = kernel_ridge.PENALTIES
-    module = kernel_ridge.build(scale=scale).fit(columns, labels, penalties)
-    gamma = 1 / (2 * scale * usual_distance(columns.values))
-    for penalty, scores in zip(penalties, predicted(module, columns.values), strict=True):
+    training, penalties = table(*shape), kernel_ridge.PENALTIES
+    rows, mean = training.rows, training.labels.mean()
+    module = kernel_ridge.build(scale=scale).fit(training, penalties)
+    gamma = 1 / (2 * scale * usual_distance(rows))
+    for penalty, scores in zip(penalties, predicted(module, rows), strict=True):
         expected = KernelRidge(alpha=penalty, kernel="rbf", gamma=gamma)
-        expected.fit(columns.values, labels - labels.mean())
-        np.testing.assert_allclose(
-            scores, expected.predict(columns.values) + labels.mean(), atol=5e-3
-        )
+        expected.fit(rows, training.labels - mean)
+        np.testing.assert_allclose(scores, expected.predict(rows) + mean, atol=5e-3)
 
 
 def test_fewer_landmarks_come_near_and_use_every_video() -> None:
-    columns, labels = table(400, 3)
-    penalty = np.array([0.1])
+    training = table(400, 3)
     exact, near, few = (
-        predicted(kernel_ridge.build(landmarks=most).fit(columns, labels, penalty), columns.values)[
+        predicted(kernel_ridge.build(landmarks=most).fit(training, np.array([0.1])), training.rows)[
             0
         ]
         for most in (400, 100, 10)
@@ -74,36 +118,47 @@ def test_fewer_landmarks_come_near_and_use_every_video() -> None:
 
 @NAMES
 @settings(deadline=None, max_examples=25)
-@given(videos=st.integers(1, 30), columns=st.integers(2, 40), seed=st.integers(0, 9))
+@given(
+    videos=st.integers(1, 30),
+    columns=st.integers(2, 40),
+    contents=st.integers(0, 4),
+    seed=st.integers(0, 9),
+)
 def test_every_regressor_gives_a_finite_score_for_each_penalty_and_video(
-    name: str, videos: int, columns: int, seed: int
+    name: str, videos: int, columns: int, contents: int, seed: int
 ) -> None:
     method = spec.resolve("fuse.closed_form", name).build()
-    rows, labels = table(videos, columns, seed)
-    scores = predicted(method.fit(rows, labels, method.penalties), rows.values)
+    training = table(videos, columns, seed, contents)
+    scores = predicted(method.fit(training, method.penalties), training.rows)
     assert scores.shape == (len(method.penalties), videos) and np.isfinite(scores).all()
 
 
 @NAMES
 def test_columns_that_are_all_equal_give_the_mean_label(name: str) -> None:
     method = spec.resolve("fuse.closed_form", name).build()
-    rows = Columns(np.zeros((20, 3)), np.zeros(3, np.int64))
-    labels = np.linspace(1, 5, 20)
-    scores = predicted(method.fit(rows, labels, method.penalties), rows.values)
+    training = table(20, 3)._replace(rows=np.zeros((20, 3)), labels=np.linspace(1, 5, 20))
+    scores = predicted(method.fit(training, method.penalties), training.rows)
     np.testing.assert_allclose(scores, 3.0, atol=1e-2)
 
 
 @NAMES
 def test_a_regressor_is_made_again_from_its_buffers(name: str) -> None:
     method = spec.resolve("fuse.closed_form", name).build()
-    rows, labels = table(30, 5)
-    module = method.fit(rows, labels, method.penalties[:1])
+    training = table(30, 5)
+    module = method.fit(training, method.penalties[:1])
     again = method.module(**module.state_dict())
-    np.testing.assert_array_equal(predicted(again, rows.values), predicted(module, rows.values))
+    np.testing.assert_array_equal(predicted(again, training.rows), predicted(module, training.rows))
 
 
 @pytest.mark.parametrize(
-    "text", ["kernel_ridge:scale=0", "kernel_ridge:scale=inf", "kernel_ridge:landmarks=0"]
+    "text",
+    [
+        "kernel_ridge:scale=0",
+        "kernel_ridge:scale=inf",
+        "kernel_ridge:landmarks=0",
+        "ridge:level_dropout=1",
+        "ridge:level_dropout=-0.1",
+    ],
 )
 def test_options_out_of_range_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match=text.partition(":")[2].partition("=")[0]):

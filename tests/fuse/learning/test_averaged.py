@@ -11,7 +11,7 @@ from toy_cache import reworked
 
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning import averaged, scorer_file
-from vqa_twostage.fuse.learning.averaged import fit_average
+from vqa_twostage.fuse.learning.averaged import fit_average, used
 from vqa_twostage.fuse.learning.fit import fit_split
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
@@ -120,10 +120,26 @@ def test_a_saved_model_scores_as_the_one_that_was_saved(
         ("", "different regressors in closed form, or none, not ''"),
         ("ridge,ridge", "different regressors in closed form, or none, not 'ridge,ridge'"),
         ("ridge,none", "unknown regressor in closed form 'none'"),
-        ("ridge:alpha=2", "has no option"),
+        ("ridge:alpha=2", "unknown option alpha; options of ridge: level_dropout"),
     ],
 )
 def test_a_wrong_name_is_told_with_the_choices(names: str, message: str) -> None:
     with pytest.raises(UsageError) as error:
         Head.of(replace(QUICK, average_with=names))
     assert message in str(error.value)
+
+
+def test_what_remembers_contents_is_left_out_where_contents_have_several_videos(
+    toy_data: Dataset, tmp_path: Path
+) -> None:
+    rows = toy_data.manifest.rows
+    shared = replace(
+        toy_data,
+        manifest=replace(toy_data.manifest, rows=rows.assign(group=np.arange(len(rows)) // 2)),
+        everything=toy_data.everything.assign(group=np.arange(len(rows)) // 2),
+    )
+    head = Head.of(QUICK)
+    assert [plugin.spec.name for plugin in used(head, toy_data)] == ["ridge", "kernel_ridge"]
+    assert [plugin.spec.name for plugin in used(head, shared)] == ["ridge"]
+    train_run(shared, QUICK, tmp_path / "run")
+    assert [*scorer_file.load(tmp_path / "run").regressors] == ["ridge"]
