@@ -44,7 +44,8 @@ BARE = (
     "docs/how-to/lsvq.md",
     "docs/how-to/own-videos.md",
 )
-BARE += ("docs/how-to/published-features.md", "README.md KoNViD-1k", "README.md Your own videos")
+BARE += ("docs/how-to/published-features.md", "docs/how-to/ten-minutes.md")
+BARE += ("README.md KoNViD-1k", "README.md Your own videos")
 # sections whose commands show options of heavy networks: one video is enough
 ONE_VIDEO = ("README.md What can be extracted", "docs/how-to/backbone.md")
 # networks whose weights came with pip; those of the others are random here, where there is no hub

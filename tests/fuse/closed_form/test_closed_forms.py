@@ -47,7 +47,7 @@ def scaled(training: TrainingRows) -> tuple[np.ndarray, np.ndarray]:
 def test_ridge_without_dropout_is_that_of_scikit_learn(shape: tuple[int, int]) -> None:
     """Where every video is a content of its own, the group loss is the squared error again."""
     training = table(*shape)
-    found = predicted(ridge.build(level_dropout=0).fit(training, ridge.PENALTIES), training.rows)
+    found = predicted(ridge.build(level_dropout=0.0).fit(training, ridge.PENALTIES), training.rows)
     rows, labels = scaled(training)
     unit = np.square(rows).sum() / len(rows)
     for penalty, scores in zip(ridge.PENALTIES, found, strict=True):

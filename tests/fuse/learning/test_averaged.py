@@ -26,6 +26,17 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
+def of_single_videos(toy_data: Dataset) -> Dataset:
+    """The same with a content for each video."""
+    single = {"group": [f"content {row}" for row in range(len(toy_data.mos))]}
+    return replace(
+        toy_data,
+        manifest=replace(toy_data.manifest, rows=toy_data.manifest.rows.assign(**single)),
+        everything=toy_data.everything.assign(**single),
+    )
+
+
+@pytest.fixture
 def split(toy_data: Dataset) -> Split:
     return splits("random:n=1,train=0.5,val=0.2", toy_data.manifest.rows)[1][0]
 
@@ -33,10 +44,10 @@ def split(toy_data: Dataset) -> Split:
 @pytest.mark.parametrize("names", ["ridge", "kernel_ridge", "ridge,kernel_ridge:scale=2"])
 @pytest.mark.parametrize("encoder", ["mean", "attention"])
 def test_the_score_is_the_mean_of_networks_and_regressors(
-    toy_data: Dataset, split: Split, names: str, encoder: str
+    of_single_videos: Dataset, split: Split, names: str, encoder: str
 ) -> None:
     options = replace(QUICK, temporal_encoder=encoder, average_with=names)
-    features = PreparedFeatures(toy_data, split.train)
+    features = PreparedFeatures(of_single_videos, split.train)
     together = fit_split(features, split, options)
     alone = fit_split(features, split, replace(options, average_with="none"))
     others = fit_average(features, Head.of(options), split)
@@ -82,7 +93,7 @@ def test_features_of_test_videos_change_no_other_prediction(
 
 
 def test_heads_of_one_split_share_the_regressors(
-    toy_data: Dataset, split: Split, monkeypatch: pytest.MonkeyPatch
+    of_single_videos: Dataset, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted: list[str] = []
     fit = averaged.fit_regressor
@@ -92,7 +103,7 @@ def test_heads_of_one_split_share_the_regressors(
         return fit(plugin, *arguments)
 
     monkeypatch.setattr(averaged, "fit_regressor", counted)
-    features = PreparedFeatures(toy_data, split.train)
+    features = PreparedFeatures(of_single_videos, split.train)
     for fusion in ("concat", "gated", "dynamic"):
         fit_split(features, split, replace(QUICK, fusion=fusion))
     assert fitted == ["ridge", "ridge", "kernel_ridge", "kernel_ridge"]
@@ -100,16 +111,17 @@ def test_heads_of_one_split_share_the_regressors(
 
 @pytest.mark.parametrize("names", ["ridge", "ridge,kernel_ridge", "none"])
 def test_a_saved_model_scores_as_the_one_that_was_saved(
-    toy_data: Dataset, tmp_path: Path, names: str
+    of_single_videos: Dataset, tmp_path: Path, names: str
 ) -> None:
-    train_run(toy_data, replace(QUICK, average_with=names), tmp_path / "run")
+    train_run(of_single_videos, replace(QUICK, average_with=names), tmp_path / "run")
     scorer = scorer_file.load(tmp_path / "run")
     assert ",".join(scorer.regressors) == ("" if names == "none" else names)
     again = tmp_path / "again"
     again.mkdir()
     scorer_file.save(scorer, again)
     np.testing.assert_array_equal(
-        scorer_file.load(again).scores(toy_data.features), scorer.scores(toy_data.features)
+        scorer_file.load(again).scores(of_single_videos.features),
+        scorer.scores(of_single_videos.features),
     )
 
 
@@ -130,16 +142,13 @@ def test_a_wrong_name_is_told_with_the_choices(names: str, message: str) -> None
 
 
 def test_what_remembers_contents_is_left_out_where_contents_have_several_videos(
-    toy_data: Dataset, tmp_path: Path
+    toy_data: Dataset, of_single_videos: Dataset, tmp_path: Path
 ) -> None:
-    rows = toy_data.manifest.rows
-    shared = replace(
-        toy_data,
-        manifest=replace(toy_data.manifest, rows=rows.assign(group=np.arange(len(rows)) // 2)),
-        everything=toy_data.everything.assign(group=np.arange(len(rows)) // 2),
-    )
     head = Head.of(QUICK)
-    assert [plugin.spec.name for plugin in used(head, toy_data)] == ["ridge", "kernel_ridge"]
-    assert [plugin.spec.name for plugin in used(head, shared)] == ["ridge"]
-    train_run(shared, QUICK, tmp_path / "run")
+    assert [plugin.spec.name for plugin in used(head, toy_data)] == ["ridge"]
+    assert [plugin.spec.name for plugin in used(head, of_single_videos)] == [
+        "ridge",
+        "kernel_ridge",
+    ]
+    train_run(toy_data, QUICK, tmp_path / "run")
     assert [*scorer_file.load(tmp_path / "run").regressors] == ["ridge"]
