@@ -24,7 +24,7 @@ COMMANDS = {
     "extract": {"__main__", "cli", "dry_run", "run"},
     "fuse": {
         *{"ablate", "ablate_tracks", "compare", "cross_dataset", "export", "hub"},
-        *{"report", "reproduce", "score", "train"},
+        *{"report", "reproduce", "score", "train", "train_jointly"},
     },
 }
 PLUGINS = {

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vqa_twostage.fuse.evaluate import evaluate
+from vqa_twostage.fuse.opinions import joint_names
 from vqa_twostage.fuse.paired import paired_statistics
 from vqa_twostage.fuse.results import Comparison, ComparisonRow, Evaluation
 from vqa_twostage.fuse.run_record import RunRecord
@@ -40,7 +41,7 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
         paired = paired_statistics(_scores(evaluation) - baseline, n_fitted, n_test)
         rows.append(
             ComparisonRow(
-                name=specs.name + _other_tracks(records[against], records[run]),
+                name=_name(records[against], records[run]),
                 fusion=specs.fusion,
                 pooling=specs.pooling,
                 temporal=specs.temporal_encoder,
@@ -65,6 +66,13 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
         reference=records[against].specs.name,
         rows=rows,
     )
+
+
+def _name(reference: RunRecord, record: RunRecord) -> str:
+    """A run in the table: its head, and what it reads and learnt from where that is special."""
+    joint = joint_names(record.identity)
+    beside = f" with {', '.join(joint)}" if joint else ""
+    return record.specs.name + _other_tracks(reference, record) + beside
 
 
 def _other_tracks(reference: RunRecord, record: RunRecord) -> str:

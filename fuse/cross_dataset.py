@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vqa_twostage.fuse import metrics, opinions
-from vqa_twostage.fuse.data import Dataset, load_tracks
+from vqa_twostage.fuse.data import Dataset, load_tracks, track_like
 from vqa_twostage.fuse.evaluate import reported
 from vqa_twostage.fuse.leakage import check_opinions
 from vqa_twostage.fuse.learning import scorer_file as saved
@@ -15,11 +15,9 @@ from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.results import CrossDatasetEvaluation, ScaleMetrics, VideoPrediction
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.streams import Streams
-from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.choosing import choose_dataset
-from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, load_cached_manifest, tracks
+from vqa_twostage.pipeline.cache.layout import datasets, load_cached_manifest
 from vqa_twostage.pipeline.errors import UsageError
-from vqa_twostage.pipeline.identity import OF_ANOTHER_DATASET, TrackIdentity
 
 
 def evaluate_on(
@@ -42,6 +40,14 @@ def evaluate_on(
     record, scorer = source.record(), saved.load(source.folder)
     data = _load_like(source, dataset, cache, Head.of(scorer.options))
     check_opinions(data, allow_trained_on)
+    joint = opinions.joint_names(record.identity)
+    trained_on = " and ".join([record.dataset, *joint])
+    if data.manifest.name in joint and allow_trained_on != data.manifest.name:
+        raise UsageError(
+            f"{source.folder} was trained on {trained_on}: no video of {data.manifest.name} is "
+            "unseen; test on another dataset, or allow it by name with --allow-trained-on "
+            f"{data.manifest.name}"
+        )
     scores = scorer.scores(data.features)
     better, other_better = scorer.training.better, data.manifest.better
     aligned = scores if better == other_better else sum(record.scale) - scores
@@ -51,7 +57,7 @@ def evaluate_on(
     rows = zip(data.manifest.rows["id"], data.mos, scores, strict=True)
     return CrossDatasetEvaluation(
         run=source.folder,
-        trained_on=record.dataset,
+        trained_on=trained_on,
         scale=record.scale,
         better=better,
         dataset=data.manifest.name,
@@ -61,7 +67,7 @@ def evaluate_on(
         label_range=(float(data.mos.min()), float(data.mos.max())),
         score_range=(float(scores.min()), float(scores.max())),
         fusion=record.specs.fusion,
-        protocol=f"trained on all of {record.dataset}, tested on all of {data.manifest.name}",
+        protocol=f"trained on all of {trained_on}, tested on all of {data.manifest.name}",
         n_videos=len(data.mos),
         n_dataset=len(data.everything),
         missing=data.missing,
@@ -87,24 +93,6 @@ def _load_like(source: Run, dataset: str, cache: str | Path | None, head: Head) 
     name = choose_dataset(place, dataset)
     identity = source.record().identity
     paths = Streams(identity.spatial, identity.temporal).map(
-        lambda side: [_same_track(place, name, track) for track in side]
+        lambda side: [track_like(place, name, track, "the run's") for track in side]
     )
     return load_tracks(load_cached_manifest(place, name), paths, head.reads)
-
-
-def _same_track(cache: Path, dataset: str, wanted: TrackIdentity) -> TrackPath:
-    """The track of ``dataset`` that was made as the run's was."""
-    differing = {}
-    for path in tracks(cache, dataset):
-        with cached.open_track(path) as track:
-            identity = track.identity
-        differences = wanted.differences(identity, ignoring=OF_ANOTHER_DATASET)
-        if not differences:
-            return path
-        if identity.kind == wanted.kind:
-            differing[path.stem] = ", ".join(difference.field for difference in differences)
-    listed = "".join(f"\n  {stem} differs in {keys}" for stem, keys in differing.items()) or " none"
-    raise UsageError(
-        f"{cache / dataset} has no {wanted.kind} track made as the run's; extract it with the same "
-        f"options. It has:{listed}"
-    )

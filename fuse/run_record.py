@@ -7,11 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.options import ADDED, TrainOptions
 from vqa_twostage.pipeline.cache.layout import SUFFIX, TrackPath
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import is_text
@@ -49,6 +49,22 @@ class RunSpecs:
 
 
 @dataclass(frozen=True)
+class JointDataset:
+    """Another dataset that the heads of a run were trained on as well."""
+
+    dataset: str
+    manifest: str
+    """Digest of its labels."""
+    content: list[str]
+    """Checksums of its features."""
+    videos: int
+    left_out: int
+    """Of its videos those that the run's own dataset has as well."""
+    mirrored: bool
+    """Whether better quality is the other end of its scale than of the run's own dataset."""
+
+
+@dataclass(frozen=True)
 class RunIdentity:
     """Everything that decides a run's predictions: equal identities, equal predictions."""
 
@@ -68,6 +84,8 @@ class RunIdentity:
     spatial: list[TrackIdentity]
     temporal: list[TrackIdentity]
     """The spatial ones again where the dataset has no temporal track."""
+    joint: list[JointDataset] | None = field(default=None, metadata=ADDED)
+    """None where the heads were trained on the dataset alone."""
 
     @property
     def digest(self) -> str:
@@ -77,7 +95,10 @@ class RunIdentity:
 
     def to_json(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {kind: [track.to_json() for track in values[kind]] for kind in KINDS}
+        values |= {kind: [track.to_json() for track in values[kind]] for kind in KINDS}
+        # without the key where there is none, so that earlier runs keep their digests
+        joint = values.pop("joint")
+        return values if joint is None else values | {"joint": [asdict(other) for other in joint]}
 
 
 @dataclass(frozen=True)
@@ -188,6 +209,9 @@ def _identity_of(document: Any, path: Path) -> RunIdentity:
             if isinstance(document.get(kind), list)
         }
         document = {**document, **tracks}
+        if isinstance(document.get("joint"), list):
+            joint = [_dataclass_of(JointDataset, o, "identity.joint") for o in document["joint"]]
+            document = {**document, "joint": joint}
     return _dataclass_of(RunIdentity, document, "identity")
 
 

@@ -18,6 +18,7 @@ import torch
 
 from vqa_twostage.fuse.data import Dataset, Side, check_same_frames, load_dataset
 from vqa_twostage.fuse.evaluate import evaluate, evaluate_predictions
+from vqa_twostage.fuse.joint import identity_of, with_others
 from vqa_twostage.fuse.leakage import check_leakage
 from vqa_twostage.fuse.learning import scorer_file
 from vqa_twostage.fuse.learning.attention import attention_table, gates_table
@@ -29,11 +30,18 @@ from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.recipe import RECIPE
 from vqa_twostage.fuse.learning.scorer import Scorer, refit
 from vqa_twostage.fuse.learning.sides import named, track_names
+from vqa_twostage.fuse.opinions import of_joint_training
 from vqa_twostage.fuse.options import Resources, TrainOptions
 from vqa_twostage.fuse.reporting import markdown
 from vqa_twostage.fuse.reporting.plots import scatter
 from vqa_twostage.fuse.results import Evaluation
-from vqa_twostage.fuse.run_record import CacheLocation, RunIdentity, RunRecord, RunSpecs
+from vqa_twostage.fuse.run_record import (
+    CacheLocation,
+    JointDataset,
+    RunIdentity,
+    RunRecord,
+    RunSpecs,
+)
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import ChosenProtocol, Split, notes
 from vqa_twostage.fuse.streams import Shapes, Streams
@@ -86,10 +94,7 @@ def train(
             labels (`fuse.leakage`), or ``run`` holds a run with other options; nothing was trained.
     """
     options, resources = options or TrainOptions(), resources or Resources()
-    reads = Head.of(options).reads if options.baseline is None else Streams(AVERAGES, AVERAGES)
-    tracks = options.spatial, options.temporal
-    data = load_dataset(Path(cache), dataset, *tracks, reads, resources.max_ram)
-    check_leakage(data, options)
+    data = load_checked(Path(cache), options, dataset, resources)
     if run is not None and Run(run).complete:
         existing = Run(run).record()
         if (existing.dataset, existing.options) != (data.manifest.name, options):
@@ -103,6 +108,18 @@ def train(
         return replace(evaluate(folder), was_finished=True)
     _tell_what_changed(Run(folder), data)
     return train_run(data, options, folder, on_progress, resources.workers, again)
+
+
+def load_checked(
+    cache: Path, options: TrainOptions, dataset: str | None, resources: Resources
+) -> Dataset:
+    """What a run is trained on. UsageError as of `train`, but for its folder."""
+    reads = Head.of(options).reads if options.baseline is None else Streams(AVERAGES, AVERAGES)
+    tracks = options.spatial, options.temporal
+    data = load_dataset(cache, dataset, *tracks, reads, resources.max_ram)
+    data = with_others(data, options.joint_with, reads, resources.max_ram)
+    check_leakage(data, options)
+    return data
 
 
 def train_run(
@@ -246,6 +263,7 @@ class Plan:
             splits=[split.digest(data.manifest.rows["id"]) for split in divided],
             spatial=data.identities.spatial,
             temporal=data.identities.temporal,
+            joint=_joint(data, options),
         )
         fusion = model.plugins[0].short_spec.filename
         return Plan(
@@ -256,6 +274,20 @@ class Plan:
             identity=identity,
             name=f"{data.manifest.name}-{fusion}-{identity.digest}",
         )
+
+
+def _joint(data: Dataset, options: TrainOptions) -> list[JointDataset] | None:
+    """UsageError where ``options`` name other datasets than were loaded, or none can be used."""
+    if options.joint_with is None:
+        return None
+    if options.baseline is not None:
+        raise UsageError(
+            f"--baseline {options.baseline} is trained on one dataset; leave it out to train a "
+            "head on several"
+        )
+    if len(data.others) != len(options.joint_with):
+        raise UsageError("joint_with is of train alone: ablate compares heads on one dataset")
+    return identity_of(data)
 
 
 class _PlannedModel(NamedTuple):
@@ -334,6 +366,7 @@ def save_run(
     The metrics are those of the predictions as they were saved.
     """
     target = Run(run)
+    helped = sum(result.joint for result in fitted)
     record = RunRecord(
         dataset=data.manifest.name,
         label=data.manifest.label,
@@ -346,7 +379,7 @@ def save_run(
         n_dataset=len(data.everything),
         missing=data.missing,
         not_finite=data.not_finite,
-        notes=plan.notes,
+        notes=[*plan.notes, *of_joint_training(plan.identity, helped)],
         chosen_epochs=[result.epoch for result in fitted],
         oracle_srcc=[result.oracle_srcc for result in fitted]
         if plan.options.oracle_epoch

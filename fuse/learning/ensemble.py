@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vqa_twostage.fuse.data import frames_of
 from vqa_twostage.fuse.learning.adamw import AdamW, one_cycle
+from vqa_twostage.fuse.learning.joint_loss import weight_of_other, within
 from vqa_twostage.fuse.learning.losses import Loss
 from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures, PreparedSide
@@ -47,11 +48,18 @@ class Batch(NamedTuple):
 class Ensemble:
     """Members of one head, trained on the same ``rows`` of a dataset.
 
-    ``mean`` and ``std`` are of the rows' labels, by which all labels are standardised.
+    ``mean`` and ``std`` are of the rows' labels, by which all labels are standardised. If
+    ``joint``, they learn from the other datasets of ``features`` as well.
     """
 
-    def __init__(self, features: PreparedFeatures, rows: Rows, head: Head) -> None:
+    def __init__(
+        self, features: PreparedFeatures, rows: Rows, head: Head, joint: bool = False
+    ) -> None:
         self.rows, self.head, self.data = rows, head, features.data
+        self.others = [
+            (weight_of_other(len(rows), len(other.rows)), Ensemble(other, other.rows, head))
+            for other in (features.others(head) if joint else [])
+        ]
         mos = self.data.mos
         self.mean, self.std = float(mos[rows].mean()), max(float(mos[rows].std()), 1e-6)
         self.tracks = features.of(head)
@@ -87,7 +95,10 @@ class Ensemble:
         for epoch in range(1, (stop if validation is None else epochs) + 1):
             training.train(True)
             for batch in self._batches(batches):
-                self._loss(training, batch, loss).backward()
+                total = self._loss(training, batch, loss)
+                for weight, other in self.others:
+                    total = total + weight * other._loss_of_other(training, loss)
+                total.backward()
                 optimizer.step(
                     *one_cycle(next(steps), epochs * batches, RECIPE.learning_rate, RECIPE.warm_up)
                 )
@@ -146,6 +157,11 @@ class Ensemble:
             lambda scores: loss(scores, batch.target, batch.group), output.scores
         )
         return losses.sum() + output.penalty.sum()
+
+    def _loss_of_other(self, training: Members, loss: Loss) -> Float[Tensor, ""]:
+        """`_loss` of one batch where members are trained for another dataset: within this one."""
+        batch = next(self._batches(math.ceil(len(self.rows) / RECIPE.batch)))
+        return self._loss(training, batch, within(loss))
 
     def _batches(self, count: int) -> Iterator[Batch]:
         """Those of an epoch."""

@@ -45,6 +45,7 @@ class FinishedSplits:
             "oracle_srcc": fitted.oracle_srcc,
             "seconds": fitted.seconds,
             "validation_curve": list(fitted.validation_curve.items()),
+            "joint": fitted.joint,
         }
         arrays = {
             PREDICTED: fitted.predicted,
@@ -89,6 +90,7 @@ class FinishedSplits:
                     about["oracle_srcc"],
                     {int(epoch): srcc for epoch, srcc in about["validation_curve"]},
                     about["seconds"],
+                    about["joint"],
                 )
         except (ValueError, KeyError, TypeError, zipfile.BadZipFile):  # of an early version
             return None

@@ -2,7 +2,8 @@
 everything. Features are prepared once, from the training part, for both fits and for all heads.
 
 A head is an ensemble: `members` models that differ in their seeds, whose scores are averaged. The
-epoch is chosen once, by the validation SRCC of that average.
+epoch is chosen once, by the validation SRCC of that average; where there are other datasets
+(`fuse.joint`), so is whether the head learns from them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from jaxtyping import Float
 
 from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.learning.ensemble import Ensemble
+from vqa_twostage.fuse.learning.joint_choice import others_help
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.losses import Loss
 from vqa_twostage.fuse.learning.model import Head
@@ -46,6 +48,8 @@ class Fitted:
     """The validation SRCC by epoch while the epoch was chosen; empty without epochs."""
     seconds: float = 0.0
     """What the fit took, without preparing the features."""
+    joint: bool = False
+    """Whether the head learnt from other datasets as well."""
 
 
 def fit_split(features: PreparedFeatures, split: Split, options: TrainOptions) -> Fitted:
@@ -57,9 +61,9 @@ def fit_split(features: PreparedFeatures, split: Split, options: TrainOptions) -
     with one_thread(), torch.random.fork_rng(devices=[]):
         head, loss = Head.of(options), parse_loss(options.loss)
         epochs = epochs_of(split, options)
-        epoch, unseen, validation_curve = choose_epoch(features, split, head, loss, options)
+        joint, (epoch, unseen, validation_curve) = _choose(features, split, head, loss, options)
         both = np.sort(np.concatenate([split.train, split.val]))
-        ensemble = Ensemble(features, both, head)
+        ensemble = Ensemble(features, both, head, joint)
         tested = split.test if options.oracle_epoch else None
         test_scores = ensemble.train(split.seed, options.members, loss, epochs, epoch, tested)
         output = ensemble.output()
@@ -74,6 +78,7 @@ def fit_split(features: PreparedFeatures, split: Split, options: TrainOptions) -
         max(filter(math.isfinite, oracle), default=math.nan),
         validation_curve,
         time.perf_counter() - start,
+        joint,
     )
 
 
@@ -82,15 +87,36 @@ def epochs_of(split: Split, options: TrainOptions) -> int:
     return options.epochs or RECIPE.epochs_for(len(split.train))
 
 
-def choose_epoch(
+Choice = tuple[int, Float[np.ndarray, " val"], dict[int, float]]
+
+
+def _choose(
     features: PreparedFeatures, split: Split, head: Head, loss: Loss, options: TrainOptions
-) -> tuple[int, Float[np.ndarray, " val"], dict[int, float]]:
-    """Fits the ensemble on the training part alone.
+) -> tuple[bool, Choice]:
+    """Whether the head is to learn from other datasets, and the epoch."""
+    alone = choose_epoch(features, split, head, loss, options)
+    if not features.data.others:
+        return False, alone
+    joint = choose_epoch(features, split, head, loss, options, joint=True)
+    if others_help(joint[1], alone[1], features.data.mos[split.val]):
+        return True, joint
+    return False, alone
+
+
+def choose_epoch(
+    features: PreparedFeatures,
+    split: Split,
+    head: Head,
+    loss: Loss,
+    options: TrainOptions,
+    joint: bool = False,
+) -> Choice:
+    """Fits the ensemble on the training part alone, and if ``joint`` on other datasets.
 
     Returns the epoch after which it ranks the validation part best, its scores of that part, and
     the validation SRCC of every epoch that was validated.
     """
-    ensemble, mos = Ensemble(features, split.train, head), features.data.mos
+    ensemble, mos = Ensemble(features, split.train, head, joint), features.data.mos
     epochs = epochs_of(split, options)
     scores = ensemble.train(split.seed, options.members, loss, epochs, epochs, split.val)
     srcc = {done: metrics.srcc(scores[done], mos[split.val]) for done in scores}

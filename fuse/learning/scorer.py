@@ -135,7 +135,8 @@ class Scorer:
 def refit(
     data: Dataset, options: TrainOptions, splits: list[Split], fitted: list[Fitted]
 ) -> Scorer:
-    """The head on all videos, for the median of the chosen epochs.
+    """The head on all videos, and on other datasets if most splits chose so, for the median of the
+    epochs that those splits chose.
 
     It is calibrated by the logistic from predictions to labels that fits videos the models had not
     seen: each video's mean over the splits that tested it.
@@ -143,8 +144,9 @@ def refit(
     with one_thread(), torch.random.fork_rng(devices=[]):
         everything = np.arange(len(data.mos))
         features = PreparedFeatures(data, everything, compact=True)
-        ensemble = Ensemble(features, everything, Head.of(options))
-        epoch = int(np.median([result.epoch for result in fitted]))
+        joint = 2 * sum(result.joint for result in fitted) > len(fitted)
+        ensemble = Ensemble(features, everything, Head.of(options), joint)
+        epoch = int(np.median([result.epoch for result in fitted if result.joint == joint]))
         epochs = epochs_of(splits[0], options)
         loss = parse_loss(options.loss)
         ensemble.train(splits[0].seed, options.members, loss, epochs, epoch)

@@ -97,6 +97,7 @@ MADE_OF = {
     "fuse/ablate.py": {"fuse.train", "fuse.compare"},
     "fuse/ablate_tracks.py": {"fuse.ablate", "fuse.train"},
     "fuse/reproduce.py": {"fuse.train"},
+    "fuse/train_jointly.py": {"fuse.train", "fuse.cross_dataset"},
     "fuse/report.py": {"fuse.compare"},
     "fuse/hub.py": {"fuse.score", "fuse.export"},
 }
