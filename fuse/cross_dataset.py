@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from vqa_twostage.fuse import metrics, opinions
-from vqa_twostage.fuse.data import Dataset, load_tracks, track_like
+from vqa_twostage.fuse.data import Dataset, load_tracks
 from vqa_twostage.fuse.evaluate import reported
 from vqa_twostage.fuse.leakage import check_opinions
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.model import Head
+from vqa_twostage.fuse.matching_tracks import matching_tracks
+from vqa_twostage.fuse.opinions import require_others
 from vqa_twostage.fuse.results import CrossDatasetEvaluation, ScaleMetrics, VideoPrediction
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline.cache.choosing import choose_dataset
 from vqa_twostage.pipeline.cache.layout import datasets, load_cached_manifest
-from vqa_twostage.pipeline.errors import UsageError
 
 
 def evaluate_on(
@@ -42,12 +43,8 @@ def evaluate_on(
     check_opinions(data, allow_trained_on)
     joint = opinions.joint_names(record.identity)
     trained_on = " and ".join([record.dataset, *joint])
-    if data.manifest.name in joint and allow_trained_on != data.manifest.name:
-        raise UsageError(
-            f"{source.folder} was trained on {trained_on}: no video of {data.manifest.name} is "
-            "unseen; test on another dataset, or allow it by name with --allow-trained-on "
-            f"{data.manifest.name}"
-        )
+    learnt = {str(run): [name.lower() for name in joint]}
+    require_others(data.manifest.name, learnt, allow_trained_on)
     scores = scorer.scores(data.features)
     better, other_better = scorer.training.better, data.manifest.better
     aligned = scores if better == other_better else sum(record.scale) - scores
@@ -92,7 +89,5 @@ def _load_like(source: Run, dataset: str, cache: str | Path | None, head: Head) 
     place = places[0]
     name = choose_dataset(place, dataset)
     identity = source.record().identity
-    paths = Streams(identity.spatial, identity.temporal).map(
-        lambda side: [track_like(place, name, track, "the run's") for track in side]
-    )
+    paths = matching_tracks(place, name, Streams(identity.spatial, identity.temporal))
     return load_tracks(load_cached_manifest(place, name), paths, head.reads)

@@ -24,13 +24,13 @@ from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline.cache import choosing
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.choosing import as_names, choose_dataset
-from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest, tracks
+from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest
 from vqa_twostage.pipeline.cache.stored_column import StoredColumn, StoredTrack
 from vqa_twostage.pipeline.cache.track_index import FEATURES, TIMESTAMP
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES, STATISTICS, ArrayName
-from vqa_twostage.pipeline.identity import OF_ANOTHER_DATASET, SAMPLING, Kind, TrackIdentity
+from vqa_twostage.pipeline.identity import SAMPLING, Kind, TrackIdentity
 
 # the statistics that are read of each track unless a head reads others
 READS = Streams(AVERAGES, AVERAGES)
@@ -285,26 +285,6 @@ def choose_tracks(
     }
     chosen = choosing.choose_tracks(cache, dataset, names)
     return Streams(chosen["spatial"], chosen.get("temporal", chosen["spatial"]))
-
-
-def track_like(cache: Path, dataset: str, wanted: TrackIdentity, whose: str) -> TrackPath:
-    """The track of ``dataset`` that was made as a track of another dataset; UsageError says
-    ``whose`` that is, and lists what there is instead.
-    """
-    differing = {}
-    for path in tracks(cache, dataset):
-        with cached.open_track(path) as track:
-            identity = track.identity
-        differences = wanted.differences(identity, ignoring=OF_ANOTHER_DATASET)
-        if not differences:
-            return path
-        if identity.kind == wanted.kind:
-            differing[path.stem] = ", ".join(difference.field for difference in differences)
-    listed = "".join(f"\n  {stem} differs in {keys}" for stem, keys in differing.items()) or " none"
-    raise UsageError(
-        f"{cache / dataset} has no {wanted.kind} track made as {whose}; extract it with the same "
-        f"options. It has:{listed}"
-    )
 
 
 def _check_padding(track: cached.Track, lengths: Int64[np.ndarray, " N"]) -> None:

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from vqa_twostage.fuse.data import READS, Dataset, load_tracks, track_like
+from vqa_twostage.fuse.data import READS, Dataset, load_tracks
+from vqa_twostage.fuse.matching_tracks import matching_tracks
 from vqa_twostage.fuse.run_record import JointDataset
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline.cache.choosing import choose_dataset
@@ -94,9 +95,7 @@ def _load_other(
     max_ram: int | None,
 ) -> Dataset:
     manifest, own = load_cached_manifest(cache, name), data.manifest.name
-    paths = data.identities.map(
-        lambda side: [track_like(cache, name, track, f"{own}'s") for track in side]
-    )
+    paths = matching_tracks(cache, name, data.identities)
     shared = shared_videos(data.everything, manifest.rows)
     other = load_tracks(_without(manifest, shared, own), paths, reads, max_ram)
     for ours, theirs in zip(data.tracks, other.tracks, strict=True):

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vqa_twostage.fuse.cross_dataset import evaluate_on
-from vqa_twostage.fuse.data import track_like
 from vqa_twostage.fuse.joint import shared_videos
+from vqa_twostage.fuse.matching_tracks import matching_tracks
 from vqa_twostage.fuse.opinions import require_others
 from vqa_twostage.fuse.options import Resources, TrainOptions
 from vqa_twostage.fuse.results import CrossDatasetEvaluation, Evaluation, JointTraining
@@ -112,5 +112,4 @@ def _check(
                 f"{shared} videos of {other} are also in {name}, by id or by group: they would be "
                 f"tested and trained on; leave out --test-on {other}, or --dataset {name}"
             )
-        for track in data.tracks:
-            track_like(cache, other, track.identity, f"{name}'s")
+        matching_tracks(cache, other, data.identities)

@@ -145,8 +145,8 @@ def test_labels_of_others_grow_in_the_direction_of_the_own_ones(cache: Path, bet
         (["own"], "own is named twice"),
         (["other", "other"], "other is named twice"),
         (["nowhere"], "holds no dataset 'nowhere'; it holds"),
-        (["untracked"], "has no temporal track made as own's; extract it with the same"),
-        (["otherwise"], r"has no spatial track made as own's;.*\n.* differs in sampler"),
+        (["untracked"], "has no temporal track made as the run's; extract it with the same"),
+        (["otherwise"], r"has no spatial track made as the run's;.*\n.* differs in sampler"),
     ],
 )
 def test_other_dataset_that_cannot_be_used_is_one_message(

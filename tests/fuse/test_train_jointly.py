@@ -139,20 +139,9 @@ def test_labels_of_another_dataset_decide_and_are_part_of_the_identity(
     assert not np.array_equal(predicted[0], predicted[1])
 
 
-@pytest.mark.long
-def test_little_data_is_better_with_more_of_another_dataset(cache: Path, tmp_path: Path) -> None:
-    small = add_dataset(cache, part("small", 0, 8))
-    assert len(small) == 40
-    options = replace(QUICK, protocol="random:n=4,train=0.4,val=0.2", epochs=40)
-    alone = train(cache, options, "small", tmp_path / "alone")
-    joint = train(cache, replace(options, joint_with=("many",)), "small", tmp_path / "joint")
-    (row,) = [row for row in compare([alone.run, joint.run]).rows if row.paired is not None]
-    assert row.paired is not None and row.paired.difference > 0
-
-
 def test_a_joint_run_is_not_tested_on_what_it_learnt_from(trained: JointTraining) -> None:
     run = trained.evaluations[0].run
-    with pytest.raises(UsageError, match="was trained on few and many: no video of many is unseen"):
+    with pytest.raises(UsageError, match="opinions of many, .*no video would be unseen"):
         evaluate_on(run, "many")
     assert evaluate_on(run, "many", allow_trained_on="many").n_videos == 120
 
