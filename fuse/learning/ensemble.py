@@ -49,7 +49,8 @@ class Ensemble:
     """Members of one head, trained on the same ``rows`` of a dataset.
 
     ``mean`` and ``std`` are of the rows' labels, by which all labels are standardised. If
-    ``joint``, they learn from the other datasets of ``features`` as well.
+    ``joint``, the first half of the members learn from the other datasets of ``features`` as well
+    (`fuse.learning.joint_loss`); ``joint_scores`` are theirs alone of what `train` validated on.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Ensemble:
         groups = pd.factorize(self.data.manifest.rows["group"])[0]
         self.group = torch.from_numpy(groups.astype(np.int64))
         self.models: list[QualityModel] = []
+        self.joint_scores: dict[int, Float[np.ndarray, " rows"]] = {}
         self._whole: Batch | None = None
 
     def train(
@@ -90,14 +92,14 @@ class Ensemble:
         optimizer = AdamW(list(training.parameters()), RECIPE.weight_decay)
         batches = math.ceil(len(self.rows) / RECIPE.batch)
         steps = itertools.count()
-        scores = {}
+        scores, joint = {}, math.ceil(members / 2)
         validation = None if validate_on is None else self._batch(torch.from_numpy(validate_on))
         for epoch in range(1, (stop if validation is None else epochs) + 1):
             training.train(True)
             for batch in self._batches(batches):
                 total = self._loss(training, batch, loss)
                 for weight, other in self.others:
-                    total = total + weight * other._loss_of_other(training, loss)
+                    total = total + weight * other._loss_of_other(training, loss, joint)
                 total.backward()
                 optimizer.step(
                     *one_cycle(next(steps), epochs * batches, RECIPE.learning_rate, RECIPE.warm_up)
@@ -109,6 +111,8 @@ class Ensemble:
                 with torch.inference_mode():
                     output = training(validation.arrays, validation.masks)
                 scores[epoch] = output.scores.mean(dim=0).double().numpy()
+                if self.others:
+                    self.joint_scores[epoch] = output.scores[:joint].mean(dim=0).double().numpy()
         return scores
 
     def output(self) -> HeadOutput:
@@ -150,18 +154,22 @@ class Ensemble:
             torch.unique(self.group[rows], return_inverse=True)[1],
         )
 
-    def _loss(self, training: Members, batch: Batch, loss: Loss) -> Float[Tensor, ""]:
-        """The sum over the members, none of which has a part in another's gradient."""
+    def _loss(
+        self, training: Members, batch: Batch, loss: Loss, members: int | None = None
+    ) -> Float[Tensor, ""]:
+        """The sum over the first ``members``, None being all, none of which has a part in another's
+        gradient.
+        """
         output = training(batch.arrays, batch.masks)
         losses = training.each(
             lambda scores: loss(scores, batch.target, batch.group), output.scores
         )
-        return losses.sum() + output.penalty.sum()
+        return losses[:members].sum() + output.penalty[:members].sum()
 
-    def _loss_of_other(self, training: Members, loss: Loss) -> Float[Tensor, ""]:
+    def _loss_of_other(self, training: Members, loss: Loss, members: int) -> Float[Tensor, ""]:
         """`_loss` of one batch where members are trained for another dataset: within this one."""
         batch = next(self._batches(math.ceil(len(self.rows) / RECIPE.batch)))
-        return self._loss(training, batch, within(loss))
+        return self._loss(training, batch, within(loss), members)
 
     def _batches(self, count: int) -> Iterator[Batch]:
         """Those of an epoch."""

@@ -94,29 +94,24 @@ def _choose(
     features: PreparedFeatures, split: Split, head: Head, loss: Loss, options: TrainOptions
 ) -> tuple[bool, Choice]:
     """Whether the head is to learn from other datasets, and the epoch."""
-    alone = choose_epoch(features, split, head, loss, options)
+    ensemble = Ensemble(features, split.train, head)
+    alone = choose_epoch(ensemble, split, loss, options)
     if not features.data.others:
         return False, alone
-    joint = choose_epoch(features, split, head, loss, options, joint=True)
-    if others_help(joint[1], alone[1], features.data.mos[split.val]):
+    ensemble = Ensemble(features, split.train, head, joint=True)
+    joint = choose_epoch(ensemble, split, loss, options)
+    if others_help(ensemble.joint_scores[joint[0]], alone[1], features.data.mos[split.val]):
         return True, joint
     return False, alone
 
 
-def choose_epoch(
-    features: PreparedFeatures,
-    split: Split,
-    head: Head,
-    loss: Loss,
-    options: TrainOptions,
-    joint: bool = False,
-) -> Choice:
-    """Fits the ensemble on the training part alone, and if ``joint`` on other datasets.
+def choose_epoch(ensemble: Ensemble, split: Split, loss: Loss, options: TrainOptions) -> Choice:
+    """Fits the ensemble, which is of the training part alone.
 
     Returns the epoch after which it ranks the validation part best, its scores of that part, and
     the validation SRCC of every epoch that was validated.
     """
-    ensemble, mos = Ensemble(features, split.train, head, joint), features.data.mos
+    mos = ensemble.data.mos
     epochs = epochs_of(split, options)
     scores = ensemble.train(split.seed, options.members, loss, epochs, epochs, split.val)
     srcc = {done: metrics.srcc(scores[done], mos[split.val]) for done in scores}

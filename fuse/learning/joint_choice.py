@@ -24,7 +24,7 @@ Scores = Float[np.ndarray, " N"]
 
 
 def others_help(joint: Scores, alone: Scores, mos: Scores) -> bool:
-    """Whether scores of a head that learnt from other datasets as well are kept, and not those of
+    """Whether a head is kept whose members with other datasets give the scores ``joint``, and not
     one that was trained ``alone``. Scores without an SRCC are not, unless both have none.
     """
     gain = metrics.srcc(alone, mos) - metrics.srcc(joint, mos)

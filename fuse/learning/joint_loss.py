@@ -6,6 +6,9 @@ that of the other, which is false, and costs accuracy. So the loss of another da
 videos among themselves: its scores are standardised, as its labels are, in each batch. Whatever the
 loss, neither the level nor the spread of the scores is learnt from it, only how its videos compare.
 
+Half of the members of an ensemble learn in this way, and the others from the own dataset alone, so
+that what other datasets spoil is halved.
+
 Dimensions: N videos of a batch.
 """
 
