@@ -69,6 +69,22 @@ class PreparedFeatures:
     _sides: dict[tuple[tuple[TrackPath, ...], Statistics, bool], PreparedSide] = field(
         default_factory=dict
     )
+    _others: list[PreparedFeatures] = field(default_factory=list)
+
+    def others(self, head: Head) -> list[PreparedFeatures]:
+        """The other datasets of ``data``, prepared by the same statistics for ``head``."""
+        if not self._others:
+            self._others.extend(
+                PreparedFeatures(other, np.arange(len(other.mos)), self.compact)
+                for other in self.data.others
+            )
+        for other in self._others:
+            for ours, theirs, reads in zip(
+                self.data.features, other.data.features, head.reads, strict=True
+            ):
+                for like, track in zip(ours, theirs, strict=True):
+                    other._preparations[track.path, reads] = self._preparation(like, reads)
+        return self._others
 
     @staticmethod
     def from_start(

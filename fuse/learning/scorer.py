@@ -159,7 +159,8 @@ def refit(
     fitted: list[Fitted],
     start: Start | None = None,
 ) -> Scorer:
-    """The head on all videos, for the median of the chosen epochs and penalties.
+    """The head on all videos, and on other datasets if most splits chose so, for the median of the
+    epochs that those splits chose, and of all penalties.
 
     It is calibrated by the logistic from predictions to labels that fits videos the models had not
     seen: each video's mean over the splits that tested it.
@@ -170,8 +171,9 @@ def refit(
         features = PreparedFeatures(data, everything, compact=True)
         if start is not None:
             features = PreparedFeatures.from_start(data, everything, head, start)
-        ensemble = Ensemble(features, everything, head, start)
-        chosen = [result.epoch for result in fitted]
+        joint = 2 * sum(result.joint for result in fitted) > len(fitted)
+        ensemble = Ensemble(features, everything, head, start, joint)
+        chosen = [result.epoch for result in fitted if result.joint == joint]
         # of a start there are two, and none between them was validated
         epoch = int(np.median(chosen)) if start is None else sorted(chosen)[len(chosen) // 2]
         epochs = epochs_of(splits[0], options, start)

@@ -537,8 +537,8 @@ for wrong in (
     assert process.stdout.splitlines() == [
         "epochs must be a whole number of at least 1, or None, not 2.5",
         f"fusion must be a string, not {Path('concat')!r}",
-        "temporal must be the name of a track, several, or None, not 3",
-        "spatial must be the name of a track, several, or None, not ('resnet', 3)",
+        "temporal must be a name, several, or None, not 3",
+        "spatial must be a name, several, or None, not ('resnet', 3)",
         "oracle_epoch must be True or False, not 1",
     ]
 

@@ -101,6 +101,7 @@ MADE_OF = {
     "fuse/ablate_tracks.py": {"fuse.ablate", "fuse.train"},
     "fuse/learning_curve.py": {"fuse.ablate", "fuse.compare", "fuse.train"},
     "fuse/reproduce.py": {"fuse.train"},
+    "fuse/train_jointly.py": {"fuse.train", "fuse.cross_dataset"},
     "fuse/report.py": {"fuse.compare"},
     "fuse/hub.py": {"fuse.score", "fuse.export"},
 }
