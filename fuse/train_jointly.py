@@ -112,7 +112,8 @@ def _check(
         )
     learnt = {track.path.stem: track.identity.opinions for track in data.tracks}
     if source is not None:
-        learnt[str(options.start_from)] = [dataset.lower() for dataset in source.learnt_from]
+        before = tuple(dataset.lower() for dataset in source.learnt_from)
+        learnt[str(options.start_from)] = before
     for other in held_out:
         require_others(other, learnt, options.allow_trained_on)
         shared = shared_videos(data.everything, load_cached_manifest(cache, other).rows).sum()

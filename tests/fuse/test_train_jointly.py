@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from vqa_twostage.fuse.cross_dataset import evaluate_on
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.learning import scorer_file
 from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.reporting.sections import RunToReport, train_command
 from vqa_twostage.fuse.reporting.terminal import print_joint_training
 from vqa_twostage.fuse.reproduce import reproduce_run
 from vqa_twostage.fuse.results import Evaluation, JointTraining
@@ -139,6 +141,40 @@ def test_labels_of_another_dataset_decide_and_are_part_of_the_identity(
     assert not np.array_equal(predicted[0], predicted[1])
 
 
+def test_an_ordinary_run_records_nothing_of_other_datasets(alone: Evaluation) -> None:
+    written = json.loads((alone.run / "run.json").read_text())["identity"]
+    assert not {"joint", "start"} & written.keys()
+    assert Run(alone.run).record().identity.joint is None
+
+
+def test_the_command_of_a_report_names_all_datasets(trained: JointTraining) -> None:
+    run = trained.evaluations[1].run
+    words = shlex.split(train_command(RunToReport.read(run, None)))[1:]
+    again = CliRunner().invoke(command, [*words, "--run", str(run.parent)], standalone_mode=False)
+    assert again.exception is None and again.stderr.count("is finished") == len(BOTH)
+
+
+def test_heads_that_start_from_a_run_are_trained_on_one_dataset(
+    cache: Path, alone: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--dataset", "many", "--dataset", "held", "--from", str(alone.run)]
+    assert "are trained on one dataset; leave out held" in refused(cache, *words)
+
+
+@pytest.mark.parametrize("words", ["--dataset many", "--dataset opposite --test-on many"])
+def test_what_heads_learnt_from_beside_their_dataset_stays_known_when_they_are_tuned(
+    cache: Path,
+    trained: JointTraining,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = str(trained.evaluations[0].run)
+    assert "learnt from opinions of many" in refused(cache, *words.split(), "--from", source)
+
+
 def test_a_joint_run_is_not_tested_on_what_it_learnt_from(trained: JointTraining) -> None:
     run = trained.evaluations[0].run
     with pytest.raises(UsageError, match="opinions of many, .*no video would be unseen"):
@@ -184,6 +220,8 @@ def test_command_prints_one_document_of_all(
         ("--dataset few --test-on nowhere", "holds no dataset 'nowhere'"),
         ("--dataset held --test-on opposite", "40 videos of opposite are also in held"),
         ("--dataset few --dataset many --baseline ridge", "is trained on one dataset"),
+        ("--dataset few --test-on held --baseline ridge", "is of the model for scoring"),
+        ("--dataset few --test-on held --labels 50", "is of the model for scoring"),
         ("--test-on held", "holds several datasets; choose one with --dataset"),
     ],
 )

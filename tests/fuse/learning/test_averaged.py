@@ -120,7 +120,7 @@ def test_a_saved_model_scores_as_the_one_that_was_saved(
         ("", "different regressors in closed form, or none, not ''"),
         ("ridge,ridge", "different regressors in closed form, or none, not 'ridge,ridge'"),
         ("ridge,none", "unknown regressor in closed form 'none'"),
-        ("ridge:alpha=2", "has no option"),
+        ("ridge:alpha=2", "unknown option alpha; options of ridge: none"),
     ],
 )
 def test_a_wrong_name_is_told_with_the_choices(names: str, message: str) -> None:
