@@ -29,7 +29,7 @@ COMMANDS = {
 }
 PLUGINS = {
     "extract": {"samplers", "spatial", "temporal"},
-    "fuse": {"baselines", "fusion", "pooling", "protocols", "temporal"},
+    "fuse": {"baselines", "closed_form", "fusion", "pooling", "protocols", "temporal"},
 }
 # what is drawn as a part of another box
 WITHIN = {

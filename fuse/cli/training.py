@@ -132,12 +132,15 @@ def train(
     if values["baseline"] is not None:
         _refuse_head_options(values)
     options = options_of(preset, values)
+    from vqa_twostage.fuse.learning.model import Head
     from vqa_twostage.fuse.reporting import tensorboard as events
     from vqa_twostage.fuse.reporting import terminal
     from vqa_twostage.fuse.train_jointly import ChosenDatasets, train_jointly
 
     if tensorboard:
         events.require_package()
+    if options.baseline is None:
+        Head.of(options)  # a wrong spec is told before the cache is looked at
     chosen = ChosenDatasets.of(cache, datasets, test_on)
     title = f"train {options.baseline or options.start_from or options.fusion}"
     with console.progress(title) as on_progress:

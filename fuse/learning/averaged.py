@@ -8,34 +8,18 @@ Dimensions: N videos, D columns of all prepared arrays, P penalties.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import nn
 
-from vqa_twostage.fuse.averaging import Columns, levels_of, rows_of
+from vqa_twostage.fuse.averaging import Columns, FittedAverage, levels_of, rows_of
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
 from vqa_twostage.fuse.splits import Split
 from vqa_twostage.pipeline import spec
 
 Rows = Int[np.ndarray, " rows"]
-
-
-class FittedAverage(NamedTuple):
-    """The regressors of a head on one split, fitted on training and validation together, the
-    penalty of each by its spec, and the sums of their predictions, on the scale of the labels.
-
-    ``everywhere``: of all videos; ``unseen``: of validation videos, by regressors that were fitted
-    on the training part alone.
-    """
-
-    regressors: list[nn.Module]
-    penalties: dict[str, float]
-    everywhere: Float[np.ndarray, " N"]
-    unseen: Float[np.ndarray, " val"]
 
 
 def fit_average(features: PreparedFeatures, head: Head, split: Split) -> FittedAverage:

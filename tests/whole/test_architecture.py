@@ -126,8 +126,10 @@ CONTRACTS = {
     "fuse/fusion": {"fuse.streams", "fuse.dropout"},
     "fuse/protocols": {"fuse.splits", "pipeline.datasets.index_files"},
     "fuse/baselines": {
-        *{"fuse.streams", "fuse.candidates", "fuse.ridge_path", "fuse.rbf", "fuse.metrics"},
+        *{"fuse.streams", "fuse.candidates", "fuse.metrics"},
+        *{"fuse.ridge_path", "fuse.kernel_weights", "fuse.rbf"},
     },
+    "fuse/closed_form": {"fuse.averaging", "fuse.ridge_path", "fuse.kernel_weights", "fuse.rbf"},
 }
 
 
