@@ -358,6 +358,7 @@ def test_run_holds_predictions_record_model_and_plot(
         "model.safetensors",
         "metrics.md",
         "learning.csv",
+        "gates.csv",  # what each of its tracks decided
     }
     assert {file.name for file in folder.iterdir()} == files
     assert (folder / "scatter.png").read_bytes().startswith(b"\x89PNG")
