@@ -24,12 +24,12 @@ COMMANDS = {
     "extract": {"__main__", "cli", "dry_run", "run"},
     "fuse": {
         *{"ablate", "ablate_tracks", "compare", "cross_dataset", "export", "hub", "import_scores"},
-        *{"learning_curve", "report", "reproduce", "score", "train"},
+        *{"learning_curve", "report", "reproduce", "score", "train", "train_jointly"},
     },
 }
 PLUGINS = {
     "extract": {"samplers", "spatial", "temporal"},
-    "fuse": {"baselines", "fusion", "pooling", "protocols", "temporal"},
+    "fuse": {"baselines", "closed_form", "fusion", "pooling", "protocols", "temporal"},
 }
 # what is drawn as a part of another box
 WITHIN = {

@@ -45,6 +45,20 @@ class ClosedForm:
     remembers_contents: bool = False
 
 
+class FittedAverage(NamedTuple):
+    """The regressors of a head on one split, fitted on training and validation together, the
+    penalty of each by its spec, and the sums of their predictions, on the scale of the labels.
+
+    ``everywhere``: of all videos; ``unseen``: of validation videos, by regressors that were fitted
+    on the training part alone.
+    """
+
+    regressors: list[nn.Module]
+    penalties: dict[str, float]
+    everywhere: Float[np.ndarray, " N"]
+    unseen: Float[np.ndarray, " val"]
+
+
 def rows_of(arrays: Streams[Arrays], masks: Streams[Bool[Tensor, "N _"]]) -> Float[Tensor, "N D"]:
     """The row of each video; the columns of the spatial stream come first."""
     columns = []

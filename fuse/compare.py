@@ -43,9 +43,7 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
         paired = paired_statistics(_scores(evaluation) - baseline, n_fitted, n_test)
         rows.append(
             ComparisonRow(
-                name=specs.name
-                + _other_tracks(records[against], records[run])
-                + _start(records[run]),
+                name=_name(records[against], records[run]),
                 fusion=specs.fusion,
                 pooling=specs.pooling,
                 temporal=specs.temporal_encoder,
@@ -92,6 +90,13 @@ def _starts(
         if row.run != against
         for sentence in opinions.sentences_of_start(records[row.run].identity.start)
     ]
+
+
+def _name(reference: RunRecord, record: RunRecord) -> str:
+    """A run in the table: its head, and what it reads and learnt from where that is special."""
+    joint = opinions.joint_names(record.identity)
+    beside = f" with {', '.join(joint)}" if joint else ""
+    return record.specs.name + _other_tracks(reference, record) + _start(record) + beside
 
 
 def _other_tracks(reference: RunRecord, record: RunRecord) -> str:

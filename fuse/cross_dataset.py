@@ -42,15 +42,15 @@ def evaluate_on(
     data = _load_like(source, dataset, cache, Head.of(scorer.options))
     check_opinions(data, allow_trained_on)
     before = record.identity.start.learnt_from if record.identity.start else []
-    require_others(
-        data.manifest.name, {str(run): [name.lower() for name in before]}, allow_trained_on
-    )
+    joint = opinions.joint_names(record.identity)
+    learnt = {str(run): [name.lower() for name in (*before, *joint)]}
+    require_others(data.manifest.name, learnt, allow_trained_on)
     scores = scorer.scores(data.features)
     better, other_better = scorer.training.better, data.manifest.better
     aligned = scores if better == other_better else sum(record.scale) - scores
     measured = metrics.evaluate(aligned, data.mos)
     shown = reported(measured)
-    trained_on = " and then ".join([*before, record.dataset])
+    trained_on = " and then ".join([*before, " and ".join([record.dataset, *joint])])
     error = float(np.sqrt(np.mean((aligned - data.mos) ** 2)))
     rows = zip(data.manifest.rows["id"], data.mos, scores, strict=True)
     return CrossDatasetEvaluation(

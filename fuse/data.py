@@ -133,7 +133,8 @@ class Dataset:
     labels. ``everything`` are all rows of the manifest, by which published protocols divide.
     ``missing`` are the ids without features: named in every output, never dropped silently. Where
     there is no temporal track, both streams are of the spatial ones. ``scores``: of published
-    models, which no head reads (`fuse.published_scores`).
+    models, which no head reads (`fuse.published_scores`). ``others`` are datasets that heads are
+    trained on as well (`fuse.joint`).
     """
 
     manifest: Manifest
@@ -142,6 +143,7 @@ class Dataset:
     everything: pd.DataFrame
     missing: list[str]
     scores: Side = ()
+    others: tuple[Dataset, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what is computed beside them may come while another thread pickles."""

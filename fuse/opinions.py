@@ -55,6 +55,27 @@ def sentences_of_rows(rows: Mapping[str, Sequence[str]], dataset: str) -> list[s
     return [f"{name}: {sentence}" for name, of_row in said.items() for sentence in of_row]
 
 
+def of_joint_training(identity: RunIdentity, helped: int) -> list[str]:
+    """What is said of a run whose heads may have learnt from the labels of other datasets, and did
+    in ``helped`` splits: one sentence, or none.
+    """
+    if identity.joint is None:
+        return []
+    others = []
+    for other in identity.joint:
+        left = f" without the {other.left_out} that both have" * (other.left_out > 0)
+        others.append(f"{other.dataset} ({other.videos} videos{left})")
+    return [
+        f"its heads learnt from the labels of other datasets as well: {', '.join(others)}, in "
+        f"{helped} of {len(identity.splits)} splits, as the validation part of each decided"
+    ]
+
+
+def joint_names(identity: RunIdentity) -> list[str]:
+    """The datasets from whose labels the heads of a run learnt beside its own."""
+    return [other.dataset for other in identity.joint or ()]
+
+
 def require_others(
     dataset: str, opinions: Mapping[str, Sequence[str]], allowed: str | None
 ) -> None:

@@ -58,7 +58,8 @@ class TrainOptions:
     allow_label_like: str | None = field(default=None, metadata=ADDED)
     """Columns that rank the videos as the labels do and are to be used: ``scores/mean[3]``, joined
     by commas (`fuse.leakage`)."""
-
+    joint_with: Sequence[str] | None = field(default=None, metadata=ADDED)
+    """Other datasets in the cache that the heads are trained on as well (`fuse.joint`)."""
     labels: int = field(default=100, metadata=ADDED)
     """Percent of a split's training and validation videos whose labels are used; the test part
     stays as it is (`fuse.splits.labelled`)."""
@@ -71,7 +72,7 @@ class TrainOptions:
     or of the new training part, ``refitted``; ``auto`` refits where that part is large enough."""
 
     def __post_init__(self) -> None:
-        for kind in ("spatial", "temporal"):
+        for kind in ("spatial", "temporal", "joint_with"):
             wanted = getattr(self, kind)
             if isinstance(wanted, str):
                 object.__setattr__(self, kind, (wanted,))
@@ -125,7 +126,7 @@ CHOICES = {"tune": ("all", "last"), "preparation": ("auto", "kept", "refitted")}
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "a string"),
     "str | None": ((str, type(None)), "a string or None"),
-    "Sequence[str] | None": ((tuple, type(None)), "the name of a track, several, or None"),
+    "Sequence[str] | None": ((tuple, type(None)), "a name, several, or None"),
     "int": ((int,), "a whole number"),
     "int | None": ((int, type(None)), "a whole number"),
     "bool": ((bool,), "True or False"),

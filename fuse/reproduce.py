@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vqa_twostage.fuse.data import load_tracks
+from vqa_twostage.fuse.joint import with_others
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.results import Reproduction
 from vqa_twostage.fuse.run_record import RunRecord
@@ -42,6 +43,7 @@ def reproduce_run(
     reads = Streams(AVERAGES, AVERAGES) if options.baseline else Head.of(options).reads
     manifest = load_cached_manifest(tracks.cache, record.dataset)
     data = load_tracks(manifest, Streams(tracks.spatial, tracks.temporal), reads)
+    data = with_others(data, options.joint_with, reads)
     plan = Plan.of(data, options, SourceRun.of_run_started(source))
     changed = _changes(record, plan)
     if plan.identity.splits != record.identity.splits:

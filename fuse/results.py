@@ -413,6 +413,26 @@ class CrossDatasetEvaluation:
 
 
 @dataclass(frozen=True)
+class JointTraining:
+    """Runs on several datasets at once, one for each, and their models on held-out datasets.
+
+    `to_json` is the document of ``vqa-fuse train --json`` with several ``--dataset`` or with
+    ``--test-on``.
+    """
+
+    evaluations: list[Evaluation]
+    """Of each dataset; the JSON document calls them ``datasets``."""
+    held_out: list[CrossDatasetEvaluation]
+    """Of each run on each held-out dataset."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "datasets": [evaluation.to_json() for evaluation in self.evaluations],
+            "held_out": [evaluation.to_json() for evaluation in self.held_out],
+        }
+
+
+@dataclass(frozen=True)
 class Reproduction:
     """What differs between a run and the same training done again.
 

@@ -58,11 +58,27 @@ class StartIdentity:
     model: str
     """SHA-256 of its model's file."""
     learnt_from: list[str]
-    """The datasets that its heads were trained on, one after the other."""
+    """The datasets that its heads were trained on; its own is the last."""
     tune: str
     preparation: str
     recipe: dict[str, int | float]
     """Constants of the recipe, those of `fuse.learning.fine_tune`."""
+
+
+@dataclass(frozen=True)
+class JointDataset:
+    """Another dataset that the heads of a run were trained on as well."""
+
+    dataset: str
+    manifest: str
+    """Digest of its labels."""
+    content: list[str]
+    """Checksums of its features."""
+    videos: int
+    left_out: int
+    """Of its videos those that the run's own dataset has as well."""
+    mirrored: bool
+    """Whether better quality is the other end of its scale than of the run's own dataset."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,8 @@ class RunIdentity:
     """The spatial ones again where the dataset has no temporal track."""
     start: StartIdentity | None = field(default=None, metadata=ADDED)
     """None where training started from random weights."""
+    joint: list[JointDataset] | None = field(default=None, metadata=ADDED)
+    """None where the heads were trained on the dataset alone."""
 
     @property
     def digest(self) -> str:
@@ -96,8 +114,14 @@ class RunIdentity:
 
     def to_json(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        tracks = {kind: [track.to_json() for track in values[kind]] for kind in KINDS}
-        return values | tracks | {"start": None if self.start is None else asdict(self.start)}
+        values |= {kind: [track.to_json() for track in values[kind]] for kind in KINDS}
+        # keys that an ordinary run has nothing for are left out, so that its digest stays
+        start, joint = values.pop("start"), values.pop("joint")
+        if start is not None:
+            values["start"] = asdict(start)
+        if joint is not None:
+            values["joint"] = [asdict(other) for other in joint]
+        return values
 
 
 @dataclass(frozen=True)
@@ -211,6 +235,9 @@ def _identity_of(document: Any, path: Path) -> RunIdentity:
         if document.get("start") is not None:
             start = _dataclass_of(StartIdentity, document["start"], "identity.start")
             document = {**document, "start": start}
+        if isinstance(document.get("joint"), list):
+            joint = [_dataclass_of(JointDataset, o, "identity.joint") for o in document["joint"]]
+            document = {**document, "joint": joint}
     return _dataclass_of(RunIdentity, document, "identity")
 
 

@@ -15,7 +15,7 @@ from vqa_twostage.fuse.learning.fine_tune import TUNING, Start
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.scorer import Scorer
 from vqa_twostage.fuse.matching_tracks import matching_tracks
-from vqa_twostage.fuse.opinions import require_others
+from vqa_twostage.fuse.opinions import joint_names, require_others
 from vqa_twostage.fuse.options import OF_HEAD, TrainOptions
 from vqa_twostage.fuse.run_record import StartIdentity
 from vqa_twostage.fuse.runs import Run
@@ -28,8 +28,8 @@ from vqa_twostage.pipeline.errors import UsageError
 @dataclass(frozen=True)
 class SourceRun:
     """``model`` is the file of the ``scorer``, kept since its run may change while another one is
-    trained. ``learnt_from``: the datasets that its heads were trained on, one after the other.
-    ``videos``: the ids of the last of them.
+    trained. ``learnt_from``: the datasets that its heads were trained on, the last one being its
+    own. ``videos``: the ids of that one.
     """
 
     model: bytes
@@ -43,9 +43,10 @@ class SourceRun:
         run = Run(folder)
         record, scorer = run.record(), scorer_file.load(run.folder)
         earlier = record.identity.start.learnt_from if record.identity.start else []
+        beside = joint_names(record.identity)
         videos = frozenset(run.predictions()["id"])
         model = run.model_file.read_bytes()
-        return SourceRun(model, scorer, [*earlier, record.dataset], videos)
+        return SourceRun(model, scorer, [*earlier, *beside, record.dataset], videos)
 
     @staticmethod
     def of_run_started(run: Run) -> SourceRun | None:
@@ -70,6 +71,12 @@ class SourceRun:
         if options.baseline is not None:
             raise UsageError(
                 f"the baseline {options.baseline} starts from nothing; leave out --from"
+            )
+        if options.joint_with:
+            raise UsageError(
+                f"heads that start from {options.start_from} are trained on one dataset; leave out "
+                f"{', '.join(options.joint_with)}, or train on all of them from random weights, "
+                "without --from"
             )
         if options.spatial or options.temporal:
             raise UsageError(
@@ -107,8 +114,9 @@ class SourceRun:
     def require_unseen(self, data: Dataset, splits: Sequence[Split], options: TrainOptions) -> None:
         """UsageError where the heads were trained on videos that a split tests.
 
-        Of the last dataset that they were trained on the videos are known, and more videos of it
-        are others; an earlier one must be another dataset, unless ``options`` allow it by name.
+        Of the run's own dataset the videos are known, and more videos of it are others; all that
+        they learnt from before or beside it must be other datasets, unless ``options`` allow it by
+        name.
         """
         name, allowed = data.manifest.name, options.allow_trained_on
         earlier = [learnt.lower() for learnt in self.learnt_from[:-1]]

@@ -18,6 +18,7 @@ import torch
 
 from vqa_twostage.fuse.data import Dataset, Side, check_same_frames
 from vqa_twostage.fuse.evaluate import evaluate, evaluate_predictions
+from vqa_twostage.fuse.joint import identity_of, with_others
 from vqa_twostage.fuse.leakage import check_leakage
 from vqa_twostage.fuse.learning import scorer_file
 from vqa_twostage.fuse.learning.attention import attention_table, gates_table
@@ -30,12 +31,19 @@ from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.recipe import RECIPE
 from vqa_twostage.fuse.learning.scorer import Scorer, refit
 from vqa_twostage.fuse.learning.sides import named, track_names
+from vqa_twostage.fuse.opinions import of_joint_training
 from vqa_twostage.fuse.options import Resources, TrainOptions
 from vqa_twostage.fuse.published_scores import load_for, read_by
 from vqa_twostage.fuse.reporting import markdown
 from vqa_twostage.fuse.reporting.plots import scatter
 from vqa_twostage.fuse.results import Evaluation
-from vqa_twostage.fuse.run_record import CacheLocation, RunIdentity, RunRecord, RunSpecs
+from vqa_twostage.fuse.run_record import (
+    CacheLocation,
+    JointDataset,
+    RunIdentity,
+    RunRecord,
+    RunSpecs,
+)
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.source_run import SourceRun
 from vqa_twostage.fuse.splits import ChosenProtocol, Split, labelled, notes
@@ -109,16 +117,16 @@ def train(
 def load(
     cache: str | Path, dataset: str | None, options: TrainOptions, max_ram: int | None = None
 ) -> tuple[Dataset, TrainOptions, SourceRun | None]:
-    """The features that ``options`` ask for; where they start from a run, also that run, and the
-    options with its head. UsageError as `train`.
+    """The features that ``options`` ask for, with the other datasets that they name; where they
+    start from a run, also that run, and the options with its head. UsageError as `train`.
     """
     if options.start_from is not None:
         source = SourceRun.read(options.start_from)
         options = source.with_head(options)
         return source.load_dataset(Path(cache), dataset, max_ram), options, source
     reads = Head.of(options).reads if options.baseline is None else Streams(AVERAGES, AVERAGES)
-    data = load_for(Path(cache), dataset, [options], reads, max_ram)
-    return read_by(data, options), options, None
+    data = read_by(load_for(Path(cache), dataset, [options], reads, max_ram), options)
+    return with_others(data, options.joint_with, reads, max_ram), options, None
 
 
 def train_run(
@@ -293,6 +301,7 @@ class Plan:
             spatial=data.identities.spatial,
             temporal=data.identities.temporal,
             start=None if source is None else source.identity(options),
+            joint=_joint(data, options),
         )
         fusion = model.plugins[0].short_spec.filename
         return Plan(
@@ -305,6 +314,20 @@ class Plan:
             source=source,
             start=None if source is None else source.start(data, options),
         )
+
+
+def _joint(data: Dataset, options: TrainOptions) -> list[JointDataset] | None:
+    """UsageError where ``options`` name other datasets than were loaded, or none can be used."""
+    if options.joint_with is None:
+        return None
+    if options.baseline is not None:
+        raise UsageError(
+            f"--baseline {options.baseline} is trained on one dataset; leave it out to train a "
+            "head on several"
+        )
+    if len(data.others) != len(options.joint_with):
+        raise UsageError("joint_with is of train alone: ablate compares heads on one dataset")
+    return identity_of(data)
 
 
 class _PlannedModel(NamedTuple):
@@ -385,6 +408,7 @@ def save_run(
     The metrics are those of the predictions as they were saved.
     """
     target = Run(run)
+    helped = sum(result.joint for result in fitted)
     record = RunRecord(
         dataset=data.manifest.name,
         label=data.manifest.label,
@@ -397,7 +421,7 @@ def save_run(
         n_dataset=len(data.everything),
         missing=data.missing,
         not_finite=data.not_finite,
-        notes=plan.notes,
+        notes=[*plan.notes, *of_joint_training(plan.identity, helped)],
         chosen_epochs=[result.epoch for result in fitted],
         oracle_srcc=[result.oracle_srcc for result in fitted]
         if plan.options.oracle_epoch

@@ -64,11 +64,6 @@ class ByteSize(click.ParamType[int]):
 
 TRAINING = [
     click.option(
-        "--dataset",
-        metavar="NAME",
-        help="A dataset in the cache; may be left out where there is only one.",
-    ),
-    click.option(
         "--temporal-pooling",
         metavar="SPEC",
         help="Pooling of the temporal track [default: as --pooling].",

@@ -23,9 +23,28 @@ from vqa_twostage.pipeline import console, spec
 from vqa_twostage.pipeline.errors import DONE, UsageError
 
 LISTED = ("fusion", "pooling", "temporal", "closed_form", "baselines", "protocols")
+DATASET = click.option(
+    "--dataset",
+    metavar="NAME",
+    help="A dataset in the cache; may be left out where there is only one.",
+)
 
 
 @click.command()
+@click.option(
+    "--dataset",
+    "datasets",
+    metavar="NAME",
+    multiple=True,
+    help="A dataset in the cache; may be left out where there is only one. Repeated, a run for "
+    "each, which learns from the others as well.",
+)
+@click.option(
+    "--test-on",
+    metavar="NAME",
+    multiple=True,
+    help="A dataset that is held out: the final model scores all its videos. May be repeated.",
+)
 @click.option(
     "--fusion",
     metavar="SPEC",
@@ -55,7 +74,8 @@ LISTED = ("fusion", "pooling", "temporal", "closed_form", "baselines", "protocol
 @click.option(
     "--run",
     type=FOLDER,
-    help="The folder to write [default: runs/<dataset>-<fusion>-<digest>].",
+    help="The folder to write [default: runs/<dataset>-<fusion>-<digest>]; of several datasets one "
+    "with a folder for each.",
 )
 @click.option(
     "--again",
@@ -84,7 +104,8 @@ LISTED = ("fusion", "pooling", "temporal", "closed_form", "baselines", "protocol
 @from_options
 @training_options
 def train(
-    dataset: str | None,
+    datasets: tuple[str, ...],
+    test_on: tuple[str, ...],
     preset: str | None,
     cache: Path,
     run: Path | None,
@@ -104,30 +125,42 @@ def train(
       vqa-fuse train --fusion dynamic --dataset konvid --protocol random:n=20
       vqa-fuse train --baseline ridge --dataset konvid
       vqa-fuse train --from runs/konvid-dynamic-1a2b3c4d5e --dataset livevqc
+      vqa-fuse train --dataset konvid --dataset livevqc --test-on youtube_ugc
     """
     again, resources = values.pop("again"), resources_of(values)
     check_from(values)
     if values["baseline"] is not None:
         _refuse_head_options(values)
     options = options_of(preset, values)
-    from vqa_twostage.fuse import train as training
+    from vqa_twostage.fuse.learning.model import Head
     from vqa_twostage.fuse.reporting import tensorboard as events
     from vqa_twostage.fuse.reporting import terminal
+    from vqa_twostage.fuse.train_jointly import ChosenDatasets, train_jointly
 
     if tensorboard:
         events.require_package()
+    if options.baseline is None:
+        Head.of(options)  # a wrong spec is told before the cache is looked at
+    chosen = ChosenDatasets.of(cache, datasets, test_on)
     title = f"train {options.baseline or options.start_from or options.fusion}"
     with console.progress(title) as on_progress:
-        result = training.train(cache, options, dataset, run, resources, on_progress, again)
-    if result.was_finished:
-        click.echo(f"{result.run} is finished, and is reported; --again trains it again", err=True)
-    if tensorboard:
-        click.echo(f"tensorboard --logdir {events.write_events(result.run)}", err=True)
-    print_result(result, as_json, terminal.print_evaluation)
+        result = train_jointly(cache, chosen, options, run, resources, on_progress, again)
+    for trained in result.evaluations:
+        if trained.was_finished:
+            click.echo(
+                f"{trained.run} is finished, and is reported; --again trains it again", err=True
+            )
+        if tensorboard:
+            click.echo(f"tensorboard --logdir {events.write_events(trained.run)}", err=True)
+    if len(result.evaluations) == 1 and not test_on:
+        print_result(result.evaluations[0], as_json, terminal.print_evaluation)
+    else:
+        print_result(result, as_json, terminal.print_joint_training)
     return DONE
 
 
 @click.command()
+@DATASET
 @click.option("--fusion", metavar="SPEC", help=f"Of the head [default: {DEFAULTS.fusion}].")
 @click.option("--pooling", metavar="SPEC", help=f"Of the head [default: {DEFAULTS.pooling}].")
 @click.option(
@@ -189,6 +222,7 @@ def learning_curve(
 
 
 @click.command()
+@DATASET
 @click.option(
     "--fusion", metavar="SPECS", default="all", show_default=True, help="Fusions: a list, or all."
 )

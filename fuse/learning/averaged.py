@@ -8,7 +8,7 @@ Dimensions: N videos, D columns of all prepared arrays, P penalties.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,28 +16,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vqa_twostage.fuse.averaging import TrainingRows, levels_of, rows_of
+from vqa_twostage.fuse.averaging import FittedAverage, TrainingRows, levels_of, rows_of
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
 from vqa_twostage.fuse.splits import Split
 from vqa_twostage.pipeline import spec
 
-Rows = Int[np.ndarray, " rows"]
-
-
-class FittedAverage(NamedTuple):
-    """The regressors of a head on one split, fitted on training and validation together, the
-    penalty of each by its spec, and the sums of their predictions, on the scale of the labels.
-
-    ``everywhere``: of all videos; ``unseen``: of validation videos, by regressors that were fitted
-    on the training part alone.
-    """
-
-    regressors: list[nn.Module]
-    penalties: dict[str, float]
-    everywhere: Float[np.ndarray, " N"]
-    unseen: Float[np.ndarray, " val"]
+Videos = Int[np.ndarray, " videos"]
 
 
 def fit_average(features: PreparedFeatures, head: Head, split: Split) -> FittedAverage:
@@ -50,20 +36,37 @@ def fit_average(features: PreparedFeatures, head: Head, split: Split) -> FittedA
 
 
 def _fit_average(features: PreparedFeatures, head: Head, split: Split) -> FittedAverage:
-    rows, mos = rows_of_head(features, head), features.data.mos
+    rows, mos = rows_of_all(features, head), features.data.mos
     both = np.sort(np.concatenate([split.train, split.val]))
     regressors: list[nn.Module] = []
     penalties, everywhere, unseen = {}, np.zeros(len(mos)), np.zeros(len(split.val))
     for plugin in used(head, features.data):
-        grid = plugin.build().penalties
-        of_each = _predict(fit_regressor(plugin, features, head, split.train, grid), rows)
-        errors = np.square(of_each[:, split.val] - mos[split.val]).mean(axis=1)
-        best = int(errors.argmin())
-        penalties[str(plugin.short_spec)] = float(grid[best])
-        unseen += of_each[best, split.val]
-        regressors.append(fit_regressor(plugin, features, head, both, grid[best : best + 1]))
+        method = plugin.build()
+        first = method.fit(training_rows(features, head, rows, split.train), method.penalties)
+        of_each = _predict(first, rows[torch.from_numpy(split.val)])
+        best = int(np.square(of_each - mos[split.val]).mean(axis=1).argmin())
+        penalties[str(plugin.short_spec)] = float(method.penalties[best])
+        unseen += of_each[best]
+        chosen = method.penalties[best : best + 1]
+        regressors.append(method.fit(training_rows(features, head, rows, both), chosen))
         everywhere += _predict(regressors[-1], rows)[0]
     return FittedAverage(regressors, penalties, everywhere, unseen)
+
+
+def refit_average(
+    features: PreparedFeatures, head: Head, penalties: Sequence[dict[str, float]]
+) -> dict[str, nn.Module]:
+    """The regressors on all videos, by their specs, with the median of the penalties that splits
+    chose; the grids are even in logarithms.
+    """
+    rows, everything = rows_of_all(features, head), np.arange(len(features.data.mos))
+    training = training_rows(features, head, rows, everything)
+    regressors: dict[str, nn.Module] = {}
+    for plugin in used(head, features.data):
+        name = str(plugin.short_spec)
+        usual = np.exp(np.median(np.log([of_split[name] for of_split in penalties])))
+        regressors[name] = plugin.build().fit(training, np.array([usual]))
+    return regressors
 
 
 def used(head: Head, data: Dataset) -> list[spec.Plugin]:
@@ -77,30 +80,23 @@ def used(head: Head, data: Dataset) -> list[spec.Plugin]:
     ]
 
 
-def rows_of_head(features: PreparedFeatures, head: Head) -> Float[Tensor, "N D"]:
-    """Of all videos."""
+def rows_of_all(features: PreparedFeatures, head: Head) -> Float[Tensor, "N D"]:
+    """The row of every video."""
     sides = features.of(head)
     return rows_of(sides.map(lambda side: side.arrays), sides.map(lambda side: side.mask))
 
 
-def fit_regressor(
-    plugin: spec.Plugin,
-    features: PreparedFeatures,
-    head: Head,
-    rows: Rows,
-    penalties: Float[np.ndarray, " P"],
-) -> nn.Module:
-    """Fitted on the videos ``rows``, a prediction for each penalty."""
-    data, sides = features.data, features.of(head)
-    group = pd.factorize(data.manifest.rows["group"])[0].astype(np.int64)
-    training = TrainingRows(
-        rows_of_head(features, head)[torch.from_numpy(rows)].double().numpy(),
-        levels_of(sides.map(lambda side: side.shapes)),
-        data.mos[rows],
-        group[rows],
+def training_rows(
+    features: PreparedFeatures, head: Head, rows: Float[Tensor, "N D"], videos: Videos
+) -> TrainingRows:
+    """What a regressor is fitted on."""
+    group = pd.factorize(features.data.manifest.rows["group"])[0].astype(np.int64)
+    return TrainingRows(
+        rows[torch.from_numpy(videos)].double().numpy(),
+        levels_of(features.of(head).map(lambda side: side.shapes)),
+        features.data.mos[videos],
+        group[videos],
     )
-    module: nn.Module = plugin.build().fit(training, penalties)
-    return module
 
 
 def _predict(module: nn.Module, rows: Float[Tensor, "N D"]) -> Float[np.ndarray, "P N"]:

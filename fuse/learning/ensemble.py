@@ -23,6 +23,7 @@ from vqa_twostage.fuse.averaging import average
 from vqa_twostage.fuse.data import frames_of
 from vqa_twostage.fuse.learning.adamw import AdamW, one_cycle
 from vqa_twostage.fuse.learning.fine_tune import TUNING, Start
+from vqa_twostage.fuse.learning.joint_loss import weight_of_other, within
 from vqa_twostage.fuse.learning.losses import Loss
 from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures, PreparedSide
@@ -50,13 +51,24 @@ class Ensemble:
     """Members of one head, trained on the same ``rows`` of a dataset.
 
     ``mean`` and ``std`` are of the rows' labels, by which all labels are standardised. ``start``:
-    what training starts from; None is random weights.
+    what training starts from; None is random weights. If ``joint``, the first half of the members
+    learn from the other datasets of ``features`` as well (`fuse.learning.joint_loss`);
+    ``joint_scores`` are theirs alone of what `train` validated on.
     """
 
     def __init__(
-        self, features: PreparedFeatures, rows: Rows, head: Head, start: Start | None = None
+        self,
+        features: PreparedFeatures,
+        rows: Rows,
+        head: Head,
+        start: Start | None = None,
+        joint: bool = False,
     ) -> None:
         self.rows, self.head, self.data, self.start = rows, head, features.data, start
+        self.others = [
+            (weight_of_other(len(rows), len(other.rows)), Ensemble(other, other.rows, head))
+            for other in (features.others(head) if joint else [])
+        ]
         mos = self.data.mos
         self.mean, self.std = float(mos[rows].mean()), max(float(mos[rows].std()), 1e-6)
         self.tracks = features.of(head)
@@ -64,6 +76,7 @@ class Ensemble:
         groups = pd.factorize(self.data.manifest.rows["group"])[0]
         self.group = torch.from_numpy(groups.astype(np.int64))
         self.models: list[QualityModel] = []
+        self.joint_scores: dict[int, Float[Tensor, " rows"]] = {}
         self._whole: Batch | None = None
 
     def train(
@@ -88,14 +101,17 @@ class Ensemble:
         optimizer = AdamW(tuned, recipe.weight_decay, self.start is not None)
         batches = math.ceil(len(self.rows) / RECIPE.batch)
         steps = itertools.count()
-        scores = {}
+        scores, joint = {}, math.ceil(members / 2)
         validation = None if validate_on is None else self._batch(torch.from_numpy(validate_on))
         scored = {0, epochs} if self.start else validation_epochs(epochs)
         first, last = 0 if self.start else 1, stop if validation is None else epochs
         for epoch in range(first, last + 1):
             training.train(True)
             for batch in self._batches(batches) if epoch else ():
-                self._loss(training, batch, loss).backward()
+                total = self._loss(training, batch, loss)
+                for weight, other in self.others:
+                    total = total + weight * other._loss_of_other(training, loss, joint)
+                total.backward()
                 optimizer.step(
                     *one_cycle(next(steps), epochs * batches, recipe.learning_rate, RECIPE.warm_up)
                 )
@@ -106,6 +122,8 @@ class Ensemble:
                 with torch.inference_mode():
                     output = training(validation.arrays, validation.masks)
                 scores[epoch] = output.scores.mean(dim=0)
+                if self.others:
+                    self.joint_scores[epoch] = output.scores[:joint].mean(dim=0)
         return scores
 
     def on_scale(self, scores: Float[Tensor, " rows"]) -> Float[np.ndarray, " rows"]:
@@ -169,13 +187,22 @@ class Ensemble:
             torch.unique(self.group[rows], return_inverse=True)[1],
         )
 
-    def _loss(self, training: Members, batch: Batch, loss: Loss) -> Float[Tensor, ""]:
-        """The sum over the members, none of which has a part in another's gradient."""
+    def _loss(
+        self, training: Members, batch: Batch, loss: Loss, members: int | None = None
+    ) -> Float[Tensor, ""]:
+        """The sum over the first ``members``, None being all, none of which has a part in another's
+        gradient.
+        """
         output = training(batch.arrays, batch.masks)
         losses = training.each(
             lambda scores: loss(scores, batch.target, batch.group), output.scores
         )
-        return losses.sum() + output.penalty.sum()
+        return losses[:members].sum() + output.penalty[:members].sum()
+
+    def _loss_of_other(self, training: Members, loss: Loss, members: int) -> Float[Tensor, ""]:
+        """`_loss` of one batch where members are trained for another dataset: within this one."""
+        batch = next(self._batches(math.ceil(len(self.rows) / RECIPE.batch)))
+        return self._loss(training, batch, within(loss), members)
 
     def _batches(self, count: int) -> Iterator[Batch]:
         """Those of an epoch."""

@@ -46,6 +46,7 @@ class FinishedSplits:
             "seconds": fitted.seconds,
             "validation_curve": list(fitted.validation_curve.items()),
             "penalties": fitted.penalties,
+            "joint": fitted.joint,
         }
         arrays = {
             PREDICTED: fitted.predicted,
@@ -91,6 +92,7 @@ class FinishedSplits:
                     {int(epoch): srcc for epoch, srcc in about["validation_curve"]},
                     about["penalties"],
                     about["seconds"],
+                    about["joint"],
                 )
         except (ValueError, KeyError, TypeError, zipfile.BadZipFile):  # of an early version
             return None

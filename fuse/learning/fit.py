@@ -3,7 +3,9 @@ everything. Features are prepared once, from the training part, for both fits an
 
 A head is an ensemble: `members` networks that differ in their seeds, and regressors in closed form
 (`fuse.averaging`). Its score is the mean of the networks' mean score and of the score of each
-regressor. The epoch is chosen once, by the validation SRCC of the networks' mean.
+regressor. The epoch is chosen once, by the validation SRCC of the networks' mean; where there are
+other datasets (`fuse.joint`), so is whether the networks learn from them. The regressors are of the
+run's own dataset alone.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from vqa_twostage.fuse.learning import track_weights
 from vqa_twostage.fuse.learning.averaged import fit_average
 from vqa_twostage.fuse.learning.ensemble import Ensemble
 from vqa_twostage.fuse.learning.fine_tune import TUNING, Start, start_or_last
+from vqa_twostage.fuse.learning.joint_choice import others_help
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.losses import Loss
 from vqa_twostage.fuse.learning.model import Head
@@ -53,6 +56,8 @@ class Fitted:
     """That validation chose, of each regressor in closed form by its spec."""
     seconds: float = 0.0
     """What the fit took, without preparing the features."""
+    joint: bool = False
+    """Whether the head learnt from other datasets as well."""
 
 
 def fit_split(
@@ -67,11 +72,11 @@ def fit_split(
     with one_thread(), torch.random.fork_rng(devices=[]):
         head, loss = Head.of(options), parse_loss(options.loss)
         epochs = epochs_of(split, options, start)
-        first = Ensemble(features, split.train, head, start)
-        epoch, unseen, validation_curve = choose_epoch(first, split, loss, options)
+        alone = Ensemble(features, split.train, head, start)
+        joint, (epoch, unseen, validation_curve) = _choose(alone, features, split, loss, options)
         others = fit_average(features, head, split)
         both = np.sort(np.concatenate([split.train, split.val]))
-        ensemble = Ensemble(features, both, head, start)
+        ensemble = Ensemble(features, both, head, start, joint)
         tested = split.test if options.oracle_epoch else None
         test_scores = ensemble.train(split.seed, options.members, loss, epochs, epoch, tested)
         output = ensemble.output()
@@ -99,6 +104,7 @@ def fit_split(
         validation_curve,
         others.penalties,
         time.perf_counter() - began,
+        joint,
     )
 
 
@@ -108,9 +114,25 @@ def epochs_of(split: Split, options: TrainOptions, start: Start | None = None) -
     return options.epochs or (usual if start is None else min(usual, TUNING.epochs))
 
 
-def choose_epoch(
-    ensemble: Ensemble, split: Split, loss: Loss, options: TrainOptions
-) -> tuple[int, Float[np.ndarray, " val"], dict[int, float]]:
+Choice = tuple[int, Float[np.ndarray, " val"], dict[int, float]]
+
+
+def _choose(
+    alone: Ensemble, features: PreparedFeatures, split: Split, loss: Loss, options: TrainOptions
+) -> tuple[bool, Choice]:
+    """Whether the networks are to learn from other datasets, and the epoch."""
+    choice = choose_epoch(alone, split, loss, options)
+    if not features.data.others:
+        return False, choice
+    joint = Ensemble(features, split.train, alone.head, joint=True)
+    of_joint = choose_epoch(joint, split, loss, options)
+    scores = joint.on_scale(joint.joint_scores[of_joint[0]])
+    if others_help(scores, choice[1], features.data.mos[split.val]):
+        return True, of_joint
+    return False, choice
+
+
+def choose_epoch(ensemble: Ensemble, split: Split, loss: Loss, options: TrainOptions) -> Choice:
     """Fits the networks, of the training part alone.
 
     Returns the epoch after which they rank the validation part best, their scores of that part on

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from vqa_twostage.fuse.averaging import FittedAverage
 from vqa_twostage.fuse.data import Dataset, Features, Side
 from vqa_twostage.fuse.learning.fine_tune import Start
 from vqa_twostage.fuse.learning.model import Head
@@ -22,9 +23,6 @@ from vqa_twostage.fuse.learning.prepare import Preparation
 from vqa_twostage.fuse.learning.sides import Prepared, prepare_track, side_by_side
 from vqa_twostage.fuse.streams import Arrays, Shapes, Streams, joined
 from vqa_twostage.pipeline.cache.layout import TrackPath
-
-if TYPE_CHECKING:
-    from vqa_twostage.fuse.learning.averaged import FittedAverage
 
 Statistics = tuple[str, ...]
 
@@ -69,6 +67,22 @@ class PreparedFeatures:
     _sides: dict[tuple[tuple[TrackPath, ...], Statistics, bool], PreparedSide] = field(
         default_factory=dict
     )
+    _others: list[PreparedFeatures] = field(default_factory=list)
+
+    def others(self, head: Head) -> list[PreparedFeatures]:
+        """The other datasets of ``data``, prepared by the same statistics for ``head``."""
+        if not self._others:
+            self._others.extend(
+                PreparedFeatures(other, np.arange(len(other.mos)), self.compact)
+                for other in self.data.others
+            )
+        for other in self._others:
+            for ours, theirs, reads in zip(
+                self.data.features, other.data.features, head.reads, strict=True
+            ):
+                for like, track in zip(ours, theirs, strict=True):
+                    other._preparations[track.path, reads] = self._preparation(like, reads)
+        return self._others
 
     @staticmethod
     def from_start(

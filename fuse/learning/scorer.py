@@ -18,7 +18,7 @@ from vqa_twostage.fuse import metrics
 from vqa_twostage.fuse.averaging import average
 from vqa_twostage.fuse.data import Dataset, Features, Side, frames_of
 from vqa_twostage.fuse.learning.attention import test_split_weights
-from vqa_twostage.fuse.learning.averaged import fit_regressor, used
+from vqa_twostage.fuse.learning.averaged import refit_average
 from vqa_twostage.fuse.learning.ensemble import Ensemble, mean_output
 from vqa_twostage.fuse.learning.fine_tune import Start
 from vqa_twostage.fuse.learning.fit import Fitted, epochs_of
@@ -32,7 +32,6 @@ from vqa_twostage.fuse.learning.threads import one_thread
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split
 from vqa_twostage.fuse.streams import Arrays, Shapes, Streams
-from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import TrackIdentity
 
@@ -159,7 +158,8 @@ def refit(
     fitted: list[Fitted],
     start: Start | None = None,
 ) -> Scorer:
-    """The head on all videos, for the median of the chosen epochs and penalties.
+    """The head on all videos, and on other datasets if most splits chose so, for the median of the
+    epochs that those splits chose, and of all penalties.
 
     It is calibrated by the logistic from predictions to labels that fits videos the models had not
     seen: each video's mean over the splits that tested it.
@@ -170,19 +170,15 @@ def refit(
         features = PreparedFeatures(data, everything, compact=True)
         if start is not None:
             features = PreparedFeatures.from_start(data, everything, head, start)
-        ensemble = Ensemble(features, everything, head, start)
-        chosen = [result.epoch for result in fitted]
+        joint = 2 * sum(result.joint for result in fitted) > len(fitted)
+        ensemble = Ensemble(features, everything, head, start, joint)
+        chosen = [result.epoch for result in fitted if result.joint == joint]
         # of a start there are two, and none between them was validated
         epoch = int(np.median(chosen)) if start is None else sorted(chosen)[len(chosen) // 2]
         epochs = epochs_of(splits[0], options, start)
         loss = parse_loss(options.loss)
         ensemble.train(splits[0].seed, options.members, loss, epochs, epoch)
-        regressors = {
-            str(plugin.short_spec): fit_regressor(
-                plugin, features, head, everything, _usual_penalty(plugin, fitted)
-            )
-            for plugin in used(head, data)
-        }
+        regressors = refit_average(features, head, [result.penalties for result in fitted])
     manifest = data.manifest
     training = Training(
         dataset=manifest.name,
@@ -209,12 +205,6 @@ def refit(
         _calibration(data, splits, fitted),
         training,
     )
-
-
-def _usual_penalty(plugin: spec.Plugin, fitted: list[Fitted]) -> Float[np.ndarray, 1]:
-    """The median of those that the splits chose, of a grid that is even in logarithms."""
-    chosen = [result.penalties[str(plugin.short_spec)] for result in fitted]
-    return np.exp(np.median(np.log(chosen), keepdims=True))
 
 
 def _calibration(

@@ -247,6 +247,7 @@ def train_command(run: RunToReport) -> str:
     """The command that trains such a run again, with every option: defaults may change."""
     options = asdict(run.record.options)
     oracle_epoch, source = options.pop("oracle_epoch"), options.pop("start_from")
+    datasets = [run.record.dataset, *(options.pop("joint_with") or ())]
     if source is None:
         options = {name: options[name] for name in options if name not in ("tune", "preparation")}
     else:  # the head and its tracks are those of the run that it started from
@@ -256,7 +257,9 @@ def train_command(run: RunToReport) -> str:
         of_heads = ("spatial", "temporal", "protocol", "seed", "labels", "baseline")
         kept = (*of_heads, "allow_trained_on", "allow_label_like")
         options = {name: options[name] for name in kept}
-    words = ["vqa-fuse", "train", "--dataset", run.record.dataset]
+    words = ["vqa-fuse", "train"]
+    for name in datasets:
+        words += ["--dataset", name]
     for name, value in options.items():
         values = value if isinstance(value, tuple) else [] if value is None else [value]
         for each in values:

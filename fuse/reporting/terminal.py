@@ -31,6 +31,7 @@ from vqa_twostage.fuse.results import (
     Comparison,
     CrossDatasetEvaluation,
     Evaluation,
+    JointTraining,
     LearningCurve,
     Reproduction,
     ScaleMetrics,
@@ -53,6 +54,29 @@ def print_evaluation(evaluation: Evaluation) -> None:
     cells = metric_cells(evaluation.summary)
     print_table(["", *titles()], [[evaluation.fusion, *cells]])
     click.echo(f"{meaning(evaluation.summary)}; {AFTER_LOGISTIC}")
+    _print_below_table(evaluation)
+
+
+def print_joint_training(result: JointTraining) -> None:
+    """A row for each dataset, what is to be said of each, and each held-out dataset."""
+    rows = []
+    for of_set in result.evaluations:
+        videos = n_videos(of_set.n_videos, of_set.n_dataset)
+        cells = [videos, f"{len(of_set.splits)}", *metric_cells(of_set.summary)]
+        rows.append([of_set.dataset, *cells])
+    first = result.evaluations[0]
+    click.echo(f"{first.fusion}, {first.protocol}, on each dataset its own test parts")
+    print_table(["", "videos", "splits", *titles()], rows)
+    click.echo(f"{meaning(first.summary)}; {AFTER_LOGISTIC}; RMSE on the scale of each dataset")
+    for evaluation in result.evaluations:
+        click.echo(f"\n{evaluation.dataset}, labels: {evaluation.label}")
+        _print_below_table(evaluation)
+    for tested in result.held_out:
+        click.echo("")
+        print_cross_dataset(tested)
+
+
+def _print_below_table(evaluation: Evaluation) -> None:
     if evaluation.summary.undefined:
         click.echo(undefined_splits(evaluation.summary.undefined))
     if evaluation.oracle:

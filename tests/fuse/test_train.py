@@ -358,6 +358,7 @@ def test_run_holds_predictions_record_model_and_plot(
         "model.safetensors",
         "metrics.md",
         "learning.csv",
+        "gates.csv",  # what each of its tracks decided
     }
     assert {file.name for file in folder.iterdir()} == files
     assert (folder / "scatter.png").read_bytes().startswith(b"\x89PNG")
@@ -537,8 +538,8 @@ for wrong in (
     assert process.stdout.splitlines() == [
         "epochs must be a whole number of at least 1, or None, not 2.5",
         f"fusion must be a string, not {Path('concat')!r}",
-        "temporal must be the name of a track, several, or None, not 3",
-        "spatial must be the name of a track, several, or None, not ('resnet', 3)",
+        "temporal must be a name, several, or None, not 3",
+        "spatial must be a name, several, or None, not ('resnet', 3)",
         "oracle_epoch must be True or False, not 1",
     ]
 

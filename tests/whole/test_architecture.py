@@ -101,6 +101,7 @@ MADE_OF = {
     "fuse/ablate_tracks.py": {"fuse.ablate", "fuse.train"},
     "fuse/learning_curve.py": {"fuse.ablate", "fuse.compare", "fuse.train"},
     "fuse/reproduce.py": {"fuse.train"},
+    "fuse/train_jointly.py": {"fuse.train", "fuse.cross_dataset"},
     "fuse/report.py": {"fuse.compare"},
     "fuse/hub.py": {"fuse.score", "fuse.export"},
 }
@@ -125,8 +126,10 @@ CONTRACTS = {
     "fuse/fusion": {"fuse.streams", "fuse.dropout"},
     "fuse/protocols": {"fuse.splits", "pipeline.datasets.index_files"},
     "fuse/baselines": {
-        *{"fuse.streams", "fuse.candidates", "fuse.ridge_path", "fuse.rbf", "fuse.metrics"},
+        *{"fuse.streams", "fuse.candidates", "fuse.metrics"},
+        *{"fuse.ridge_path", "fuse.kernel_weights", "fuse.rbf"},
     },
+    "fuse/closed_form": {"fuse.averaging", "fuse.ridge_path", "fuse.kernel_weights", "fuse.rbf"},
 }
 
 

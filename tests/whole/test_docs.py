@@ -96,12 +96,22 @@ def bare(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     videos = sorted(clips.glob("*.mp4"))
     miniatures.own(folder / "videos", videos)
     miniatures.konvid(folder / "data" / "konvid", videos)
-    miniatures.livevqc(folder / "data" / "livevqc", videos)
+    # of other pictures, since no run learns from a video that it is tested on
+    negatives = [negative(video, tmp_path_factory.mktemp("negative")) for video in videos]
+    miniatures.livevqc(folder / "data" / "livevqc", negatives)
     miniatures.lsvq(folder / "data" / "lsvq", videos)
     miniatures.videval(folder, 12)
     for name in ("clip.mp4", "holiday/beach.mp4", "holiday/dog.MP4"):
         miniatures.put(videos[-1], folder / name)
     return folder
+
+
+def negative(video: Path, folder: Path) -> Path:
+    ffmpeg = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    made = folder / video.name
+    words = [ffmpeg, "-v", "error", "-i", video, "-vf", "negate", "-threads", "1", made]
+    subprocess.run(words, check=True)
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -226,9 +226,12 @@ def test_gates_of_a_fusion_are_saved_with_the_run(
 ) -> None:
     train_run(data, replace(QUICK, fusion=fusion, temporal_encoder="mean"), tmp_path)
     saved = pd.read_csv(tmp_path / "gates.csv", dtype={"id": str})
-    assert list(saved.columns) == ["id", "mos", *(f"{gate}.{number}" for number in range(width))]
+    gates = [f"{gate}.{number}" for number in range(width)]
+    tracks = [name for name in saved.columns if name.startswith("track.")]
+    assert list(saved.columns) == ["id", "mos", *gates, *tracks] and len(tracks) == 2
     assert list(saved["id"]) == list(data.manifest.rows["id"])
-    assert saved.iloc[:, 2:].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
+    for weights in (gates, tracks):
+        assert saved[weights].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
     assert saved[f"{gate}.0"].std() > 0
 
 
@@ -247,8 +250,15 @@ def test_gates_of_a_video_are_those_of_the_splits_that_test_it(data: Dataset) ->
         assert saved["experts.0"].to_numpy()[split.test] == pytest.approx(expected)
 
 
-def test_fusion_without_gates_saves_no_gates(data: Dataset, tmp_path: Path) -> None:
-    train_run(data, replace(QUICK, temporal_encoder="mean"), tmp_path)
+def test_fusion_without_gates_saves_what_each_track_decided_where_there_are_several(
+    data: Dataset, tmp_path: Path
+) -> None:
+    short = replace(QUICK, epochs=3, protocol="random:n=1", temporal_encoder="mean")
+    train_run(data, short, tmp_path)
+    columns = pd.read_csv(tmp_path / "gates.csv").columns[2:]
+    assert [name.partition(".")[0] for name in columns] == ["track", "track"]
+    single = replace(data, features=Streams(data.features.spatial, data.features.spatial))
+    train_run(single, short, tmp_path)
     assert not (tmp_path / "gates.csv").exists()
 
 

@@ -95,18 +95,19 @@ def test_features_of_test_videos_change_no_other_prediction(
 def test_heads_of_one_split_share_the_regressors(
     of_single_videos: Dataset, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fitted: list[str] = []
-    fit = averaged.fit_regressor
+    asked: list[int] = []
+    rows = averaged.training_rows
 
-    def counted(plugin, *arguments):  # type: ignore[no-untyped-def]
-        fitted.append(plugin.spec.name)
-        return fit(plugin, *arguments)
+    def counted(*arguments):  # type: ignore[no-untyped-def]
+        asked.append(len(arguments[3]))
+        return rows(*arguments)
 
-    monkeypatch.setattr(averaged, "fit_regressor", counted)
+    monkeypatch.setattr(averaged, "training_rows", counted)
     features = PreparedFeatures(of_single_videos, split.train)
     for fusion in ("concat", "gated", "dynamic"):
         fit_split(features, split, replace(QUICK, fusion=fusion))
-    assert fitted == ["ridge", "ridge", "kernel_ridge", "kernel_ridge"]
+    train, both = len(split.train), len(split.train) + len(split.val)
+    assert asked == [train, both] * 2, "two fits of each of two regressors, for all three heads"
 
 
 @pytest.mark.parametrize("names", ["ridge", "ridge,kernel_ridge", "none"])
