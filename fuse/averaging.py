@@ -60,11 +60,13 @@ class FittedAverage(NamedTuple):
 
 
 def rows_of(arrays: Streams[Arrays], masks: Streams[Bool[Tensor, "N _"]]) -> Float[Tensor, "N D"]:
-    """The row of each video; the columns of the spatial stream come first."""
+    """The row of each video; the columns of the spatial stream come first, those of a stream in the
+    order of the names of its arrays.
+    """
     columns = []
     for track, mask in arrays.zip(masks):
         frames = mask.sum(dim=1, keepdim=True)
-        for array in track.values():
+        for _, array in sorted(track.items()):
             pooled = array if array.ndim == 3 else array.flatten(3).mean(dim=-1)
             columns.append(pooled.sum(dim=1) / frames)  # padding is 0
     return torch.cat(columns, dim=1)
@@ -85,8 +87,8 @@ def average(
 
 def levels_of(shapes: Streams[Shapes]) -> Int[np.ndarray, " D"]:
     """The number of the level that each column of `rows_of` is of."""
-    names = [(stream, name) for stream, track in shapes.items() for name in track]
+    names = [(stream, name) for stream, track in shapes.items() for name in sorted(track)]
     levels = list(dict.fromkeys((stream, name.level) for stream, name in names))
     numbers = [levels.index((stream, name.level)) for stream, name in names]
-    widths = [shape[0] for track in shapes for shape in track.values()]
+    widths = [track[name][0] for track in shapes for name in sorted(track)]
     return np.repeat(numbers, widths)

@@ -147,7 +147,10 @@ def refitted(data: Dataset, **options: Any) -> Scorer:
     everything, nothing = np.arange(len(data.mos)), np.zeros((len(data.mos), 1))
     noise = np.random.default_rng(0).normal(size=len(data.mos)) * data.mos.std() / 2
     split = Split(0, everything, everything, everything)
-    penalties = {name: 0.1 for name in train_options.average_with.split(",")}
+    penalties = {
+        str(plugin.short_spec): float(np.median(plugin.build().penalties))
+        for plugin in Head.of(train_options).closed_forms
+    }
     fitted = Fitted(data.mos + noise, 8, Streams(nothing, nothing), penalties=penalties)
     return refit(data, train_options, [split], [fitted])
 

@@ -207,7 +207,9 @@ FITTED = Fitted(
     {"a gate/of two": np.array([[0.25, 0.75]] * 3, np.float32)},
     np.nan,
     {1: 0.1, 5: float("nan"), 7: 0.3},
-    {"ridge": 0.1, "kernel_ridge:scale=2": 10.0},
+    {"ridge": 10.0, "kernel_ridge": 0.25},
+    2.5,
+    True,
 )
 
 
