@@ -29,32 +29,45 @@ class TrainingRows(NamedTuple):
     group: Int[np.ndarray, " N"]
 
 
+Fit = Callable[[TrainingRows, Float[np.ndarray, " P"]], nn.Module]
+"""From training videos and penalties to a module that takes rows [N, D] and gives a prediction for
+each penalty [P, N]."""
+
+
 @dataclass(frozen=True)
 class ClosedForm:
-    """``fit`` gets training videos and penalties, and returns a module that takes rows [N, D] and
-    gives a prediction for each penalty [P, N]. Of ``penalties`` validation chooses one.
+    """``fits``: one, or several, of which each is more careful than the one before. Validation
+    chooses among ``penalties`` for each, and takes the most careful one that is not surely worse
+    than the best: whose squared error is within two standard errors of the lowest.
 
-    ``module``: its class. It has nothing but buffers, which are the arguments of its constructor;
-    so a model is saved and read again. ``remembers_contents``: whether it is left out where
-    contents have several videos.
+    ``module``: the class that they return. It has nothing but buffers, which are the arguments of
+    its constructor; so a model is saved and read again. ``remembers_contents``: whether it is left
+    out where contents have several videos.
     """
 
     penalties: Float[np.ndarray, " P"]
-    fit: Callable[[TrainingRows, Float[np.ndarray, " P"]], nn.Module]
+    fits: tuple[Fit, ...]
     module: type[nn.Module]
     remembers_contents: bool = False
 
 
+class Setting(NamedTuple):
+    """What validation chose: the number of the fit, from 0, and the penalty."""
+
+    fit: int
+    penalty: float
+
+
 class FittedAverage(NamedTuple):
     """The regressors of a head on one split, fitted on training and validation together, the
-    penalty of each by its spec, and the sums of their predictions, on the scale of the labels.
+    setting of each by its spec, and the sums of their predictions, on the scale of the labels.
 
     ``everywhere``: of all videos; ``unseen``: of validation videos, by regressors that were fitted
     on the training part alone.
     """
 
     regressors: list[nn.Module]
-    penalties: dict[str, float]
+    settings: dict[str, Setting]
     everywhere: Float[np.ndarray, " N"]
     unseen: Float[np.ndarray, " val"]
 

@@ -35,7 +35,7 @@ def build(*, scale: float = 4.0, landmarks: int = 1000) -> ClosedForm:
     require(0 < scale < float("inf"), f"kernel_ridge: scale must be more than 0, not {scale}")
     require_positive("kernel_ridge", landmarks=landmarks)
     fit_scaled = partial(fit, scale=scale, most=landmarks)
-    return ClosedForm(PENALTIES, fit_scaled, Rbf, remembers_contents=True)
+    return ClosedForm(PENALTIES, (fit_scaled,), Rbf, remembers_contents=True)
 
 
 def fit(

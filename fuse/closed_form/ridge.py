@@ -3,7 +3,8 @@
 The mean squared error, and the squared mean error of each content (the loss ``group``), are
 minimised in expectation over levels that are dropped at random: that adds a penalty on what each
 level predicts by itself (Wager, Wang and Liang, "Dropout training as adaptive regularization", NIPS
-2013), so that no level decides alone. Every level counts alike, however many columns it has.
+2013), so that no level decides alone, unless validation says surely that it should. Every level
+counts alike, however many columns it has.
 
 Dimensions: N rows, D columns, G contents, P penalties.
 """
@@ -27,9 +28,14 @@ PENALTIES = 10.0 ** np.arange(-4, 3)
 
 
 def build(*, level_dropout: float = 0.7) -> ClosedForm:
-    """``level_dropout``: the share of the levels that are dropped; none where there is only one."""
+    """``level_dropout``: the largest share of the levels that is dropped; validation chooses among
+    none, .7 of it, and all of it. Where there is only one level, none.
+    """
     require_dropout("ridge", level_dropout=level_dropout)
-    return ClosedForm(PENALTIES, partial(fit, level_dropout=level_dropout), Linear)
+    shares = (0.0, 0.7 * level_dropout, level_dropout)
+    return ClosedForm(
+        PENALTIES, tuple(partial(fit, level_dropout=share) for share in shares), Linear
+    )
 
 
 def fit(training: TrainingRows, penalties: Float[np.ndarray, " P"], level_dropout: float) -> Linear:

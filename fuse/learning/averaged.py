@@ -1,6 +1,6 @@
 """Regressors in closed form that are averaged with a head's networks (`fuse.averaging`).
 
-The penalty of each is chosen on validation; then it is fitted again, on training and validation
+The setting of each is chosen on validation; then it is fitted again, on training and validation
 together. Labels are standardised as those of the networks are.
 
 Dimensions: N videos, D columns of all prepared arrays, P penalties.
@@ -16,7 +16,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vqa_twostage.fuse.averaging import FittedAverage, TrainingRows, levels_of, rows_of
+from vqa_twostage.fuse.averaging import (
+    FittedAverage,
+    Setting,
+    TrainingRows,
+    levels_of,
+    rows_of,
+)
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
@@ -39,33 +45,53 @@ def _fit_average(features: PreparedFeatures, head: Head, split: Split) -> Fitted
     rows, mos = rows_of_all(features, head), features.data.mos
     both = np.sort(np.concatenate([split.train, split.val]))
     regressors: list[nn.Module] = []
-    penalties, everywhere, unseen = {}, np.zeros(len(mos)), np.zeros(len(split.val))
+    settings: dict[str, Setting] = {}
+    everywhere, unseen = np.zeros(len(mos)), np.zeros(len(split.val))
     for plugin in used(head, features.data):
         method = plugin.build()
-        first = method.fit(training_rows(features, head, rows, split.train), method.penalties)
-        of_each = _predict(first, rows[torch.from_numpy(split.val)])
-        best = int(np.square(of_each - mos[split.val]).mean(axis=1).argmin())
-        penalties[str(plugin.short_spec)] = float(method.penalties[best])
-        unseen += of_each[best]
-        chosen = method.penalties[best : best + 1]
-        regressors.append(method.fit(training_rows(features, head, rows, both), chosen))
+        training = training_rows(features, head, rows, split.train)
+        predicted = np.stack(
+            [
+                _predict(fit(training, method.penalties), rows[torch.from_numpy(split.val)])
+                for fit in method.fits
+            ]
+        )
+        fit, penalty = choose(np.square(predicted - mos[split.val]))
+        settings[str(plugin.short_spec)] = Setting(fit, float(method.penalties[penalty]))
+        unseen += predicted[fit, penalty]
+        chosen = method.penalties[penalty : penalty + 1]
+        regressors.append(method.fits[fit](training_rows(features, head, rows, both), chosen))
         everywhere += _predict(regressors[-1], rows)[0]
-    return FittedAverage(regressors, penalties, everywhere, unseen)
+    return FittedAverage(regressors, settings, everywhere, unseen)
+
+
+def choose(errors: Float[np.ndarray, "fits P val"]) -> tuple[int, int]:
+    """The numbers of the fit and of the penalty, by the squared errors of validation videos: the
+    last fit that is not surely worse, by two standard errors, than the best.
+    """
+    means = errors.mean(axis=2)
+    penalties = means.argmin(axis=1)
+    lowest = int(means.min(axis=1).argmin())
+    of_lowest = errors[lowest, penalties[lowest]]
+    limit = of_lowest.mean() + 2 * of_lowest.std() / len(of_lowest) ** 0.5
+    fit = int(np.flatnonzero(means.min(axis=1) <= limit)[-1])
+    return fit, int(penalties[fit])
 
 
 def refit_average(
-    features: PreparedFeatures, head: Head, penalties: Sequence[dict[str, float]]
+    features: PreparedFeatures, head: Head, settings: Sequence[dict[str, Setting]]
 ) -> dict[str, nn.Module]:
-    """The regressors on all videos, by their specs, with the median of the penalties that splits
-    chose; the grids are even in logarithms.
+    """The regressors on all videos, by their specs, with the median of the settings that splits
+    chose: the less careful fit and the lower penalty of two.
     """
     rows, everything = rows_of_all(features, head), np.arange(len(features.data.mos))
     training = training_rows(features, head, rows, everything)
     regressors: dict[str, nn.Module] = {}
     for plugin in used(head, features.data):
-        name = str(plugin.short_spec)
-        usual = np.exp(np.median(np.log([of_split[name] for of_split in penalties])))
-        regressors[name] = plugin.build().fit(training, np.array([usual]))
+        chosen = sorted(of_split[str(plugin.short_spec)] for of_split in settings)
+        fit, penalty = chosen[(len(chosen) - 1) // 2]
+        fits = plugin.build().fits
+        regressors[str(plugin.short_spec)] = fits[fit](training, np.array([penalty]))
     return regressors
 
 

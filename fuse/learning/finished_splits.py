@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vqa_twostage.fuse.averaging import Setting
 from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline.checksum import content_of, with_checksum
@@ -45,7 +46,7 @@ class FinishedSplits:
             "oracle_srcc": fitted.oracle_srcc,
             "seconds": fitted.seconds,
             "validation_curve": list(fitted.validation_curve.items()),
-            "penalties": fitted.penalties,
+            "settings": fitted.settings,
             "joint": fitted.joint,
         }
         arrays = {
@@ -90,7 +91,7 @@ class FinishedSplits:
                     gates,
                     about["oracle_srcc"],
                     {int(epoch): srcc for epoch, srcc in about["validation_curve"]},
-                    about["penalties"],
+                    {name: Setting(*chosen) for name, chosen in about["settings"].items()},
                     about["seconds"],
                     about["joint"],
                 )

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 
 from vqa_twostage.fuse import metrics
+from vqa_twostage.fuse.averaging import Setting
 from vqa_twostage.fuse.learning import track_weights
 from vqa_twostage.fuse.learning.averaged import fit_average
 from vqa_twostage.fuse.learning.ensemble import Ensemble
@@ -52,7 +53,7 @@ class Fitted:
     unless asked for."""
     validation_curve: dict[int, float] = field(default_factory=dict)
     """The validation SRCC by epoch while the epoch was chosen; empty without epochs."""
-    penalties: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, Setting] = field(default_factory=dict)
     """That validation chose, of each regressor in closed form by its spec."""
     seconds: float = 0.0
     """What the fit took, without preparing the features."""
@@ -102,7 +103,7 @@ def fit_split(
         gates,
         max(filter(math.isfinite, oracle), default=math.nan),
         validation_curve,
-        others.penalties,
+        others.settings,
         time.perf_counter() - began,
         joint,
     )

@@ -178,7 +178,7 @@ def refit(
         epochs = epochs_of(splits[0], options, start)
         loss = parse_loss(options.loss)
         ensemble.train(splits[0].seed, options.members, loss, epochs, epoch)
-        regressors = refit_average(features, head, [result.penalties for result in fitted])
+        regressors = refit_average(features, head, [result.settings for result in fitted])
     manifest = data.manifest
     training = Training(
         dataset=manifest.name,

@@ -47,7 +47,8 @@ def scaled(training: TrainingRows) -> tuple[np.ndarray, np.ndarray]:
 def test_ridge_without_dropout_is_that_of_scikit_learn(shape: tuple[int, int]) -> None:
     """Where every video is a content of its own, the group loss is the squared error again."""
     training = table(*shape)
-    found = predicted(ridge.build(level_dropout=0.0).fit(training, ridge.PENALTIES), training.rows)
+    module = ridge.build(level_dropout=0.0).fits[-1](training, ridge.PENALTIES)
+    found = predicted(module, training.rows)
     rows, labels = scaled(training)
     unit = np.square(rows).sum() / len(rows)
     for penalty, scores in zip(ridge.PENALTIES, found, strict=True):
@@ -64,7 +65,7 @@ def test_ridge_minimises_the_error_of_videos_and_of_contents_with_levels_dropped
     without dropout and the variance that dropping a level causes.
     """
     training, dropout, penalty = table(40, 6, contents=contents), 0.4, 0.1
-    module = ridge.build(level_dropout=dropout).fit(training, np.array([penalty]))
+    module = ridge.build(level_dropout=dropout).fits[-1](training, np.array([penalty]))
     scale = np.bincount(training.level)[training.level] ** -0.5
     rows, labels = map(torch.from_numpy, scaled(training))
     weights = (module.weights[:, 0].double() / torch.from_numpy(scale)).requires_grad_()
@@ -86,7 +87,7 @@ def test_ridge_minimises_the_error_of_videos_and_of_contents_with_levels_dropped
 def test_no_level_is_dropped_where_there_is_only_one() -> None:
     training = table(30, 5)._replace(level=np.zeros(5, np.int64))
     one, other = (
-        predicted(ridge.build(level_dropout=p).fit(training, ridge.PENALTIES), training.rows)
+        predicted(ridge.build(level_dropout=p).fits[-1](training, ridge.PENALTIES), training.rows)
         for p in (0.0, 0.7)
     )
     np.testing.assert_array_equal(one, other)
@@ -97,7 +98,7 @@ def test_no_level_is_dropped_where_there_is_only_one() -> None:
 def test_kernel_ridge_is_that_of_scikit_learn(shape: tuple[int, int], scale: float) -> None:
     training, penalties = table(*shape), kernel_ridge.PENALTIES
     rows, mean = training.rows, training.labels.mean()
-    module = kernel_ridge.build(scale=scale).fit(training, penalties)
+    module = kernel_ridge.build(scale=scale).fits[0](training, penalties)
     gamma = 1 / (2 * scale * usual_distance(rows))
     for penalty, scores in zip(penalties, predicted(module, rows), strict=True):
         expected = KernelRidge(alpha=penalty, kernel="rbf", gamma=gamma)
@@ -107,10 +108,9 @@ def test_kernel_ridge_is_that_of_scikit_learn(shape: tuple[int, int], scale: flo
 
 def test_fewer_landmarks_come_near_and_use_every_video() -> None:
     training = table(400, 3)
+    penalty = np.array([0.1])
     exact, near, few = (
-        predicted(kernel_ridge.build(landmarks=most).fit(training, np.array([0.1])), training.rows)[
-            0
-        ]
+        predicted(kernel_ridge.build(landmarks=most).fits[0](training, penalty), training.rows)[0]
         for most in (400, 100, 10)
     )
     assert np.abs(near - exact).max() < 0.05 < np.abs(few - exact).max()
@@ -129,15 +129,16 @@ def test_every_regressor_gives_a_finite_score_for_each_penalty_and_video(
 ) -> None:
     method = spec.resolve("fuse.closed_form", name).build()
     training = table(videos, columns, seed, contents)
-    scores = predicted(method.fit(training, method.penalties), training.rows)
-    assert scores.shape == (len(method.penalties), videos) and np.isfinite(scores).all()
+    for fit in method.fits:
+        scores = predicted(fit(training, method.penalties), training.rows)
+        assert scores.shape == (len(method.penalties), videos) and np.isfinite(scores).all()
 
 
 @NAMES
 def test_columns_that_are_all_equal_give_the_mean_label(name: str) -> None:
     method = spec.resolve("fuse.closed_form", name).build()
     training = table(20, 3)._replace(rows=np.zeros((20, 3)), labels=np.linspace(1, 5, 20))
-    scores = predicted(method.fit(training, method.penalties), training.rows)
+    scores = predicted(method.fits[-1](training, method.penalties), training.rows)
     np.testing.assert_allclose(scores, 3.0, atol=1e-2)
 
 
@@ -145,7 +146,7 @@ def test_columns_that_are_all_equal_give_the_mean_label(name: str) -> None:
 def test_a_regressor_is_made_again_from_its_buffers(name: str) -> None:
     method = spec.resolve("fuse.closed_form", name).build()
     training = table(30, 5)
-    module = method.fit(training, method.penalties[:1])
+    module = method.fits[-1](training, method.penalties[:1])
     again = method.module(**module.state_dict())
     np.testing.assert_array_equal(predicted(again, training.rows), predicted(module, training.rows))
 

@@ -18,6 +18,7 @@ import torch
 from commands import called, document
 from toy_cache import FRAMES, each_track, with_draws, with_second_tracks
 
+from vqa_twostage.fuse.averaging import Setting
 from vqa_twostage.fuse.data import Dataset, Features, Side
 from vqa_twostage.fuse.delivery import graph_forward, onnx_check, onnx_graph
 from vqa_twostage.fuse.delivery.onnx_check import make_graph
@@ -147,11 +148,11 @@ def refitted(data: Dataset, **options: Any) -> Scorer:
     everything, nothing = np.arange(len(data.mos)), np.zeros((len(data.mos), 1))
     noise = np.random.default_rng(0).normal(size=len(data.mos)) * data.mos.std() / 2
     split = Split(0, everything, everything, everything)
-    penalties = {
-        str(plugin.short_spec): float(np.median(plugin.build().penalties))
+    settings = {
+        str(plugin.short_spec): Setting(0, float(np.median(plugin.build().penalties)))
         for plugin in Head.of(train_options).closed_forms
     }
-    fitted = Fitted(data.mos + noise, 8, Streams(nothing, nothing), penalties=penalties)
+    fitted = Fitted(data.mos + noise, 8, Streams(nothing, nothing), settings=settings)
     return refit(data, train_options, [split], [fitted])
 
 

@@ -11,7 +11,7 @@ from toy_cache import reworked
 
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning import averaged, scorer_file
-from vqa_twostage.fuse.learning.averaged import fit_average, used
+from vqa_twostage.fuse.learning.averaged import choose, fit_average, used
 from vqa_twostage.fuse.learning.fit import fit_split
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
@@ -51,7 +51,7 @@ def test_the_score_is_the_mean_of_networks_and_regressors(
     together = fit_split(features, split, options)
     alone = fit_split(features, split, replace(options, average_with="none"))
     others = fit_average(features, Head.of(options), split)
-    count = 1 + len(others.penalties)
+    count = 1 + len(others.settings)
     tested, val = split.test, split.val
     np.testing.assert_allclose(
         together.predicted[tested] * count, (alone.predicted + others.everywhere)[tested]
@@ -59,7 +59,7 @@ def test_the_score_is_the_mean_of_networks_and_regressors(
     np.testing.assert_allclose(
         together.predicted[val] * count, alone.predicted[val] + others.unseen
     )
-    assert together.epoch == alone.epoch and alone.penalties == {}
+    assert together.epoch == alone.epoch and alone.settings == {}
 
 
 def test_labels_of_test_videos_change_no_prediction(toy_data: Dataset, split: Split) -> None:
@@ -153,3 +153,18 @@ def test_what_remembers_contents_is_left_out_where_contents_have_several_videos(
     ]
     train_run(toy_data, QUICK, tmp_path / "run")
     assert [*scorer_file.load(tmp_path / "run").regressors] == ["ridge"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "chosen"),
+    [
+        ([[[1.0, 1.2]], [[1.1, 1.2]]], (1, 0)),  # within two standard errors
+        ([[[1.0, 1.2]], [[1.5, 1.5]]], (0, 0)),
+        ([[[1.5, 1.5]], [[1.0, 1.2]]], (1, 0)),
+        ([[[9.0, 9.0], [1.0, 1.2]], [[1.1, 1.2], [9.0, 9.0]]], (1, 0)),
+    ],
+)
+def test_the_most_careful_fit_is_chosen_unless_another_is_surely_better(
+    errors: list[list[list[float]]], chosen: tuple[int, int]
+) -> None:
+    assert choose(np.array(errors)) == chosen

@@ -11,6 +11,7 @@ import pytest
 from toy_cache import make_cache
 
 from vqa_twostage.fuse import train as training
+from vqa_twostage.fuse.averaging import Setting
 from vqa_twostage.fuse.learning import fit_all as fitting
 from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
 from vqa_twostage.fuse.learning.fit import Fitted
@@ -207,7 +208,7 @@ FITTED = Fitted(
     {"a gate/of two": np.array([[0.25, 0.75]] * 3, np.float32)},
     np.nan,
     {1: 0.1, 5: float("nan"), 7: 0.3},
-    {"ridge": 10.0, "kernel_ridge": 0.25},
+    {"ridge": Setting(2, 10.0), "kernel_ridge": Setting(0, 0.25)},
     2.5,
     True,
 )
