@@ -1,7 +1,7 @@
 """Regressors in closed form that are averaged with a head's networks (`fuse.averaging`).
 
 The setting of each is chosen on validation; then it is fitted again, on training and validation
-together. Labels are standardised as those of the networks are.
+together. Predictions are on the scale of the labels.
 
 Dimensions: N videos, D columns of all prepared arrays, P penalties.
 """
