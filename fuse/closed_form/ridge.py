@@ -52,15 +52,24 @@ def fit(training: TrainingRows, penalties: Float[np.ndarray, " P"], level_dropou
     if level.any():
         same_level = level[:, None] == level
         products = products + products * same_level * (level_dropout / (1 - level_dropout))
-    weights = [
-        linalg.solve(products + penalty * unit * np.eye(len(scale)), target, assume_a="pos")
-        for penalty in penalties
-    ]
-    stacked = np.stack(weights, axis=1)
+    stacked = np.stack(
+        [_solve(products, float(penalty) * unit, target) for penalty in penalties], axis=1
+    )
     return Linear(
         torch.from_numpy(scale[:, None] * stacked).float(),
         torch.from_numpy(mean - center @ stacked).float(),
     )
+
+
+def _solve(
+    products: Float[np.ndarray, "D D"], penalty: float, target: Float[np.ndarray, " D"]
+) -> Float[np.ndarray, " D"]:
+    """Faster than `scipy.linalg.solve`, which also estimates the condition."""
+    matrix = products.copy()
+    matrix[np.diag_indices_from(matrix)] += penalty
+    factor = linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)
+    solution: Float[np.ndarray, " D"] = linalg.cho_solve(factor, target, check_finite=False)
+    return solution
 
 
 def _by_content(
