@@ -25,6 +25,7 @@ CONFIG: dict[str, Any] = {
     "trained_on": {"title": "Clips", "videos": 70},
     "output": {"label": "opinion", "scale": [1.0, 5.0], "better": "higher"},
     "version": "0",
+    "head": {"joint_with": None},
     "features": [{"kind": "spatial", "extractor": "net", "sampler": "uniform"}],
 }
 SMALL = [
