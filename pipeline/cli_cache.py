@@ -382,16 +382,7 @@ def import_track(
     else:
         click.echo("\n".join(printable(line) for line in summary(results)))
     first = results[0]  # all have the same videos
-    clear = [f"{name} ({', '.join(ids)})" for name, ids in first.ambiguous.items()]
-    for what, names in (
-        ("no features", first.missing),
-        ("in the file, and not clear which video", clear),
-        ("in the file, but no video", first.unknown),
-    ):
-        for name in names[:10]:
-            click.echo(printable(f"  {what}: {name}"), err=True)
-        if len(names) > 10:
-            click.echo(f"  {what}: and {len(names) - 10} more; --json lists all", err=True)
+    console.print_unmatched("features", first.missing, first.ambiguous, first.unknown)
     return SOME_FAILED if first.missing else DONE
 
 

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -121,6 +121,27 @@ def printable(text: str) -> str:
         each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode()
         for each in shown
     )
+
+
+def print_unmatched(
+    lacking: str,
+    missing: Sequence[str],
+    ambiguous: Mapping[str, Sequence[str]],
+    unknown: Sequence[str],
+) -> None:
+    """Of an import, on stderr: the videos that are ``missing`` in the file, whose ``lacking`` says
+    what of; its names that may be several videos; and those of no video. Ten of each.
+    """
+    clear = [f"{name} ({', '.join(ids)})" for name, ids in ambiguous.items()]
+    for what, names in (
+        (f"no {lacking}", missing),
+        ("in the file, and not clear which video", clear),
+        ("in the file, but no video", unknown),
+    ):
+        for name in names[:10]:
+            click.echo(printable(f"  {what}: {name}"), err=True)
+        if len(names) > 10:
+            click.echo(f"  {what}: and {len(names) - 10} more; --json lists all", err=True)
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vqa_twostage.pipeline.console import as_json_option, cache_option, printable
+from vqa_twostage.pipeline.console import as_json_option, cache_option, print_unmatched, printable
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED
 
 
@@ -86,14 +86,5 @@ def import_scores(
         click.echo(json.dumps(result.to_json(), indent=2))
     else:
         click.echo("\n".join(printable(line) for line in importing.summary(result)))
-    clear = [f"{name} ({', '.join(ids)})" for name, ids in result.ambiguous.items()]
-    for what, names in (
-        ("no score", result.missing),
-        ("in the file, and not clear which video", clear),
-        ("in the file, but no video", result.unknown),
-    ):
-        for one in names[:10]:
-            click.echo(printable(f"  {what}: {one}"), err=True)
-        if len(names) > 10:
-            click.echo(f"  {what}: and {len(names) - 10} more; --json lists all", err=True)
+    print_unmatched("score", result.missing, result.ambiguous, result.unknown)
     return SOME_FAILED if result.missing else DONE
