@@ -122,15 +122,19 @@ def joined(tensors: Sequence[Float[Tensor, "... _"]]) -> Float[Tensor, "... _"]:
 
 def linear(layer: nn.Linear, parts: Sequence[Part]) -> Float[Tensor, "... F"]:
     """``layer(torch.cat(parts, dim=-1))``, where weights are multiplied with weights first."""
+    return product(layer.weight, parts) + layer.bias
+
+
+def product(weight: Float[Tensor, "F D"], parts: Sequence[Part]) -> Float[Tensor, "... F"]:
+    """`linear` without a bias: ``torch.cat(parts, dim=-1) @ weight.T``."""
     widths = [len(part.weights) if isinstance(part, Product) else part.shape[-1] for part in parts]
     inputs, weights = [], []
-    for part, weight in zip(parts, layer.weight.split(widths, dim=1), strict=True):
+    for part, columns in zip(parts, weight.split(widths, dim=1), strict=True):
         inputs.append(part.inputs if isinstance(part, Product) else part)
-        weights.append(weight @ part.weights if isinstance(part, Product) else weight)
-    rows, weight = joined(inputs), torch.cat(weights, dim=1)
-    # the transpose of weight @ rows.T, because the products of its gradients are the faster ones
-    product = (weight @ rows.flatten(0, -2).T).T.contiguous()
-    return (product + layer.bias).unflatten(0, rows.shape[:-1])
+        weights.append(columns @ part.weights if isinstance(part, Product) else columns)
+    rows, joint = joined(inputs), torch.cat(weights, dim=1)
+    # the transpose of joint @ rows.T, because the products of its gradients are the faster ones
+    return (joint @ rows.flatten(0, -2).T).T.contiguous().unflatten(0, rows.shape[:-1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +148,9 @@ class Stream:
     weights: Float[Tensor, "B T"]
     """Of the frames, by the temporal encoder; they sum to one over the frames of a video."""
     mask: Bool[Tensor, "B T"]
+    pooled: Sequence[Float[Tensor, "B T _"]] | None = None
+    """Levels as the pooling gives them, of which ``level_parts`` are products; None where they are
+    not projected."""
 
     @cached_property
     def levels(self) -> list[Float[Tensor, "B T _"]]:
@@ -173,22 +180,43 @@ class Stream:
     @cached_property
     def vector_parts(self) -> list[Part]:
         """`vector` in parts, for `linear`."""
-        return [self._mean(part) for part in self.token_parts]
+        return self.level_vector_parts if self.encoded is None else [self._mean(self.encoded)]
 
     @cached_property
     def level_vector_parts(self) -> list[Part]:
         """`level_vectors` as parts, for `linear`."""
-        return [self._mean(part) for part in self.level_parts]
+        return [
+            part._replace(inputs=mean) if isinstance(part, Product) else mean
+            for part, mean in zip(self.level_parts, self._means_of_inputs, strict=True)
+        ]
 
-    def _mean(self, part: Part) -> Part:
-        if isinstance(part, Product):
-            return part._replace(inputs=self._mean_of(part.inputs))
-        return self._mean_of(part)
+    @cached_property
+    def _means_of_inputs(self) -> Sequence[Float[Tensor, "B _"]]:
+        """Of what the levels are products of."""
+        inputs = [part.inputs if isinstance(part, Product) else part for part in self.level_parts]
+        # side by side: the mean of a few columns takes as long as that of many
+        return self._mean(joined(inputs)).split([part.shape[2] for part in inputs], dim=1)
 
-    def _mean_of(self, tokens: Float[Tensor, "B T C"]) -> Float[Tensor, "B C"]:
+    def _mean(self, tokens: Float[Tensor, "B T C"]) -> Float[Tensor, "B C"]:
         if tokens.shape[1] == 1:  # whose weight is 1
             return tokens.squeeze(1)
         return torch.einsum("btc,bt->bc", tokens, self.weights)
+
+    @property
+    def variances(self) -> Float[Tensor, "B L"]:
+        """Of each level over the frames, by the encoder's weights, averaged over its columns before
+        they are projected: so no frame needs a product of matrices.
+        """
+        levels = self.levels if self.pooled is None else self.pooled
+        means = self.level_vectors if self.pooled is None else self._means_of_inputs
+        # mean square less square of the mean takes half as long as deviations, and is exact enough:
+        # the mean of prepared columns is near 0
+        squares = [torch.linalg.vector_norm(level, dim=2).square() for level in levels]
+        variances = [
+            ((square * self.weights).sum(dim=1) - mean.square().sum(dim=1)) / mean.shape[1]
+            for square, mean in zip(squares, means, strict=True)
+        ]
+        return torch.stack(variances, dim=1).clamp(min=0)
 
 
 class Fused(NamedTuple):

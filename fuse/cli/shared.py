@@ -95,7 +95,7 @@ TRAINING = [
         "--epochs",
         type=click.IntRange(min=1),
         help="The largest number of epochs; validation chooses among them "
-        "[default: 120, fewer for more than 8192 training videos].",
+        "[default: 120 up to 360 training videos, 60 from 720 to 16384, fewer beyond].",
     ),
     click.option(
         "--members",

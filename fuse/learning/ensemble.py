@@ -97,9 +97,12 @@ class Ensemble:
         training = self._training(self._members(seed, members), loss)
         torch.manual_seed(seed)
         tuned = [parameter for parameter in training.parameters() if parameter.requires_grad]
-        recipe = RECIPE if self.start is None else TUNING
-        optimizer = AdamW(tuned, recipe.weight_decay, self.start is not None)
         batches = math.ceil(len(self.rows) / RECIPE.batch)
+        if self.start is None:
+            weight_decay, peak = RECIPE.weight_decay, RECIPE.peak(epochs * batches)
+        else:
+            weight_decay, peak = TUNING.weight_decay, TUNING.learning_rate
+        optimizer = AdamW(tuned, weight_decay, self.start is not None)
         steps = itertools.count()
         scores, joint = {}, math.ceil(members / 2)
         validation = None if validate_on is None else self._batch(torch.from_numpy(validate_on))
@@ -112,9 +115,7 @@ class Ensemble:
                 for weight, other in self.others:
                     total = total + weight * other._loss_of_other(training, loss, joint)
                 total.backward()
-                optimizer.step(
-                    *one_cycle(next(steps), epochs * batches, recipe.learning_rate, RECIPE.warm_up)
-                )
+                optimizer.step(*one_cycle(next(steps), epochs * batches, peak, RECIPE.warm_up))
             if epoch == stop:
                 self.models = training.snapshot()
             if validation is not None and epoch in scored:

@@ -127,11 +127,12 @@ class Encoder(nn.Module):
         self.channels = Channels(self.encode.out_channels, self.project.level_channels)
 
     def forward(self, arrays: Arrays, mask: Bool[Tensor, "B T"]) -> Stream:
-        parts = self.project(self.pool(arrays))
+        pooled = self.pool(arrays)
+        parts = self.project(pooled)
         if self.averages:
-            return Stream(parts, None, mask / mask.sum(dim=1, keepdim=True), mask)
+            return Stream(parts, None, mask / mask.sum(dim=1, keepdim=True), mask, pooled)
         tokens, weights = self.encode(torch.cat([value(part) for part in parts], dim=-1), mask)
-        return Stream(parts, tokens, weights, mask)
+        return Stream(parts, tokens, weights, mask, pooled)
 
 
 def tracks_of_levels(shapes: Shapes, levels: int) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ from vqa_twostage.fuse.data import Features
 from vqa_twostage.fuse.streams import Arrays
 from vqa_twostage.pipeline.features import ArrayName
 
-VERSION = 2
+VERSION = 3
 # squashed features are limited to so many standard deviations
 CLIP = 5.0
 # principal directions kept of a level's channels
@@ -68,12 +68,12 @@ class Squash:
         values[~finite] = np.nan
         low, fill, high = _quartiles(values, finite.sum(axis=1))
         np.copyto(values, fill[:, None], where=~finite, casting="same_kind")
-        width, deviation = (high - low) / NORMAL_IQR, values.std(axis=1)
+        width, deviation = (high - low) / NORMAL_IQR, values.std(axis=1, dtype=np.float64)
         keep = deviation > 1e-6 * np.maximum(1.0, np.abs(fill))
         # where most values are equal the range is 0: the deviation then is the unit
         scale = np.where(keep, np.where(width > 1e-6 * deviation, width, deviation), 1.0)
         squashed = (values - fill[:, None].astype(np.float32)) / scale[:, None].astype(np.float32)
-        np.arcsinh(squashed, out=squashed)
+        _asinh(torch.from_numpy(squashed))
         std = squashed.std(axis=1).astype(np.float64)
         return Squash(
             fill,
@@ -92,11 +92,20 @@ class Squash:
         if not values.sum().isfinite():  # a fraction of the time of looking at every value
             values = torch.where(values.isfinite(), values, fill)
         values.sub_(fill).mul_(unit)
-        squashed: Float32[np.ndarray, "rows C"] = values.numpy()
-        # numpy's takes a fortieth of the time of torch's where the processor has AVX-512
-        np.arcsinh(squashed, out=squashed)
-        values.sub_(mean).mul_(slope).clamp_(-CLIP, CLIP).mul_(keep)
+        _asinh(values)
+        squashed: Float32[np.ndarray, "rows C"] = (
+            values.sub_(mean).mul_(slope).clamp_(-CLIP, CLIP).mul_(keep).numpy()
+        )
         return squashed
+
+
+def _asinh(values: Float32[Tensor, ...]) -> None:
+    """In place, to 2e-7. Takes a fifth of the time of torch's and numpy's, of which only numpy's is
+    fast, and only where the processor has AVX-512.
+    """
+    magnitude = values.abs()
+    magnitude.add_(torch.hypot(magnitude, torch.ones(()))).log_()
+    torch.copysign(magnitude, values, out=values)
 
 
 def _float32(rows: Rows) -> Float32[Tensor, "rows C"]:

@@ -12,19 +12,23 @@ from vqa_twostage.fuse.learning import prepare
 class Recipe:
     """AdamW on a schedule of one cycle (`fuse.learning.adamw`)."""
 
-    version: int = 6
+    version: int = 7
     """Raised when the same options give other results."""
-    learning_rate: float = 1e-2
-    """The highest of the cycle."""
+    learning_rate: float = 2e-2
+    """The highest of the cycle, where it has up to ``epochs`` steps (`peak`)."""
     weight_decay: float = 1.0
     batch: int = 2048
     """Most videos of a batch. The labels of small datasets are few, and losses such as PLCC want
     them together."""
-    epochs: int = 120
-    """The most, where options do not say."""
+    epochs: int = 60
+    """Where options do not say, and sets are neither small nor large."""
+    shown: int = 43_200
+    """Small sets have more epochs, as many as show so many videos. They need them, and an epoch of
+    them takes less time (docs/experiments.md)."""
+    most_epochs: int = 120
+    """But no more than these."""
     steps: int = 480
-    """Large sets have fewer epochs, as many as make so many steps: more change no ranking
-    (docs/experiments.md)."""
+    """Large sets have fewer epochs, as many as make so many steps: more change no ranking."""
     fewest_epochs: int = 12
     """But no fewer than these."""
     warm_up: float = 0.3
@@ -36,10 +40,17 @@ class Recipe:
     components: int = prepare.COMPONENTS
     clip: float = prepare.CLIP
 
+    def peak(self, steps: int) -> float:
+        """The highest learning rate of so many steps. The product of both stays the same: so far
+        weights move, and decay, whatever the number of videos.
+        """
+        return self.learning_rate * min(1.0, self.epochs / steps)
+
     def epochs_for(self, videos: int) -> int:
         """The epochs of a training on so many videos."""
-        batches = math.ceil(videos / self.batch)
-        return min(self.epochs, max(self.fewest_epochs, math.ceil(self.steps / batches)))
+        of_small = min(self.most_epochs, math.ceil(self.shown / videos))
+        of_large = max(self.fewest_epochs, math.ceil(self.steps / math.ceil(videos / self.batch)))
+        return min(max(self.epochs, of_small), of_large)
 
 
 RECIPE = Recipe()

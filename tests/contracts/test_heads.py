@@ -585,20 +585,21 @@ def test_multi_level_fusion_reads_every_level_in_its_group() -> None:
 def test_quality_aware_fusion_is_concatenation_for_equally_reliable_streams() -> None:
     fusion, given = built("fusion", "quality_aware").eval(), streams()
     for judge in fusion.judges:
-        nn.init.zeros_(judge[-1].weight)
-        nn.init.zeros_(judge[-1].bias)
+        nn.init.zeros_(judge.last.weight)
+        nn.init.zeros_(judge.last.bias)
     fused = fusion(*given)
     torch.testing.assert_close(fused.gates["reliability"], torch.full((B, 2), 0.5))
     torch.testing.assert_close(
-        fused.vector, fusion.body(torch.cat([one.vector for one in given], dim=1))
+        fused.vector, fusion.body(fusion.first(torch.cat([one.vector for one in given], dim=1)))
     )
 
 
 def test_quality_aware_fusion_depends_on_the_variation_over_frames() -> None:
     fusion, (spatial, temporal) = built("fusion", "quality_aware").eval(), streams()
-    away = spatial.tokens - spatial.vector[:, None]
-    shaken = replace(spatial, encoded=spatial.tokens + 4 * away)
-    torch.testing.assert_close(shaken.vector, spatial.vector, rtol=0, atol=1e-5)
+    means = zip(spatial.levels, spatial.level_vectors, strict=True)
+    away = [level + 4 * (level - mean[:, None]) for level, mean in means]
+    shaken = replace(spatial, level_parts=away)
+    torch.testing.assert_close(shaken.level_vectors, spatial.level_vectors, rtol=0, atol=1e-5)
     several = spatial.mask.sum(dim=1) > 1
     before, after = (fusion(one, temporal).gates["reliability"] for one in (spatial, shaken))
     assert (before - after)[several].abs().amin() > 1e-3

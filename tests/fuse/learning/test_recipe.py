@@ -1,4 +1,5 @@
-"""Large sets are trained for fewer epochs, since each of them has more steps."""
+"""Small sets are trained for more epochs, since each of them says less, and large ones for fewer,
+since each of them has more steps."""
 
 from __future__ import annotations
 
@@ -13,7 +14,10 @@ from vqa_twostage.fuse.learning.recipe import RECIPE
 
 @pytest.mark.parametrize(
     ("videos", "epochs"),
-    [(1, 120), (1200, 120), (8192, 120), (8193, 96), (27_155, 35), (100_000, 12), (10**7, 12)],
+    [
+        *((1, 120), (360, 120), (480, 90), (720, 60), (16_384, 60)),
+        *((16_385, 54), (27_155, 35), (100_000, 12), (10**7, 12)),
+    ],
 )
 def test_epochs_of_the_recipe(videos: int, epochs: int) -> None:
     assert RECIPE.epochs_for(videos) == epochs
@@ -25,11 +29,21 @@ def test_more_videos_have_no_more_epochs(some: int, more: int) -> None:
     assert RECIPE.epochs_for(max(some, more)) <= RECIPE.epochs_for(min(some, more))
 
 
+@settings(deadline=None)
+@given(st.integers(RECIPE.epochs, 10**6))
+def test_learning_rate_and_steps_have_one_product_however_many_steps(steps: int) -> None:
+    usual = RECIPE.peak(RECIPE.epochs) * RECIPE.epochs
+    assert RECIPE.peak(steps) * steps == pytest.approx(usual)
+    assert RECIPE.peak(1) == RECIPE.peak(RECIPE.epochs) == RECIPE.learning_rate
+
+
 def test_help_names_the_default() -> None:
     text = " ".join(CliRunner().invoke(command, ["train", "--help"]).output.split())
-    assert f"[default: {RECIPE.epochs}, fewer for more than {4 * RECIPE.batch} training" in text
+    small, usual, large = RECIPE.shown // RECIPE.most_epochs, RECIPE.shown // RECIPE.epochs, 16384
     assert (
-        RECIPE.epochs_for(4 * RECIPE.batch + 1)
-        < RECIPE.epochs
-        == RECIPE.epochs_for(4 * RECIPE.batch)
+        f"[default: {RECIPE.most_epochs} up to {small} training videos, {RECIPE.epochs} from "
+        f"{usual} to {large}, fewer beyond]" in text
     )
+    assert RECIPE.epochs_for(small) == RECIPE.most_epochs > RECIPE.epochs_for(small + 8)
+    assert RECIPE.epochs_for(usual) == RECIPE.epochs == RECIPE.epochs_for(large)
+    assert RECIPE.epochs_for(large + 1) < RECIPE.epochs
