@@ -484,6 +484,19 @@ def test_point_of_the_plot_names_its_video_and_shows_its_frames(
     assert NASTY not in browser.js(f"return {panel}.textContent")
 
 
+def test_a_window_of_usual_width_shows_the_difference_that_is_to_be_believed(
+    browser: Browser, page: tuple[Path, ReportResult, str]
+) -> None:
+    browser.open(page[0], 1280)
+    right = (
+        "return [...document.querySelectorAll('.sortable thead th')]"
+        ".find((cell) => cell.textContent.includes('{}')).getBoundingClientRect().right"
+    )
+    edge = browser.js("return document.querySelector('.box').getBoundingClientRect().right")
+    for name in ("Mean SRCC difference [95 %, corrected]", "Corrected p", "Wins"):
+        assert browser.js(right.format(name)) <= edge, name
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_fits_a_phone_without_horizontal_scrolling_in_both_colour_schemes(
     browser: Browser, page: tuple[Path, ReportResult, str], scheme: str
