@@ -26,6 +26,8 @@ from vqa_twostage.extract.decoding.pixels import RGB, display_matrix, upright_si
 
 PROGRAM = Path(__file__).parent / "decode_files.py"
 CALLS = "open,openat,openat2,creat,rename,unlink,mkdir,socket,connect,sendto,sendmsg,execve"
+# how strace writes a call that another process interrupts, and where it goes on
+UNFINISHED, RESUMED = " <unfinished ...>", re.compile(r"\d+ +<\.\.\. \w+ resumed>(.*)")
 CALL = re.compile(r'^(\d+) +(\w+)\((?:[^"]*"([^"]*)")?(.*)')
 # where libraries and modules lie; of processes, what they ask of themselves
 LIBRARIES = ("/lib", "/usr/lib", "/etc/ld.so", "/etc/localtime", "/proc/", "/sys/", "/dev/")
@@ -85,7 +87,7 @@ def reached_elsewhere(calls: Sequence[str], folder: Path, names: set[str]) -> It
     for an address, from the moment on at which the first of the files was opened.
     """
     libraries = (*LIBRARIES, sys.prefix, sys.base_prefix, *filter(None, sys.path))
-    matches = [match for line in calls if (match := CALL.match(line))]
+    matches = [match for line in whole_calls(calls) if (match := CALL.match(line))]
     first: dict[str, int] = {}  # of a process, its first call that opens one of the files
     for place, match in enumerate(matches):
         if match[3] and str(Path(match[3]).parent) == str(folder):
@@ -98,6 +100,22 @@ def reached_elsewhere(calls: Sequence[str], folder: Path, names: set[str]) -> It
             continue
         if not _is_expected(call, path or "", rest, folder, names, libraries):
             yield f"not expected: {match[0][:300]}"
+
+
+def whole_calls(calls: Sequence[str]) -> list[str]:
+    """The lines of a log, a call that another process interrupted on one line with its result."""
+    lines: list[str] = []
+    interrupted: dict[str, int] = {}  # of a process, the line of its unfinished call
+    for line in calls:
+        process = line.partition(" ")[0]
+        if resumed := RESUMED.match(line):
+            if process in interrupted:
+                lines[interrupted.pop(process)] += resumed[1]
+            continue
+        if line.endswith(UNFINISHED):
+            interrupted[process] = len(lines)
+        lines.append(line.removesuffix(UNFINISHED))
+    return lines
 
 
 def _is_expected(

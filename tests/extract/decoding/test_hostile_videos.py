@@ -66,6 +66,7 @@ def test_changed_video_is_decoded_or_refused_and_nothing_else_is_opened(
         ('7 openat(AT_FDCWD, "/videos/b.mp4", O_RDWR|O_CLOEXEC) = -1 EACCES', False),
         ('7 openat(AT_FDCWD, "/videos/bait.mp4", O_RDONLY) = -1 EACCES', False),
         ('7 openat(AT_FDCWD, "bait.mp4", O_RDONLY <unfinished ...>', False),
+        ('7 openat(AT_FDCWD, "libm.so.6", O_RDONLY <unfinished ...>', False),
         ('7 openat(AT_FDCWD, "tls/libm.so.6", O_RDONLY) = -1 ENOENT (No such file)', True),
         ('7 openat(AT_FDCWD, "tls/libm.so.6", O_RDONLY) = 3', False),
         ('7 openat(AT_FDCWD, "/etc/passwd", O_RDONLY) = 3', False),
@@ -80,6 +81,22 @@ def test_watch_sees_what_is_opened_elsewhere_and_each_address(line: str, expecte
     found = list(reached_elsewhere([line, begun, line], Path("/videos"), {"a.mp4", "b.mp4"}))
     early = "/videos/" in line and not expected  # it begins with the first of them
     assert len(found) == (0 if expected else 1 + early)
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"), [("= -1 ENOENT (No such file)", True), ("= 3", False), ("", False)]
+)
+def test_watch_joins_a_call_that_another_process_interrupted_with_its_result(
+    result: str, expected: bool
+) -> None:
+    calls = [
+        '7 openat(AT_FDCWD, "/videos/a.mp4", O_RDONLY|O_CLOEXEC) = 7',
+        '7 openat(AT_FDCWD, "tls/libm.so.6", O_RDONLY|O_CLOEXEC <unfinished ...>',
+        '8 openat(AT_FDCWD, "/videos/a.mp4", O_RDONLY|O_CLOEXEC <unfinished ...>',
+        "8 <... openat resumed>)            = 9",
+        *([f"7 <... openat resumed>)            {result}"] if result else []),
+    ]
+    assert len(list(reached_elsewhere(calls, Path("/videos"), {"a.mp4"}))) == (not expected)
 
 
 def faults_of(mutant: Mutant, outcome: Outcome) -> list[str]:
