@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Float32, Float64, Int64
-from scipy.stats import rankdata
 
 from vqa_twostage.fuse.data import Dataset, Features
 from vqa_twostage.fuse.opinions import require_others
@@ -142,7 +142,7 @@ def _quick_srcc(
     """SRCC of each column where its values differ; equal values count as if they were in order."""
     order = np.argsort(np.ascontiguousarray(values.T), axis=1, kind="stable")
     ranks = np.arange(len(mos), dtype=np.float64)
-    labels = rankdata(mos)
+    labels = scipy.stats.rankdata(mos)
     spread = len(mos) * ranks.std() * labels.std()
     scores: Float64[np.ndarray, " C"] = (labels - labels.mean())[order] @ ranks / spread
     return scores
@@ -152,7 +152,7 @@ def _srcc(
     values: Float[np.ndarray, "N C"], mos: Float64[np.ndarray, " N"]
 ) -> Float64[np.ndarray, " C"]:
     """SRCC of each column; 0 of one whose values are all equal."""
-    ranks, labels = rankdata(values, axis=0), rankdata(mos)
+    ranks, labels = scipy.stats.rankdata(values, axis=0), scipy.stats.rankdata(mos)
     ranks -= ranks.mean(axis=0)
     labels -= labels.mean()
     spread = np.sqrt((ranks**2).sum(axis=0) * (labels**2).sum())

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import optimize, special, stats
 
 Scores = Float[np.ndarray, " N"]
 
@@ -63,7 +63,7 @@ def evaluate(predicted: Scores, mos: Scores) -> Metrics:
 def srcc(predicted: Scores, mos: Scores) -> float:
     """Spearman's rank correlation, ties at their mean rank."""
     return (
-        float(stats.spearmanr(predicted, mos).statistic)
+        float(scipy.stats.spearmanr(predicted, mos).statistic)
         if _varied(predicted, mos)
         else float("nan")
     )
@@ -77,14 +77,14 @@ def srcc_interval(srcc: float, n: int) -> tuple[float, float] | None:
     """
     if n <= 3 or not abs(srcc) < 1:
         return None
-    reach = float(stats.norm.ppf(0.975)) * np.sqrt((1 + srcc**2 / 2) / (n - 3))
+    reach = float(scipy.stats.norm.ppf(0.975)) * np.sqrt((1 + srcc**2 / 2) / (n - 3))
     return float(np.tanh(np.arctanh(srcc) - reach)), float(np.tanh(np.arctanh(srcc) + reach))
 
 
 def krcc(predicted: Scores, mos: Scores) -> float:
     """Kendall's tau-b."""
     return (
-        float(stats.kendalltau(predicted, mos).statistic)
+        float(scipy.stats.kendalltau(predicted, mos).statistic)
         if _varied(predicted, mos)
         else float("nan")
     )
@@ -93,7 +93,9 @@ def krcc(predicted: Scores, mos: Scores) -> float:
 def plcc(predicted: Scores, mos: Scores) -> float:
     """Pearson's linear correlation of the values as they are."""
     return (
-        float(stats.pearsonr(predicted, mos).statistic) if _varied(predicted, mos) else float("nan")
+        float(scipy.stats.pearsonr(predicted, mos).statistic)
+        if _varied(predicted, mos)
+        else float("nan")
     )
 
 
@@ -104,7 +106,7 @@ def apply_logistic(parameters: Float[np.ndarray, " 4"] | None, predicted: Scores
     if parameters is None:
         return predicted.astype(float)
     high, low, middle, width = parameters
-    return low + (high - low) * special.expit((predicted - middle) / width)
+    return low + (high - low) * scipy.special.expit((predicted - middle) / width)
 
 
 def fit_logistic(predicted: Scores, mos: Scores) -> Float[np.ndarray, " 4"] | None:
@@ -129,8 +131,8 @@ def fit_logistic(predicted: Scores, mos: Scores) -> Float[np.ndarray, " 4"] | No
         return None  # constant, or beyond what floating point can square
     x, y = (predicted - center) / spread, (mos - low) / (high - low)
 
-    def refined(place: np.ndarray, iterations: int) -> optimize.OptimizeResult:
-        return optimize.minimize(
+    def refined(place: np.ndarray, iterations: int) -> scipy.optimize.OptimizeResult:
+        return scipy.optimize.minimize(
             _squared_error,
             place,
             args=(x, y),
@@ -147,7 +149,7 @@ def fit_logistic(predicted: Scores, mos: Scores) -> Float[np.ndarray, " 4"] | No
     if best.fun >= len(y) * y.var() * (1 - 1e-9):
         return np.array([mos.mean(), mos.mean(), center, spread])
     middle, width = best.x[0], np.exp(best.x[1])
-    bottom, rise = _heights(special.expit((x - middle) / width), y)
+    bottom, rise = _heights(scipy.special.expit((x - middle) / width), y)
     scale = high - low
     return np.array(
         [
@@ -177,7 +179,7 @@ def _squared_error(
     """
     middle, width = place[0], np.exp(place[1])
     z = (x - middle) / width
-    curve = special.expit(z)
+    curve = scipy.special.expit(z)
     bottom, rise = _heights(curve, y)
     error = bottom + rise * curve - y
     slope = -2 * error * rise * curve * (1 - curve)
@@ -198,7 +200,7 @@ def _coarse_places(x: Scores, y: Scores) -> list[np.ndarray]:
         left, right = max(x.min() - width, -MIDDLE), min(x.max() + width, MIDDLE)
         within = np.arange(left, right, max(width, (right - left) / 400))
         middles = np.unique([*within, -MIDDLE, -10, -6, 6, 10, MIDDLE])
-        curves = special.expit((x - middles[:, None]) / width)
+        curves = scipy.special.expit((x - middles[:, None]) / width)
         tilts = curves - (curves @ weight)[:, None]
         power, along = tilts**2 @ weight, tilts @ (weight * (y - y @ weight))
         rise = np.clip(along / np.maximum(power, np.finfo(float).tiny), 0, RISE)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
-from scipy import stats
 
 # of the bootstrap over splits
 RESAMPLES = 10_000
@@ -76,7 +76,7 @@ def paired_statistics(
     return PairedStatistics(
         difference=float(np.median(differences)),
         interval=(float(low), float(high)),
-        p_value=float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0,
+        p_value=float(scipy.stats.wilcoxon(differences).pvalue) if differences.any() else 1.0,
         wins=int((differences > 0).sum()),
         pairs=len(differences),
         corrected=corrected_test(differences, float(n_test[both].sum() / n_fitted[both].sum())),
@@ -99,6 +99,6 @@ def corrected_test(
     if np.ptp(differences) < ROUNDING:
         return CorrectedTest(0.0, (0.0, 0.0), 1.0) if abs(mean) < ROUNDING else None
     error = float(np.sqrt((1 / count + test_to_fitted) * differences.var(ddof=1)))
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
-    p_value = 2 * float(stats.t.sf(abs(mean) / error, count - 1))
+    reach = float(scipy.stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
+    p_value = 2 * float(scipy.stats.t.sf(abs(mean) / error, count - 1))
     return CorrectedTest(mean, (mean - reach, mean + reach), p_value)

@@ -120,11 +120,14 @@ def score(
     """
     if no_cache and cache is not None:
         raise UsageError("--cache and --no-cache contradict each other; give one of them")
-    # what can be wrong with paths is checked before torch is imported
-    from vqa_twostage.fuse.reporting import contact_sheet, score_text
+    # what can be wrong with paths is checked before torch is imported, and what draws is imported
+    # only where something is drawn
+    from vqa_twostage.fuse.reporting import score_text
     from vqa_twostage.pipeline.datasets.videos import find_videos
 
     if plot is not None:
+        from vqa_twostage.fuse.reporting import contact_sheet
+
         contact_sheet.check_path(plot)
     paths, others = find_videos(videos)
     if others:

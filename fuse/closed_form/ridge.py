@@ -14,9 +14,9 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import scipy
 import torch
 from jaxtyping import Float, Int
-from scipy import linalg
 from torch import Tensor, nn
 
 from vqa_twostage.fuse.averaging import ClosedForm, TrainingRows
@@ -67,8 +67,8 @@ def _solve(
     """Faster than `scipy.linalg.solve`, which also estimates the condition."""
     matrix = products.copy()
     matrix[np.diag_indices_from(matrix)] += penalty
-    factor = linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)
-    solution: Float[np.ndarray, " D"] = linalg.cho_solve(factor, target, check_finite=False)
+    factor = scipy.linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)
+    solution: Float[np.ndarray, " D"] = scipy.linalg.cho_solve(factor, target, check_finite=False)
     return solution
 
 

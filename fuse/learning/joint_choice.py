@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.stats import rankdata
 
 from vqa_twostage.fuse import metrics
 
@@ -48,6 +48,6 @@ def _influences(scores: Scores, mos: Scores) -> Scores:
 
 
 def _standardised_ranks(values: Scores) -> Scores:
-    ranks = rankdata(values)
+    ranks = scipy.stats.rankdata(values)
     standardised: Scores = (ranks - ranks.mean()) / ranks.std()
     return standardised

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import torch
 from jaxtyping import Float, Float32, Int
-from scipy import linalg
 from torch import Tensor
 
 from vqa_twostage.fuse.data import Features
@@ -268,9 +268,9 @@ def principal_directions(arrays: list[Float[np.ndarray, "_ C"]]) -> Float[np.nda
     size = min(COMPONENTS + OVERSAMPLED, *rows.shape)
     found = np.random.default_rng(0).standard_normal((rows.shape[1], size), np.float32)
     for _ in range(ROUNDS):
-        found = linalg.qr(rows.T @ (rows @ found), mode="economic", check_finite=False)[0]
+        found = scipy.linalg.qr(rows.T @ (rows @ found), mode="economic", check_finite=False)[0]
     projected, kept = rows @ found, min(COMPONENTS, size)
-    values, directions = linalg.eigh(projected.T @ projected, check_finite=False)
+    values, directions = scipy.linalg.eigh(projected.T @ projected, check_finite=False)
     largest = np.arange(len(values))[::-1][:kept]
     values, basis = np.maximum(values[largest], 1e-12), found @ directions[:, largest]
     return basis * np.float32(np.sqrt(len(arrays) * kept / values.sum()))

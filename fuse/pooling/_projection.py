@@ -44,7 +44,7 @@ class LevelProjection(nn.Module):
         level_dropout: float,
     ) -> None:
         super().__init__()
-        self._of_track = torch.tensor(tracks) == torch.arange(max(tracks) + 1)[:, None]
+        self._of_track = np.equal(tracks, np.arange(max(tracks) + 1)[:, None])
         self.level_dropout, self.sizes = level_dropout, channels
         self.level_channels = (width,) * len(channels)
         # of all levels side by side
@@ -59,7 +59,7 @@ class LevelProjection(nn.Module):
         scale = torch.from_numpy(self._scale).to(device)
         if self.training and self.level_dropout and len(levels) > len(self._of_track):
             drawn = torch.rand(len(levels), device=device)
-            of_track = self._of_track.to(device)
+            of_track = torch.from_numpy(self._of_track).to(device)
             in_track = drawn.where(of_track, -1.0)
             kept_one = (in_track == in_track.amax(dim=1, keepdim=True)) & of_track
             # those that are kept are scaled up, so that the sum keeps its size

@@ -6,6 +6,8 @@ Dimensions: B videos, T frames of the spatial track, U of the temporal one, C ch
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -797,6 +799,26 @@ def test_invalid_option_is_refused_with_the_valid_values(kind: str, text: str) -
     name, _, option = text.partition(":")
     with pytest.raises(UsageError, match=rf"^{name}: {option.partition('=')[0]} must .*not"):
         built(kind, text)
+
+
+def test_shapes_of_every_head_are_known_without_torchs_compiler() -> None:
+    """Loading a model asks for them, and importing the compiler takes a second or two."""
+    text = "TrainOptions(pooling={!r}, temporal_encoder={!r}, fusion={!r})"
+    program = "\n".join(
+        (
+            "import sys, torch",
+            "from vqa_twostage.fuse.learning.model import Head",
+            "from vqa_twostage.fuse.options import TrainOptions",
+            "from vqa_twostage.fuse.streams import ArrayName, Streams",
+            f"sides = {[dict(side) for side in SHAPES]!r}",
+            "shapes = Streams(*({ArrayName(name): side[name] for name in side} for side in sides))",
+            f"for options in [{', '.join(text.format(*head) for head in HEADS)}]:",
+            "    with torch.device('meta'):",
+            "        Head.of(options).build(shapes)",
+            "    assert 'torch._dynamo' not in sys.modules, options",
+        )
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.parametrize("width", ["0", "-1"])

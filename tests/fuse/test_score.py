@@ -460,6 +460,25 @@ def test_score_command_prints_text_json_jsonl_and_csv(
     assert called(*words, "--csv", "--json", cwd=tmp_path).returncode == 2
 
 
+def test_score_command_of_a_kept_video_imports_nothing_that_it_does_not_use(
+    clips: Path, run: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import sys\n"
+        "from vqa_twostage.fuse.cli import main\n"
+        f"sys.argv = {['vqa-fuse', 'score', str(clips / 'testsrc.mp4')]!r}\n"
+        f"sys.argv += {['--run', str(run), '--cache', str(tmp_path)]!r}\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        "unused = {'torch._dynamo', 'timm', 'av', 'openvino', 'scipy.stats', 'matplotlib'}\n"
+        "print(sorted(unused & set(sys.modules)))\n"
+    )
+    program = [sys.executable, "-c", code]
+    subprocess.run(program, check=True, capture_output=True)
+    again = subprocess.run(program, check=True, capture_output=True, text=True)
+    assert again.stdout.splitlines()[-1] == "[]"
+
+
 def test_score_command_without_a_home_folder_names_the_options_that_help(
     run: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
