@@ -45,8 +45,7 @@ class TrainOptions:
     seed: int = 0
     """Added to every seed."""
     epochs: int | None = None
-    """The most; validation chooses among them. None is what the recipe has for so many videos
-    (`fuse.learning.recipe`): 120, and fewer where an epoch has many steps."""
+    """None is what the recipe has for so many videos (`fuse.learning.recipe`)."""
     members: int = 5
     """Models whose scores are averaged."""
     oracle_epoch: bool = False

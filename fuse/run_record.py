@@ -180,7 +180,7 @@ class RunRecord:
     not_finite: dict[str, int]
     notes: list[str]
     chosen_epochs: list[int]
-    """One a split; 0 for a baseline."""
+    """One a split: the last, or 0 where fine-tuning stayed at its start; 0 for a baseline."""
     oracle_srcc: list[float] | None
     versions: dict[str, str]
     """Of this program, Python and the libraries that compute."""

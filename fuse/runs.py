@@ -171,7 +171,7 @@ class Run:
         return self._optional(GATES, ("id", "mos"))
 
     def validation_curve(self) -> pd.DataFrame | None:
-        """Columns ``split, epoch, srcc`` while epochs were chosen; None of a baseline."""
+        """Columns ``split, epoch, srcc`` on the validation part; None of a baseline."""
         return self._optional(VALIDATION_CURVE, ("split", "epoch", "srcc"))
 
     def cache(self, cache: str | Path | None = None) -> Path:

@@ -3,8 +3,8 @@
 A protocol is a plug-in: a file in ``protocols/``, named by a spec such as ``random:n=10``. Its
 ``build(*, options)`` gives a `Protocol`, and ``CONTENT_DISJOINT`` says whether all rows of one
 group (content) lie in one part of a split. The others reproduce published divisions, in some of
-which groups straddle: `notes` reports it. The validation part chooses the epoch; the test part is
-used once.
+which groups straddle: `notes` reports it. The validation part makes all choices; the test part
+is used once.
 
 Dimensions: N rows (videos).
 """
@@ -178,7 +178,7 @@ def notes(splits: list[Split], rows: pd.DataFrame) -> list[str]:
     elif chosen_on := _chosen_on(splits, rows):
         lines.append(
             f"{chosen_on} of {groups} groups (contents) have videos both in training and in "
-            "validation of one split: the epoch is chosen on contents that were trained on"
+            "validation of one split: choices are made on contents that were trained on"
         )
     if splits:
         used = np.concatenate([part for split in splits for part in split.parts])

@@ -472,8 +472,8 @@ def predictions_table(data: Dataset, divided: list[Split], fitted: list[Fitted])
 
 
 def validation_table(divided: list[Split], fitted: list[Fitted]) -> pd.DataFrame | None:
-    """The validation SRCC while epochs were chosen: ``split, epoch, srcc``; None of a baseline,
-    which has no epochs.
+    """The SRCC of the validation part by epoch: ``split, epoch, srcc``; None of a baseline, which
+    has no epochs.
     """
     rows = [
         (split.seed, epoch, score)

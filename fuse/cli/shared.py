@@ -94,8 +94,8 @@ TRAINING = [
     click.option(
         "--epochs",
         type=click.IntRange(min=1),
-        help="The largest number of epochs; validation chooses among them "
-        "[default: 120 up to 360 training videos, 60 from 720 to 16384, fewer beyond].",
+        help="Epochs of the networks "
+        "[default: 120 up to 240 training videos, 40 from 720 to 24576, fewer beyond].",
     ),
     click.option(
         "--members",

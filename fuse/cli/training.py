@@ -115,7 +115,7 @@ def train(
 ) -> int:
     """Train and test a head on repeated splits of one dataset, and end with a model for scoring.
 
-    The validation part of a split chooses the epoch, the head is fitted again on training and
+    The validation part of a split makes all choices, the head is fitted again on training and
     validation together, and the test part is used once. Prints SRCC and KRCC of the raw scores,
     PLCC and RMSE after a four-parameter logistic, each as median and standard deviation over the
     splits. After an interruption the same command goes on; a finished run is reported.

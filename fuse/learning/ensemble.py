@@ -85,14 +85,12 @@ class Ensemble:
         members: int,
         loss: Loss,
         epochs: int,
-        stop: int,
         validate_on: Rows | None = None,
     ) -> dict[int, Float[Tensor, " rows"]]:
-        """Leaves in ``models`` the members after ``stop`` epochs of a schedule of ``epochs``.
+        """Leaves in ``models`` the members after ``epochs``.
 
-        With ``validate_on`` the whole schedule is run, and the members' mean scores of those videos
-        are returned, by epoch. Where there is a `Start`, it is epoch 0, and only the last epoch is
-        scored beside it.
+        Returns the members' mean scores of the videos ``validate_on`` by epoch. Where there is a
+        `Start`, it is epoch 0, and only the last epoch is scored beside it.
         """
         training = self._training(self._members(seed, members), loss)
         torch.manual_seed(seed)
@@ -107,8 +105,7 @@ class Ensemble:
         scores, joint = {}, math.ceil(members / 2)
         validation = None if validate_on is None else self._batch(torch.from_numpy(validate_on))
         scored = {0, epochs} if self.start else validation_epochs(epochs)
-        first, last = 0 if self.start else 1, stop if validation is None else epochs
-        for epoch in range(first, last + 1):
+        for epoch in range(0 if self.start else 1, epochs + 1):
             training.train(True)
             for batch in self._batches(batches) if epoch else ():
                 total = self._loss(training, batch, loss)
@@ -116,8 +113,6 @@ class Ensemble:
                     total = total + weight * other._loss_of_other(training, loss, joint)
                 total.backward()
                 optimizer.step(*one_cycle(next(steps), epochs * batches, peak, RECIPE.warm_up))
-            if epoch == stop:
-                self.models = training.snapshot()
             if validation is not None and epoch in scored:
                 training.train(False)
                 with torch.inference_mode():
@@ -125,6 +120,7 @@ class Ensemble:
                 scores[epoch] = output.scores.mean(dim=0)
                 if self.others:
                     self.joint_scores[epoch] = output.scores[:joint].mean(dim=0)
+        self.models = training.snapshot()
         return scores
 
     def on_scale(self, scores: Float[Tensor, " rows"]) -> Float[np.ndarray, " rows"]:

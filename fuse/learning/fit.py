@@ -1,11 +1,11 @@
-"""One split: choose the epoch on validation, fit again on training and validation, predict
+"""One split: validate what the training part teaches, fit again on training and validation, predict
 everything. Features are prepared once, from the training part, for both fits and for all heads.
 
 A head is an ensemble: `members` networks that differ in their seeds, and regressors in closed form
 (`fuse.averaging`). Its score is the mean of the networks' mean score and of the score of each
-regressor. The epoch is chosen once, by the validation SRCC of the networks' mean; where there are
-other datasets (`fuse.joint`), so is whether the networks learn from them. The regressors are of the
-run's own dataset alone.
+regressor. Networks are trained to the end of their schedule; validation chooses the penalties of
+the regressors, whether networks learn from other datasets where there are some (`fuse.joint`), and
+whether fine-tuned ones stay where they started. The regressors are of the run's own dataset alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -44,6 +45,7 @@ class Fitted:
     """On the scale of the labels: of validation videos by the models that did not see them, of all
     others by the final ones."""
     epoch: int
+    """Of the networks: the last, or 0 where fine-tuning stayed at its start."""
     weights: Streams[Float[np.ndarray, "N _"]]
     """Of the frames of each track; they sum to one over the frames of a video."""
     gates: dict[str, Float[np.ndarray, "N _"]] = field(default_factory=dict)
@@ -52,7 +54,8 @@ class Fitted:
     """The best SRCC on the test part over all epochs, which is optimistic and no valid result; NaN
     unless asked for."""
     validation_curve: dict[int, float] = field(default_factory=dict)
-    """The validation SRCC by epoch while the epoch was chosen; empty without epochs."""
+    """The SRCC of the validation part by epoch, of networks that were fitted on the training part
+    alone; empty without epochs."""
     settings: dict[str, Setting] = field(default_factory=dict)
     """That validation chose, of each regressor in closed form by its spec."""
     seconds: float = 0.0
@@ -72,14 +75,13 @@ def fit_split(
     data, began = features.data, time.perf_counter()
     with one_thread(), torch.random.fork_rng(devices=[]):
         head, loss = Head.of(options), parse_loss(options.loss)
-        epochs = epochs_of(split, options, start)
         alone = Ensemble(features, split.train, head, start)
-        joint, (epoch, unseen, validation_curve) = _choose(alone, features, split, loss, options)
+        joint, (epoch, unseen, validation_curve) = _validate(alone, features, split, loss, options)
         others = fit_average(features, head, split)
         both = np.sort(np.concatenate([split.train, split.val]))
         ensemble = Ensemble(features, both, head, start, joint)
         tested = split.test if options.oracle_epoch else None
-        test_scores = ensemble.train(split.seed, options.members, loss, epochs, epoch, tested)
+        test_scores = ensemble.train(split.seed, options.members, loss, epoch, tested)
         output = ensemble.output()
         gates = {name: gate.numpy() for name, gate in output.gates.items()}
         if len(data.tracks) > 1:
@@ -110,43 +112,46 @@ def fit_split(
 
 
 def epochs_of(split: Split, options: TrainOptions, start: Start | None = None) -> int:
-    """The most epochs of every fit of a split."""
+    """The epochs of every fit of a split."""
     usual = RECIPE.epochs_for(len(split.train))
     return options.epochs or (usual if start is None else min(usual, TUNING.epochs))
 
 
-Choice = tuple[int, Float[np.ndarray, " val"], dict[int, float]]
-
-
-def _choose(
-    alone: Ensemble, features: PreparedFeatures, split: Split, loss: Loss, options: TrainOptions
-) -> tuple[bool, Choice]:
-    """Whether the networks are to learn from other datasets, and the epoch."""
-    choice = choose_epoch(alone, split, loss, options)
-    if not features.data.others:
-        return False, choice
-    joint = Ensemble(features, split.train, alone.head, joint=True)
-    of_joint = choose_epoch(joint, split, loss, options)
-    scores = joint.on_scale(joint.joint_scores[of_joint[0]])
-    if others_help(scores, choice[1], features.data.mos[split.val]):
-        return True, of_joint
-    return False, choice
-
-
-def choose_epoch(ensemble: Ensemble, split: Split, loss: Loss, options: TrainOptions) -> Choice:
-    """Fits the networks, of the training part alone.
-
-    Returns the epoch after which they rank the validation part best, their scores of that part on
-    the scale of the labels, and the validation SRCC of every epoch that was validated.
+class Validated(NamedTuple):
+    """Of networks that were fitted on the training part alone: the epoch that is used, their scores
+    of the validation part then, on the scale of the labels, and its SRCC by epoch.
     """
-    mos = ensemble.data.mos
+
+    epoch: int
+    unseen: Float[np.ndarray, " val"]
+    srcc: dict[int, float]
+
+
+def _validate(
+    alone: Ensemble, features: PreparedFeatures, split: Split, loss: Loss, options: TrainOptions
+) -> tuple[bool, Validated]:
+    """Whether the networks are to learn from other datasets, and how those that are chosen do."""
+    of_alone = validate(alone, split, loss, options)
+    if not features.data.others:
+        return False, of_alone
+    joint = Ensemble(features, split.train, alone.head, joint=True)
+    of_joint = validate(joint, split, loss, options)
+    scores = joint.on_scale(joint.joint_scores[of_joint.epoch])
+    if others_help(scores, of_alone.unseen, features.data.mos[split.val]):
+        return True, of_joint
+    return False, of_alone
+
+
+def validate(ensemble: Ensemble, split: Split, loss: Loss, options: TrainOptions) -> Validated:
+    """Fits the networks, of the training part alone, and scores the validation part.
+
+    They are used as they are after the last epoch: choosing among epochs on validation ranked the
+    test part no better, at any size (docs/experiments.md). Of fine-tuned ones it chooses between
+    the last epoch and the start.
+    """
+    mos = ensemble.data.mos[split.val]
     epochs = epochs_of(split, options, ensemble.start)
-    scores = ensemble.train(split.seed, options.members, loss, epochs, epochs, split.val)
-    srcc = {done: metrics.srcc(scores[done].double().numpy(), mos[split.val]) for done in scores}
-    if ensemble.start is not None:
-        epoch = start_or_last(srcc, len(split.val))
-    else:
-        # an undefined SRCC (constant scores) never wins, unless nothing else comes; of equals the
-        # first
-        epoch = max(srcc, key=lambda done: srcc[done] if math.isfinite(srcc[done]) else -math.inf)
-    return epoch, ensemble.on_scale(scores[epoch]), srcc
+    scores = ensemble.train(split.seed, options.members, loss, epochs, split.val)
+    srcc = {done: metrics.srcc(scores[done].double().numpy(), mos) for done in scores}
+    epoch = epochs if ensemble.start is None else start_or_last(srcc, len(mos))
+    return Validated(epoch, ensemble.on_scale(scores[epoch]), srcc)

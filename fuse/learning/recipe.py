@@ -12,17 +12,18 @@ from vqa_twostage.fuse.learning import prepare
 class Recipe:
     """AdamW on a schedule of one cycle (`fuse.learning.adamw`)."""
 
-    version: int = 7
+    version: int = 8
     """Raised when the same options give other results."""
     learning_rate: float = 2e-2
-    """The highest of the cycle, where it has up to ``epochs`` steps (`peak`)."""
+    """The highest of the cycle, where it has up to ``full_rate_steps`` (`peak`)."""
+    full_rate_steps: int = 60
     weight_decay: float = 1.0
     batch: int = 2048
     """Most videos of a batch. The labels of small datasets are few, and losses such as PLCC want
     them together."""
-    epochs: int = 60
+    epochs: int = 40
     """Where options do not say, and sets are neither small nor large."""
-    shown: int = 43_200
+    shown: int = 28_800
     """Small sets have more epochs, as many as show so many videos. They need them, and an epoch of
     them takes less time (docs/experiments.md)."""
     most_epochs: int = 120
@@ -32,8 +33,7 @@ class Recipe:
     fewest_epochs: int = 12
     """But no fewer than these."""
     warm_up: float = 0.3
-    """The part of training in which the learning rate rises. No epoch of it is chosen, however
-    lucky its validation."""
+    """The part of training in which the learning rate rises."""
     validate_every: int = 4
     """Epochs between two validations, after the warm-up."""
     preparation: int = prepare.VERSION
@@ -44,7 +44,7 @@ class Recipe:
         """The highest learning rate of so many steps. The product of both stays the same: so far
         weights move, and decay, whatever the number of videos.
         """
-        return self.learning_rate * min(1.0, self.epochs / steps)
+        return self.learning_rate * min(1.0, self.full_rate_steps / steps)
 
     def epochs_for(self, videos: int) -> int:
         """The epochs of a training on so many videos."""

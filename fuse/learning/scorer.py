@@ -21,7 +21,7 @@ from vqa_twostage.fuse.learning.attention import test_split_weights
 from vqa_twostage.fuse.learning.averaged import refit_average
 from vqa_twostage.fuse.learning.ensemble import Ensemble, mean_output
 from vqa_twostage.fuse.learning.fine_tune import Start
-from vqa_twostage.fuse.learning.fit import Fitted, epochs_of
+from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
 from vqa_twostage.fuse.learning.novelty import PERCENTILES, NoveltyReference
@@ -158,8 +158,8 @@ def refit(
     fitted: list[Fitted],
     start: Start | None = None,
 ) -> Scorer:
-    """The head on all videos, and on other datasets if most splits chose so, for the median of the
-    epochs that those splits chose, and of all penalties.
+    """The head on all videos, and on other datasets if most splits chose so, for the epochs of most
+    of those splits, with the median of all penalties.
 
     It is calibrated by the logistic from predictions to labels that fits videos the models had not
     seen: each video's mean over the splits that tested it.
@@ -172,12 +172,9 @@ def refit(
             features = PreparedFeatures.from_start(data, everything, head, start)
         joint = 2 * sum(result.joint for result in fitted) > len(fitted)
         ensemble = Ensemble(features, everything, head, start, joint)
-        chosen = [result.epoch for result in fitted if result.joint == joint]
-        # of a start there are two, and none between them was validated
-        epoch = int(np.median(chosen)) if start is None else sorted(chosen)[len(chosen) // 2]
-        epochs = epochs_of(splits[0], options, start)
+        used = sorted(result.epoch for result in fitted if result.joint == joint)
         loss = parse_loss(options.loss)
-        ensemble.train(splits[0].seed, options.members, loss, epochs, epoch)
+        ensemble.train(splits[0].seed, options.members, loss, used[len(used) // 2])
         regressors = refit_average(features, head, [result.settings for result in fitted])
     manifest = data.manifest
     training = Training(

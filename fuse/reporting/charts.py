@@ -88,7 +88,7 @@ def scatter(
 
 
 def learning(curves: Mapping[int, Points], median: Points, chosen: Points, name: str) -> Markup:
-    """A faint line for each split with a dot at its chosen epoch, and the median of all."""
+    """A faint line for each split with a dot at the epoch that is used, and the median of all."""
     every = [point for points in curves.values() for point in points]
     axes = Axes([x for x, _ in every], [y for _, y in every], "epoch", "SRCC on validation")
     lines = "".join(axes.path(points, "faint") for points in curves.values())

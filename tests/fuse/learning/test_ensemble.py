@@ -118,9 +118,7 @@ def test_stacked_and_looped_training_give_the_same_scores(
             Ensemble, "_training", lambda self, models, loss, way=members: way(models)
         )
         ensemble_under_test = Ensemble(prepared, np.arange(40), head)
-        ensemble_under_test.train(
-            0, 2, parse_loss("l1"), epochs=6, stop=4, validate_on=np.arange(40, 60)
-        )
+        ensemble_under_test.train(0, 2, parse_loss("l1"), epochs=6, validate_on=np.arange(40, 60))
         scores.append(ensemble_under_test.output().scores.numpy())
     np.testing.assert_allclose(scores[0], scores[1], atol=2e-3)
     assert not caplog.records

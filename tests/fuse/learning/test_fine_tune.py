@@ -53,9 +53,9 @@ def ensemble_of(data: Dataset, start: Start, rows: np.ndarray) -> Ensemble:
     return Ensemble(PreparedFeatures.from_start(data, rows, head, start), rows, head, start)
 
 
-def trained(data: Dataset, start: Start, rows: np.ndarray, stop: int) -> Ensemble:
+def trained(data: Dataset, start: Start, rows: np.ndarray, epochs: int) -> Ensemble:
     ensemble = ensemble_of(data, start, rows)
-    ensemble.train(0, 2, LOSS, 8, stop)
+    ensemble.train(0, 2, LOSS, epochs)
     return ensemble
 
 
@@ -70,7 +70,7 @@ def test_epoch_0_ranks_every_video_as_the_source_does(source: Scorer, data: Data
     rows = np.arange(0, 20)
     for number, model in enumerate(source.models):
         alone = replace(start_of(source), models=[model])
-        ensemble = trained(data, alone, rows, stop=0)
+        ensemble = trained(data, alone, rows, epochs=0)
         scores = ensemble.output().scores.numpy()
         member = replace(source, models=[source.models[number]], regressors={}, curve=None)
         ours = member.scores(data.features)
@@ -79,7 +79,7 @@ def test_epoch_0_ranks_every_video_as_the_source_does(source: Scorer, data: Data
 
 def test_epoch_0_is_on_the_scale_of_the_new_labels(source: Scorer, data: Dataset) -> None:
     rows = np.arange(3, 23)
-    scores = trained(data, start_of(source), rows, stop=0).output().scores.numpy()[rows]
+    scores = trained(data, start_of(source), rows, epochs=0).output().scores.numpy()[rows]
     assert scores.mean() == pytest.approx(0, abs=1e-5) and 0.8 < scores.std() < 1.0001
 
 
@@ -88,7 +88,7 @@ def test_scores_are_mirrored_where_the_better_end_is_the_other(
 ) -> None:
     rows = np.arange(20)
     scores, mirrored = (
-        trained(data, start_of(source, mirrored=each), rows, stop=0).output().scores
+        trained(data, start_of(source, mirrored=each), rows, epochs=0).output().scores
         for each in (False, True)
     )
     assert torch.allclose(scores, -mirrored, atol=1e-5)
@@ -97,7 +97,7 @@ def test_scores_are_mirrored_where_the_better_end_is_the_other(
 @pytest.mark.parametrize("last", [False, True])
 def test_only_what_is_tuned_changes(source: Scorer, data: Dataset, last: bool) -> None:
     rows, start = np.arange(20), start_of(source, last=last)
-    before, after = (state(trained(data, start, rows, stop)) for stop in (0, 6))
+    before, after = (state(trained(data, start, rows, epochs)) for epochs in (0, 6))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed and (changed <= LAST) == last
 
@@ -109,13 +109,13 @@ def test_weights_stay_near_their_start_however_long_training_is(
     shuffled = relabelled(data, np.random.default_rng(0).permutation(data.mos))
     rows, start = np.arange(20), start_of(source)
     tuned = ensemble_of(shuffled, start, rows)
-    tuned.train(0, 2, LOSS, 200, 200)
-    first = state(trained(shuffled, start, rows, stop=0))
+    tuned.train(0, 2, LOSS, 200)
+    first = state(trained(shuffled, start, rows, epochs=0))
     from_source = sum(float((state(tuned)[name] - first[name]).square().sum()) for name in first)
     head = Head.of(OPTIONS)
     scratch = Ensemble(PreparedFeatures(shuffled, rows), rows, head)
     initial = scratch._initialised(0).state_dict()
-    scratch.train(0, 1, LOSS, 200, 200)
+    scratch.train(0, 1, LOSS, 200)
     from_random = sum(
         float((state(scratch)[name] - initial[name]).square().sum()) for name in initial
     )
@@ -128,7 +128,7 @@ def test_the_source_is_left_as_it_was(source: Scorer, data: Dataset) -> None:
         for model in source.models
     ]
     for last in (False, True):
-        trained(data, start_of(source, last=last), np.arange(20), stop=4)
+        trained(data, start_of(source, last=last), np.arange(20), epochs=4)
     for model, earlier in zip(source.models, before, strict=True):
         now = model.state_dict()
         assert all(torch.equal(now[name], earlier[name]) for name in earlier)
@@ -164,7 +164,7 @@ def test_tuning_learns_what_the_source_did_not_know(source: Scorer, data: Datase
     wrong = relabelled(data, 6 - data.mos)
     (split,) = splits("random:n=1", wrong.manifest.rows)[1]
     ensemble = ensemble_of(wrong, start_of(source), split.train)
-    scores = ensemble.train(0, 2, LOSS, 60, 60, split.train)
+    scores = ensemble.train(0, 2, LOSS, 60, split.train)
     first, last = (metrics.srcc(scores[epoch].numpy(), wrong.mos[split.train]) for epoch in (0, 60))
     assert first < -0.5 < 0 < last
 

@@ -15,8 +15,8 @@ from vqa_twostage.fuse.learning.recipe import RECIPE
 @pytest.mark.parametrize(
     ("videos", "epochs"),
     [
-        *((1, 120), (360, 120), (480, 90), (720, 60), (16_384, 60)),
-        *((16_385, 54), (27_155, 35), (100_000, 12), (10**7, 12)),
+        *((1, 120), (240, 120), (480, 60), (720, 40), (24_576, 40)),
+        *((24_577, 37), (40_000, 24), (100_000, 12), (10**7, 12)),
     ],
 )
 def test_epochs_of_the_recipe(videos: int, epochs: int) -> None:
@@ -30,16 +30,16 @@ def test_more_videos_have_no_more_epochs(some: int, more: int) -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(RECIPE.epochs, 10**6))
+@given(st.integers(RECIPE.full_rate_steps, 10**6))
 def test_learning_rate_and_steps_have_one_product_however_many_steps(steps: int) -> None:
-    usual = RECIPE.peak(RECIPE.epochs) * RECIPE.epochs
-    assert RECIPE.peak(steps) * steps == pytest.approx(usual)
-    assert RECIPE.peak(1) == RECIPE.peak(RECIPE.epochs) == RECIPE.learning_rate
+    least = RECIPE.full_rate_steps
+    assert RECIPE.peak(steps) * steps == pytest.approx(RECIPE.peak(least) * least)
+    assert RECIPE.peak(1) == RECIPE.peak(least) == RECIPE.learning_rate
 
 
 def test_help_names_the_default() -> None:
     text = " ".join(CliRunner().invoke(command, ["train", "--help"]).output.split())
-    small, usual, large = RECIPE.shown // RECIPE.most_epochs, RECIPE.shown // RECIPE.epochs, 16384
+    small, usual, large = RECIPE.shown // RECIPE.most_epochs, RECIPE.shown // RECIPE.epochs, 24576
     assert (
         f"[default: {RECIPE.most_epochs} up to {small} training videos, {RECIPE.epochs} from "
         f"{usual} to {large}, fewer beyond]" in text
