@@ -19,6 +19,7 @@ import click
 
 from vqa_twostage import __version__
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
+from vqa_twostage.pipeline.encoding import any_encoding
 from vqa_twostage.pipeline.errors import DONE, INTERRUPTED, WRONG_USE, UsageError
 from vqa_twostage.pipeline.limits import DEFAULTS
 
@@ -69,7 +70,8 @@ def run(command: click.Command) -> None:
     show_warning = warnings.showwarning
     warnings.showwarning = _print_warning
     try:
-        code = _exit_code(command)
+        with any_encoding():
+            code = _exit_code(command)
     finally:
         warnings.showwarning = show_warning
     with suppress(KeyboardInterrupt):  # everything is done and printed

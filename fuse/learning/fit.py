@@ -42,7 +42,7 @@ class Fitted:
     """The result of one split; weights and gates are those of the final models, averaged."""
 
     predicted: Float[np.ndarray, " N"]
-    """On the scale of the labels: of validation videos by the models that did not see them, of all
+    """On the scale of the labels: of validation videos by a model that did not see them, of all
     others by the final ones."""
     epoch: int
     """Of the networks: the last, or 0 where fine-tuning stayed at its start."""
@@ -143,15 +143,18 @@ def _validate(
 
 
 def validate(ensemble: Ensemble, split: Split, loss: Loss, options: TrainOptions) -> Validated:
-    """Fits the networks, of the training part alone, and scores the validation part.
+    """Fits networks, of the training part alone, and scores the validation part.
 
     They are used as they are after the last epoch: choosing among epochs on validation ranked the
     test part no better, at any size (docs/experiments.md). Of fine-tuned ones it chooses between
-    the last epoch and the start.
+    the last epoch and the start. Where nothing is chosen by it, one member is enough to show how
+    training went.
     """
     mos = ensemble.data.mos[split.val]
     epochs = epochs_of(split, options, ensemble.start)
-    scores = ensemble.train(split.seed, options.members, loss, epochs, split.val)
+    chooses = ensemble.start is not None or ensemble.data.others
+    members = options.members if chooses else 1
+    scores = ensemble.train(split.seed, members, loss, epochs, split.val)
     srcc = {done: metrics.srcc(scores[done].double().numpy(), mos) for done in scores}
     epoch = epochs if ensemble.start is None else start_or_last(srcc, len(mos))
     return Validated(epoch, ensemble.on_scale(scores[epoch]), srcc)

@@ -25,8 +25,10 @@ MAX_NAMES = 10  # in one line
 # what the columns of every table of metrics mean
 MEANING = "median ± standard deviation over splits"
 MEANING_OF_ONE = "one split, SRCC [95 % interval by Fisher's z]"
-PAIRED_TITLES = ("wins", "Wilcoxon p", "mean [95 %, corrected]", "corrected p")
-"""Of `paired_cells`, after the difference."""
+PAIRED_TITLES = ("corrected p", "wins", "median [95 %]", "Wilcoxon p")
+"""Of `paired_cells`, after the mean difference: what is to be believed comes first, since a narrow
+window shows no more.
+"""
 AFTER_LOGISTIC = "PLCC and RMSE after a 4-parameter logistic"
 
 
@@ -78,7 +80,7 @@ def oracle_srcc(evaluation: Evaluation) -> str:
 
 
 CURVE_TITLES = ("labels", "N labelled", "SRCC from random weights")
-TUNED_TITLES = ("SRCC fine-tuned", "difference [95 %]", *PAIRED_TITLES)
+TUNED_TITLES = ("SRCC fine-tuned", "difference [95 %, corrected]", *PAIRED_TITLES)
 """Of `curve_cells`, after `CURVE_TITLES`, where heads of another run were tuned."""
 
 
@@ -99,20 +101,21 @@ def curve_cells(point: CurvePoint, digits: int = 3) -> list[str]:
 
 
 def paired_cells(paired: PairedStatistics | None) -> list[str]:
-    """Median difference with interval, then those of `PAIRED_TITLES`; empty for the reference
-    itself.
+    """Mean difference with its corrected interval, then those of `PAIRED_TITLES`; empty for the
+    reference itself.
     """
     if paired is None:
         return [""] * 5
-    cells = [
-        _with_interval(paired.difference, paired.interval),
+    corrected = ["n/a", "n/a"]
+    if paired.corrected is not None:
+        mean = _with_interval(paired.corrected.difference, paired.corrected.interval)
+        corrected = [mean, f"{paired.corrected.p_value:.2g}"]
+    return [
+        *corrected,
         f"{paired.wins} of {paired.pairs}",
+        _with_interval(paired.difference, paired.interval),
         f"{paired.p_value:.2g}",
     ]
-    if paired.corrected is None:
-        return [*cells, "n/a", "n/a"]
-    mean = _with_interval(paired.corrected.difference, paired.corrected.interval)
-    return [*cells, mean, f"{paired.corrected.p_value:.2g}"]
 
 
 def _with_interval(difference: float, interval: tuple[float, float]) -> str:

@@ -36,13 +36,16 @@ def of_comparison(comparison: Comparison) -> str:
         rows.append([f"`{row.name}`", *cells, *paired_cells(row.paired)])
     caption = _caption(comparison, comparison.rows[0].summary)
     undefined = "".join(_undefined(row.name, row.summary.undefined) for row in comparison.rows)
-    paired_titles = [f"SRCC against {comparison.reference} [95 %]", *PAIRED_TITLES]
+    paired_titles = [
+        f"SRCC against {comparison.reference} [95 %, corrected]",
+        *PAIRED_TITLES,
+    ]
     table = _table(["", *titles(MAIN_METRICS), *paired_titles], rows)
     learnt = opinions.sentences_of_rows(
         {f"`{row.name}`": row.opinions for row in comparison.rows}, comparison.dataset
     )
     said = "".join(f" {sentence}." for sentence in learnt)
-    caption = f"{caption}; difference: paired, median; {WHICH_TO_BELIEVE}.{undefined}{said}"
+    caption = f"{caption}; difference: paired, mean; {WHICH_TO_BELIEVE}.{undefined}{said}"
     return f"{caption}\n\n{table}{_notes(comparison)}"
 
 
@@ -55,7 +58,7 @@ def of_curve(curve: LearningCurve) -> str:
         {f"`{row.name}`": row.opinions for row in whole.rows}, whole.dataset
     )
     said = "".join(f" {sentence}." for sentence in learnt)
-    paired = f"; difference: paired, median; {WHICH_TO_BELIEVE}" if curve.source else ""
+    paired = f"; difference: paired, mean; {WHICH_TO_BELIEVE}" if curve.source else ""
     return f"{caption}{paired}.{said}\n\n{_table(curve_titles(curve), rows)}{_notes(whole)}"
 
 

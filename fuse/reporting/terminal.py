@@ -99,10 +99,10 @@ def print_comparison(comparison: Comparison) -> None:
     rows = [
         [row.name, *metric_cells(row.summary), *paired_cells(row.paired)] for row in comparison.rows
     ]
-    print_table(["", *titles(), "SRCC difference [95 %]", *PAIRED_TITLES], rows)
+    print_table(["", *titles(), "SRCC difference [95 %, corrected]", *PAIRED_TITLES], rows)
     click.echo(f"{meaning(comparison.rows[0].summary)}; {AFTER_LOGISTIC}")
     click.echo(
-        f"difference: paired, median over splits, against {comparison.reference} "
+        f"difference: paired, mean over splits, against {comparison.reference} "
         f"({comparison.reference_run})"
     )
     click.echo(WHICH_TO_BELIEVE)

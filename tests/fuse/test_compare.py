@@ -20,6 +20,9 @@ from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.paired import corrected_test
+from vqa_twostage.fuse.reporting.formatting import PAIRED_TITLES, TUNED_TITLES, paired_cells
+from vqa_twostage.fuse.reporting.markdown import of_comparison
+from vqa_twostage.fuse.reporting.terminal import print_comparison
 from vqa_twostage.fuse.results import Evaluation
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import splits
@@ -260,6 +263,26 @@ def test_baselines_do_not_depend_on_the_labels_of_the_test_part(data: Dataset) -
         options = replace(QUICK, baseline=name)
         one, other = fit(data, split, options), fit(relabelled(data, mos), split, options)
         assert np.array_equal(one.predicted, other.predicted)
+
+
+def test_every_table_shows_first_what_is_to_be_believed(
+    data: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A narrow window cuts off the last columns."""
+    made = variants(QUICK, [], [], [], ["ridge", "svr"])
+    comparison = ablate(data, made, tmp_path).comparison
+    print_comparison(comparison)
+    tables = [capsys.readouterr().out, of_comparison(comparison), " ".join(TUNED_TITLES)]
+    for table in tables:
+        titles = next(line for line in table.splitlines() if "[95 %, corrected]" in line)
+        names = ("[95 %, corrected]", "corrected p", "wins", "Wilcoxon p")
+        places = [titles.index(name) for name in names]
+        assert places == sorted(places)
+    shown = [row.paired for row in comparison.rows if row.paired is not None]
+    assert shown and shown[0].corrected is not None
+    assert paired_cells(shown[0])[0].startswith(f"{shown[0].corrected.difference:+.4f} [")
+    assert paired_cells(shown[0])[-2].startswith(f"{shown[0].difference:+.4f} [")
+    assert paired_cells(None) == [""] * (1 + len(PAIRED_TITLES))
 
 
 @pytest.mark.long
