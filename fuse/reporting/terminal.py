@@ -39,7 +39,8 @@ from vqa_twostage.fuse.results import (
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.withholding import REASON, is_withheld
 
-LEAST_WIDTH = 320  # characters, more than any table has
+MOST_WIDTH = 10_000  # characters, more than any table has
+NAME_WIDTH = 60  # of a row; a longer name goes on below
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -143,7 +144,7 @@ def print_curve(curve: LearningCurve) -> None:
     click.echo(meaning(curve.points[-1].scratch.summary))
     if curve.source:
         click.echo(
-            f"fine-tuned: from heads of a run on {curve.source[-1]}; difference: paired, median "
+            f"fine-tuned: from heads of a run on {curve.source[-1]}; difference: paired, mean "
             "over splits, against random weights"
         )
         click.echo(WHICH_TO_BELIEVE)
@@ -209,16 +210,21 @@ def print_reproduction(result: Reproduction) -> None:
 def print_table(titles: list[str], rows: list[list[str]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in titles:
-        table.add_column(title, justify="right" if title else "left", no_wrap=True)
+        if title:
+            table.add_column(title, justify="right", no_wrap=True)
+        else:  # names, which may be of many tracks
+            table.add_column(title, overflow="fold", max_width=NAME_WIDTH)
     for row in rows:
         table.add_row(*row)
     # a narrow terminal wraps a line, which loses nothing; rich would cut numbers off
-    console = Console(width=max(LEAST_WIDTH, Console().width))
-    console.print(table)
+    console = Console(width=MOST_WIDTH)
+    width = Measurement.get(console, console.options, table).maximum
+    Console(width=width).print(table)
 
 
 def _print_lines(lines: Sequence[str]) -> None:

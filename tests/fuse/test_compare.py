@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from fitting import fit
 from forging import change_record
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from toy_cache import labels, make_dataset, relabelled
 
 from vqa_twostage.fuse.ablate import ablate, expand, variants
@@ -22,7 +24,7 @@ from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.paired import corrected_test
 from vqa_twostage.fuse.reporting.formatting import PAIRED_TITLES, TUNED_TITLES, paired_cells
 from vqa_twostage.fuse.reporting.markdown import of_comparison
-from vqa_twostage.fuse.reporting.terminal import print_comparison
+from vqa_twostage.fuse.reporting.terminal import print_comparison, print_table
 from vqa_twostage.fuse.results import Evaluation
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.splits import splits
@@ -283,6 +285,29 @@ def test_every_table_shows_first_what_is_to_be_believed(
     assert paired_cells(shown[0])[0].startswith(f"{shown[0].corrected.difference:+.4f} [")
     assert paired_cells(shown[0])[-2].startswith(f"{shown[0].difference:+.4f} [")
     assert paired_cells(None) == [""] * (1 + len(PAIRED_TITLES))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    length=st.integers(1, 400),
+    columns=st.integers(1, 12),
+    window=st.sampled_from([None, "20", "80", "400"]),
+)
+def test_no_figure_of_a_table_is_cut_off_whatever_names_and_windows(
+    length: int, columns: int, window: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COLUMNS", raising=False)
+        if window is not None:
+            patch.setenv("COLUMNS", window)
+        figures = [f"+0.{number:04d} [-0.0000, +0.9999]" for number in range(columns)]
+        print_table(
+            ["", *(f"title {number}" for number in range(columns))], [["x" * length, *figures]]
+        )
+    shown = capsys.readouterr().out
+    assert all(figure in shown for figure in figures)
+    assert shown.count("x") == length
+    assert "…" not in shown
 
 
 @pytest.mark.long
