@@ -5,7 +5,6 @@ It imports neither torch nor pandas.
 from __future__ import annotations
 
 import errno
-import gc
 import json
 import sys
 import time
@@ -76,8 +75,6 @@ def run(command: click.Command) -> None:
         warnings.showwarning = show_warning
     with suppress(KeyboardInterrupt):  # everything is done and printed
         _end_waiting_processes()
-    # at its end Python searches every object for garbage, .3 s where torch is loaded
-    gc.freeze()
     sys.exit(code)
 
 

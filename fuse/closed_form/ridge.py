@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from vqa_twostage.fuse.averaging import ClosedForm, TrainingRows
 from vqa_twostage.pipeline.errors import require_dropout
 
-VERSION = 1
+VERSION = 2
 # in units of the mean squared length of a row: noise to signal
 PENALTIES = 10.0 ** np.arange(-4, 3)
 
@@ -56,8 +56,8 @@ def fit(training: TrainingRows, penalties: Float[np.ndarray, " P"], level_dropou
         [_solve(products, float(penalty) * unit, target) for penalty in penalties], axis=1
     )
     return Linear(
-        torch.from_numpy(scale[:, None] * stacked).float(),
-        torch.from_numpy(mean - center @ stacked).float(),
+        torch.from_numpy(scale[:, None] * stacked),
+        torch.from_numpy(mean - center @ stacked),
     )
 
 
@@ -85,13 +85,15 @@ def _by_content(
 
 
 class Linear(nn.Module):
+    """In double precision: with a low penalty large weights of opposite signs meet."""
+
     weights: Tensor
     bias: Tensor
 
     def __init__(self, weights: Float[Tensor, "D P"], bias: Float[Tensor, " P"]) -> None:
         super().__init__()
-        self.register_buffer("weights", weights)
-        self.register_buffer("bias", bias)
+        self.register_buffer("weights", weights.double())
+        self.register_buffer("bias", bias.double())
 
     def forward(self, rows: Float[Tensor, "N D"]) -> Float[Tensor, "P N"]:
-        return (rows @ self.weights + self.bias).T
+        return (rows.double() @ self.weights + self.bias).T.float()

@@ -4,6 +4,8 @@ buffers.
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,25 @@ def test_ridge_without_dropout_is_that_of_scikit_learn(shape: tuple[int, int]) -
         model = Ridge(alpha=penalty * unit / 2, solver="svd", fit_intercept=False)
         expected = model.fit(rows, labels).predict(rows) + training.labels.mean()
         np.testing.assert_allclose(scores, expected, atol=2e-4)
+
+
+@NAMES
+@settings(deadline=None, max_examples=10)
+@given(columns=st.integers(2, 800), seed=st.integers(0, 99), alike=st.sampled_from([1.0, 1e-3]))
+def test_scores_are_exact_to_single_precision_whatever_the_penalty(
+    name: str, columns: int, seed: int, alike: float
+) -> None:
+    """Large weights of opposite signs cancel: another order of adding, as in a graph, is to give
+    the same score. Columns, or videos, that are nearly alike have the largest.
+    """
+    training = table(300, columns, seed)
+    rows = alike * training.rows + (1 - alike) * training.rows[:, :1]
+    training = training._replace(rows=rows, labels=3 + rows.mean(axis=1))
+    method = spec.resolve("fuse.closed_form", name).build()
+    for fit in method.fits:
+        module = fit(training, method.penalties)
+        exact = copy.deepcopy(module).double()(torch.from_numpy(rows.astype(np.float32)).double())
+        np.testing.assert_allclose(predicted(module, rows), exact.numpy(), rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("contents", [2, 5, 40])
