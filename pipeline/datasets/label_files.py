@@ -221,7 +221,7 @@ def _decode(path: Path, encoding: str) -> str:
 def _separator_of_header(line: str, wanted: Sequence[str]) -> str:
     """The separator that gives a header all columns that are wanted, or else the most columns."""
     for separator in SEPARATORS:
-        if wanted and set(wanted) <= set(_split_line(line, separator)):
+        if wanted and set(wanted) <= set(in_usual_case(_split_line(line, separator), wanted)):
             return separator
     return _separator_of_most_cells(line)
 
@@ -262,7 +262,7 @@ def _table(
     """Rows of cells, the first of which names the columns unless ``header`` does."""
     if not rows:
         raise UsageError(f"{path} is empty; {NEEDED}")
-    names = list(header) or rows.pop(0)[1]
+    names = list(header) or in_usual_case(rows.pop(0)[1], wanted)
     repeated = sorted({name for name in wanted if names.count(name) > 1})
     if repeated:
         raise UsageError(
@@ -282,6 +282,18 @@ def _table(
         if name
     }
     return Table(path, columns, [place for place, _ in rows])
+
+
+def in_usual_case(names: Sequence[str], usual: Sequence[str]) -> list[str]:
+    """``names``, of which those that differ from a ``usual`` one by letter case alone are spelt
+    like it. Where two do, or one is spelt so already, none is changed.
+    """
+    spelt = {name.casefold(): name for name in usual if name not in names}
+    folded = [name.casefold() for name in names]
+    return [
+        spelt.get(fold, name) if folded.count(fold) == 1 else name
+        for name, fold in zip(names, folded, strict=True)
+    ]
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from vqa_twostage.pipeline.datasets.file_index import FileIndex, without_extension
-from vqa_twostage.pipeline.datasets.label_files import Table, read_table
+from vqa_twostage.pipeline.datasets.label_files import Table, in_usual_case, read_table
 from vqa_twostage.pipeline.datasets.locate import locate
 from vqa_twostage.pipeline.datasets.manifest import BETTER, COLUMNS, Manifest
 from vqa_twostage.pipeline.datasets.rows import NUMBER, WILDCARD, Row, check_unique, read_rows
@@ -161,6 +161,8 @@ def _from_csv(path: Path, root: Path | None) -> Manifest:
     exported = set(DATASET_COLUMNS) <= table.columns.keys()
     if exported:
         table = read_table(path, label_file, ["path", "mos"], keep_blanks=True)
+    names = in_usual_case([*table.columns], OPTIONAL_COLUMNS)
+    table = replace(table, columns=dict(zip(names, table.columns.values(), strict=True)))
     optional = {column: column for column in OPTIONAL_COLUMNS if column in table.columns}
     label_file = replace(label_file, columns=label_file.columns | optional)
     rows, _ = read_rows(table, label_file, strip_extension=False)

@@ -115,6 +115,26 @@ def test_paths_may_be_strings(tmp_path: Path) -> None:
     assert load_manifest(path, str(tmp_path)).root == load_manifest(str(path)).root == tmp_path
 
 
+@pytest.mark.parametrize(
+    ("header", "unused"),
+    [
+        ("path,mos,group,id", ""),
+        ("Path,MOS,Group,ID", ""),
+        ("PATH;Mos;GROUP;Id", ""),
+        ("path\tMOS\tgroup\tid", ""),
+        ("path,mos,MOS,group,id", "MOS"),
+    ],
+)
+def test_columns_are_found_in_any_letter_case(header: str, unused: str, tmp_path: Path) -> None:
+    separator = next(sign for sign in ",;\t" if sign in header)
+    cells = ["a.mp4", "1.5", *(["9"] if unused else []), "beach", "first"]
+    text = f"{header}\n{separator.join(cells)}\n"
+    manifest = load_manifest(str(write(tmp_path / "mine.csv", text)))
+    row = manifest.rows.iloc[0]
+    assert (row["id"], row["mos"], row["group"]) == ("first", 1.5, "beach")
+    assert any(f"not used: {unused}" in note for note in manifest.notes) == bool(unused)
+
+
 def test_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(
         UsageError, match=r"unknown dataset 'konvit'; choose from cvd2014, demo, konvid, "
@@ -131,7 +151,10 @@ def test_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
             "path,score\na.mp4,1\n",
             "has no column mos; the columns in its first row are path, score. Rename one of them",
         ),
-        ("path,MOS\na.mp4,1\n", "has no column mos; .* path, MOS. Rename MOS to mos: letter case"),
+        (
+            "path,MOS,Mos\na.mp4,1,2\n",
+            "has no column mos; .* path, MOS, Mos. Rename MOS to mos: letter case",
+        ),
         ("path,mos\na.mp4,1\nb.mp4,good\n", "row 3, column mos: 'good' is not a number"),
         ("path,mos\n,1\n", "row 2, column path: the cell is empty"),
         ("id,path,mos\nx,,1\n", "row 2, column path: the cell is empty"),
