@@ -210,7 +210,6 @@ def print_reproduction(result: Reproduction) -> None:
 def print_table(titles: list[str], rows: list[list[str]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.measure import Measurement
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -222,9 +221,7 @@ def print_table(titles: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     # a narrow terminal wraps a line, which loses nothing; rich would cut numbers off
-    console = Console(width=MOST_WIDTH)
-    width = Measurement.get(console, console.options, table).maximum
-    Console(width=width).print(table)
+    Console(width=MOST_WIDTH).print(table)
 
 
 def _print_lines(lines: Sequence[str]) -> None:
