@@ -9,13 +9,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelHubMixin, hf_hub_download
+from huggingface_hub import ModelHubMixin
 
 from vqa_twostage.fuse import score
+from vqa_twostage.fuse.delivery.hub_download import fetch_model
+from vqa_twostage.fuse.delivery.onnx_graph import FILE as ONNX_FILE
 from vqa_twostage.fuse.export import config_of
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.pipeline.files import write_json
 
+# what an exported folder holds beside config.json; the card too, in whose place the client would
+# write an empty one
+EXPORTED = (saved.FILE, "README.md", ONNX_FILE)
 # of `from_pretrained`, which concern the download
 OPTIONS = ("revision", "cache_dir", "force_download", "local_files_only", "token")
 
@@ -35,7 +40,9 @@ class VideoScorer(ModelHubMixin):
 
     def _save_pretrained(self, save_directory: Path) -> None:
         if save_directory.resolve() != self.folder.resolve():
-            shutil.copyfile(self.folder / saved.FILE, save_directory / saved.FILE)
+            for path in self.folder.iterdir():
+                if path.name in EXPORTED:
+                    shutil.copyfile(path, save_directory / path.name)
         write_json(save_directory / "config.json", config_of(self.scorer))
 
     @classmethod
@@ -43,4 +50,4 @@ class VideoScorer(ModelHubMixin):
         if Path(model_id).is_dir():
             return cls(Path(model_id))
         options = {name: hub_options[name] for name in OPTIONS if name in hub_options}
-        return cls(Path(str(hf_hub_download(model_id, saved.FILE, **options))).parent)
+        return cls(fetch_model(model_id, **options).parent)

@@ -10,6 +10,7 @@ Dimensions: N videos.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import scipy
@@ -77,7 +78,8 @@ def srcc_interval(srcc: float, n: int) -> tuple[float, float] | None:
     """
     if n <= 3 or not abs(srcc) < 1:
         return None
-    reach = float(scipy.stats.norm.ppf(0.975)) * np.sqrt((1 + srcc**2 / 2) / (n - 3))
+    # not scipy.stats, which takes half a second to import
+    reach = NormalDist().inv_cdf(0.975) * np.sqrt((1 + srcc**2 / 2) / (n - 3))
     return float(np.tanh(np.arctanh(srcc) - reach)), float(np.tanh(np.arctanh(srcc) + reach))
 
 

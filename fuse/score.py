@@ -10,9 +10,10 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,41 +22,44 @@ from jaxtyping import Float
 from vqa_twostage.extract.decoding.source import Source
 from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.fuse.data import Features, Side, frames_of
+from vqa_twostage.fuse.delivery.named_models import SHIPPED, load_named
+from vqa_twostage.fuse.interval import parse_interval
 from vqa_twostage.fuse.learning import scorer_file
 from vqa_twostage.fuse.learning.model import HeadOutput
 from vqa_twostage.fuse.learning.novelty import percentile_of
 from vqa_twostage.fuse.learning.scorer import Scorer, Training
+from vqa_twostage.fuse.scored_tracks import Extraction, tracks_of_files, up_to_date
 from vqa_twostage.fuse.streams import Streams
-from vqa_twostage.fuse.video_score import Frame, Score
+from vqa_twostage.fuse.timeline import sampled_every
+from vqa_twostage.fuse.video_score import Frame, Moment, Score
 from vqa_twostage.pipeline.cache import track as cached
-from vqa_twostage.pipeline.cache.layout import TrackPath, provenance
-from vqa_twostage.pipeline.cache.layout import tracks as tracks_of
+from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.datasets.videos import find_videos
 from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.features import STATISTICS, VideoFeatures
-from vqa_twostage.pipeline.identity import OF_A_SCORED_VIDEO, TrackIdentity
-from vqa_twostage.pipeline.spec import is_local_path
 from vqa_twostage.pipeline.user_cache import user_cache
 
 __all__ = ["Frame", "Score", "default_cache", "load", "score"]
 
 logger = logging.getLogger(__name__)
 
-SHIPPED = Path(__file__).parent / "delivery" / "heads" / "demo.safetensors"
-# the name of scored videos in a cache, beside the names of datasets
-SCORED = "scored"
 # a video is far from the training videos beyond this percentile of their own distances
 FAR_PERCENTILE = 99
+# what the videos are seen as in one pass over them, and the features of it
+_Pass = tuple[Training, list[cached.Track]]
 DIGEST_DIGITS = 32  # of a file's content, which name it in the cache of scored videos
 
 
-def load(run: str | Path | None = None) -> Scorer:
-    """The model of a run or of an exported folder, by default the one that ships with this package.
+def load(run: str | Path | None = None, model: str | None = None) -> Scorer:
+    """The model of a run or of an exported folder; or the ``model`` of a name, as in
+    `fuse.delivery.named_models.load_named`; by default the one that ships with this package.
 
     UsageError where there is none.
     """
+    if run is not None and model is not None:
+        raise UsageError(f"a run ({run}) and a model ({model}) are given; give one of them")
     if run is None:
-        return scorer_file.load_file(SHIPPED)
+        return load_named(SHIPPED if model is None else model)
     if not isinstance(run, str | os.PathLike):
         raise UsageError(
             f"a run is given as {run!r}, of type {type(run).__name__}; give the folder of a run or "
@@ -64,7 +68,7 @@ def load(run: str | Path | None = None) -> Scorer:
     return scorer_file.load(Path(run))
 
 
-def score(
+def score(  # noqa: PLR0913 - the options of the command
     videos: str | Path | Iterable[str | Path],
     run: str | Path | Scorer | None = None,
     cache: str | Path | None = None,
@@ -72,6 +76,8 @@ def score(
     workers: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     limits: str = "",
+    every: float | int | str | None = None,
+    on_score: Callable[[Score], None] | None = None,
 ) -> list[Score]:
     """Scores videos with a trained model; `vqa-fuse score` is this function.
 
@@ -91,6 +97,10 @@ def score(
         on_progress: Called with the number of videos that are done, and of all.
         limits: What a video may take, as text such as ``"memory=16"``; what is left out is as in
             `vqa_twostage.pipeline.limits.Limits`. One that exceeds it has an ``error``.
+        every: Also a timeline of each video: seconds from one moment to the next, as ``1`` or
+            ``"500ms"``. It decodes each video a second time.
+        on_score: Called with each score once, about a second after its video is done; the order is
+            that in which videos are done.
 
     Returns:
         One `Score` for each video, in their order, on the scale of the model's training labels.
@@ -99,6 +109,7 @@ def score(
         UsageError: There is no model or no video, or the features that the model reads cannot be
             extracted here.
     """
+    seconds = None if every is None else parse_interval(str(every))
     scorer = run if isinstance(run, Scorer) else load(run)
     paths, others = find_videos(videos)
     if others:
@@ -107,7 +118,8 @@ def score(
     with ExitStack() as stack:
         if cache is None:
             cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="vqa-score-"))
-        return _score_files(paths, scorer, Path(cache), options, on_progress)
+        extraction = Extraction(Path(cache), options, on_progress)
+        return _score_files(paths, scorer, extraction, seconds, on_score)
 
 
 def default_cache() -> Path:
@@ -127,32 +139,94 @@ def default_cache() -> Path:
 def _score_files(
     paths: Sequence[Path],
     scorer: Scorer,
-    cache: Path,
-    options: ExtractOptions,
-    on_progress: Callable[[int, int], None],
+    extraction: Extraction,
+    every: float | None,
+    on_score: Callable[[Score], None] | None,
 ) -> list[Score]:
+    """The scores of ``paths``, in their order."""
+    digests, errors = _digests_of(paths)
+    found = _Scores(scorer, digests, on_score)
+    found.fail(errors)
+    files = {digest: path.resolve() for path, digest in digests.items()}
+    passes = [scorer.training]
+    if every is not None:
+        passes.append(sampled_every(every, scorer.training))
+    for training in passes if files else []:
+        listening = on_score is not None and training is passes[-1]
+        look = partial(found.look, training) if listening else None
+        tracks, reasons = tracks_of_files(files, training, extraction, look)
+        failed = {path: reasons[digest] for path, digest in digests.items() if digest in reasons}
+        if found.passes:
+            for path, reason in failed.items():
+                logger.warning("%s has no timeline: %s", path, reason)
+        else:
+            found.fail(failed)
+            files = {digest: file for digest, file in files.items() if digest not in reasons}
+        found.passes.append((training, tracks))
+    found.finish()
+    return [found.scores[path] for path in paths]
+
+
+class _Scores:
+    """The scores of videos, each computed once, when all its features are there."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        digests: Mapping[Path, str],
+        on_score: Callable[[Score], None] | None,
+    ) -> None:
+        self.scorer, self.digests, self.on_score = scorer, digests, on_score
+        self.scores: dict[Path, Score] = {}
+        self.passes: list[tuple[Training, list[TrackPath]]] = []
+
+    def fail(self, reasons: Mapping[Path, str]) -> None:
+        for path, reason in reasons.items():
+            self._put(path, replace(_unscored(path, self.scorer), error=reason))
+
+    def look(self, training: Training, committed: list[TrackPath]) -> None:
+        """Scores the videos that the tracks of all passes hold by now."""
+        with ExitStack() as stack:
+            opened = _opened(stack, [*self.passes, (training, committed)])
+            ready = {digest for path, digest in self.digests.items() if path not in self.scores}
+            for _, tracks in opened:
+                for track in tracks:
+                    ready = up_to_date(track, ready)
+            self._score(opened, ready)
+
+    def finish(self) -> None:
+        """Scores the videos that are left, those without a timeline too."""
+        with ExitStack() as stack:
+            self._score(_opened(stack, self.passes), set(self.digests.values()))
+
+    def _score(self, opened: Sequence[_Pass], digests: Collection[str]) -> None:
+        for path, digest in self.digests.items():
+            if path not in self.scores and digest in digests:
+                self._put(path, _score_video(path, digest, self.scorer, opened))
+
+    def _put(self, path: Path, score: Score) -> None:
+        self.scores[path] = score
+        if self.on_score is not None:
+            self.on_score(score)
+
+
+def _opened(stack: ExitStack, passes: Iterable[tuple[Training, list[TrackPath]]]) -> list[_Pass]:
+    return [
+        (training, [stack.enter_context(cached.open_track(path)) for path in tracks])
+        for training, tracks in passes
+    ]
+
+
+def _unscored(path: Path, scorer: Scorer) -> Score:
     training = scorer.training
-    unscored = Score(
-        "",
+    return Score(
+        str(path),
         scale=training.scale,
         label=training.label,
         better=training.better,
         trained_on=training.title,
+        agreement=scorer.agreement,
     )
-    digests, errors = _digests_of(paths)
-    with ExitStack() as stack:
-        tracks: list[cached.Track] = []
-        if digests:
-            files = {digest: path.resolve() for path, digest in digests.items()}
-            track_paths, reasons = _extract(files, training, cache, options, on_progress)
-            tracks = [stack.enter_context(cached.open_track(path)) for path in track_paths]
-            errors |= {path: reasons[name] for path, name in digests.items() if name in reasons}
-        return [
-            replace(unscored, video=str(path), error=errors[path])
-            if path in errors
-            else _score_video(replace(unscored, video=str(path)), digests[path], scorer, tracks)
-            for path in paths
-        ]
 
 
 def _digests_of(paths: Sequence[Path]) -> tuple[dict[Path, str], dict[Path, str]]:
@@ -169,168 +243,10 @@ def _digests_of(paths: Sequence[Path]) -> tuple[dict[Path, str], dict[Path, str]
     return digests, errors
 
 
-def _extract(
-    files: dict[str, Path],
-    training: Training,
-    cache: Path,
-    options: ExtractOptions,
-    on_progress: Callable[[int, int], None],
-) -> tuple[list[TrackPath], dict[str, str]]:
-    """The tracks that the model reads, in the order of `Training.distinct`, with the features of
-    ``files`` (by digest); and the reasons why some files have none, by digest.
-
-    What ``cache`` holds already is not extracted again, and no network is loaded for it.
-    """
-    wanted = training.distinct
-    _check_extractable(training, wanted)
-    cached_tracks = [_most_complete_track(cache, identity, files.keys()) for identity in wanted]
-    if all(held == files.keys() for _, held in cached_tracks):
-        return [path for path, _ in cached_tracks if path is not None], {}
-    found: dict[str, TrackPath] = {}
-    reasons: dict[str, str] = {}
-    for together in _of_one_pass(wanted):
-        paths, failed = _extract_together(files, together, training, cache, options, on_progress)
-        found |= dict(zip((track.to_text() for track in together), paths, strict=True))
-        reasons |= failed
-    return [found[identity.to_text()] for identity in wanted], reasons
-
-
-def _of_one_pass(identities: Sequence[TrackIdentity]) -> list[list[TrackIdentity]]:
-    """Tracks that are extracted together: of the same frames, by the same runtime, and with a
-    spatial one among them where there is any, which every extraction has.
-    """
-    passes: dict[tuple[str, str, str], list[TrackIdentity]] = {}
-    for identity in identities:
-        key = str(identity.sampler), identity.precision, identity.hdr
-        passes.setdefault(key, []).append(identity)
-    return list(passes.values())
-
-
-def _extract_together(
-    files: dict[str, Path],
-    wanted: list[TrackIdentity],
-    training: Training,
-    cache: Path,
-    options: ExtractOptions,
-    on_progress: Callable[[int, int], None],
-) -> tuple[list[TrackPath], dict[str, str]]:
-    """`_extract` of tracks that one extraction makes."""
-    # heavy, and not needed where everything is in the cache
-    from vqa_twostage.extract.extraction.loop import extract_videos
-    from vqa_twostage.extract.extraction.plan import plan_tracks
-    from vqa_twostage.extract.inference.runtime import Runtime
-
-    options = options_for(wanted, options)
-    runtime = Runtime.of(options.runtime, options.device, options.precision, len(files))
-    try:
-        plan = plan_tracks(SCORED, cache, options, runtime)
-    except UsageError as error:
-        raise UsageError(
-            f"the features of {training.title} that the model reads cannot be extracted here: "
-            f"{error}"
-        ) from None
-    for identity, track in zip(wanted, plan.tracks, strict=True):
-        _check_same(training, identity, track.identity)
-    results = extract_videos(files.items(), plan, provenance(), on_progress=on_progress)
-    for note in results.notes:
-        logger.warning("%s: %s", files[note.id], note.note)
-    held = [_up_to_date(track.path, files.keys()) for track in plan.tracks]
-    changed = "the file changed while it was read; score it again"
-    reasons = {name: changed for name in files if not all(name in ids for ids in held)}
-    reasons |= {failure.id: failure.reason for failure in results.failed}
-    return [track.path for track in plan.tracks], reasons
-
-
-def _check_extractable(training: Training, wanted: list[TrackIdentity]) -> None:
-    """UsageError where no video can have features as those the model was trained on."""
-    if any(identity.imported for identity in wanted):
-        raise UsageError(
-            f"the features of {training.title} were imported: no program here extracts them from a "
-            "video"
-        )
-    for identity in wanted:
-        if identity.sampler.options.get("importance", "none") != "none":
-            raise UsageError(
-                f"the model of {training.title} samples frames by what a run has learnt of each "
-                "video, and of a new video nothing is known; train with another sampler to score "
-                "videos"
-            )
-        for spec in (identity.extractor, identity.sampler):
-            # the identities of our own tracks hold neither; a model may come from a stranger
-            if spec.options.get("weights", "none") != "none" or any(
-                is_local_path(value) for value in spec.options.values()
-            ):
-                raise UsageError(f"this model names a file to read ({spec}); it is refused")
-
-
-def _most_complete_track(
-    cache: Path, wanted: TrackIdentity, ids: Collection[str]
-) -> tuple[TrackPath | None, set[str]]:
-    """Of the tracks with the identity ``wanted`` the one that holds most of ``ids``, and which."""
-    candidates: list[tuple[TrackPath | None, set[str]]] = [(None, set())]
-    for path in tracks_of(cache, SCORED) if cache.is_dir() else []:
-        with cached.open_track(path) as track:
-            same = not track.identity.differences(wanted, ignoring=OF_A_SCORED_VIDEO)
-        if same:
-            candidates.append((path, _up_to_date(path, ids)))
-    return max(candidates, key=lambda item: (len(item[1]), item[0] is not None))
-
-
-def _up_to_date(path: TrackPath, ids: Collection[str]) -> set[str]:
-    """Those of ``ids`` whose features are of that very content: a file may change between the
-    moment its digest is taken and decoding.
-    """
-    with cached.open_track(path) as track:
-        return {
-            name
-            for name in set(ids) & set(track.ids)
-            if track.attributes(name).source_digest.startswith(name)
-        }
-
-
-def options_for(
-    identities: Sequence[TrackIdentity], options: ExtractOptions | None = None
-) -> ExtractOptions:
-    """The options with which stage one extracts tracks of these identities, the spatial ones first;
-    what no identity holds (device, workers …) is taken from ``options``.
-    """
-    first = identities[0]
-    precision, _, runtime = first.precision.partition(" ")
-    spatial, temporal = (
-        tuple(str(identity.extractor) for identity in identities if identity.kind == kind)
-        for kind in ("spatial", "temporal")
-    )
-    return replace(
-        options or ExtractOptions(),
-        spatial=spatial,
-        temporal=temporal,
-        sampler=str(first.sampler),
-        decoder="auto",
-        hdr=first.hdr or "tonemap",
-        precision=precision,
-        # never "auto", which depends on the number of videos: OpenVINO's features differ in their
-        # last digits
-        runtime=runtime or "torch",
-    )
-
-
-def _check_same(training: Training, wanted: TrackIdentity, planned: TrackIdentity) -> None:
-    differences = wanted.differences(planned, ignoring=OF_A_SCORED_VIDEO)
-    if not differences:
-        return
-    lines = "".join(f"\n  {field}: {then} then, {now} now" for field, then, now in differences)
-    raise UsageError(
-        f"the model was trained on {wanted.kind} features of {training.title} that cannot be "
-        f"extracted here:{lines}\n"
-        "Extract and train again with what is installed now, or install what was used then. "
-        "Weights that came from a file are not kept with a model: such a model scores no video"
-    )
-
-
-def _score_video(
-    unscored: Score, digest: str, scorer: Scorer, tracks: Sequence[cached.Track]
-) -> Score:
-    training = scorer.training
+def _score_video(path: Path, digest: str, scorer: Scorer, passes: Sequence[_Pass]) -> Score:
+    """From the tracks on the model's own frames, and those of a timeline where there are any."""
+    training, tracks = passes[0]
+    unscored = _unscored(path, scorer)
     stored, features = _read_streams(training, tracks, digest, scorer.reads)
     scores, output, distances = scorer.predict_with_details(features)
     value, distance = float(scores[0]), float(distances[0])
@@ -344,8 +260,21 @@ def _score_video(
         distance=distance,
         far=bool(distance > training.novelty.distances[FAR_PERCENTILE]),
         damage=stored.attributes.damage,
+        duration=stored.attributes.frames / stored.attributes.fps
+        if stored.attributes.fps
+        else None,
         frames=_frames(stored, _frame_scores(scorer, features), _frame_weights(output)),
+        timeline=[moment for each in passes[1:] for moment in _timeline(scorer, each, digest)],
     )
+
+
+def _timeline(scorer: Scorer, of_pass: _Pass, digest: str) -> list[Moment]:
+    training, tracks = of_pass
+    if not all(up_to_date(track, [digest]) for track in tracks):
+        return []
+    stored, features = _read_streams(training, tracks, digest, scorer.reads)
+    rows = zip(stored.frame_index, stored.timestamp, _frame_scores(scorer, features), strict=True)
+    return [Moment(int(index), float(time), float(value)) for index, time, value in rows]
 
 
 def _read_streams(

@@ -24,6 +24,33 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """A point of the timeline of a scored video: a frame, or the first frame of a clip."""
+
+    index: int
+    """Its number in the video."""
+    time: float
+    """When it is shown, in seconds."""
+    score: float
+    """The score as if it were the whole video."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the scores of a model agreed with the opinions of viewers on videos new to it."""
+
+    dataset: str
+    """Whose videos and opinions."""
+    videos: int
+    """How many."""
+    srcc: float
+    """The rank correlation (SRCC) of scores and mean opinion scores; 1 is best."""
+    low: float
+    """Its 95 % interval, which is wide where the videos are few."""
+    high: float
+
+
+@dataclass(frozen=True)
 class Score:
     """The score of one video. Where ``error`` is not empty, there is no score, and the fields up to
     ``frames`` keep their defaults.
@@ -42,7 +69,12 @@ class Score:
     """Whether fewer than 1 % of the training videos lie as far out."""
     damage: str = ""
     """What is wrong with a damaged file, which was scored up to the damage."""
+    duration: float | None = None
+    """Of the video, in seconds; None where its rate is unknown."""
     frames: list[Frame] = field(default_factory=list)
+    timeline: list[Moment] = field(default_factory=list)
+    """A score for every so many seconds, where they were asked for; none of them has a part in
+    ``score``."""
     scale: tuple[float, float] = field(kw_only=True)
     """The lowest and the highest value of the training labels' scale."""
     label: str = field(kw_only=True)
@@ -51,7 +83,20 @@ class Score:
     """Which end of the scale is better: ``higher`` or ``lower``."""
     trained_on: str = field(kw_only=True)
     """The title of the dataset that the model was trained on."""
+    agreement: Agreement | None = field(default=None, kw_only=True)
+    """With opinions, where the model's card says it."""
+
+    @property
+    def worst(self) -> Moment | None:
+        """The first moment of the timeline that has its worst score; None without a timeline."""
+        sign = 1 if self.better == "higher" else -1
+        return min(self.timeline, key=lambda moment: sign * moment.score, default=None)
 
     def to_json(self) -> dict[str, Any]:
         """One entry of the document of ``vqa-fuse score --json``."""
-        return {**asdict(self), "scale": list(self.scale)}
+        worst = self.worst
+        return {
+            **asdict(self),
+            "worst": None if worst is None else asdict(worst),
+            "scale": list(self.scale),
+        }

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vqa_twostage.fuse.score import score as score
     from vqa_twostage.fuse.train import train as train
     from vqa_twostage.fuse.video_score import Score as Score
+    from vqa_twostage.fuse.watch import watch as watch
     from vqa_twostage.pipeline.datasets.loading import load_manifest as load_manifest
     from vqa_twostage.pipeline.datasets.manifest import Manifest as Manifest
     from vqa_twostage.pipeline.errors import UsageError as UsageError
@@ -54,6 +55,7 @@ _OWNERS = {
     "load_manifest": "pipeline.datasets.loading",
     "score": "fuse.score",
     "train": "fuse.train",
+    "watch": "fuse.watch",
 }
 __all__ = ["__version__", *_OWNERS]
 

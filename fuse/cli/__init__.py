@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vqa_twostage.fuse.cli import models, results, scores, training
+from vqa_twostage.fuse.cli import models, results, score, scores, training
 from vqa_twostage.pipeline import console
 from vqa_twostage.pipeline.console import version_option
 
@@ -29,7 +29,7 @@ for subcommand in (
     results.compare,
     results.reproduce,
     models.report,
-    models.score,
+    score.score,
     models.export,
 ):
     command.add_command(subcommand)

@@ -32,6 +32,7 @@ from vqa_twostage.fuse.learning.threads import one_thread
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split
 from vqa_twostage.fuse.streams import Arrays, Shapes, Streams
+from vqa_twostage.fuse.video_score import Agreement
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import TrackIdentity
 
@@ -91,6 +92,8 @@ class Scorer:
     std: float
     curve: Float[np.ndarray, " 4"] | None
     training: Training
+    agreement: Agreement | None = None
+    """With the opinions of viewers, where the card of a named model says it."""
 
     @property
     def reads(self) -> Streams[tuple[str, ...]]:

@@ -13,15 +13,20 @@ from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from vqa_twostage.fuse.reporting.score_text import cautions, origin_of_scale, quality_word
+from vqa_twostage.fuse.reporting.score_text import (
+    agreement_with_opinions,
+    cautions,
+    origin_of_scale,
+    quality_word,
+)
 from vqa_twostage.fuse.reporting.thumbnails import FrameRequest, evenly_spaced, read_thumbnails
 from vqa_twostage.fuse.video_score import Frame, Score
 from vqa_twostage.pipeline.errors import require
 
 EXTENSIONS = (".png", ".svg", ".pdf")
 MAX_VIDEOS = 20  # in one picture
-WIDTH_IN, ROW_HEIGHT_IN = 11.0, 2.3
-BLUE, GREY = "#2a6fbb", "#9ca3af"
+WIDTH_IN, ROW_HEIGHT_IN, TIMELINE_HEIGHT_IN = 11.0, 2.3, 1.2
+BLUE, RED, GREY = "#2a6fbb", "#b3261e", "#9ca3af"
 
 
 def check_path(path: Path) -> None:
@@ -62,8 +67,9 @@ def draw(scores: Sequence[Score], path: Path) -> list[str]:
         f"no frames of {shown[int(row)].video} in {path}: {reason}"
         for row, reason in reasons.items()
     ]
-    figure = Figure(figsize=(WIDTH_IN, ROW_HEIGHT_IN * len(shown)), layout="constrained")
-    parts = figure.subfigures(len(shown), 1, squeeze=False)[:, 0]
+    heights = [ROW_HEIGHT_IN + TIMELINE_HEIGHT_IN * bool(score.timeline) for score in shown]
+    figure = Figure(figsize=(WIDTH_IN, sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
     for row, (part, score) in enumerate(zip(parts, shown, strict=True)):
         _draw_video(part, score, frames[row], images.get(str(row)))
     figure.savefig(path, dpi=150)
@@ -73,7 +79,8 @@ def draw(scores: Sequence[Score], path: Path) -> list[str]:
 def _draw_video(
     part: SubFigure, score: Score, frames: list[Frame], images: list[bytes] | None
 ) -> None:
-    grid = part.add_gridspec(2, len(frames), height_ratios=(1.25, 1))
+    heights = (1.25, 1, 1) if score.timeline else (1.25, 1)
+    grid = part.add_gridspec(len(heights), len(frames), height_ratios=heights)
     for column, frame in enumerate(frames):
         axes = part.add_subplot(grid[0, column])
         axes.imshow(_decoded(images[column]) if images else np.full((9, 16, 3), 225, np.uint8))
@@ -81,13 +88,15 @@ def _draw_video(
         axes.spines[:].set_visible(False)
         axes.set_xlabel(f"{frame.time:.1f} s", fontsize=8, labelpad=2)
     _draw_frame_scores(part.add_subplot(grid[1, :]), score, frames)
+    if score.timeline:
+        _draw_timeline(part.add_subplot(grid[2, :]), score)
     # with the folder: folders often hold files of the same names
     name = "/".join(Path(score.video).parts[-2:])
     title = f"{name}: {score.score:.2f}, {quality_word(score)}"
     part.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left", parse_math=False)
     legend = f"{origin_of_scale(score)}; bars: each frame alone, as wide as it counts"
     part.supxlabel(
-        "\n".join([legend, *cautions(score)]),
+        "\n".join([legend, *agreement_with_opinions(score), *cautions(score)]),
         fontsize=8.5,
         x=0.01,
         ha="left",
@@ -124,6 +133,36 @@ def _draw_frame_scores(axes: Axes, score: Score, frames: list[Frame]) -> None:
         xticks=[],
         yticks=np.linspace(low, high, 5),
     )
+    axes.tick_params(labelsize=7, colors=GREY)
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[:].set_visible(False)
+
+
+def _draw_timeline(axes: Axes, score: Score) -> None:
+    """The score of each moment over time, and the worst one."""
+    low, high = score.scale
+    times = [moment.time for moment in score.timeline]
+    values = np.clip([moment.score for moment in score.timeline], low, high)
+    axes.axhline(score.score or low, color=BLUE, linewidth=1.2)
+    axes.plot(times, values, color=GREY, linewidth=1, marker="." if len(times) <= 60 else "")
+    worst = score.worst
+    assert worst is not None, "there is a timeline"
+    height = float(np.clip(worst.score, low, high))
+    axes.plot([worst.time], [height], "o", color=RED, markersize=5)
+    beside = "right" if worst.time > (times[0] + times[-1]) / 2 else "left"
+    # where the line is not: it passes above its lowest point
+    above = height < low + 0.3 * (high - low) if score.better == "higher" else True
+    axes.annotate(
+        f"worst {worst.score:.2f} at {worst.time:.1f} s",
+        (worst.time, height),
+        (-8 if beside == "right" else 8, 4 if above else -10),
+        textcoords="offset points",
+        ha=beside,
+        fontsize=8,
+        color=RED,
+    )
+    axes.set(ylim=(low, high), yticks=np.linspace(low, high, 5), xlabel="seconds")
+    axes.xaxis.label.set_fontsize(8)
     axes.tick_params(labelsize=7, colors=GREY)
     axes.grid(axis="y", alpha=0.3)
     axes.spines[:].set_visible(False)

@@ -1,5 +1,5 @@
 """Scores of videos as text: for people (what a score means, how far to trust it, how it came
-about), as JSON, as JSON Lines, and as CSV.
+about), as JSON, as JSON Lines, and as CSV; their timelines as CSV.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
 
 from vqa_twostage.fuse.video_score import Score
 
@@ -29,11 +31,18 @@ CSV_COLUMNS = (
     "error",
 )
 EQUAL_WEIGHTS = 1.05  # up to this multiple of the mean weight, all frames count alike
+# seconds of video that one sampled frame may stand for without a word; of the clips that public
+# datasets have (5 to 20 s), eight frames stand for at most so many each
+LONG_GAP_S = 2.5
+MAX_BARS = 60  # of a timeline; of more moments, several share a bar
 
 
 def to_text(scores: Sequence[Score]) -> str:
     """What `vqa-fuse score` prints for people."""
-    return "\n".join(line for score in scores for line in lines_of(score)) + "\n"
+    if len(scores) == 1:
+        return "\n".join(lines_of(scores[0])) + "\n"
+    lines = [line for score in scores for line in lines_among_others(score)]
+    return "\n".join([*lines, *closing_lines(scores)]) + "\n"
 
 
 def to_json(scores: Sequence[Score]) -> str:
@@ -57,21 +66,65 @@ def to_csv(scores: Sequence[Score]) -> str:
     return table.getvalue()
 
 
+def timelines_to_csv(scores: Sequence[Score]) -> str:
+    """A row for each moment of the timelines: the video, the moment in seconds, the number of its
+    frame, its score, and the scale.
+    """
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("video", "time", "frame", "score", "low", "high"))
+    for score in scores:
+        for moment in score.timeline:
+            row = (score.video, f"{moment.time:.6g}", moment.index, moment.score, *score.scale)
+            writer.writerow(row)
+    return table.getvalue()
+
+
+def among_others(score: Score) -> str:
+    """`lines_among_others` as text."""
+    return "".join(f"{line}\n" for line in lines_among_others(score))
+
+
+def row_of(score: Score) -> str:
+    """The row of `to_csv`."""
+    return to_csv([score]).partition("\n")[2]
+
+
 FORMATS = {"text": to_text, "json": to_json, "jsonl": to_jsonl, "csv": to_csv}
+# of one score after another, each as soon as it is known
+STREAMED = {"text": among_others, "jsonl": lambda score: to_jsonl([score]), "csv": row_of}
 
 
 def lines_of(score: Score) -> list[str]:
     """One score in sentences, one a line: the score, its scale, its frames, cautions."""
     if score.error:
         return [f"{score.video}: no score: {score.error}"]
-    low, high = score.scale
-    best = high if score.better == "higher" else low
-    headline = (
-        f"{score.video}: {score.score:.2f}, {quality_word(score)}, on a scale of {low:g} to "
-        f"{high:g} ({best:g} is best)"
-    )
-    details = [origin_of_scale(score), *_frame_curve(score), *cautions(score)]
-    return [headline, *(f"  {line}" for line in details)]
+    details = [
+        origin_of_scale(score),
+        *_frame_curve(score),
+        *_timeline(score),
+        *agreement_with_opinions(score),
+        *cautions(score),
+    ]
+    return [f"{_headline(score)}, on {_scale(score)}", *(f"  {line}" for line in details)]
+
+
+def lines_among_others(score: Score) -> list[str]:
+    """As `lines_of`, without what is the same for every video: `closing_lines` says that."""
+    if score.error:
+        return lines_of(score)
+    details = [*_frame_curve(score), *_timeline(score), *cautions(score)]
+    return [_headline(score), *(f"  {line}" for line in details)]
+
+
+def closing_lines(scores: Sequence[Score]) -> list[str]:
+    """Below several videos: a line for each folder, and what their scores mean."""
+    lines = [_summary(folder, group) for folder, group in _by_folder(scores).items()]
+    scored = next((score for score in scores if not score.error), None)
+    if scored is None:
+        return lines
+    origin = f"{scored.label}, as learnt from {scored.trained_on}"
+    return [*lines, f"on {_scale(scored)}: {origin}", *agreement_with_opinions(scored)]
 
 
 def origin_of_scale(score: Score) -> str:
@@ -80,9 +133,29 @@ def origin_of_scale(score: Score) -> str:
     return f"{score.label}, as learnt from {score.trained_on}; {rank}"
 
 
+def agreement_with_opinions(score: Score) -> list[str]:
+    """How far scores of this model agree with people, where that was measured."""
+    agreement = score.agreement
+    if agreement is None:
+        return []
+    return [
+        f"SRCC with the opinions of viewers: {agreement.srcc:.2f} on {agreement.videos} videos of "
+        f"{agreement.dataset} (95 % interval {agreement.low:.2f} to {agreement.high:.2f})"
+    ]
+
+
 def cautions(score: Score) -> list[str]:
     """The reasons to trust the score less, one a line."""
     lines = []
+    frames = len(score.frames)
+    if score.duration is not None and frames and score.duration > LONG_GAP_S * frames:
+        some = f"{frames} frames stand" if frames > 1 else "one frame stands"
+        lines.append(
+            f"caution: {some} for {score.duration:.0f} s of video; "
+            + ("what lies between them" if frames > 1 else "the rest of it")
+            + " has no part in the score"
+            + ("" if score.timeline else " (a timeline, --every 1s, looks at every second)")
+        )
     if score.damage:
         lines.append(
             f"caution: the file is damaged, and was scored as far as it goes: {score.damage}"
@@ -116,11 +189,7 @@ def _frame_curve(score: Score) -> list[str]:
     frame_scores = [frame.score for frame in frames if frame.score is not None]
     if len(frames) < 2 or len(frame_scores) < len(frames):
         return []
-    low, high = score.scale
-    heights = [
-        min(7, max(0, math.floor(8 * (value - low) / (high - low)))) for value in frame_scores
-    ]
-    bars = "".join(BARS[height] for height in heights)
+    bars = _bars(frame_scores, score.scale)
     heaviest = max(frames, key=lambda frame: frame.weight)
     if heaviest.weight * len(frames) < EQUAL_WEIGHTS:
         weights = "all count alike"
@@ -129,6 +198,65 @@ def _frame_curve(score: Score) -> list[str]:
     range_of_scores = f"single frames {min(frame_scores):.2f} to {max(frame_scores):.2f}"
     start, end = frames[0].time, frames[-1].time
     return [f"over time  {start:.1f} s {bars} {end:.1f} s, {range_of_scores}; {weights}"]
+
+
+def _timeline(score: Score) -> list[str]:
+    """The timeline as bars, each the mean of the moments that share it, and the worst moment."""
+    worst = score.worst
+    if worst is None:
+        return []
+    values = [moment.score for moment in score.timeline]
+    shared = -(-len(values) // MAX_BARS)
+    means = [
+        sum(values[at : at + shared]) / len(values[at : at + shared])
+        for at in range(0, len(values), shared)
+    ]
+    start, end = score.timeline[0].time, score.timeline[-1].time
+    return [
+        f"timeline   {start:.1f} s {_bars(means, score.scale)} {end:.1f} s, "
+        f"{len(values)} moments {min(values):.2f} to {max(values):.2f}; "
+        f"worst {worst.score:.2f} at {worst.time:.1f} s"
+    ]
+
+
+def _bars(values: Sequence[float], scale: tuple[float, float]) -> str:
+    """A bar for each value, as high as it lies in the scale."""
+    low, high = scale
+    heights = [min(7, max(0, math.floor(8 * (value - low) / (high - low)))) for value in values]
+    return "".join(BARS[height] for height in heights)
+
+
+def _headline(score: Score) -> str:
+    return f"{score.video}: {score.score:.2f}, {quality_word(score)}"
+
+
+def _scale(score: Score) -> str:
+    low, high = score.scale
+    best = high if score.better == "higher" else low
+    return f"a scale of {low:g} to {high:g} ({best:g} is best)"
+
+
+def _by_folder(scores: Sequence[Score]) -> dict[Path, list[Score]]:
+    folders: dict[Path, list[Score]] = {}
+    for score in scores:
+        folders.setdefault(Path(score.video).parent, []).append(score)
+    return folders
+
+
+def _summary(folder: Path, scores: Sequence[Score]) -> str:
+    """How many videos of a folder have a score, the median, and the two ends with their names."""
+    scored = sorted((score for score in scores if not score.error), key=_value)
+    videos = f"{len(scores)} video{'s' * (len(scores) != 1)}"
+    without = len(scores) - len(scored)
+    counted = f"{folder}: {videos}, {without} without a score" if without else f"{folder}: {videos}"
+    if len(scored) < 2:
+        return counted
+    ends = [scored[0], scored[-1]]
+    if scored[0].better == "lower":
+        ends.reverse()
+    worst, best = (f"{end.score:.2f} ({Path(end.video).name})" for end in ends)
+    middle = median(map(_value, scored))
+    return f"{counted}; median {middle:.2f}, worst {worst}, best {best}"
 
 
 def _value(score: Score) -> float:

@@ -68,6 +68,13 @@ def _as_list(sources: str | Path | Iterable[str | Path]) -> list[str | Path]:
     return paths
 
 
+def videos_below(folder: Path) -> list[Path]:
+    """The files in ``folder`` and its subfolders that have the extension of a video, hidden ones
+    left out; UsageError if it is a run.
+    """
+    return [file for file in _files_below(folder) if file.suffix.lower() in VIDEO_EXTENSIONS]
+
+
 def _files_below(folder: Path) -> list[Path]:
     """All files in ``folder`` and its subfolders, except hidden ones; UsageError if it is a run."""
     if (folder / MODEL_FILE).is_file():

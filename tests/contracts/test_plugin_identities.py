@@ -14,7 +14,8 @@ import torch
 from vqa_twostage.extract.extraction.plan import plan_tracks
 from vqa_twostage.extract.inference.runtime import Runtime
 from vqa_twostage.extract.options import ExtractOptions
-from vqa_twostage.fuse.score import load, options_for
+from vqa_twostage.fuse.score import load
+from vqa_twostage.fuse.scored_tracks import options_for
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.identity import Kind, TrackIdentity, spec_of_extractor
 from vqa_twostage.pipeline.spec import Plugin

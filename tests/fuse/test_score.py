@@ -24,6 +24,7 @@ from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.extract.run import extract_dataset
 from vqa_twostage.fuse import score
 from vqa_twostage.fuse.data import load_dataset
+from vqa_twostage.fuse.delivery import named_models
 from vqa_twostage.fuse.export import export_run
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.scorer_file import Scorer
@@ -187,8 +188,8 @@ def test_score_as_json_has_the_documented_fields(run: Path, clips: Path) -> None
     (result,) = score.score(videos(clips)[0], run)
     document = result.to_json()
     assert list(document) == [
-        *["video", "score", "error", "percentile", "distance", "far", "damage", "frames"],
-        *["scale", "label", "better", "trained_on"],
+        *["video", "score", "error", "percentile", "distance", "far", "damage", "duration"],
+        *["frames", "timeline", "scale", "label", "better", "trained_on", "agreement", "worst"],
     ]
     assert document["scale"] == [1.0, 3.5] and document["label"] == "MOS"
     assert list(document["frames"][0]) == ["index", "time", "score", "weight"]
@@ -444,7 +445,7 @@ def test_score_command_prints_text_json_jsonl_and_csv(
     result = called(*words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert (
-        result.stdout.count("on a scale of 1 to 3.5 (3.5 is best)") == 6
+        result.stdout.count("on a scale of 1 to 3.5 (3.5 is best)") == 1
         and "LOUD.MP4: " in result.stdout
     )
     assert (
@@ -559,7 +560,7 @@ def test_score_outside_of_the_scale_has_a_caution() -> None:
 def test_shipped_model_is_small_and_states_that_its_labels_are_pseudo_mos(
     clips: Path, tmp_path: Path
 ) -> None:
-    assert score.SHIPPED.stat().st_size < 2_000_000
+    assert (named_models.FOLDER / "demo.safetensors").stat().st_size < 2_000_000
     result = called(
         "vqa-fuse", "score", clips / "testsrc.mp4", "--cache", tmp_path / "kept", cwd=tmp_path
     )
@@ -624,7 +625,7 @@ def test_shipped_model_scores_as_one_that_make_head_trains_here(tmp_path: Path) 
 
 
 def test_shipped_model_with_another_bit_is_refused(tmp_path: Path) -> None:
-    content = bytearray(score.SHIPPED.read_bytes())
+    content = bytearray((named_models.FOLDER / "demo.safetensors").read_bytes())
     content[-1000] ^= 1
     (tmp_path / saved.FILE).write_bytes(content)
     with pytest.raises(UsageError, match=r"does not fit its sha256: it is damaged, or was changed"):

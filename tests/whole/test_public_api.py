@@ -26,6 +26,7 @@ def test_package_offers_the_documented_names_and_no_others() -> None:
         "compare",
         "score",
         "load",
+        "watch",
     }
     types = {
         *{"ExtractOptions", "Extraction", "TrainOptions", "Evaluation", "Comparison", "Score"},
