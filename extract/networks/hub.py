@@ -8,19 +8,22 @@ message says how to get it.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from vqa_twostage.extract.preprocess import Preprocessing
 from vqa_twostage.pipeline.errors import UsageError
-from vqa_twostage.pipeline.files import read_json
+from vqa_twostage.pipeline.files import read_json, sha256_of
 
 # the second where a repository has no safetensors
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CONFIG = ("config.json",)
 PROCESSOR = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 LOGGERS = ("huggingface_hub", "transformers")
 
@@ -105,17 +108,36 @@ def _cached(repository: str, names: Sequence[str]) -> Path | None:
 
 
 def _fetched(repository: str, names: Sequence[str]) -> Path:
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     for name in names[:-1]:
         try:
-            return Path(hf_hub_download(repository, name))
+            return fetch_file(repository, name)
         except LocalEntryNotFoundError:
             raise  # the hub could not be asked, so the others are out of reach as well
         except EntryNotFoundError:
             continue
-    return Path(hf_hub_download(repository, names[-1]))
+    return fetch_file(repository, names[-1])
+
+
+def fetch_file(repository: str, name: str, **options: Any) -> Path:
+    """One file of a repository, from this machine's copy or from the hub; ``options`` are those of
+    the hub's client, which raises its own errors.
+
+    UsageError where the file that arrived is not the one that the hub announced: the client calls
+    its copy of a large file by the SHA-256 that it should have, and compares no more than the size.
+    """
+    from huggingface_hub import hf_hub_download
+
+    path = Path(str(hf_hub_download(repository, name, **options)))
+    copy = path.resolve()
+    if SHA256.fullmatch(copy.name) and sha256_of(copy) != copy.name:
+        copy.unlink()
+        raise UsageError(
+            f"{name} of {repository} was damaged on its way from the Hugging Face hub, and was "
+            "removed; run the command again, which fetches it anew"
+        )
+    return path
 
 
 @contextmanager

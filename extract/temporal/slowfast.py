@@ -10,8 +10,10 @@ of 7 x 7, this averages everything.
 """
 
 import logging
+import shutil
 from http.client import HTTPException
 from pathlib import Path
+from urllib.request import urlopen
 
 import torch
 from jaxtyping import Float
@@ -27,6 +29,7 @@ from vqa_twostage.extract.networks.weights import (
 )
 from vqa_twostage.extract.preprocess import Preprocessing
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.files import replaced
 
 VERSION = 1
 
@@ -87,11 +90,15 @@ def _hub_file() -> Path:
     if not path.is_file():
         logger.warning("fetching %s", URL)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(URL, str(path), progress=False)
+            with urlopen(URL, timeout=60) as response, replaced(path) as aside:
+                with aside.open("wb") as file:
+                    shutil.copyfileobj(response, file)
+                expected = int(response.headers.get("Content-Length", 0))
+                if expected and aside.stat().st_size != expected:  # nothing else says so
+                    raise OSError(f"the connection ended after {aside.stat().st_size} bytes")
         except (OSError, HTTPException) as error:
             raise UsageError(
-                f"the weights {FILE} cannot be fetched ({type(error).__name__}).\n"
+                f"the weights {FILE} cannot be fetched ({error or type(error).__name__}).\n"
                 f"Where there is a network: curl -LO {URL}\n"
                 f"then here: weights=FILE, as in --temporal slowfast:weights=/path/to/{FILE}"
             ) from None

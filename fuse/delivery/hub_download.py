@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
@@ -15,7 +14,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from vqa_twostage.extract.networks.hub import quiet
+from vqa_twostage.extract.networks.hub import fetch_file, quiet
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.pipeline.errors import UsageError
 
@@ -27,7 +26,7 @@ def fetch_model(repository: str, revision: str | None = None, **options: Any) ->
     of, hint = f"{repository}@{revision}" if revision else repository, ""
     try:
         with quiet():
-            return Path(str(hf_hub_download(repository, saved.FILE, revision=revision, **options)))
+            return fetch_file(repository, saved.FILE, revision=revision, **options)
     except HFValidationError:
         reason = "that is no name of a repository (OWNER/NAME)"
     except RepositoryNotFoundError:

@@ -83,14 +83,7 @@ def _load_from_hub(name: str) -> Scorer:
     from vqa_twostage.fuse.delivery.hub_download import fetch_model
 
     repository, _, revision = name.removeprefix(HUB).partition("@")
-    path = fetch_model(repository, revision or None)
-    try:
-        return scorer_file.load_file(path)
-    except UsageError as error:
-        raise UsageError(
-            f"{error}. It came from the hub as {name}; where the download did harm: hf download "
-            f"{repository} {path.name} --force-download"
-        ) from None
+    return scorer_file.load_file(fetch_model(repository, revision or None))
 
 
 def _read_card(path: Path) -> ModelCard:

@@ -13,12 +13,17 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-COMMIT_DIGITS = 40
+
+@cache
+def sha256(content: bytes) -> str:
+    """Of files that may be large, and are asked for often."""
+    return hashlib.sha256(content).hexdigest()
 
 
 class HubServer(ThreadingHTTPServer):
@@ -44,9 +49,9 @@ class HubServer(ThreadingHTTPServer):
 
     def commit(self, repository: str) -> str:
         """The one revision of a repository, which its files decide."""
-        files = self.repositories[repository]
-        digest = hashlib.sha1(repr(sorted(files.items())).encode(), usedforsecurity=False)
-        return digest.hexdigest()
+        names = {name: sha256(content) for name, content in self.repositories[repository].items()}
+        text = repr(sorted(names.items()))
+        return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     def environment(self, kept: Path) -> dict[str, str]:
         """What points the hub's client here, with ``kept`` for its copies."""
@@ -151,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif entry["key"] == "lfsFile":
                 content = self.server.uploads[value["oid"]]
-                assert hashlib.sha256(content).hexdigest() == value["oid"]
+                assert sha256(content) == value["oid"]
                 files[value["path"]] = content
         commit = self.server.commit(repository)
         self._json(
@@ -192,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, "EntryNotFound", {"X-Repo-Commit": commit})
             return
         content = files[name]
-        digest = hashlib.sha256(content).hexdigest()
+        digest = sha256(content)
         if name in self.server.changed:
             middle = len(content) // 2
             content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]

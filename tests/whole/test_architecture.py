@@ -89,7 +89,7 @@ COMPOSITION_ROOTS = {
         *{"extract.options", "extract.extraction.loop", "extract.extraction.plan"},
         "extract.inference.runtime",
     },
-    # one way to be quiet about the retries of the hub's client
+    # one way to speak with the hub
     "fuse/delivery/hub_download.py": {"extract.networks.hub"},
     "fuse/reporting/thumbnails.py": {"extract.decoding.decoding_errors", "extract.decoding.video"},
     # TensorBoard's event files are written by torch

@@ -159,13 +159,15 @@ def test_download_that_was_cut_goes_on_where_it_was(
 
 
 @pytest.mark.long
-def test_download_that_was_changed_on_its_way_is_refused(
+def test_download_that_was_changed_on_its_way_is_refused_and_fetched_anew(
     published: HubServer, clips: Path, tmp_path: Path
 ) -> None:
     published.changed = {FILE}
     done = score_from(published, f"hub:{REPOSITORY}", clips / "testsrc.mp4", tmp_path)
-    assert done.returncode == 2 and "does not fit its sha256" in done.stderr
-    assert f"hf download {REPOSITORY} {FILE} --force-download" in done.stderr
+    assert done.returncode == 2 and "was damaged on its way" in done.stderr
+    published.changed = set()
+    again = score_from(published, f"hub:{REPOSITORY}", clips / "testsrc.mp4", tmp_path)
+    assert again.returncode == 0, again.stderr
 
 
 @pytest.mark.long
