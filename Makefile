@@ -1,11 +1,14 @@
 # `make demo` and `make test` do everything on a machine that has Python 3.11 or newer, and make.
 PYTHON ?= python3
+# torch with CUDA's libraries (cuda), without them (cpu), or as nvidia-smi says (auto)
+TORCH ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help install demo head check test test-long soak bench lint types docs lock clean
 
 help:
+	@echo "make install  into .venv, 3 GB, or 7 GB with CUDA; TORCH=cpu or TORCH=cuda says which, auto looks for a GPU"
 	@echo "make demo   install, make the demo data, extract, train, compare: a table and a plot"
 	@echo "make head   train again the small model that ships, on the features of make demo"
 	@echo "make test   install, run the tests; make test-long runs the rest: wheels, notebooks, commands of the documents"
@@ -18,12 +21,11 @@ help:
 
 install: $(VENV)/installed
 
-$(VENV)/installed: requirements.lock setup.cfg pyproject.toml
+$(VENV)/installed: requirements.lock requirements-cpu.lock install.sh setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed, and $(PYTHON) is older; say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	sh install.sh $(VENV) $(TORCH)
 	@touch $@
 
 demo: install
@@ -73,6 +75,7 @@ docs: install
 lock:
 	uv pip compile --universal --python-version 3.11 --all-extras --no-emit-index-url --no-annotate \
 	  --custom-compile-command "make lock" --upgrade setup.cfg --output-file requirements.lock
+	grep -vE '^(nvidia-|cuda-|triton==)' requirements.lock > requirements-cpu.lock
 
 clean:
 	rm -rf $(VENV) demo cache runs site
