@@ -29,6 +29,7 @@ from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES
 from vqa_twostage.pipeline.files import sealed, write_json, write_text
+from vqa_twostage.pipeline.invocation import started_as
 
 
 def variants(
@@ -79,6 +80,7 @@ def statistics_read(variants: list[TrainOptions]) -> Streams[set[str]]:
     return statistics
 
 
+@started_as("Python, ablate")
 def ablate(
     data: Dataset,
     variants: list[TrainOptions],

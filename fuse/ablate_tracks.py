@@ -20,6 +20,7 @@ from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.train import OnProgress, Plan, no_progress
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.invocation import started_as
 
 LEAVE_ONE_OUT, EACH, FORWARD = MODES = ("leave-one-out", "each", "forward")
 
@@ -28,6 +29,7 @@ Train = Callable[[Sequence[Tracks]], list[Path]]
 """Trains on each of these sets of tracks what is not finished; the folders of the runs."""
 
 
+@started_as("Python, ablate_tracks")
 def ablate_tracks(
     data: Dataset,
     options: TrainOptions,

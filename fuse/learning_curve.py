@@ -24,6 +24,7 @@ from vqa_twostage.fuse.source_run import SourceRun
 from vqa_twostage.fuse.train import OnProgress, Plan, no_progress
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import sealed, write_json, write_text
+from vqa_twostage.pipeline.invocation import started_as
 
 
 def parse_percents(text: str) -> list[int]:
@@ -37,6 +38,7 @@ def parse_percents(text: str) -> list[int]:
     return sorted({int(word) for word in words})
 
 
+@started_as("Python, learning_curve")
 def learning_curve(
     data: Dataset,
     options: TrainOptions,

@@ -185,6 +185,13 @@ class RunRecord:
     versions: dict[str, str]
     """Of this program, Python and the libraries that compute."""
     seconds: float
+    date: str = field(default="", metadata=ADDED)
+    """When it was written, UTC, as ISO 8601; empty where a record of before has none."""
+    command: str = field(default="", metadata=ADDED)
+    """The command line as it was typed, or the function of Python; empty as ``date``."""
+    medians: dict[str, float | None] | None = field(default=None, metadata=ADDED)
+    """The median of each metric over the splits, for tables of many runs (`fuse.run_list`); None
+    as ``date``. Everything else computes metrics from the predictions."""
 
     def to_json(self) -> dict[str, Any]:
         nested = {"scale": list(self.scale), "identity": self.identity.to_json()}

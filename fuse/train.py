@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +53,7 @@ from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES
 from vqa_twostage.pipeline.files import replaced, write_text
+from vqa_twostage.pipeline.invocation import invocation, started_as
 from vqa_twostage.pipeline.versions import library_versions
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ def no_progress(done: int, total: int) -> None:
     """For who does not want to know."""
 
 
+@started_as("Python, train")
 def train(
     cache: str | Path,
     options: TrainOptions | None = None,
@@ -428,6 +431,8 @@ def save_run(
         else None,
         versions=library_versions(),
         seconds=round(seconds, 3),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=invocation(),
     )
     target.clear()  # what an earlier run left in this folder
     if plan.source is not None:
@@ -447,6 +452,7 @@ def save_run(
     evaluation = evaluate_predictions(record, predictions, run)
     scatter(predictions, evaluation, target.scatter_file)
     write_text(target.metrics_file, markdown.of_run(evaluation))
+    record = replace(record, medians=evaluation.median.to_json())
     target.write_record(record)  # last: a folder with a record is a whole run
     return evaluation
 

@@ -20,6 +20,7 @@ from vqa_twostage.fuse.train import OnProgress, Plan, load, no_progress, train
 from vqa_twostage.pipeline.cache.choosing import choose_dataset
 from vqa_twostage.pipeline.cache.layout import load_cached_manifest
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.invocation import started_as
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class ChosenDatasets:
         return chosen
 
 
+@started_as("Python, train_jointly")
 def train_jointly(
     cache: str | Path,
     datasets: ChosenDatasets,

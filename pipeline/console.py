@@ -20,6 +20,7 @@ from vqa_twostage import __version__
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.encoding import any_encoding
 from vqa_twostage.pipeline.errors import DONE, INTERRUPTED, WRONG_USE, UsageError
+from vqa_twostage.pipeline.invocation import command_line, started_as
 from vqa_twostage.pipeline.limits import DEFAULTS
 
 as_json_option = click.option(
@@ -69,7 +70,7 @@ def run(command: click.Command) -> None:
     show_warning = warnings.showwarning
     warnings.showwarning = _print_warning
     try:
-        with any_encoding():
+        with any_encoding(), started_as(command_line(sys.argv)):
             code = _exit_code(command)
     finally:
         warnings.showwarning = show_warning

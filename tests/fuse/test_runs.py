@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import called
 from forging import change_record, write_sealed
 from toy_cache import make_cache
 
@@ -103,6 +106,39 @@ def test_metrics_need_no_cache(project: Path) -> None:
 
 
 # --- the record ---
+
+
+def test_record_says_when_a_run_was_made_and_what_started_it(project: Path) -> None:
+    record = Run(project / "runs" / "one").record()
+    made = datetime.fromisoformat(record.date)
+    assert made.tzinfo == UTC and abs(datetime.now(UTC) - made) < timedelta(days=1)
+    assert record.command == "Python, train"
+    assert record.medians == evaluate(project / "runs" / "one").median.to_json()
+
+
+def test_run_is_the_same_whenever_and_however_it_was_started(project: Path) -> None:
+    run = project / "runs" / "one"
+    before = Run(run).record()
+    change_record(run, lambda record: record.update(date="2001-02-03", command="vqa-fuse x"))
+    changed = Run(run).record()
+    assert changed.date != before.date and changed.identity.digest == before.identity.digest
+    assert reproduce_run(run) == replace(reproduce_run(run), equal=True, changed=[])
+    again = train(project / "cache", before.options, run=run)
+    assert again.was_finished and Run(run).record().date == "2001-02-03"
+
+
+def test_run_that_was_recorded_without_date_and_command_is_read(project: Path) -> None:
+    run = project / "runs" / "one"
+    change_record(run, lambda record: [record.pop(key) for key in ("date", "command", "medians")])
+    record = Run(run).record()
+    assert (record.date, record.command, record.medians) == ("", "", None)
+
+
+def test_command_that_trained_a_run_is_recorded_as_it_was_typed(project: Path) -> None:
+    words = ["vqa-fuse", "train", "--baseline", "ridge", "--run", "my run", "--workers", "1"]
+    assert called(*words, "--protocol", "random:n=2", cwd=project).returncode == 0
+    expected = "vqa-fuse train --baseline ridge --run 'my run' --workers 1 --protocol random:n=2"
+    assert Run(project / "my run").record().command == expected
 
 
 @pytest.mark.parametrize(
