@@ -25,6 +25,7 @@ from vqa_twostage.fuse.reporting.formatting import (
     titles,
     undefined_splits,
 )
+from vqa_twostage.fuse.reporting.terminal_width import print_sentence, print_table
 from vqa_twostage.fuse.results import (
     MAIN_METRICS,
     AblationResult,
@@ -39,13 +40,10 @@ from vqa_twostage.fuse.results import (
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.withholding import REASON, is_withheld
 
-MOST_WIDTH = 10_000  # characters, more than any table has
-NAME_WIDTH = 60  # of a row; a longer name goes on below
-
 
 def print_evaluation(evaluation: Evaluation) -> None:
     first = evaluation.splits[0]
-    click.echo(
+    print_sentence(
         f"{evaluation.dataset}, {evaluation.fusion}, {evaluation.protocol}: "
         f"{len(evaluation.splits)} splits of "
         f"{n_videos(evaluation.n_videos, evaluation.n_dataset)} "
@@ -54,7 +52,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     )
     cells = metric_cells(evaluation.summary)
     print_table(["", *titles()], [[evaluation.fusion, *cells]])
-    click.echo(f"{meaning(evaluation.summary)}; {AFTER_LOGISTIC}")
+    print_sentence(f"{meaning(evaluation.summary)}; {AFTER_LOGISTIC}")
     _print_below_table(evaluation)
 
 
@@ -66,11 +64,11 @@ def print_joint_training(result: JointTraining) -> None:
         cells = [videos, f"{len(of_set.splits)}", *metric_cells(of_set.summary)]
         rows.append([of_set.dataset, *cells])
     first = result.evaluations[0]
-    click.echo(f"{first.fusion}, {first.protocol}, on each dataset its own test parts")
+    print_sentence(f"{first.fusion}, {first.protocol}, on each dataset its own test parts")
     print_table(["", "videos", "splits", *titles()], rows)
-    click.echo(f"{meaning(first.summary)}; {AFTER_LOGISTIC}; RMSE on the scale of each dataset")
+    print_sentence(f"{meaning(first.summary)}; {AFTER_LOGISTIC}; RMSE on the scale of each dataset")
     for evaluation in result.evaluations:
-        click.echo(f"\n{evaluation.dataset}, labels: {evaluation.label}")
+        print_sentence(f"\n{evaluation.dataset}, labels: {evaluation.label}")
         _print_below_table(evaluation)
     for tested in result.held_out:
         click.echo("")
@@ -79,9 +77,9 @@ def print_joint_training(result: JointTraining) -> None:
 
 def _print_below_table(evaluation: Evaluation) -> None:
     if evaluation.summary.undefined:
-        click.echo(undefined_splits(evaluation.summary.undefined))
+        print_sentence(undefined_splits(evaluation.summary.undefined))
     if evaluation.oracle:
-        click.echo(
+        print_sentence(
             "oracle, not a result: choosing the epoch on the test part would have claimed SRCC "
             + oracle_srcc(evaluation)
         )
@@ -93,23 +91,24 @@ def _print_below_table(evaluation: Evaluation) -> None:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    click.echo(
+    print_sentence(
         f"{comparison.dataset}, {comparison.protocol}: {comparison.n_splits} splits of "
         f"{n_videos(comparison.n_videos, comparison.n_dataset)}, labels: {comparison.label}"
     )
     rows = [
         [row.name, *metric_cells(row.summary), *paired_cells(row.paired)] for row in comparison.rows
     ]
-    print_table(["", *titles(), "SRCC difference [95 %, corrected]", *PAIRED_TITLES], rows)
-    click.echo(f"{meaning(comparison.rows[0].summary)}; {AFTER_LOGISTIC}")
-    click.echo(
+    columns = ["", *titles(), "SRCC difference [95 %, corrected]", *PAIRED_TITLES]
+    print_table(columns, rows, subject=1 + len(titles()))
+    print_sentence(f"{meaning(comparison.rows[0].summary)}; {AFTER_LOGISTIC}")
+    print_sentence(
         f"difference: paired, mean over splits, against {comparison.reference} "
         f"({comparison.reference_run})"
     )
-    click.echo(WHICH_TO_BELIEVE)
+    print_sentence(WHICH_TO_BELIEVE)
     for row in comparison.rows:
         if row.summary.undefined:
-            click.echo(
+            print_sentence(
                 f"undefined, and in no median or difference: SRCC of {row.name} in "
                 f"{row.summary.undefined} of {comparison.n_splits} splits (constant scores)"
             )
@@ -128,7 +127,7 @@ def print_ablation(result: AblationResult) -> None:
     print_comparison(result.comparison)
     _print_not_finite(result.not_finite)
     for name, reason in result.impossible.items():
-        click.echo(f"not run: {name}: {reason}")
+        print_sentence(f"not run: {name}: {reason}")
     click.echo(
         f"tables: {result.folder}/ablation.md, .csv, .json, .png; a run for each row beside them"
     )
@@ -136,18 +135,18 @@ def print_ablation(result: AblationResult) -> None:
 
 def print_curve(curve: LearningCurve) -> None:
     whole = curve.points[-1].comparison
-    click.echo(
+    print_sentence(
         f"{whole.dataset}, {whole.protocol}: {whole.n_splits} splits of "
         f"{n_videos(whole.n_videos, whole.n_dataset)}, labels: {whole.label}"
     )
     print_table(curve_titles(curve), [curve_cells(point) for point in curve.points])
-    click.echo(meaning(curve.points[-1].scratch.summary))
+    print_sentence(meaning(curve.points[-1].scratch.summary))
     if curve.source:
-        click.echo(
+        print_sentence(
             f"fine-tuned: from heads of a run on {curve.source[-1]}; difference: paired, mean "
             "over splits, against random weights"
         )
-        click.echo(WHICH_TO_BELIEVE)
+        print_sentence(WHICH_TO_BELIEVE)
     learnt = {row.name: row.opinions for row in whole.rows}
     _print_lines(opinions.sentences_of_rows(learnt, whole.dataset))
     _print_cautions(whole.notes, whole.missing)
@@ -155,7 +154,7 @@ def print_curve(curve: LearningCurve) -> None:
 
 
 def print_cross_dataset(result: CrossDatasetEvaluation) -> None:
-    click.echo(
+    print_sentence(
         f"{result.run}, trained on all of {result.trained_on}; tested on {result.dataset}, "
         f"{n_videos(result.n_videos, result.n_dataset)}, labels: {result.label}"
     )
@@ -171,12 +170,14 @@ def print_cross_dataset(result: CrossDatasetEvaluation) -> None:
         ("labels", result.label_range, result.other_better),
         ("scores", result.score_range, result.better),
     ):
-        click.echo(f"{what}: {low:.4g} to {high:.4g}, {better} is better")
+        print_sentence(f"{what}: {low:.4g} to {high:.4g}, {better} is better")
     if result.is_mirrored:
-        click.echo("opposite directions: scores are mirrored within their scale before any figure")
+        print_sentence(
+            "opposite directions: scores are mirrored within their scale before any figure"
+        )
     if result.scale != result.other_scale:
         own, other = (f"{low:g} to {high:g}" for low, high in (result.scale, result.other_scale))
-        click.echo(
+        print_sentence(
             f"RMSE of the scores as they are compares the scale {own} with labels from {other}"
         )
     _print_lines(opinions.sentences(result.opinions, result.dataset))
@@ -195,52 +196,35 @@ def _cross_dataset_cells(result: CrossDatasetEvaluation, metrics: ScaleMetrics) 
 
 def print_reproduction(result: Reproduction) -> None:
     if result.equal:
-        click.echo(
+        print_sentence(
             f"{result.run}: all {result.n_predictions} predictions are equal to the last bit"
         )
     else:
-        click.echo(
+        print_sentence(
             f"{result.run}: {result.n_different} of {result.n_predictions} predictions differ, "
             f"by {result.largest:.3g} at most; videos: {shortened(result.videos)}"
         )
     for line in result.changed:
-        click.echo(f"  changed: {line}")
-
-
-def print_table(titles: list[str], rows: list[list[str]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in titles:
-        if title:
-            table.add_column(title, justify="right", no_wrap=True)
-        else:  # names, which may be of many tracks
-            table.add_column(title, overflow="fold", max_width=NAME_WIDTH)
-    for row in rows:
-        table.add_row(*row)
-    # a narrow terminal wraps a line, which loses nothing; rich would cut numbers off
-    Console(width=MOST_WIDTH).print(table)
+        print_sentence(f"  changed: {line}")
 
 
 def _print_lines(lines: Sequence[str]) -> None:
     for line in lines:
-        click.echo(line)
+        print_sentence(line)
 
 
 def _print_not_finite(not_finite: Mapping[str, int]) -> None:
     columns = [f"{name} ({videos} videos)" for name, videos in not_finite.items()]
     if columns:
-        click.echo(
+        print_sentence(
             f"not finite, imputed with the median of the training part: {shortened(columns)}"
         )
 
 
 def _print_cautions(notes: Sequence[str], missing: Sequence[str]) -> None:
     for note in notes:
-        click.echo(f"caution: {note}")
+        print_sentence(f"caution: {note}")
     if missing:
-        click.echo(
+        print_sentence(
             f"without features, which no metric counts: {len(missing)} videos: {shortened(missing)}"
         )
