@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 import time
 import warnings
@@ -19,7 +20,13 @@ import click
 from vqa_twostage import __version__
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.encoding import any_encoding
-from vqa_twostage.pipeline.errors import DONE, INTERRUPTED, WRONG_USE, UsageError
+from vqa_twostage.pipeline.errors import (
+    DONE,
+    INTERRUPTED,
+    READER_GONE,
+    WRONG_USE,
+    UsageError,
+)
 from vqa_twostage.pipeline.invocation import command_line, started_as
 from vqa_twostage.pipeline.limits import DEFAULTS
 
@@ -62,21 +69,39 @@ LONGEST_MESSAGE = 10_000
 
 
 def run(command: click.Command) -> None:
-    """Runs a command and exits with its exit code: its own, 2 for wrong use, or 130 for Ctrl-C. A
-    bug keeps its traceback and exit code 1.
+    """Runs a command and exits with its exit code: its own, 2 for wrong use, 130 for Ctrl-C, or 141
+    where nobody reads what it prints any more. A bug keeps its traceback and exit code 1.
 
     While the command runs, warnings of the whole process are printed as one line each.
     """
-    show_warning = warnings.showwarning
+    show_warning, stdout, stderr = warnings.showwarning, sys.stdout, sys.stderr
     warnings.showwarning = _print_warning
     try:
         with any_encoding(), started_as(command_line(sys.argv)):
             code = _exit_code(command)
+    except BrokenPipeError:
+        code = READER_GONE
+    except SystemExit as stop:
+        # where a reader is gone, click replaces the streams and exits, and rich exits
+        if sys.stdout is stdout and not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        sys.stdout, sys.stderr = stdout, stderr
+        code = READER_GONE
     finally:
         warnings.showwarning = show_warning
     with suppress(KeyboardInterrupt):  # everything is done and printed
         _end_waiting_processes()
+    if code == READER_GONE:
+        _print_nowhere()
     sys.exit(code)
+
+
+def _print_nowhere() -> None:
+    """What is still in a buffer goes nowhere: Python tries again at its end, and would complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        with suppress(OSError):
+            os.dup2(nowhere, stream)
 
 
 def _end_waiting_processes() -> None:

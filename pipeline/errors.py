@@ -13,6 +13,8 @@ DONE = 0
 WRONG_USE = 2
 SOME_FAILED = 3
 INTERRUPTED = 130
+READER_GONE = 141
+"""What a shell gives a program that wrote to a pipe whose reader had ended, as ``| head`` does."""
 
 
 class UsageError(Exception):
