@@ -24,7 +24,8 @@ COMMANDS = {
     "extract": {"__main__", "cli", "dry_run", "run"},
     "fuse": {
         *{"ablate", "ablate_tracks", "compare", "cross_dataset", "export", "hub", "import_scores"},
-        *{"learning_curve", "report", "reproduce", "score", "train", "train_jointly"},
+        *{"learning_curve", "report", "reproduce", "run_list", "run_removal", "score", "train"},
+        "train_jointly",
     },
 }
 PLUGINS = {

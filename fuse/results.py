@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -462,3 +465,86 @@ class Reproduction:
             "videos": self.videos,
             "changed": self.changed,
         }
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """A finished run. ``date`` and ``command`` are empty where an early version made it; ``srcc``
+    and ``plcc`` are medians over ``splits``, None where undefined or withheld.
+    """
+
+    run: Path
+    name: str
+    """Its fusion, and those other parts that are not the default."""
+    date: str
+    command: str
+    dataset: str
+    protocol: str
+    """As it was asked for."""
+    n_videos: int
+    n_dataset: int
+    splits: int
+    srcc: float | None
+    plcc: float | None
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "run": str(self.run)}
+
+
+@dataclass(frozen=True)
+class OtherRun:
+    """A folder of a run without results, and why it has none."""
+
+    run: Path
+    reason: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"run": str(self.run), "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class RunList:
+    """What `list_runs` found; ``left_out`` counts the finished runs that the filter leaves out.
+
+    `to_json` is the document of ``vqa-fuse runs --json``.
+    """
+
+    folders: list[Path]
+    runs: list[ListedRun]
+    left_out: int
+    unfinished: list[OtherRun]
+    damaged: list[OtherRun]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "folders": [str(folder) for folder in self.folders],
+            "runs": [run.to_json() for run in self.runs],
+            "left_out": self.left_out,
+            "unfinished": [run.to_json() for run in self.unfinished],
+            "damaged": [run.to_json() for run in self.damaged],
+        }
+
+    def to_csv(self) -> str:
+        """A row for each finished run, with the keys of its JSON object as columns."""
+        text = io.StringIO()
+        columns = [field.name for field in fields(ListedRun)]
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(run.to_json() for run in self.runs)
+        return text.getvalue()
+
+
+def moment_of(date: str) -> datetime:
+    """The earliest there is where a date is missing, or is none."""
+    try:
+        moment = datetime.fromisoformat(date)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def day_and_time(date: str) -> str:
+    """``2026-11-30 14:05`` in UTC; empty where there is no date."""
+    moment = moment_of(date)
+    return "" if moment.year == 1 else moment.strftime("%Y-%m-%d %H:%M")

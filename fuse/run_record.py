@@ -189,9 +189,11 @@ class RunRecord:
     """When it was written, UTC, as ISO 8601; empty where a record of before has none."""
     command: str = field(default="", metadata=ADDED)
     """The command line as it was typed, or the function of Python; empty as ``date``."""
+    n_videos: int | None = field(default=None, metadata=ADDED)
+    """N, the videos that are in a part of a split; None as ``date``."""
     medians: dict[str, float | None] | None = field(default=None, metadata=ADDED)
-    """The median of each metric over the splits, for tables of many runs (`fuse.run_list`); None
-    as ``date``. Everything else computes metrics from the predictions."""
+    """The median of each metric over the splits; None as ``date``. This and ``n_videos`` are for
+    tables of many runs (`fuse.run_list`); all else computes metrics from the predictions."""
 
     def to_json(self) -> dict[str, Any]:
         nested = {"scale": list(self.scale), "identity": self.identity.to_json()}

@@ -158,6 +158,12 @@ class Run:
             raise self._damage(PREDICTIONS, f"it has {found} splits, and the run {trained}")
         return predictions
 
+    def check_tables(self) -> None:
+        """UsageError where a table is missing, or not the one that the record was written of."""
+        for name, digest in self._read_record()[1].items():
+            if name in TABLES:
+                self._bytes_of(name, digest)
+
     def written_predictions(self) -> pd.DataFrame:
         """`predictions` of a run that has no record yet."""
         return self._typed(_read_table(self.predictions_file, self.predictions_file.read_bytes()))
@@ -229,6 +235,19 @@ class Run:
         digests = {name: sha256_of(self.folder / name) for name in names}
         write_json(self.record_file, sealed({**record.to_json(), DIGESTS: digests}))
 
+    @property
+    def finished_splits(self) -> int:
+        """How many splits an interrupted training, or one that goes on, has finished."""
+        return len(self._split_files())
+
+    @property
+    def has_predictions(self) -> bool:
+        """Whether there is a table of predictions as runs have, by its first line."""
+        if not self.predictions_file.is_file():
+            return False
+        with self.predictions_file.open("rb") as file:
+            return file.readline(200).rstrip() == ",".join(PREDICTION_COLUMNS).encode()
+
     def clear(self) -> None:
         """Removes every file that a run may hold, the record first, and nothing else."""
         for name in (RECORD, PREDICTIONS, ATTENTION, GATES, VALIDATION_CURVE, MODEL, SOURCE_MODEL):
@@ -238,10 +257,34 @@ class Run:
         self.clear_events()
 
     def clear_events(self) -> None:
-        """Removes TensorBoard's events, and nothing else that may lie in their folder."""
-        for pattern in (EVENTS, f"split-*/{EVENTS}"):
-            for path in self.tensorboard_folder.glob(pattern):
+        """Removes TensorBoard's events, and nothing else that may lie in their folder, nor in
+        another one that a link leads to.
+        """
+        folder = self.tensorboard_folder
+        for inside in () if folder.is_symlink() else (*folder.glob("split-*"), folder):
+            if inside.is_symlink():
+                continue
+            for path in inside.glob(EVENTS):
                 path.unlink()
+
+    def remove(self) -> None:
+        """Removes every file that a run writes, and folders that are empty then; what else lies
+        in them stays, and so does what links lead to.
+        """
+        self.clear()
+        for path in self._split_files():
+            path.unlink()
+        folder = Path(os.path.abspath(self.folder))  # the shell may stand in it
+        inside = self.tensorboard_folder
+        for empty in (*inside.glob("split-*"), inside, self.finished_splits_folder, folder):
+            if empty.is_dir() and not empty.is_symlink() and not any(empty.iterdir()):
+                empty.rmdir()
+
+    def _split_files(self) -> list[Path]:
+        folder = self.finished_splits_folder
+        if folder.is_symlink() or not folder.is_dir():
+            return []
+        return [path for path in folder.iterdir() if path.name.isdecimal() and not path.is_dir()]
 
     def _read_record(self) -> tuple[dict[str, Any], Mapping[str, str]]:
         """What the record says, and the digests of the tables."""
@@ -270,21 +313,24 @@ class Run:
 
     def _table(self, name: str, columns: Collection[str]) -> pd.DataFrame:
         """A table as text, whose bytes are those that the record was written of."""
+        content = self._bytes_of(name, self._read_record()[1].get(name))
+        table = _read_table(self.folder / name, content)
+        if lacking := [column for column in columns if column not in table.columns]:
+            raise self._damage(name, f"it lacks {', '.join(lacking)}")
+        return table
+
+    def _bytes_of(self, name: str, digest: str | None) -> bytes:
         path = self.folder / name
-        _, digests = self._read_record()
         try:
             content = path.read_bytes()
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}; train again") from None
-        if hashlib.sha256(content).hexdigest() != digests.get(name):
+        if hashlib.sha256(content).hexdigest() != digest:
             raise UsageError(
                 f"{path} is not the file that {self.record_file} is of: it is damaged, or edited "
                 "by hand; train again, or take both files from where the run came from"
             )
-        table = _read_table(path, content)
-        if lacking := [column for column in columns if column not in table.columns]:
-            raise self._damage(name, f"it lacks {', '.join(lacking)}")
-        return table
+        return content
 
     def _typed(self, table: pd.DataFrame) -> pd.DataFrame:
         # ids keep their zeros, and Python's own float() is exact where pandas' fast parser may not

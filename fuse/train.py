@@ -452,7 +452,8 @@ def save_run(
     evaluation = evaluate_predictions(record, predictions, run)
     scatter(predictions, evaluation, target.scatter_file)
     write_text(target.metrics_file, markdown.of_run(evaluation))
-    record = replace(record, medians=evaluation.median.to_json())
+    medians = evaluation.median.to_json()
+    record = replace(record, n_videos=evaluation.n_videos, medians=medians)
     target.write_record(record)  # last: a folder with a record is a whole run
     return evaluation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vqa_twostage.fuse.cli import models, results, score, scores, training
+from vqa_twostage.fuse.cli import models, results, runs, score, scores, training
 from vqa_twostage.pipeline import console
 from vqa_twostage.pipeline.console import version_option
 
@@ -28,6 +28,7 @@ for subcommand in (
     results.evaluate,
     results.compare,
     results.reproduce,
+    runs.runs,
     models.report,
     score.score,
     models.export,

@@ -35,10 +35,13 @@ from vqa_twostage.fuse.results import (
     JointTraining,
     LearningCurve,
     Reproduction,
+    RunList,
     ScaleMetrics,
+    day_and_time,
 )
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.withholding import REASON, is_withheld
+from vqa_twostage.pipeline.console import printable
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -192,6 +195,41 @@ def _cross_dataset_cells(result: CrossDatasetEvaluation, metrics: ScaleMetrics) 
     if result.srcc_interval is not None:
         cells[0] += f" {interval(result.srcc_interval)}"
     return cells
+
+
+def print_run_list(result: RunList) -> None:
+    rows = [
+        [
+            str(run.run),
+            day_and_time(run.date),
+            run.dataset,
+            run.name,
+            run.protocol,
+            f"{run.n_videos}"
+            if run.n_videos == run.n_dataset
+            else f"{run.n_videos} of {run.n_dataset}",
+            f"{run.splits}",
+            *("n/a" if value is None else number(value) for value in (run.srcc, run.plcc)),
+        ]
+        for run in result.runs
+    ]
+    if rows:
+        columns = ["date (UTC)", "dataset", "head", "protocol", "N", "splits", "SRCC", "PLCC"]
+        print_table(["", *columns], rows, texts=(0, 2, 3, 4))
+        print_sentence("SRCC and PLCC: median over splits; PLCC after a 4-parameter logistic")
+    searched = ", ".join(map(str, result.folders))
+    if result.left_out:
+        print_sentence(f"{result.left_out} more in {searched} do not fit the filter")
+    elif not rows:
+        print_sentence(f"no finished run in {searched}; vqa-fuse train writes runs")
+    print_other_runs(result)
+
+
+def print_other_runs(result: RunList, err: bool = False) -> None:
+    """Those without results, on standard error where standard output is for a program."""
+    for title, runs in (("unfinished", result.unfinished), ("damaged", result.damaged)):
+        for run in runs:
+            click.echo(printable(f"{title}: {run.run}: {run.reason}"), err=err)
 
 
 def print_reproduction(result: Reproduction) -> None:

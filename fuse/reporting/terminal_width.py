@@ -6,13 +6,15 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import click
 
 NAME_WIDTH = 60  # of a row; a longer name goes on below
 LEAST_NAME_WIDTH = 12  # to which names are folded, so that more columns fit beside them
+TEXT_WIDTH = 24  # the same of other texts
 MOST_WIDTH = 10_000  # characters, more than any table has
 EDGES, BETWEEN = 2, 3  # blanks of a row, and between two columns
 
@@ -39,20 +41,24 @@ def parts(
     rows: Sequence[Sequence[str]],
     width: int | None,
     subject: int | None = None,
+    texts: Collection[int] = (),
 ) -> list[Part]:
     """The tables that a table is divided into: as few as fit ``width``, with the columns in their
     order. Where that takes no more tables, one of them begins with the column ``subject``.
 
-    Only the first column, of names, may be folded, and titles wrap at their blanks. Where even a
-    single column is wider than ``width``, it has a table to itself, whose lines are longer.
+    Only the first column, of names, and ``texts`` are folded, and titles wrap at their blanks.
+    Names are folded in wide windows too, unless the first column, 0, is one of ``texts``. Where
+    even a single column is wider than ``width``, it has a table to itself, whose lines are longer.
     """
     cells = [_widest(row[place] for row in rows) for place in range(len(titles))]
     whole = [max(cell, _widest([title])) for cell, title in zip(cells, titles, strict=True)]
-    whole[0] = min(whole[0], NAME_WIDTH)
+    whole[0] = whole[0] if 0 in texts else min(whole[0], NAME_WIDTH)
     everything = list(range(len(titles)))
     if width is None or _table_width(whole) <= width:
         return [Part(everything, whole)]
     least = [max(cell, _widest(title.split())) for cell, title in zip(cells, titles, strict=True)]
+    for column in texts:
+        least[column] = min(least[column], TEXT_WIDTH)
     divided = [
         _divided([name, *least[1:]], width, begin)
         # the first of equally good ones is taken: with the widest names, and by subject
@@ -63,7 +69,10 @@ def parts(
 
 
 def print_table(
-    titles: Sequence[str], rows: Sequence[Sequence[str]], subject: int | None = None
+    titles: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    subject: int | None = None,
+    texts: Collection[int] = (),
 ) -> None:
     """Rows whose first cell is a name. A terminal that is narrower than the table gets several
     tables, one below the other, with the names in each (`parts`).
@@ -74,10 +83,11 @@ def print_table(
     from rich.text import Text
 
     console = Console(width=MOST_WIDTH)
-    for part in parts(titles, rows, output_width(), subject):
+    for part in parts(titles, rows, output_width(), subject, texts):
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for column, width in zip(part.columns, part.widths, strict=True):
-            justify = "right" if titles[column] else "left"
+            is_text = column in texts or not titles[column]
+            justify: Literal["left", "right"] = "left" if is_text else "right"
             table.add_column(titles[column], width=width, justify=justify, overflow="fold")
         for row in rows:
             # as text, since names may have what rich takes for markup

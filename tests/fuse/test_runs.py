@@ -23,6 +23,7 @@ from vqa_twostage.fuse.runs import DIGESTS, Ablation, Run
 from vqa_twostage.fuse.train import train
 from vqa_twostage.pipeline.errors import UsageError
 
+ADDED_LATER = ("date", "command", "n_videos", "medians")
 QUICK = TrainOptions(fusion="concat", epochs=2, members=1, protocol="random:n=2")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -113,7 +114,8 @@ def test_record_says_when_a_run_was_made_and_what_started_it(project: Path) -> N
     made = datetime.fromisoformat(record.date)
     assert made.tzinfo == UTC and abs(datetime.now(UTC) - made) < timedelta(days=1)
     assert record.command == "Python, train"
-    assert record.medians == evaluate(project / "runs" / "one").median.to_json()
+    evaluation = evaluate(project / "runs" / "one")
+    assert (record.n_videos, record.medians) == (60, evaluation.median.to_json())
 
 
 def test_run_is_the_same_whenever_and_however_it_was_started(project: Path) -> None:
@@ -129,9 +131,9 @@ def test_run_is_the_same_whenever_and_however_it_was_started(project: Path) -> N
 
 def test_run_that_was_recorded_without_date_and_command_is_read(project: Path) -> None:
     run = project / "runs" / "one"
-    change_record(run, lambda record: [record.pop(key) for key in ("date", "command", "medians")])
+    change_record(run, lambda record: [record.pop(key) for key in ADDED_LATER])
     record = Run(run).record()
-    assert (record.date, record.command, record.medians) == ("", "", None)
+    assert (record.date, record.command, record.n_videos, record.medians) == ("", "", None, None)
 
 
 def test_command_that_trained_a_run_is_recorded_as_it_was_typed(project: Path) -> None:

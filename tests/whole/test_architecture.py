@@ -106,6 +106,7 @@ MADE_OF = {
     "fuse/reproduce.py": {"fuse.train"},
     "fuse/train_jointly.py": {"fuse.train", "fuse.cross_dataset"},
     "fuse/report.py": {"fuse.compare"},
+    "fuse/run_removal.py": {"fuse.run_list"},
     "fuse/hub.py": {"fuse.score", "fuse.export"},
     "fuse/watch.py": {"fuse.score"},
 }

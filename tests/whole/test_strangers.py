@@ -554,6 +554,8 @@ EVALUATE = "vqa-fuse evaluate runs/one"
 COMMANDS: Sequence[tuple[str, Callable[..., None], dict[str, object]]] = [
     (EVALUATE, forged_record, {"label": "\x1b[2J"}),
     (EVALUATE, forged_record, {"notes": [1]}),
+    (EVALUATE, forged_record, {"command": "\x1b[2J"}),
+    (EVALUATE, forged_record, {"medians": {"srcc": "0.9"}}),
     ("vqa-fuse compare runs/one", forged_record, {"n_dataset": 10**400}),
     ("vqa-fuse report runs/one --output report.html", forged_record, {"missing": "x"}),
     ("vqa-fuse reproduce runs/one", forged_record, {"dataset": "../../etc"}),
