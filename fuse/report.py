@@ -25,12 +25,14 @@ from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE, PairedStatistics
 from vqa_twostage.fuse.reporting import charts
 from vqa_twostage.fuse.reporting.formatting import (
     METRIC_TITLES,
+    few_tested,
     meaning,
     median_and_spread,
     oracle_srcc,
 )
 from vqa_twostage.fuse.reporting.sections import RunToReport, Section, VideoKey, section_of
 from vqa_twostage.fuse.reporting.thumbnails import FrameStrip, frame_strips
+from vqa_twostage.fuse.reporting.video_files import addresses
 from vqa_twostage.fuse.results import SplitSummary
 from vqa_twostage.fuse.runs import Ablation
 from vqa_twostage.pipeline.cache.layout import TrackPath
@@ -151,6 +153,7 @@ def write_report(
     tracks = list(dict.fromkeys(track for track, _ in pictures.strips))
     keys = {(track, name): f"{tracks.index(track)}/{name}" for track, name in pictures.strips}
     sections = [section_of(run, pictures.strips, keys, len(read)) for run in read]
+    files = [] if root is None else [_files_of(run, Path(root), output) for run in read]
     datasets = ", ".join(dict.fromkeys(run.record.dataset for run in read))
     subject = sections[0].name if len(sections) == 1 else f"{len(sections)} runs"
     text = _render(
@@ -167,7 +170,9 @@ def write_report(
         no_frames=pictures.problem,
         unreadable=pictures.unreadable,
         left_out=pictures.left_out,
-        data=safe_json(_page_data(sections, pictures.strips, keys)),
+        few=few_tested(min(rows, key=lambda row: row.summary.n_test).summary),
+        plays=any(files),
+        data=safe_json({**_page_data(sections, pictures.strips, keys), **_numbered(files)}),
         version=library_versions()["vqa-twostage"],
     )
     write_text(output, text)
@@ -277,6 +282,25 @@ def pictures_of(runs: Sequence[RunToReport], root: Path | None) -> Pictures:
         for track, name in wanted
     )
     return Pictures(strips, unreadable, "; ".join(dict.fromkeys(problems)), left_out)
+
+
+def _files_of(run: RunToReport, root: Path, output: Path) -> dict[str, str]:
+    """Addresses of the run's videos whose files are below ``root``, by id."""
+    if run.track is None:
+        return {}
+    try:
+        return addresses(run.track, run.videos["id"], root, output)
+    except UsageError:  # of a damaged manifest, which is told where frames are missing
+        return {}
+
+
+def _numbered(files: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Addresses for the page's program: each set of them once, and which one a run has."""
+    distinct: list[Mapping[str, str]] = []
+    for of_run in files:
+        if of_run not in distinct:
+            distinct.append(of_run)
+    return {"files": distinct, "filesOf": [distinct.index(of_run) for of_run in files]}
 
 
 def safe_json(document: Any) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vqa_twostage.fuse.metrics import srcc_interval
 from vqa_twostage.fuse.paired import PairedStatistics
 from vqa_twostage.fuse.results import (
     METRICS,
@@ -12,6 +13,7 @@ from vqa_twostage.fuse.results import (
     LearningCurve,
     SplitSummary,
 )
+from vqa_twostage.fuse.withholding import needs_caution
 
 METRIC_TITLES = {
     "srcc": "SRCC",
@@ -125,6 +127,24 @@ def _with_interval(difference: float, interval: tuple[float, float]) -> str:
 
 def titles(metrics: Sequence[str] = METRICS) -> list[str]:
     return [METRIC_TITLES[name] for name in metrics]
+
+
+def few_videos(what: str, count: int, srcc: float | None) -> str:
+    """A caution for a figure of ``count`` videos where they are few: ``what`` they are, and how
+    little an SRCC over so many says. Empty where they are many, or where figures are withheld.
+    """
+    if not needs_caution(count) or srcc is None:
+        return ""
+    ends = srcc_interval(srcc, count)
+    said = "" if ends is None else f": an SRCC of {srcc:.3f} over so many has the 95 % interval "
+    return f"{what} {count} videos, which is few{said}{'' if ends is None else interval(ends)}."
+
+
+def few_tested(summary: SplitSummary) -> str:
+    """`few_videos` of the smallest test part."""
+    least, most = summary.n_test
+    what = "Each test part has" if least == most else "The smallest test part has"
+    return few_videos(what, least, summary.median.srcc)
 
 
 def undefined_splits(count: int) -> str:

@@ -18,17 +18,25 @@ from markupsafe import Markup
 
 from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.evaluate import evaluate
-from vqa_twostage.fuse.metrics import apply_logistic, fit_logistic
+from vqa_twostage.fuse.metrics import apply_logistic, fit_logistic, srcc
 from vqa_twostage.fuse.options import OF_SOURCE
 from vqa_twostage.fuse.reporting import charts
 from vqa_twostage.fuse.reporting.formatting import (
+    few_tested,
+    few_videos,
     median_and_spread,
     n_videos,
     number,
     undefined_splits,
 )
 from vqa_twostage.fuse.reporting.thumbnails import FrameStrip
-from vqa_twostage.fuse.results import METRICS, Evaluation, MetricSummary
+from vqa_twostage.fuse.results import (
+    METRICS,
+    Evaluation,
+    MetricSummary,
+    day_and_time,
+    defined,
+)
 from vqa_twostage.fuse.run_record import RunRecord
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.pipeline.cache.layout import TrackPath
@@ -38,6 +46,7 @@ LARGEST_ERRORS = 8  # videos that are listed
 SELECTED = 40  # points of the first run that have frames, its largest errors among them
 MAX_POINTS, MAX_POINTS_OF_RUN, MIN_POINTS_OF_RUN = 15_000, 2_000, 100  # drawn
 GATE_RANGES = 5  # of the labels
+FEW_IN_A_ROW = 20  # videos that a mean of gates is of
 
 # a video of a track
 VideoKey = tuple[TrackPath, str]
@@ -127,6 +136,24 @@ class GateTable:
     columns: list[str]
     rows: list[GateRow]
 
+    @property
+    def few(self) -> str:
+        """A caution where each row rests on few videos."""
+        least = min(row.count for row in self.rows)
+        return f"Rows are means of {least} videos, which is few." if least < FEW_IN_A_ROW else ""
+
+
+@dataclass(frozen=True)
+class FewVideos:
+    """Cautions below figures that rest on few videos; empty where there are many."""
+
+    tested: str
+    """Of the metrics."""
+    plotted: str
+    """Of the scatter plot."""
+    validated: str
+    """Of the validation curves."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -151,6 +178,11 @@ class Section:
     attention: dict[str, list[float]]
     gates: list[GateTable]
     validation_curve: Markup | None
+    few: FewVideos
+    made: str
+    """The day and time; empty where the record has none."""
+    command: str
+    """What was typed; empty likewise."""
     identity: str
     versions: dict[str, str]
     tracks: list[str]
@@ -207,11 +239,27 @@ def section_of(
         attention=shares,
         gates=gate_tables(run.run.gates()),
         validation_curve=_validation_curve(run, name),
+        few=_few_videos(run),
+        made=day_and_time(record.date),
+        command=record.command,
         identity=json.dumps(record.identity.to_json(), indent=2, ensure_ascii=False),
         versions=record.versions,
         tracks=[f"{run.cache}/{file}" for file in [*record.cache.spatial, *record.cache.temporal]],
         train_command=train_command(run),
         reproduce_command=f"vqa-fuse reproduce {shlex.quote(str(run.run.folder))}",
+    )
+
+
+def _few_videos(run: RunToReport) -> FewVideos:
+    videos, evaluation = run.videos, run.evaluation
+    pooled = srcc(videos["predicted"].to_numpy(), videos["mos"].to_numpy())
+    curve = run.run.validation_curve()
+    best = np.nan if curve is None else curve.groupby("epoch")["srcc"].median().max()
+    validated = min(split.n_val for split in evaluation.splits)
+    return FewVideos(
+        few_tested(evaluation.summary),
+        few_videos("These are", len(videos), defined(pooled)),
+        few_videos("The smallest validation part has", validated, defined(best)),
     )
 
 

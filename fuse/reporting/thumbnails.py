@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vqa_twostage.extract.decoding.decoding_errors import as_video_error
+from vqa_twostage.fuse.reporting.video_files import below
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest, manifest_path
 from vqa_twostage.pipeline.confinement import confine, folders_of
@@ -78,7 +79,7 @@ def frame_strips(
             if name not in features or name not in path_of:
                 reasons[name] = f"not in {track}"
                 continue
-            video = _below(root, path_of[name])
+            video = below(root, path_of[name])
             if video is None:
                 reasons[name] = f"its path {path_of[name]!r} leaves {root}, and was not opened"
                 continue
@@ -91,17 +92,6 @@ def frame_strips(
     images, failed = read_thumbnails(requests, raw)
     shown_strips = {name: replace(strips[name], images=jpegs) for name, jpegs in images.items()}
     return shown_strips, {**reasons, **failed}
-
-
-def _below(root: Path, path: str) -> Path | None:
-    """The file, unless it lies elsewhere, also by a link: a manifest may come from a stranger, and
-    pictures in a report are passed on.
-    """
-    try:
-        whole = (root / path).resolve()
-    except (OSError, ValueError, RuntimeError):
-        return None
-    return whole if whole.is_relative_to(root.resolve()) else None
 
 
 def evenly_spaced(count: int) -> list[int]:

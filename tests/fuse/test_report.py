@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import os
 import re
@@ -20,12 +21,13 @@ import pandas as pd
 import pytest
 from commands import called
 from forging import change_record, write_sealed
-from written_runs import NET, write_run
+from written_runs import NET, predictions_of, write_run
 
 from vqa_twostage.fuse.ablate import ablate, variants
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.learning.ensemble import validation_epochs
+from vqa_twostage.fuse.metrics import srcc_interval
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.report import ReportResult, expand_ablations, safe_json, write_report
 from vqa_twostage.fuse.reporting.sections import gate_tables
@@ -84,6 +86,8 @@ def make_run(folder: Path, cache: Path, seed: int = 0, splits: str = "same") -> 
         missing=["lost <i>"],
         notes=["a & b"],
         chosen_epochs=[4, 8, 4],
+        date="2026-11-30T02:03:04+00:00",
+        command=f"vqa-fuse train --run '{NASTY}'",
     )
 
 
@@ -183,6 +187,36 @@ def test_report_shows_frames_and_names_videos_that_cannot_be_opened(
     )
     assert data["runs"][0]["attention"] or data["runs"][1]["attention"]
     assert result.bytes < 5e6
+
+
+def test_report_says_when_and_by_which_command_a_run_was_made(
+    page: tuple[Path, ReportResult, str],
+) -> None:
+    assert "2026-11-30 02:03 UTC" in page[2]
+    assert f"<code>vqa-fuse train --run '{NASTY}'</code>" in html.unescape(page[2])
+
+
+@pytest.mark.parametrize(("n_test", "few"), [(19, False), (20, True), (99, True), (100, False)])
+def test_caution_with_an_interval_stands_where_figures_rest_on_few_videos(
+    n_test: int, few: bool, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "run", predictions_of([n_test, n_test]))
+    write_report(run, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    low, high = srcc_interval(evaluate(run).median.srcc or 0.0, n_test) or (0.0, 0.0)
+    assert (f"Each test part has {n_test} videos, which is few" in text) == few
+    assert (f"has the 95 % interval [{low:.3f}, {high:.3f}]" in text) == few
+
+
+def test_page_may_play_videos_only_where_their_files_are_at_hand(
+    runs_and_clips: tuple[list[Path], Path], page: tuple[Path, ReportResult, str], tmp_path: Path
+) -> None:
+    files = data_of(page[2])["files"]
+    assert len(files) == 1 and len(files[0]) == 6 and "media-src" in page[2]
+    for name, root in (("without", None), ("empty", tmp_path)):
+        write_report(runs_and_clips[0][:1], tmp_path / f"{name}.html", root)
+        text = (tmp_path / f"{name}.html").read_text()
+        assert "media-src" not in text and not any(data_of(text)["files"])
 
 
 def test_report_refuses_frames_of_another_video(
@@ -429,9 +463,12 @@ def test_page_loads_without_errors_or_requests(
     ]
     assert [url for url in urls if not url.startswith("data:")] == [page[0].as_uri()]
     assert browser.js("return window.broken") is None
-    assert (
-        browser.js("return document.querySelector('.strip img').naturalWidth") == 128
-    )  # never enlarged
+    picture = "document.querySelector('.strip img')"
+    browser.js(f"{picture}.scrollIntoView()")  # which loads it
+    deadline = time.monotonic() + 5
+    while not (width := browser.js(f"return {picture}.naturalWidth")):
+        assert time.monotonic() < deadline
+    assert width == 128  # never enlarged
 
 
 def test_table_headers_sort_by_mouse_and_keyboard(
@@ -482,6 +519,83 @@ def test_point_of_the_plot_names_its_video_and_shows_its_frames(
     )
     browser.press("Enter")
     assert NASTY not in browser.js(f"return {panel}.textContent")
+
+
+def test_chosen_point_plays_its_video_where_the_file_is_at_hand(
+    browser: Browser, page: tuple[Path, ReportResult, str]
+) -> None:
+    browser.open(page[0])
+    browser.log("browser")
+    panel = "document.querySelector('.panel')"
+    browser.js("document.querySelector('.points circle').focus()")
+    played = "const video = document.querySelector('.panel video');"
+    browser.press("Enter")
+    deadline = time.monotonic() + 20
+    while not (size := browser.js(f"{played} return video && video.videoWidth")):
+        assert time.monotonic() < deadline, browser.js(f"return {panel}.textContent")
+    assert size > 100 and browser.js(f"{played} return video.controls")
+    assert NASTY in browser.js(f"{played} return video.getAttribute('aria-label')")
+    assert browser.log("browser") == []
+    # a file that went away since is told in the place of the video
+    browser.js(f"{played} video.src = 'gone.mp4'")
+    while "cannot play the file" not in browser.js(f"return {panel}.textContent"):
+        assert time.monotonic() < deadline
+
+
+def test_list_of_videos_is_filtered_sorted_and_leads_to_the_plot(
+    browser: Browser, page: tuple[Path, ReportResult, str]
+) -> None:
+    browser.open(page[0])
+    browser.js("document.querySelector('.videos').open = true")
+    rows = "[...document.querySelectorAll('.list tbody tr')]"
+    names = f"return {rows}.map((row) => row.cells[0].textContent)"
+    deadline = time.monotonic() + 5
+    while len(browser.js(names)) != VIDEOS:
+        assert time.monotonic() < deadline
+    sizes = browser.js(
+        f"return {rows}.map((row) => Math.abs(row.cells[3].textContent.replace('−', '-')))"
+    )
+    assert sizes == sorted(sizes, reverse=True) and browser.js(names)[0] == NASTY
+    filtered = (
+        "const box = document.querySelector('.videos input'); box.value = {!r}; "
+        "box.dispatchEvent(new Event('input'))"
+    )
+    browser.js(filtered.format("VIDEO  1"))
+    assert set(browser.js(names)) == {f"video {n}" for n in range(1, VIDEOS) if "1" in str(n)}
+    browser.js("document.querySelectorAll('.list thead button')[0].focus()")
+    browser.press("Enter")
+    assert browser.js(names)[:3] == ["video 1", "video 10", "video 11"]
+    assert browser.js("return document.querySelector('.list th').ariaSort") == "ascending"
+    browser.js(f"{rows}[1].querySelector('button').focus()")
+    browser.press("Enter")
+    assert browser.js("return document.querySelector('.panel h4').textContent") == "video 10"
+    browser.js(filtered.format("nothing"))
+    assert browser.js(names) == []
+    assert browser.js("return document.querySelector('.count').textContent") == "0 of 22 videos"
+
+
+def test_downloaded_table_holds_the_predictions_of_the_listed_videos(
+    browser: Browser,
+    page: tuple[Path, ReportResult, str],
+    runs_and_clips: tuple[list[Path], Path],
+) -> None:
+    browser.open(page[0])
+    browser.js(
+        "document.querySelector('.videos').open = true;"
+        "URL.createObjectURL = (blob) => { blob.text().then((text) => (window.saved = text)); "
+        "return 'blob:none'; };"
+        "HTMLAnchorElement.prototype.click = function () { window.savedAs = this.download; };"
+        "document.querySelector('.download').click()"
+    )
+    deadline = time.monotonic() + 5
+    while (saved := browser.js("return window.saved")) is None:
+        assert time.monotonic() < deadline
+    assert browser.js("return window.savedAs") == "predictions-run-1.csv"
+    table = pd.read_csv(io.StringIO(saved), dtype={"id": str}).set_index("id")
+    best = max(runs_and_clips[0], key=lambda run: evaluate(run).median.srcc or 0.0)
+    tested = Run(best).predictions().query("part == 'test'").groupby("id")[["mos", "predicted"]]
+    expected = tested.mean().round(3).loc[table.index]
+    assert len(table) == VIDEOS and np.allclose(table, expected, atol=1e-9)
 
 
 def test_a_window_of_usual_width_shows_the_difference_that_is_to_be_believed(

@@ -25,6 +25,7 @@ COMMANDS = [
             "evaluate",
             "compare",
             "reproduce",
+            "runs",
             "report",
             "score",
             "export",

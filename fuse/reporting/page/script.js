@@ -80,6 +80,20 @@
       const above = circle.top - stage.top - tip.offsetHeight - 8;
       tip.style.top = `${above >= 0 ? above : circle.bottom - stage.top + 8}px`;
     }
+    // the file itself, where the report was made beside it
+    function player(id) {
+      const address = data.files[data.filesOf[Number(section.dataset.run)]]?.[id];
+      if (address === undefined) return [];
+      const video = element("video");
+      video.controls = true;
+      video.preload = "metadata";
+      video.setAttribute("aria-label", `video ${id}`);
+      video.addEventListener("error", () =>
+        video.replaceWith(element("p", "This browser cannot play the file, or it is no longer where the page looks for it: " + address, "quiet")),
+      );
+      video.src = address;
+      return [video];
+    }
     function choose(place) {
       for (const circle of circles) circle.classList.remove("chosen-point");
       circles[place].classList.add("chosen-point");
@@ -88,6 +102,7 @@
       panel.replaceChildren(
         element("h4", id),
         element("p", `label ${figure(mos)}, predicted ${figure(predicted)} (${difference})`),
+        ...player(id),
       );
       if (key === undefined) {
         panel.append(element("p", "No frames of this video are in this page.", "quiet"));
@@ -103,6 +118,7 @@
       circles[current].setAttribute("tabindex", "0");
       circles[current].focus();
     }
+    listVideos(section, points, choose);
     group.addEventListener("mouseover", (event) => placeOf(event) >= 0 && show(placeOf(event)));
     group.addEventListener("mouseout", () => (tip.hidden = true));
     group.addEventListener("focusin", (event) => placeOf(event) >= 0 && show(placeOf(event)));
@@ -127,6 +143,72 @@
       }
       event.preventDefault();
     });
+  }
+
+  // --- the videos of a run: filtered, sorted, downloaded ---
+
+  const FIRST_ROWS = 100; // until all are asked for
+
+  function listVideos(section, points, choose) {
+    const list = section.querySelector(".videos");
+    const [filter, body, more] = ["input", "tbody", ".more"].map((name) => list.querySelector(name));
+    const headers = [...list.querySelectorAll("thead th")];
+    const values = [([id]) => id, ([, mos]) => mos, ([, , predicted]) => predicted, ([, mos, predicted]) => Math.abs(predicted - mos)];
+    const places = points.map((_, place) => place);
+    let column = 3, sign = -1, all = false;
+
+    function found() {
+      const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const value = (place) => values[column](points[place]);
+      const compare = (a, b) => (column ? value(a) - value(b) : value(a).localeCompare(value(b), undefined, { numeric: true }));
+      return places
+        .filter((place) => words.every((word) => points[place][0].toLowerCase().includes(word)))
+        .sort((a, b) => sign * compare(a, b));
+    }
+    function row(place) {
+      const [id, mos, predicted] = points[place];
+      const made = element("tr"), name = element("th"), chooses = element("button", id);
+      chooses.type = "button";
+      chooses.addEventListener("click", () => {
+        choose(place);
+        section.querySelector(".panel").scrollIntoView({ block: "nearest" });
+      });
+      name.scope = "row";
+      name.append(chooses);
+      made.append(name, ...[figure(mos), figure(predicted), signed(predicted - mos)].map((text) => element("td", text)));
+      return made;
+    }
+    function render() {
+      const shown = found();
+      body.replaceChildren(...(all ? shown : shown.slice(0, FIRST_ROWS)).map(row));
+      more.hidden = body.rows.length === shown.length;
+      more.textContent = `Show all ${shown.length}`;
+      list.querySelector(".count").textContent = `${shown.length} of ${points.length} videos`;
+      headers.forEach((header, number) =>
+        header.setAttribute("aria-sort", number !== column ? "none" : sign > 0 ? "ascending" : "descending"),
+      );
+    }
+    function download() {
+      const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+      const lines = found().map((place) => [quoted(points[place][0]), points[place][1], points[place][2]].join(","));
+      const link = element("a");
+      link.href = URL.createObjectURL(new Blob([["id,mos,predicted", ...lines, ""].join("\n")], { type: "text/csv" }));
+      link.download = `predictions-${section.id}.csv`;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    }
+    headers.forEach((header, number) =>
+      header.querySelector("button").addEventListener("click", () => {
+        sign = number === column ? -sign : header.dataset.start === "ascending" ? 1 : -1;
+        column = number;
+        render();
+      }),
+    );
+    filter.addEventListener("input", render);
+    more.addEventListener("click", () => ((all = true), render()));
+    list.querySelector(".download").addEventListener("click", download);
+    // thousands of rows are not made for who does not look
+    list.addEventListener("toggle", render, { once: true });
   }
 
   // --- tables ---
