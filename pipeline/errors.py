@@ -50,12 +50,17 @@ def require_dropout(plugin: str, **options: float) -> None:
         require(0 <= value < 1, f"{plugin}: {name} must be at least 0 and below 1, not {value}")
 
 
-def require_installed(option: str, packages: Sequence[str]) -> None:
-    """UsageError unless the packages of an extra, which ``option`` needs, are there."""
-    missing = [name for name in packages if find_spec(name) is None]
-    require(
-        not missing, f"{option} needs {', '.join(missing)}; run: pip install {' '.join(missing)}"
-    )
+def require_installed(option: str, packages: Sequence[str], extra: str = "") -> None:
+    """UsageError unless the packages that ``option`` needs, those of an ``extra``, are there."""
+    missing = [name for name in packages if not _is_installed(name)]
+    install = f'"vqa-twostage[{extra}]"' if extra else " ".join(missing)
+    require(not missing, f"{option} needs {', '.join(missing)}; run: pip install {install}")
+
+
+def _is_installed(package: str) -> bool:
+    """A folder of that name in the working directory, as wandb makes one, is no package."""
+    found = find_spec(package)
+    return found is not None and found.origin is not None
 
 
 FailureKind = Literal["missing", "unreadable", "limit", "decode", "sampling", "features"]

@@ -44,9 +44,15 @@ def command_line(words: Sequence[str]) -> str:
     Characters that cannot be printed are escaped, since a file that is read again holds none; a
     line of more than `LONGEST` characters is cut, and says so by its last one.
     """
-    program = Path(words[0]).name if words else PYTHON
-    line = shlex.join([program, *words[1:]])
+    line = shlex.join([*_program(Path(words[0] if words else PYTHON)), *words[1:]])
     shown = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in shown
     )
+
+
+def _program(path: Path) -> list[str]:
+    """What is typed for a program: its name, or ``python -m vqa_twostage.fuse``."""
+    if path.name != "__main__.py":
+        return [path.name]
+    return ["python", "-m", f"{path.parent.parent.name}.{path.parent.name}"]

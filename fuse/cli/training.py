@@ -83,10 +83,13 @@ DATASET = click.option(
     help="Train a finished run again, and an interrupted one from the first split.",
 )
 @click.option(
-    "--tensorboard",
-    is_flag=True,
-    help="Also write events for TensorBoard; needs the extra tensorboard.",
+    "--log",
+    "logs",
+    type=click.Choice(["tensorboard", "wandb", "mlflow"]),
+    multiple=True,
+    help="Also keep the run there; needs the extra of that name. May be repeated.",
 )
+@click.option("--tensorboard", is_flag=True, help="The same as --log tensorboard.")
 @click.option(
     "--list",
     is_flag=True,
@@ -109,7 +112,6 @@ def train(
     preset: str | None,
     cache: Path,
     run: Path | None,
-    tensorboard: bool,
     as_json: bool,
     **values: Any,
 ) -> int:
@@ -128,17 +130,17 @@ def train(
       vqa-fuse train --dataset konvid --dataset livevqc --test-on youtube_ugc
     """
     again, resources = values.pop("again"), resources_of(values)
+    wanted = dict.fromkeys([*values.pop("logs"), *["tensorboard"] * values.pop("tensorboard")])
     check_from(values)
     if values["baseline"] is not None:
         _refuse_head_options(values)
     options = options_of(preset, values)
     from vqa_twostage.fuse.learning.model import Head
-    from vqa_twostage.fuse.reporting import tensorboard as events
     from vqa_twostage.fuse.reporting import terminal
+    from vqa_twostage.fuse.reporting.run_log import run_log, write_logs
     from vqa_twostage.fuse.train_jointly import ChosenDatasets, train_jointly
 
-    if tensorboard:
-        events.require_package()
+    logs = [run_log(name) for name in wanted]  # what is not installed is told first
     if options.baseline is None:
         Head.of(options)  # a wrong spec is told before the cache is looked at
     chosen = ChosenDatasets.of(cache, datasets, test_on)
@@ -150,12 +152,12 @@ def train(
             click.echo(
                 f"{trained.run} is finished, and is reported; --again trains it again", err=True
             )
-        if tensorboard:
-            click.echo(f"tensorboard --logdir {events.write_events(trained.run)}", err=True)
     if len(result.evaluations) == 1 and not test_on:
         print_result(result.evaluations[0], as_json, terminal.print_evaluation)
     else:
         print_result(result, as_json, terminal.print_joint_training)
+    for line in write_logs([trained.run for trained in result.evaluations], logs):
+        click.echo(line, err=True)
     return DONE
 
 

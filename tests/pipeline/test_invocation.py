@@ -28,6 +28,11 @@ def test_command_line_of_any_words_is_a_text_that_files_and_terminals_take(
     assert is_text(line) and "\n" not in line and line.encode()
 
 
+def test_command_line_of_a_module_is_what_is_typed_to_run_it() -> None:
+    line = command_line(["/opt/site-packages/vqa_twostage/fuse/__main__.py", "runs"])
+    assert line == "python -m vqa_twostage.fuse runs"
+
+
 def test_command_line_that_is_too_long_is_cut_and_says_so() -> None:
     line = command_line(["vqa-fuse", "x" * (2 * LONGEST)])
     assert len(line) == LONGEST + 1 and line.endswith("…")

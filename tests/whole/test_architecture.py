@@ -93,7 +93,7 @@ COMPOSITION_ROOTS = {
     "fuse/delivery/hub_download.py": {"extract.networks.hub"},
     "fuse/reporting/thumbnails.py": {"extract.decoding.decoding_errors", "extract.decoding.video"},
     # TensorBoard's event files are written by torch
-    "fuse/reporting/tensorboard.py": {"torch.utils.tensorboard"},
+    "fuse/reporting/logs/tensorboard.py": {"torch.utils.tensorboard"},
 }
 # a command that is made of others; the command line imports them all
 MADE_OF = {
