@@ -33,6 +33,7 @@ def test_run_is_kept_offline_and_logged_again_without_training(
 ) -> None:
     result = called(*TRAIN, "--cache", toy_cache, "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
+    wandb.teardown()  # its own process writes the file, and has ended then
     (kept,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     assert f"wandb sync {kept.parent}" in result.stderr
     content, evaluation = kept.read_bytes(), evaluate(tmp_path / "one")
