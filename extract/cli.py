@@ -25,6 +25,7 @@ from vqa_twostage.pipeline.console import (
     as_json_option,
     cache_option,
     limits_option,
+    preset_option,
     version_option,
 )
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
@@ -68,7 +69,7 @@ DEFAULTS = ExtractOptions()
 @click.option(
     "--sampler", metavar="SPEC", help=f"Which frames are looked at [default: {DEFAULTS.sampler}]."
 )
-@click.option("--preset", metavar="NAME", help="A set of options; those given beside it win.")
+@preset_option
 @cache_option("Where features go.")
 @click.option(
     "--decoder",
@@ -166,7 +167,8 @@ def command(
         )
     name = given.pop("name")
     preset_options = ExtractOptions.from_mapping(
-        presets.load(preset, "extract"), where=str(presets.FOLDER / f"{preset}.toml")
+        presets.load(preset, "extract"),
+        where="options" if preset is None else str(presets.path_of(preset)),
     )
     typed_options = {name: value for name, value in given.items() if value not in (None, ())}
     options = replace(preset_options, **typed_options)
@@ -201,7 +203,7 @@ def print_plugins() -> None:
         ("Spatial backbones (--spatial)", spec.available("extract.spatial")),
         ("Temporal models (--temporal)", spec.available("extract.temporal")),
         ("Samplers (--sampler)", spec.available("extract.samplers")),
-        ("Presets (--preset)", presets.available()),
+        ("Presets (--preset; or the path of a .toml of the same form)", presets.available()),
     ]:
         width = max(map(len, found), default=0)
         click.echo(

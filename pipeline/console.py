@@ -53,6 +53,12 @@ def cache_option(help: str) -> Callable[[Command], Command]:
     )
 
 
+preset_option = click.option(
+    "--preset",
+    metavar="NAME|TOML",
+    help="A set of options for both stages: a name that vqa-extract --list shows, or a .toml of "
+    "your own; options given beside it win.",
+)
 limits_option = click.option(
     "--limits",
     metavar="KEY=VALUE,…",

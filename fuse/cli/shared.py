@@ -13,7 +13,7 @@ import click
 from vqa_twostage.fuse.options import CHOICES, OF_SOURCE, Resources, TrainOptions
 from vqa_twostage.pipeline import presets
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
-from vqa_twostage.pipeline.console import as_json_option, cache_option, show
+from vqa_twostage.pipeline.console import as_json_option, cache_option, preset_option, show
 from vqa_twostage.pipeline.errors import UsageError
 
 DEFAULTS = TrainOptions()
@@ -116,9 +116,7 @@ TRAINING = [
         help="Columns that rank the videos as their labels do and are features nevertheless, as "
         "'net/mean[3]', joined by commas.",
     ),
-    click.option(
-        "--preset", metavar="NAME", help="A set of options; options on the command line win."
-    ),
+    preset_option,
     cache_option("The folder with the features."),
     workers_option,
     click.option(
@@ -188,7 +186,7 @@ def training_options(function: F) -> F:
 def options_of(preset: str | None, values: dict[str, Any]) -> TrainOptions:
     """What a preset sets, replaced by what the command line sets."""
     chosen = {name: value for name, value in values.items() if value not in (None, ())}
-    where = "options" if preset is None else f"preset {preset}"
+    where = "options" if preset is None else str(presets.path_of(preset))
     return TrainOptions.from_mapping({**presets.load(preset, "fuse"), **chosen}, where)
 
 

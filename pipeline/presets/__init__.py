@@ -1,4 +1,6 @@
-"""Presets: TOML files in this folder that set options of both stages, for ``--preset NAME``."""
+"""Presets set options of both stages, for ``--preset``: TOML files in this folder by their name,
+and files of the same form anywhere by their path.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from vqa_twostage.pipeline.errors import UsageError
 
 FOLDER = Path(__file__).parent
 STAGES = ("extract", "fuse")
+FORM = "a preset has [extract], [fuse] or both, and about, a text"
 
 
 def available() -> dict[str, str]:
@@ -17,24 +20,58 @@ def available() -> dict[str, str]:
     return {path.stem: _read(path)["about"] for path in sorted(FOLDER.glob("*.toml"))}
 
 
-def load(name: str | None, stage: str) -> dict[str, Any]:
-    """The options that preset ``name`` sets for ``stage`` ("extract" or "fuse"); none without a
-    name.
+def load(preset: str | None, stage: str) -> dict[str, Any]:
+    """The options that a preset sets for ``stage`` ("extract" or "fuse"); none without a preset.
+
+    Args:
+        preset: A name of `available`, or the path of a TOML of the same form, which ends in .toml.
+            ``about`` may be left out of such a file.
+        stage: A table that it lacks sets nothing.
+
+    Raises:
+        UsageError: There is no such preset, or the file is not a preset. Whether the options exist
+            is left to those who take them.
     """
-    if name is None:
+    if preset is None:
         return {}
-    if name not in available():
-        raise UsageError(f"unknown preset {name!r}; choose from {', '.join(available())}")
-    options = _read(FOLDER / f"{name}.toml").get(stage, {})
+    options = _read(path_of(preset)).get(stage, {})
     return {
         key: tuple(value) if isinstance(value, list) else value for key, value in options.items()
     }
 
 
+def path_of(preset: str) -> Path:
+    """The file of a preset that is given by its name or path; UsageError for an unknown name."""
+    if preset.lower().endswith(".toml"):
+        return Path(preset)
+    names = [path.stem for path in sorted(FOLDER.glob("*.toml"))]
+    if preset not in names:
+        raise UsageError(
+            f"unknown preset {preset!r}; choose from {', '.join(names)}, or give the path of a "
+            ".toml of your own"
+        )
+    return FOLDER / f"{preset}.toml"
+
+
 def _read(path: Path) -> dict[str, Any]:
-    document = tomllib.loads(path.read_text(encoding="utf-8"))
-    unknown = sorted(document.keys() - {"about", *STAGES})
-    if unknown or "about" not in document:
-        wrong = f"unknown {', '.join(unknown)}" if unknown else "about is missing"
-        raise UsageError(f"{path}: {wrong}; a preset has about, [extract] and [fuse]")
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise UsageError(
+            f"the preset {path} does not exist; give the path of a .toml, or a name that "
+            "vqa-extract --list shows"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"the preset {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"the preset {path} is not a TOML file in UTF-8: {error}") from None
+    if unknown := [key for key in document if key not in ("about", *STAGES)]:
+        raise UsageError(f"{path}: unknown key {', '.join(unknown)}; {FORM}")
+    if not document.keys() & set(STAGES):
+        raise UsageError(f"{path} sets no options; {FORM}")
+    for stage in STAGES:
+        if not isinstance(document.get(stage, {}), dict):
+            raise UsageError(f"{path}: {stage} must be a table, [{stage}]; {FORM}")
+    if not isinstance(document.get("about", ""), str):
+        raise UsageError(f"{path}: about must be a text, not {document['about']!r}; {FORM}")
     return document
