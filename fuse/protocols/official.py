@@ -58,6 +58,12 @@ def _masks(rows: pd.DataFrame, test: str) -> tuple[Bool[np.ndarray, " N"], ...]:
             "--protocol random"
         )
     values = ", ".join(sorted(set(parts) - {""}))
+    if unknown := int((parts == "").sum()):
+        values += (
+            f". The split of {unknown} of {len(parts)} videos is unknown: a copy of their label "
+            "file may lack the column, as of LSVQ's, is_test; use the file as published, or choose "
+            "--protocol random"
+        )
     in_train, in_val, in_test = (parts == value for value in ("train", "val", test.lower()))
     if test.lower() in ("train", "val", "validation") or not in_test.any():
         raise UsageError(
@@ -66,6 +72,6 @@ def _masks(rows: pd.DataFrame, test: str) -> tuple[Bool[np.ndarray, " N"], ...]:
         )
     if not in_train.any():
         raise UsageError(
-            f"official: no row has train in the column split, which holds {values}; mark some so"
+            f"official: no row has train, so mark some so in the column split, which holds {values}"
         )
     return in_train, in_val, in_test

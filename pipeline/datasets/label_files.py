@@ -30,6 +30,8 @@ MOST_LISTED = 30  # columns named in a message
 MOST_CHARACTERS = 2**31 - 1  # of a cell: the largest limit that csv takes on all systems
 TEXT_KINDS = (".csv", ".txt", ".tsv")
 NEEDED = "a label file needs a header and a row for each video"
+# what helps where a column is lacking
+RENAME = "Rename one of them, or give their names under labels.columns in a .toml"
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,18 @@ class Table:
 
 
 def read_table(
-    path: Path, label_file: LabelFile, wanted: Sequence[str], keep_blanks: bool = False
+    path: Path,
+    label_file: LabelFile,
+    wanted: Sequence[str],
+    keep_blanks: bool = False,
+    advice: str = RENAME,
 ) -> Table:
     """The columns ``wanted`` of a label file, and the others too if its kind names them anyway.
+    Columns that differ from a wanted one by letter case alone get its name.
 
     ``keep_blanks``: blanks around a cell belong to it, as in an exported manifest, which is text.
-    UsageError if the file cannot be read or lacks a column.
+    UsageError if the file cannot be read or lacks a column that is not optional; ``advice`` ends
+    its message.
     """
     reader = READERS.get(path.suffix.lower())
     if not path.is_file():
@@ -80,23 +88,29 @@ def read_table(
             f"{path} cannot be read as {path.suffix} ({reason}); it is damaged or of another kind: "
             "replace it by an intact copy"
         ) from None
-    lacking = [column for column in wanted if column not in table.columns]
+    lacking = [column for column in _required(label_file, wanted) if column not in table.columns]
     if lacking:
-        raise UsageError(_message_on_lacking(path, lacking, list(table.columns)))
+        raise UsageError(_message_on_lacking(path, lacking, list(table.columns), advice))
     if not table.places:
         raise UsageError(f"{path} has a header but no rows; {NEEDED}")
     return table
 
 
-def _message_on_lacking(path: Path, lacking: list[str], columns: list[str]) -> str:
+def _required(label_file: LabelFile, wanted: Sequence[str]) -> list[str]:
+    """The columns of ``wanted`` that the file must have."""
+    optional = {label_file.columns[name] for name in label_file.optional}
+    return [column for column in wanted if column not in optional]
+
+
+def _message_on_lacking(path: Path, lacking: list[str], columns: list[str], advice: str) -> str:
     in_first_row = " in its first row" if path.suffix.lower() in TEXT_KINDS else ""
     message = f"{path} has no column {', '.join(lacking)}; the columns{in_first_row} are "
     message += f"{_listed(columns)}."
     for name in lacking:
-        for column in columns:
-            if column.casefold() == name.casefold():
-                return f"{message} Rename {column} to {name}: letter case matters"
-    return f"{message} Rename one of them, or give their names under labels.columns in a .toml"
+        alike = [column for column in columns if column.casefold() == name.casefold()]
+        if alike:  # several, or one of them would have been taken
+            return f"{message} {' and '.join(alike)} differ by letter case alone. {advice}"
+    return f"{message} {advice}"
 
 
 def as_text(path: Path, where: str, cell: Any) -> str:
@@ -163,7 +177,7 @@ def _read_text(
         elif label_file.header:
             separator = _separator_without_header(path, first_line, len(label_file.header))
         else:
-            separator = _separator_of_header(first_line, wanted)
+            separator = _separator_of_header(first_line, _required(label_file, wanted))
         rows = _split_rows(path, text, separator, keep_blanks)
     return _table(path, rows[1:] if declaration else rows, label_file.header, wanted)
 
@@ -342,6 +356,25 @@ def _read_matlab(path: Path, label_file: LabelFile, wanted: Sequence[str]) -> Ta
     from vqa_twostage.pipeline.datasets.matlab import read_variables, variable_names
 
     variables = read_variables(path, sorted({name.partition(".")[0] for name in wanted}))
+    columns = _matlab_columns(path, variables, wanted)
+    others: list[str] = []
+    if len(columns) < len(set(wanted)):
+        others = [name for name in variable_names(path) if name not in variables]
+        usual = in_usual_case([*variables, *others], [name.partition(".")[0] for name in wanted])
+        spelt = dict(zip(others, usual[len(variables) :], strict=True))
+        respelt = {name: known for name, known in spelt.items() if name != known}
+        read = read_variables(path, sorted(respelt)) if respelt else {}
+        variables |= {respelt[name]: value for name, value in read.items()}
+        columns = _matlab_columns(path, variables, wanted)
+    if set(_required(label_file, wanted)) <= columns.keys():
+        return _table_of_columns(path, columns)
+    return _table_lacking_columns(path, columns, [*_field_names(variables), *others])
+
+
+def _matlab_columns(
+    path: Path, variables: dict[str, Any], wanted: Sequence[str]
+) -> dict[str, list[str]]:
+    """Those of ``wanted`` that the variables have."""
     columns = {}
     for name in wanted:
         value: Any = variables
@@ -349,10 +382,7 @@ def _read_matlab(path: Path, label_file: LabelFile, wanted: Sequence[str]) -> Ta
             value = _field(value, part)
         if value is not None:
             columns[name] = _texts(path, name, _entries(path, name, value))
-    if len(columns) == len(wanted):
-        return _table_of_columns(path, columns)
-    others = [name for name in variable_names(path) if name not in variables]
-    return _table_lacking_columns(path, columns, [*_field_names(variables), *others])
+    return columns
 
 
 def _entries(path: Path, name: str, value: Any) -> Iterable[Any]:
@@ -367,10 +397,16 @@ def _entries(path: Path, name: str, value: Any) -> Iterable[Any]:
 
 
 def _field(value: Any, name: str) -> Any:
-    """A field of a struct, or of each struct in an array of them; None if it has no such field."""
+    """A field of a struct, or of each struct in an array of them, in any letter case; None if it
+    has no such field.
+    """
     if _is_struct_array(value):
-        return [entry[name] for entry in value] if all(name in entry for entry in value) else None
-    return value.get(name) if isinstance(value, dict) else None
+        fields = [_field(entry, name) for entry in value]
+        return None if any(field is None for field in fields) else fields
+    if not isinstance(value, dict):
+        return None
+    names = in_usual_case([*value], [name])
+    return value[[*value][names.index(name)]] if name in names else None
 
 
 def _field_names(variables: dict[str, Any]) -> list[str]:
@@ -408,7 +444,7 @@ def _read_json(path: Path, label_file: LabelFile, wanted: Sequence[str]) -> Tabl
             "object with a key for each video"
         )
     if document and all(isinstance(value, list) for value in document.values()):
-        return _table_of_lists(path, document, wanted)
+        return _table_of_lists(path, document, label_file, wanted)
     return _table_of_keyed_records(path, document, wanted)
 
 
@@ -457,22 +493,25 @@ def _table_of_records(path: Path, records: list[tuple[str, Any]], wanted: Sequen
             raise UsageError(
                 f"{path}, {place}: {record!r} is not an object; give an object for each video"
             )
-    names = dict.fromkeys(name for _, record in records for name in record)
-    columns: dict[str, list[str]] = {name: [] for name in names}
-    for name in set(wanted) & names.keys():
-        columns[name] = [
+    names = [*dict.fromkeys(name for _, record in records for name in record)]
+    columns: dict[str, list[str]] = {}
+    for name, usual in zip(names, in_usual_case(names, wanted), strict=True):
+        columns[usual] = [
             _json_text(path, f"{place}, column {name}", record.get(name))
-            for place, record in records
+            for place, record in (records if usual in wanted else ())
         ]
     return Table(path, columns, [place for place, _ in records])
 
 
-def _table_of_lists(path: Path, lists: dict[str, list[Any]], wanted: Sequence[str]) -> Table:
+def _table_of_lists(
+    path: Path, lists: dict[str, list[Any]], label_file: LabelFile, wanted: Sequence[str]
+) -> Table:
     """``{"name": […], "mos": […]}``: a list for each column."""
-    columns = {name: _texts(path, name, lists[name]) for name in lists if name in wanted}
-    if len(columns) < len(wanted):
-        return _table_lacking_columns(path, columns, list(lists))
-    return _table_of_columns(path, columns)
+    usual = dict(zip(in_usual_case([*lists], wanted), lists.values(), strict=True))
+    columns = {name: _texts(path, name, usual[name]) for name in usual if name in wanted}
+    if set(_required(label_file, wanted)) <= columns.keys():
+        return _table_of_columns(path, columns)
+    return _table_lacking_columns(path, columns, [*lists])
 
 
 def _table_of_keyed_records(path: Path, document: dict[str, Any], wanted: Sequence[str]) -> Table:

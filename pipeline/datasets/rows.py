@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from vqa_twostage.pipeline.datasets.file_index import without_extension
 from vqa_twostage.pipeline.datasets.label_files import Table
@@ -41,11 +42,18 @@ class Row:
 def read_rows(
     table: Table, label_file: LabelFile, strip_extension: bool = True
 ) -> tuple[list[Row], list[str]]:
-    """The rows of ``table``, and notes on rows that were left out.
+    """The rows of ``table``, and notes on rows that were left out and on optional columns that it
+    lacks.
 
     ``strip_extension``: an id does not include the extension of the video. UsageError names the
     file, row and column of a wrong value.
     """
+    lacking = {
+        name: label_file.columns[name]
+        for name in label_file.optional
+        if label_file.columns[name] not in table.columns
+    }
+    label_file = _without(label_file, lacking)
     _check_cells(table, label_file)
     mos_cells = table.columns[label_file.columns["mos"]]
     indices = list(range(len(table.places)))
@@ -67,13 +75,25 @@ def read_rows(
             place=f"{table.path}, {table.places[i]}",
         )
         rows.append(row)
-    notes = []
+    notes = [
+        f"{table.path.name} has no column {column}: {name} of its {len(rows)} videos is unknown"
+        for name, column in lacking.items()
+    ]
     if len(rows) < len(table.places):
         notes.append(
             f"rows of {table.path.name} without {label_file.columns['mos']}, left out: "
             f"{len(table.places) - len(rows)}"
         )
     return rows, notes
+
+
+def _without(label_file: LabelFile, lacking: Collection[str]) -> LabelFile:
+    """``label_file`` without the columns that a table lacks, and what is said of their values."""
+    columns, values = (
+        {name: said for name, said in table.items() if name not in lacking}
+        for table in (label_file.columns, label_file.values)
+    )
+    return replace(label_file, columns=columns, values=values, optional=())
 
 
 def is_printable(text: str) -> bool:

@@ -34,6 +34,7 @@ class LabelFile:
     ``group`` and ``split`` are optional, and any other name may be added for use in layouts.
     ``parts``: our name -> regular expression, whose named groups become further names; they are
     ``*`` where the expression does not match.
+    ``optional``: those of our names whose column a copy of the file may lack.
     ``values``: our name -> value in the file -> value that it stands for.
     ``constant``: our name -> value that is the same for all rows.
     ``header``: names of the columns, for a file without a header.
@@ -44,6 +45,7 @@ class LabelFile:
 
     file: tuple[str, ...]
     columns: dict[str, str]
+    optional: tuple[str, ...] = ()
     parts: dict[str, str] = field(default_factory=dict)
     values: dict[str, dict[str, str]] = field(default_factory=dict)
     constant: dict[str, str] = field(default_factory=dict)
@@ -167,7 +169,13 @@ def _check_label_file(path: Path, label_file: LabelFile, layouts: tuple[Layout, 
         raise UsageError(
             f'{path}: labels.separator = "{label_file.separator}"; give a single character'
         )
-    names_in_rows = _check_names(path, label_file)
+    for name in label_file.optional:
+        if name not in {"mos_std", "group", "split"} & label_file.columns.keys():
+            raise UsageError(
+                f"{path}: labels.optional names {name}; only mos_std, group and split of "
+                "labels.columns can be lacking"
+            )
+    names_in_rows = _check_names(path, label_file) - set(label_file.optional)
     for layout in layouts:
         for pattern in layout.videos:
             _check_pattern(path, pattern, names_in_rows)
@@ -188,7 +196,7 @@ def _check_names(path: Path, label_file: LabelFile) -> set[str]:
         _check_not_only_from_columns(path, table, names_in_table)
     row_names = {*label_file.columns, *label_file.constant}
     for name, pattern in label_file.parts.items():
-        if name not in row_names:
+        if name not in row_names - set(label_file.optional):
             raise UsageError(
                 f"{path}: labels.parts.{name} does not refer to a column; choose from "
                 f"{', '.join(sorted(row_names))}"

@@ -479,3 +479,86 @@ def test_values_are_translated_and_an_unknown_one_is_an_error(tmp_path: Path) ->
         read_rows(
             read_table(tmp_path / "a.csv", label_file, ["name", "mos", "is_test"]), label_file
         )
+
+
+OTHER_CASE = {"Name": [name for name, _ in ROWS], "MOS": [mos for _, mos in ROWS]}
+
+
+@pytest.mark.parametrize("kind", ["list", "lists", "lines", "keyed", "v5", "v7.3", "sheet", "text"])
+def test_columns_of_every_kind_of_file_are_found_in_any_letter_case(
+    kind: str, tmp_path: Path
+) -> None:
+    records = [dict(zip(OTHER_CASE, row, strict=True)) for row in ROWS]
+    columns, path = COLUMNS, tmp_path / "labels.json"
+    if kind == "list":
+        path.write_text(json.dumps(records))
+    elif kind == "lists":
+        path.write_text(json.dumps(OTHER_CASE))
+    elif kind == "lines":
+        path = path.with_suffix(".jsonl")
+        path.write_text("\n".join(map(json.dumps, records)))
+    elif kind == "keyed":
+        path.write_text(json.dumps({name: {"Mos": mos} for name, mos in ROWS}))
+        columns = {"id": "key", "mos": "mos"}
+    elif kind == "v5":
+        path = path.with_suffix(".mat")
+        names = cells(*OTHER_CASE["Name"])
+        scipy.io.savemat(path, {"Info": {"Name": names}, "MOS": OTHER_CASE["MOS"]})
+        columns = {"id": "info.name", "mos": "mos"}
+    elif kind == "v7.3":
+        path = path.with_suffix(".mat")
+        scores = np.array([OTHER_CASE["MOS"]])
+        write_matlab_73(path, {"Info": {"Name": OTHER_CASE["Name"]}, "MOS": scores})
+        columns = {"id": "info.name", "mos": "mos"}
+    elif kind == "sheet":
+        path = path.with_suffix(".xlsx")
+        write_sheet(path, [[*OTHER_CASE], *map(list, ROWS)])
+    else:
+        path = path.with_suffix(".tsv")
+        path.write_text("\n".join(["Name\tMOS", *(f'"{name}"\t{mos}' for name, mos in ROWS)]))
+    assert read(path, columns, sheet="MOS" if kind == "sheet" else "") == ROWS
+
+
+@pytest.mark.parametrize("kind", [".json", ".mat"])
+def test_of_two_columns_that_differ_by_letter_case_alone_neither_is_taken(
+    kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"labels{kind}"
+    if kind == ".json":
+        path.write_text(json.dumps({"name": ["a", "b"], "MOS": [1, 2], "Mos": [3, 4]}))
+    else:
+        scipy.io.savemat(path, {"name": cells("a", "b"), "MOS": [1, 2], "Mos": [3, 4]})
+    with pytest.raises(UsageError, match="no column mos; .* MOS and Mos differ by letter case"):
+        read(path)
+    assert read(path, {"id": "name", "mos": "Mos"}) == [("a", 3.0), ("b", 4.0)]
+
+
+@pytest.mark.parametrize("kind", [".csv", ".json", ".mat"])
+@pytest.mark.parametrize("there", [True, False])
+def test_optional_column_may_be_lacking(kind: str, there: bool, tmp_path: Path) -> None:
+    path = tmp_path / f"labels{kind}"
+    table = {"name": ["a", "b"], "mos": [1, 2], **({"is_test": ["no", "yes"]} if there else {})}
+    if kind == ".csv":
+        rows = zip(*table.values(), strict=True)
+        path.write_text("\n".join([",".join(table), *(",".join(map(str, row)) for row in rows)]))
+    elif kind == ".json":
+        path.write_text(json.dumps(table))
+    else:
+        texts = {"name", "is_test"}
+        variables = {
+            name: cells(*map(str, column)) if name in texts else column
+            for name, column in table.items()
+        }
+        scipy.io.savemat(path, variables)
+    label_file = LabelFile(
+        (path.name,),
+        COLUMNS | {"split": "is_test"},
+        optional=("split",),
+        values={"split": {"no": "train", "yes": "test"}},
+    )
+    wanted = list(label_file.columns.values())
+    rows_of, notes = read_rows(read_table(path, label_file, wanted), label_file)
+    assert [(row.id, row.mos) for row in rows_of] == [("a", 1.0), ("b", 2.0)]
+    assert [row.split for row in rows_of] == (["train", "test"] if there else ["", ""])
+    lacking = f"{path.name} has no column is_test: split of its 2 videos is unknown"
+    assert notes == ([] if there else [lacking])

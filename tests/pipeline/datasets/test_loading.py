@@ -153,7 +153,7 @@ def test_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
         ),
         (
             "path,MOS,Mos\na.mp4,1,2\n",
-            "has no column mos; .* path, MOS, Mos. Rename MOS to mos: letter case",
+            "has no column mos; .* path, MOS, Mos. MOS and Mos differ by letter case",
         ),
         ("path,mos\na.mp4,1\nb.mp4,good\n", "row 3, column mos: 'good' is not a number"),
         ("path,mos\n,1\n", "row 2, column path: the cell is empty"),
@@ -399,6 +399,16 @@ def test_link_that_leaves_the_root_is_refused_and_one_that_stays_is_not(
         (GOOD.replace("[1, 5]", "[5, 1]"), r"scale = \[5.0, 1.0\]"),
         (GOOD.replace("[1, 5]", "5"), "scale must be two numbers"),
         (GOOD.replace(', mos = "mos"', ""), "labels.columns lacks mos"),
+        (
+            GOOD.replace('file = "l.csv"', 'file = "l.csv", optional = ["mos"]'),
+            "labels.optional names mos; only mos_std, group and split",
+        ),
+        (
+            GOOD.replace(
+                'mos = "mos" }', 'mos = "mos", group = "g" }, optional = ["group"]'
+            ).replace('"{id}"', '"{group}/{id}"'),
+            "'{group}/{id}': {group} is unknown",
+        ),
         (GOOD.replace("columns", "colums"), "labels has the unknown key colums"),
         (GOOD.replace('"{id}"', '"{name}"'), "'{name}': {name} is unknown; choose from id, mos"),
         (

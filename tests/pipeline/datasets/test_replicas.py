@@ -357,6 +357,27 @@ def test_official_splits_are_those_of_the_label_files(tmp_path: Path) -> None:
     assert list(rows_of["id"].iloc[other.test]) == ["yfcc-batch2/z"]
 
 
+def test_copy_of_the_labels_of_lsvq_without_the_split_is_read_and_official_is_refused(
+    tmp_path: Path,
+) -> None:
+    from vqa_twostage.fuse.splits import splits
+
+    header = "name,height,width,mos,frame_number\n"
+    rows = "".join(f"yfcc-batch1/{row},1080,1920,{row},240\n" for row in range(6))
+    write(tmp_path / "labels_train_test.csv", header + rows)
+    write(tmp_path / "labels_test_1080p.csv", header + "yfcc-batch2/z,1080,1920,50,240\n")
+    manifest = load_manifest("lsvq", tmp_path)
+    assert manifest.notes == (
+        "labels_train_test.csv has no column is_test: split of its 6 videos is unknown",
+    )
+    assert list(manifest.rows["mos"][:6]) == [0, 1, 2, 3, 4, 5]
+    assert list(manifest.rows["split"]) == [""] * 6 + ["test_1080p"]
+    for protocol in ("official", "official:test=test_1080p"):
+        with pytest.raises(UsageError, match=r"of 6 of 7 videos is unknown: .* LSVQ's, is_test"):
+            splits(protocol, manifest.rows)
+    assert len(splits("random:n=2", manifest.rows)[1]) == 2
+
+
 @pytest.mark.real
 @pytest.mark.parametrize(
     ("name", "file", "expected"),
