@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from vqa_twostage.pipeline.console import (
     preset_option,
     version_option,
 )
+from vqa_twostage.pipeline.datasets.table_options import DATASET, load_as_said, table_options
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ DEFAULTS = ExtractOptions()
 @version_option
 @click.option(
     "--dataset",
-    metavar="NAME|TOML|CSV",
-    help="A name from data_manifests, a .toml like those, or a .csv with columns path,mos.",
+    metavar=DATASET,
+    help="A name from data_manifests, a .toml like those, or a table with columns path and mos: "
+    ".csv, .tsv, .txt, .xlsx, .json, .jsonl, .mat.",
 )
 @click.option(
     "--root",
@@ -54,6 +56,7 @@ DEFAULTS = ExtractOptions()
     metavar="NAME",
     help="What the cache calls the dataset [default: the name of the file, without its ending].",
 )
+@table_options
 @click.option(
     "--spatial",
     metavar="SPEC",
@@ -163,20 +166,24 @@ def command(
 
         raise UsageError(
             f"--dataset is missing; give one of {', '.join(names())}, a .toml like those, or a "
-            ".csv with path,mos"
+            "table with the columns path and mos"
         )
     name = given.pop("name")
     preset_options = ExtractOptions.from_mapping(
         presets.load(preset, "extract"),
         where="options" if preset is None else str(presets.path_of(preset)),
     )
-    typed_options = {name: value for name, value in given.items() if value not in (None, ())}
+    typed_options = {
+        field.name: given[field.name]
+        for field in fields(ExtractOptions)
+        if given.get(field.name) not in (None, ())
+    }
     options = replace(preset_options, **typed_options)
 
-    from vqa_twostage.pipeline.datasets.loading import load_manifest
+    from vqa_twostage.pipeline.cache.same_dataset import with_what_was_said
 
-    manifest = load_manifest(dataset, root, name)
-    for note in manifest.notes:
+    manifest = with_what_was_said(cache, load_as_said(dataset, root, given, name))
+    for note in manifest.remarks:
         click.echo(f"note: {note}", err=True)
     if only_told:
         from vqa_twostage.extract.dry_run import dry_run

@@ -17,7 +17,7 @@ from vqa_twostage.fuse.opinions import require_others
 from vqa_twostage.fuse.results import CrossDatasetEvaluation, ScaleMetrics, VideoPrediction
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.streams import Streams
-from vqa_twostage.pipeline.cache.choosing import choose_dataset
+from vqa_twostage.pipeline.cache.choosing import choose_dataset, name_of
 from vqa_twostage.pipeline.cache.layout import datasets, load_cached_manifest
 
 
@@ -83,8 +83,8 @@ def evaluate_on(
 
 def _load_like(source: Run, dataset: str, cache: str | Path | None, head: Head) -> Dataset:
     """``dataset`` with features that were made as those of the run."""
-    name = Path(dataset).stem if dataset.endswith((".csv", ".toml")) else dataset
-    places = [place for place in source.cache_places(cache) if name in datasets(place)]
+    names = {dataset, name_of(dataset)}
+    places = [place for place in source.cache_places(cache) if names & {*datasets(place)}]
     if not places:
         places = [source.cache() if cache is None else Path(cache)]
     place = places[0]

@@ -32,6 +32,7 @@ from vqa_twostage.pipeline.cache.importing import (
 )
 from vqa_twostage.pipeline.cache.label_names import is_opinion
 from vqa_twostage.pipeline.cache.layout import TrackPath, tracks
+from vqa_twostage.pipeline.cache.same_dataset import with_what_was_said
 from vqa_twostage.pipeline.cache.score_tables import read_scores
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.video_names import MatchedNames
@@ -118,6 +119,7 @@ def import_scores(
     """
     name = score_name(name)
     require(better in BETTER, f"better must be {' or '.join(BETTER)}, not {better!r}")
+    manifest = with_what_was_said(cache, manifest)
     found = _found_in(file, manifest, chosen)
     _check_scores(file, found)
     mirrored = better != manifest.better

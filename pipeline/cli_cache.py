@@ -16,6 +16,7 @@ from vqa_twostage.pipeline.console import (
     printable,
     version_option,
 )
+from vqa_twostage.pipeline.datasets.table_options import DATASET, load_as_said, table_options
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
 cache_argument = click.argument(
@@ -287,7 +288,7 @@ def export(to: str, output: Path, pooled: bool, as_json: bool, **chosen: Any) ->
 @click.option(
     "--dataset",
     required=True,
-    metavar="NAME|TOML|CSV",
+    metavar=DATASET,
     help="Whose features they are, with its labels.",
 )
 @click.option("--kind", type=click.Choice(["spatial", "temporal"]), help="What they describe.")
@@ -324,6 +325,7 @@ def export(to: str, output: Path, pooled: bool, as_json: bool, **chosen: Any) ->
     type=click.Path(path_type=Path),
     help="Where the labels are; else $VQA_DATA/<dataset>.",
 )
+@table_options
 @cache_option("Where features go.")
 @as_json_option
 def import_track(
@@ -362,12 +364,11 @@ def import_track(
         import_features,
         summary,
     )
-    from vqa_twostage.pipeline.datasets.loading import load_manifest
     from vqa_twostage.pipeline.identity import parse_opinions
 
     _require_one_way(bool(blocks), options)
     chosen = [parse_block(text) for text in blocks]
-    manifest = load_manifest(dataset, root)
+    manifest = load_as_said(dataset, root, options)
     ids_file, said = options["ids_file"], options["trained_on"]
     trained_on = "" if said is None else parse_opinions(said)
     if chosen:

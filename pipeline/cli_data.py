@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from vqa_twostage.pipeline import console
 from vqa_twostage.pipeline.console import as_json_option, limits_option, version_option
+from vqa_twostage.pipeline.datasets.table_options import DATASET, load_as_said, table_options
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
-dataset_argument = click.argument("dataset", metavar="NAME|TOML|CSV")
+dataset_argument = click.argument("dataset", metavar=DATASET)
 root_option = click.option(
     "--root",
     type=click.Path(path_type=Path),
@@ -69,10 +71,16 @@ def list_datasets(as_json: bool) -> int:
     type=click.Path(path_type=Path, dir_okay=False),
     help="File that lists all missing videos, if there are any [default: <dataset>-missing.csv].",
 )
+@table_options
 @limits_option
 @as_json_option
 def check(
-    dataset: str, root: Path | None, missing_file: Path | None, limits: str | None, as_json: bool
+    dataset: str,
+    root: Path | None,
+    missing_file: Path | None,
+    limits: str | None,
+    as_json: bool,
+    **said: Any,
 ) -> int:
     """Read the labels of a dataset, look for its videos and open each; exit code 3 if something is
     wrong.
@@ -84,6 +92,7 @@ def check(
     \b
     Example
       vqa-data check konvid --root /data/konvid
+      vqa-data check ratings.tsv --root videos --mos-column quality --scale 1 5
     """
     from vqa_twostage.extract.decoding.probe import probe_all
     from vqa_twostage.pipeline.datasets.check import (
@@ -93,11 +102,11 @@ def check(
         summary,
         write_missing,
     )
-    from vqa_twostage.pipeline.datasets.loading import load_manifest, releases_of
+    from vqa_twostage.pipeline.datasets.loading import releases_of
     from vqa_twostage.pipeline.limits import parse_limits
 
     allowed = parse_limits(limits or "")
-    manifest = load_manifest(dataset, root)
+    manifest = load_as_said(dataset, root, said)
     with console.progress(f"check {manifest.name}") as on_progress:
         result = check_dataset(
             manifest,
@@ -136,7 +145,8 @@ def check(
     type=click.Path(path_type=Path, dir_okay=False),
     help="The .csv file to write.",
 )
-def export(dataset: str, root: Path | None, output: Path) -> int:
+@table_options
+def export(dataset: str, root: Path | None, output: Path, **said: Any) -> int:
     """Write the manifest of a dataset to a .csv, which --dataset takes: it freezes exactly what a
     study used.
 
@@ -147,11 +157,10 @@ def export(dataset: str, root: Path | None, output: Path) -> int:
       vqa-data export konvid --root /data/konvid --output konvid-frozen.csv
     """
     from vqa_twostage.pipeline.datasets.export import write_csv
-    from vqa_twostage.pipeline.datasets.loading import load_manifest
 
     if output.suffix.lower() != ".csv":
         raise UsageError(f"--output {output} is not a .csv; name it {output.with_suffix('.csv')}")
-    manifest = load_manifest(dataset, root)
+    manifest = load_as_said(dataset, root, said)
     if output.exists() and Path(dataset).exists() and output.samefile(dataset):
         raise UsageError(f"--output {output} is the file that is exported; give another name")
     write_csv(manifest, output)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from vqa_twostage.pipeline.console import as_json_option, cache_option, print_unmatched, printable
+from vqa_twostage.pipeline.datasets.table_options import DATASET, label_options, load_as_said
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED
 
 
@@ -18,7 +19,7 @@ from vqa_twostage.pipeline.errors import DONE, SOME_FAILED
 @click.option(
     "--dataset",
     required=True,
-    metavar="NAME|TOML|CSV",
+    metavar=DATASET,
     help="Whose videos were scored, with its labels.",
 )
 @click.option(
@@ -49,6 +50,7 @@ from vqa_twostage.pipeline.errors import DONE, SOME_FAILED
     type=click.Path(path_type=Path),
     help="Where the labels are; else $VQA_DATA/<dataset>.",
 )
+@label_options
 @cache_option("Where the scores go.")
 @as_json_option
 def import_scores(
@@ -75,11 +77,10 @@ def import_scores(
       vqa-fuse ablate --dataset konvid --score DOVER --baselines ridge
     """
     from vqa_twostage.fuse import import_scores as importing
-    from vqa_twostage.pipeline.datasets.loading import load_manifest
     from vqa_twostage.pipeline.identity import parse_opinions
 
     opinions = "" if said["trained_on"] is None else parse_opinions(said["trained_on"])
-    manifest = load_manifest(dataset, root)
+    manifest = load_as_said(dataset, root, said)
     chosen = importing.ScoreColumn(said["score_column"], said["id_column"], said["key"])
     result = importing.import_scores(manifest, cache, file, name, chosen, said["better"], opinions)
     if as_json:

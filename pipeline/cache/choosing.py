@@ -8,6 +8,7 @@ from pathlib import Path
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, tracks
 from vqa_twostage.pipeline.cache.track import open_track
+from vqa_twostage.pipeline.datasets.label_files import READERS as TABLES
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import Kind
 
@@ -32,10 +33,16 @@ def choose_dataset(cache: Path, wanted: str | None) -> str:
         raise UsageError(
             f"{cache} holds several datasets; choose one with --dataset: {', '.join(names)}"
         )
-    name = Path(wanted).stem if wanted.endswith((".csv", ".toml")) else wanted
+    name = wanted if wanted in names else name_of(wanted)
     if name not in names:
         raise UsageError(f"{cache} holds no dataset {name!r}; it holds {', '.join(names)}")
     return name
+
+
+def name_of(dataset: str) -> str:
+    """The name of a dataset, which may also be given as the file that describes it."""
+    path = Path(dataset)
+    return path.stem if path.suffix.lower() in (*TABLES, ".toml") else dataset
 
 
 def choose_tracks(

@@ -1,9 +1,14 @@
-"""Whether a manifest is of the dataset that a cache holds under its name, and what changed."""
+"""Whether a manifest is of the dataset that a cache holds under its name, and what changed.
+
+What was said of a table once, such as its scale, holds until something else is said.
+"""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -25,10 +30,12 @@ LOOKED_AT = 20
 
 
 def save_manifest(cache: Path, manifest: Manifest) -> None:
-    """Keeps the manifest beside its features; labels that changed since are reported as a warning.
+    """Keeps the manifest beside its features, with what was said of it before; labels that changed
+    since are reported as a warning.
 
-    UsageError when the cache holds another dataset of that name.
+    UsageError when the cache holds another dataset of that name, or labels of another column.
     """
+    manifest = with_what_was_said(cache, manifest)
     path = manifest_path(cache, manifest.name)
     if path.exists():
         old = load_cached_manifest(cache, manifest.name)
@@ -42,6 +49,40 @@ def save_manifest(cache: Path, manifest: Manifest) -> None:
         if count := changed_labels(old, manifest):
             LOG.warning("%s: %s changed since the last time", manifest.name, _labels(count))
     write_manifest(cache, manifest)
+
+
+def with_what_was_said(cache: Path, manifest: Manifest) -> Manifest:
+    """``manifest`` with the scale and the better end that were said of the same labels when they
+    came into the cache, in the place of those that are only assumed.
+
+    UsageError where nobody says now which column holds the labels, and those in the cache are of
+    another one.
+    """
+    path = manifest_path(cache, manifest.name)
+    if not manifest.assumed or not path.exists():
+        return manifest
+    old = load_cached_manifest(cache, manifest.name)
+    if old.label.casefold() != manifest.label.casefold():
+        if "label" in manifest.assumed and old.origin == manifest.origin:
+            raise UsageError(
+                f"{path} holds labels of the column {old.label}, and {manifest.origin} was read by "
+                f"its column mos; give --mos-column {old.label} as before, or --mos-column mos to "
+                "use these labels from now on"
+            )
+        return manifest
+    if not same_dataset(old, manifest, tracks(cache, manifest.name)):
+        return manifest
+    mos, (low, high) = old.rows["mos"], old.scale
+    assumed, notes = dict(manifest.assumed), list(manifest.notes)
+    said: dict[str, Any] = {}
+    if "scale" in assumed and old.scale != (mos.min(), mos.max()):  # else it was assumed, too
+        said["scale"] = old.scale
+        notes.append(f"the scale is {low:g} to {high:g}, as said before; --scale sets another")
+    if "better" in assumed and old.better != manifest.better:
+        said["better"] = old.better
+        notes.append(f"{old.better} is better, as said before; --better sets the other")
+    assumed = {fact: note for fact, note in assumed.items() if fact not in said}
+    return replace(manifest, **said, notes=tuple(notes), assumed=assumed)
 
 
 def _labels(count: int) -> str:

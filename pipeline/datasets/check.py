@@ -107,7 +107,7 @@ def check_dataset(manifest: Manifest, releases: Sequence[Release], probe: Probe)
         layout=manifest.layout,
         release_of_labels=_compare_with_releases(releases, rows["split"]),
         release_of_videos=_compare_with_releases(releases, present["split"]),
-        notes=manifest.notes,
+        notes=manifest.remarks,
     )
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vqa_twostage.pipeline.datasets.loading import DATASET_COLUMNS
 from vqa_twostage.pipeline.datasets.manifest import COLUMNS, Manifest
+from vqa_twostage.pipeline.datasets.own_table import DATASET_COLUMNS
 from vqa_twostage.pipeline.files import write_text
 
 

@@ -31,6 +31,11 @@ VIDEO_EXTENSIONS = (
 # fmt: on
 
 
+def not_a_folder(path: Path) -> str:
+    """That ``path`` is none, for messages."""
+    return f"{path} is not a folder" if path.exists() else f"{path} does not exist"
+
+
 def without_extension(name: str) -> str:
     """``name`` without the known extension of a video; any other dot is a part of the name."""
     stem, dot, extension = name.rpartition(".")

@@ -15,7 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,18 @@ RENAME = "Rename one of them, or give their names under labels.columns in a .tom
 @dataclass(frozen=True)
 class Table:
     """``columns``: name -> cells. ``places``: the name of each row in messages, as in "row 3",
-    counted as spreadsheets and editors count.
+    counted as spreadsheets and editors count. ``spelt``: name -> how the file spells it, where that
+    is another letter case.
     """
 
     path: Path
     columns: dict[str, list[str]]
     places: list[str]
+    spelt: dict[str, str] = field(default_factory=dict)
 
     def error(self, row: int, column: str, problem: str) -> UsageError:
         """The error to raise for a wrong cell."""
+        column = self.spelt.get(column, column)
         return UsageError(f"{self.path}, {self.places[row]}, column {column}: {problem}")
 
 
@@ -90,7 +93,8 @@ def read_table(
         ) from None
     lacking = [column for column in _required(label_file, wanted) if column not in table.columns]
     if lacking:
-        raise UsageError(_message_on_lacking(path, lacking, list(table.columns), advice))
+        columns = [table.spelt.get(name, name) for name in table.columns]
+        raise UsageError(_message_on_lacking(path, lacking, columns, advice))
     if not table.places:
         raise UsageError(f"{path} has a header but no rows; {NEEDED}")
     return table
@@ -98,7 +102,9 @@ def read_table(
 
 def _required(label_file: LabelFile, wanted: Sequence[str]) -> list[str]:
     """The columns of ``wanted`` that the file must have."""
-    optional = {label_file.columns[name] for name in label_file.optional}
+    columns = label_file.columns
+    required = {columns[name] for name in columns if name not in label_file.optional}
+    optional = {columns[name] for name in label_file.optional} - required
     return [column for column in wanted if column not in optional]
 
 
@@ -180,6 +186,26 @@ def _read_text(
             separator = _separator_of_header(first_line, _required(label_file, wanted))
         rows = _split_rows(path, text, separator, keep_blanks)
     return _table(path, rows[1:] if declaration else rows, label_file.header, wanted)
+
+
+def first_rows(path: Path, wanted: Sequence[str], most: int) -> list[list[str]]:
+    """Cells of the first rows of a text file, its header among them; none where it cannot be read,
+    which `read_table` reports.
+    """
+    try:
+        text = _decode(path, "")
+    except OSError:
+        return []
+    declaration = re.match(r"sep=(.)\r?\n", text)
+    lines = text[declaration.end() if declaration else 0 :].splitlines()
+    lines = [line for line in lines if line.strip(BLANK)][:most]
+    if not lines:
+        return []
+    with long_cells():
+        separator = declaration[1] if declaration else _separator_of_header(lines[0], wanted)
+        rows = [_split_line(line, separator) for line in lines]
+        # blanks separate where nothing else does
+        return rows if len(rows[0]) > 1 else [_split_line(line, " ") for line in lines]
 
 
 def _split_rows(
@@ -276,7 +302,8 @@ def _table(
     """Rows of cells, the first of which names the columns unless ``header`` does."""
     if not rows:
         raise UsageError(f"{path} is empty; {NEEDED}")
-    names = list(header) or in_usual_case(rows.pop(0)[1], wanted)
+    first = list(header) or rows.pop(0)[1]
+    names = in_usual_case(first, wanted)
     repeated = sorted({name for name in wanted if names.count(name) > 1})
     if repeated:
         raise UsageError(
@@ -295,7 +322,14 @@ def _table(
         for i, name in enumerate(names)
         if name
     }
-    return Table(path, columns, [place for place, _ in rows])
+    return Table(path, columns, [place for place, _ in rows], _respelt(names, first))
+
+
+def _respelt(names: Sequence[str], in_file: Sequence[str]) -> dict[str, str]:
+    """Those of ``names`` that are spelt in another way ``in_file``."""
+    return {
+        name: spelt for name, spelt in zip(names, in_file, strict=True) if name and name != spelt
+    }
 
 
 def in_usual_case(names: Sequence[str], usual: Sequence[str]) -> list[str]:
@@ -495,23 +529,32 @@ def _table_of_records(path: Path, records: list[tuple[str, Any]], wanted: Sequen
             )
     names = [*dict.fromkeys(name for _, record in records for name in record)]
     columns: dict[str, list[str]] = {}
-    for name, usual in zip(names, in_usual_case(names, wanted), strict=True):
+    usual_names = in_usual_case(names, wanted)
+    for name, usual in zip(names, usual_names, strict=True):
         columns[usual] = [
             _json_text(path, f"{place}, column {name}", record.get(name))
             for place, record in (records if usual in wanted else ())
         ]
-    return Table(path, columns, [place for place, _ in records])
+    return Table(path, columns, [place for place, _ in records], _respelt(usual_names, names))
 
 
 def _table_of_lists(
     path: Path, lists: dict[str, list[Any]], label_file: LabelFile, wanted: Sequence[str]
 ) -> Table:
     """``{"name": […], "mos": […]}``: a list for each column."""
-    usual = dict(zip(in_usual_case([*lists], wanted), lists.values(), strict=True))
-    columns = {name: _texts(path, name, usual[name]) for name in usual if name in wanted}
-    if set(_required(label_file, wanted)) <= columns.keys():
-        return _table_of_columns(path, columns)
-    return _table_lacking_columns(path, columns, [*lists])
+    names = in_usual_case([*lists], wanted)
+    columns = {
+        usual: _texts(path, name, lists[name])
+        for usual, name in zip(names, lists, strict=True)
+        if usual in wanted
+    }
+    if not set(_required(label_file, wanted)) <= columns.keys():
+        return _table_lacking_columns(path, columns, [*lists])
+    # where no column is wanted, the file has a row for each entry all the same
+    places = _table_of_columns(path, columns or {names[0]: [""] * len(lists[names[0]])}).places
+    return Table(
+        path, {name: columns.get(name, []) for name in names}, places, _respelt(names, [*lists])
+    )
 
 
 def _table_of_keyed_records(path: Path, document: dict[str, Any], wanted: Sequence[str]) -> Table:

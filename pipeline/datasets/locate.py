@@ -11,12 +11,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from vqa_twostage.pipeline.datasets.file_index import (
     LITERAL_STAR,
     FileIndex,
     literal,
     without_extension,
 )
+from vqa_twostage.pipeline.datasets.manifest import COLUMNS
 from vqa_twostage.pipeline.datasets.rows import WILDCARD, Row, escaped, is_printable
 from vqa_twostage.pipeline.datasets.schema import Layout
 from vqa_twostage.pipeline.errors import UsageError
@@ -50,6 +53,20 @@ def locate(file_index: FileIndex, rows: Sequence[Row], layouts: Sequence[Layout]
     ]
     _check_distinct(rows, paths)
     return Located(paths, layout.name)
+
+
+def located_rows(
+    file_index: FileIndex, rows: Sequence[Row], layouts: Sequence[Layout]
+) -> tuple[pd.DataFrame, str]:
+    """The rows of a manifest, and the layout in which most of their files were found; errors as
+    `locate`.
+    """
+    located = locate(file_index, rows, layouts)
+    records = [
+        (row.id, path, row.mos, row.mos_std, row.group, row.split)
+        for row, path in zip(rows, located.paths, strict=True)
+    ]
+    return pd.DataFrame(records, columns=COLUMNS), located.layout
 
 
 def _locate_row(
@@ -119,7 +136,7 @@ def _below_root(file_index: FileIndex, row: Row, pattern: str) -> str:
 
 
 def _check_distinct(rows: Sequence[Row], paths: list[str]) -> None:
-    """UsageError if two rows have the same file. Only a .csv may label a path twice, if it gives
+    """UsageError if two rows have the same file. Only a table may label a path twice, if it gives
     it in the same spelling.
     """
     first_row: dict[str, Row] = {}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,11 @@ class Manifest:
 
     ``label`` is the name of the labels wherever they are shown, ``scale`` their range, and
     ``better`` says which end of it is the better quality ("higher" or "lower"). ``origin`` is the
-    .csv or .toml that it was read from, empty for the datasets of data_manifests. ``raw`` is the
+    table or .toml that it was read from, empty for the datasets of data_manifests. ``raw`` is the
     format of raw videos (None if the files are in containers). ``layout`` is the name of the
     layout that most videos were found in. ``notes`` are remarks on the rows, for people.
+    ``assumed`` holds those of "label", "scale" and "better" that nobody said, each with a remark
+    or "".
     """
 
     name: str
@@ -46,9 +48,15 @@ class Manifest:
     layout: str = ""
     notes: tuple[str, ...] = ()
     origin: str = ""
+    assumed: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """All that people are told of the dataset: ``notes``, and what was assumed."""
+        return (*self.notes, *filter(None, self.assumed.values()))
 
     @property
     def digest(self) -> str:
@@ -61,8 +69,8 @@ class Manifest:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
-        """Everything but ``root``, ``raw``, ``layout`` and ``notes``, sealed, a line for each row;
-        `from_json` reads it.
+        """Everything but ``root``, ``raw``, ``layout``, ``notes`` and ``assumed``, sealed, a line
+        for each row; `from_json` reads it.
         """
         document = sealed(self._document())
         encode = json.JSONEncoder(sort_keys=True).encode  # with an indent it is five times slower

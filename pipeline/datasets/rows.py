@@ -89,10 +89,8 @@ def read_rows(
 
 def _without(label_file: LabelFile, lacking: Collection[str]) -> LabelFile:
     """``label_file`` without the columns that a table lacks, and what is said of their values."""
-    columns, values = (
-        {name: said for name, said in table.items() if name not in lacking}
-        for table in (label_file.columns, label_file.values)
-    )
+    columns = {name: column for name, column in label_file.columns.items() if name not in lacking}
+    values = {name: table for name, table in label_file.values.items() if name not in lacking}
     return replace(label_file, columns=columns, values=values, optional=())
 
 

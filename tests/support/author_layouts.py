@@ -49,6 +49,9 @@ def lsvq(root: Path, videos: list[Path]) -> None:
 def own(root: Path, videos: list[Path]) -> None:
     rows = [f"{video.name},{1 + row / 2},{row}" for row, video in enumerate(videos)]
     write(root / "mos.csv", ["path,mos,group", *rows])
+    named = [f"{video.name}\t{1 + row / 2}" for row, video in enumerate(videos)]
+    write(root / "ratings.tsv", ["File\tQuality", *named])
+    write(root / "labels.txt", [row.replace("\t", ", -1, -1, ") for row in named])
     for video in videos:
         put(video, root / video.name)
 

@@ -319,6 +319,7 @@ EDGE = {
     "pipeline/presets/__init__.py": "TOML",
     "pipeline/datasets/label_files.py": "label files in JSON",
     "pipeline/demo/build.py": "recipe.json",
+    "pipeline/datasets/table_options.py": "values of click's options",
     "extract/cli.py": "what a preset says to the other stage",
     "extract/networks/weights.py": "configurations of transformers",
     "fuse/cli/shared.py": "values of click's options",

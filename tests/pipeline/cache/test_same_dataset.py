@@ -7,13 +7,14 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest
-from vqa_twostage.pipeline.cache.same_dataset import save_manifest
+from vqa_twostage.pipeline.cache.same_dataset import save_manifest, with_what_was_said
 from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.datasets.loading import load_manifest
 from vqa_twostage.pipeline.datasets.manifest import Manifest
@@ -99,3 +100,59 @@ def test_a_name_that_is_no_folder_is_refused(name: str, tmp_path: Path) -> None:
     folder_of(tmp_path / "own")
     with pytest.raises(UsageError, match="cannot name a dataset"):
         load_manifest(tmp_path / "own" / "labels.csv", name=name)
+
+
+def own_table(folder: Path, columns: str = "path,mos,quality") -> Path:
+    path = folder / "own.csv"
+    path.write_text(f"{columns}\na.mp4,1,60\nb.mp4,2,20\nc.mp4,3,40\n")
+    return path
+
+
+def test_what_was_said_of_a_table_once_holds_until_something_else_is_said(tmp_path: Path) -> None:
+    path, cache = own_table(tmp_path), tmp_path / "cache"
+
+    def saved(**said: Any) -> Manifest:
+        save_manifest(cache, load_manifest(path, **said))
+        return load_cached_manifest(cache, "own")
+
+    first = saved()
+    assert (first.scale, first.better) == ((1, 3), "higher")
+    assert saved(scale=(1.0, 5.0), better="lower").scale == (1, 5)
+    with path.open("a") as file:
+        file.write("d.mp4,4.5,10\n")
+    later = saved()
+    assert (later.scale, later.better, len(later)) == ((1, 5), "lower", 4)
+    assert (saved(scale=(0.0, 9.0)).scale, saved().scale) == ((0, 9), (0, 9))
+    assert (saved(better="higher").better, saved().better) == ("higher", "higher")
+
+
+def test_scale_that_was_assumed_follows_the_labels(tmp_path: Path) -> None:
+    path, cache = own_table(tmp_path), tmp_path / "cache"
+    save_manifest(cache, load_manifest(path))
+    with path.open("a") as file:
+        file.write("d.mp4,4.5,10\n")
+    save_manifest(cache, load_manifest(path))
+    assert load_cached_manifest(cache, "own").scale == (1, 4.5)
+
+
+def test_people_are_told_what_was_said_before(tmp_path: Path) -> None:
+    path, cache = own_table(tmp_path), tmp_path / "cache"
+    save_manifest(cache, load_manifest(path, scale=(1.0, 5.0), better="lower"))
+    told = with_what_was_said(cache, load_manifest(path)).remarks
+    assert "the scale is 1 to 5, as said before; --scale sets another" in told
+    assert "lower is better, as said before; --better sets the other" in told
+    assert not any("taken from the labels" in note for note in told)
+
+
+def test_labels_of_another_column_are_not_taken_without_being_asked_for(tmp_path: Path) -> None:
+    path, cache = own_table(tmp_path), tmp_path / "cache"
+    save_manifest(cache, load_manifest(path, mos_column="Quality", scale=(0.0, 100.0)))
+    kept = load_cached_manifest(cache, "own")
+    with pytest.raises(UsageError, match="labels of the column quality, .* give --mos-column qual"):
+        save_manifest(cache, load_manifest(path))
+    assert load_cached_manifest(cache, "own").digest == kept.digest
+    save_manifest(cache, load_manifest(path, mos_column="QUALITY"))
+    assert load_cached_manifest(cache, "own").digest == kept.digest
+    save_manifest(cache, load_manifest(path, mos_column="mos"))
+    other = load_cached_manifest(cache, "own")
+    assert (other.label, other.scale) == ("MOS", (1, 3))  # not the scale of other labels

@@ -128,6 +128,15 @@ def test_what_is_no_table_is_refused_with_what_is(name: str, tmp_path: Path) -> 
         read_scores(tmp_path / name, VIDEOS, "opinion")
 
 
+def test_json_with_a_list_for_each_column_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    path.write_text('{"video": ["40", "3015"], "score": [0.5, 0.25]}')
+    assert by_id(read_scores(path, VIDEOS, "MOS", score_column="score")) == {
+        "40": 0.5,
+        "3015": 0.25,
+    }
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.permutations(list(VIDEOS)),

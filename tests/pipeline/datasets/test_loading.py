@@ -149,7 +149,7 @@ def test_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
         ("path,mos\n", "a header but no rows"),
         (
             "path,score\na.mp4,1\n",
-            "has no column mos; the columns in its first row are path, score. Rename one of them",
+            "has no column mos; the columns in its first row are path, score. Name the columns of",
         ),
         (
             "path,MOS,Mos\na.mp4,1,2\n",

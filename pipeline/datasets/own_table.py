@@ -1,0 +1,312 @@
+"""Read a dataset that is one table of paths and labels, in a file of any kind that labels come in.
+
+Such a table has no TOML that describes it. What it does not say itself, its reader may say: which
+columns are meant, the range of the labels, and which end of it is better. The rest is assumed, and
+noted.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from vqa_twostage.pipeline.datasets.file_index import FileIndex, not_a_folder
+from vqa_twostage.pipeline.datasets.label_files import (
+    READERS,
+    TEXT_KINDS,
+    Table,
+    first_rows,
+    in_usual_case,
+    read_table,
+)
+from vqa_twostage.pipeline.datasets.locate import located_rows
+from vqa_twostage.pipeline.datasets.manifest import BETTER, Manifest
+from vqa_twostage.pipeline.datasets.rows import (
+    NUMBER,
+    WILDCARD,
+    Row,
+    check_unique,
+    number_of,
+    read_rows,
+)
+from vqa_twostage.pipeline.datasets.schema import LabelFile, Layout
+from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.raw_format import parse_raw_format
+
+KINDS = tuple(READERS)
+OPTIONAL_COLUMNS = ("id", "mos_std", "group", "split")
+# an exported .csv has these as well: they describe the whole dataset, so all rows agree
+DATASET_COLUMNS = ["dataset", "title", "label", "lowest", "highest", "better", "raw"]
+VALID_VALUES = {
+    "dataset": r"[^./\\][^/\\]*",
+    "lowest": NUMBER.pattern,
+    "highest": NUMBER.pattern,
+    "better": "|".join(BETTER),
+}
+# the columns of label files without a header, as FAST-VQA, DOVER and others publish them
+WITHOUT_HEADER = ("path", "duration", "fps", "mos")
+LAYOUT = Layout("", ("{path}", "{slashed}"), extension="")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a table is to be read; None is what it says, or else what is assumed.
+
+    ``mos_column`` and ``path_column``: names of columns, in any letter case [mos, path]. ``scale``:
+    the lowest and the highest possible label [those of the table]. ``better``: which end of the
+    scale is the better quality ["higher"].
+
+    UsageError for a scale or an end that cannot be.
+    """
+
+    mos_column: str | None = None
+    path_column: str | None = None
+    scale: tuple[float, float] | None = None
+    better: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.better is not None and self.better not in BETTER:
+            raise UsageError(f"--better {self.better}: choose {' or '.join(BETTER)}")
+        if self.scale is not None:
+            object.__setattr__(self, "scale", _checked_scale(self.scale))
+
+    @property
+    def said(self) -> list[str]:
+        """The options that were given."""
+        given = (field.name for field in fields(self) if getattr(self, field.name) is not None)
+        return [f"--{name.replace('_', '-')}" for name in given]
+
+
+def is_table(dataset: str | Path) -> bool:
+    """Whether ``dataset`` is the path of a table, by its ending."""
+    return Path(dataset).suffix.lower() in KINDS
+
+
+def manifest_of_table(path: Path, root: Path | None, reading: Reading) -> Manifest:
+    """The manifest of the table at ``path``, whose paths are relative to ``root`` (None: to the
+    folder that it is in).
+
+    UsageError names the file, row and column of what is wrong.
+    """
+    if not path.exists():
+        raise UsageError(
+            f"{path} does not exist; give a table with the columns path and mos "
+            f"({', '.join(KINDS)})"
+        )
+    root = path.parent if root is None else root
+    if not root.is_dir():
+        raise UsageError(f"--root {not_a_folder(root)}; give the folder that contains the videos")
+    label_file = _label_file(path, reading)
+    table = _read(path, label_file)
+    exported = set(DATASET_COLUMNS) <= table.columns.keys()
+    if exported:
+        if reading.said:
+            raise UsageError(
+                f"{path} was written by vqa-data export and says everything itself; leave out "
+                f"{', '.join(reading.said)}"
+            )
+        table = _read(path, label_file, keep_blanks=path.suffix.lower() in TEXT_KINDS)
+    if "id" not in table.columns:
+        label_file = replace(
+            label_file,
+            columns={**label_file.columns, "id": label_file.columns["path"]},
+            optional=tuple(name for name in label_file.optional if name != "id"),
+        )
+    rows, _ = read_rows(table, label_file, strip_extension=False)
+    check_unique(rows)
+    if exported:
+        rows = [_with_wildcards(row) for row in rows]
+    rows = [_with_slashes(row) for row in rows]
+    frame, _ = located_rows(FileIndex(root), rows, [LAYOUT])
+    manifest = Manifest(
+        name=path.stem,
+        title=path.stem,
+        label=_label(table, label_file),
+        scale=(float(frame["mos"].min()), float(frame["mos"].max())),
+        rows=frame,
+        root=root,
+        origin=str(path.resolve()),
+    )
+    if exported:
+        return _as_exported(manifest, table, path)
+    return _as_said(manifest, table, label_file, reading)
+
+
+def _checked_scale(scale: Sequence[float]) -> tuple[float, float]:
+    try:
+        low, high = map(float, scale)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        ends = scale if isinstance(scale, Sequence) else [scale]
+        said = " ".join(f"{end:g}" if isinstance(end, float) else str(end) for end in ends)
+        raise UsageError(
+            f"--scale {said}: give the lowest and the highest possible label, as in --scale 1 5"
+        )
+    return low, high
+
+
+# --- columns ---
+
+
+def _label_file(path: Path, reading: Reading) -> LabelFile:
+    columns = {
+        "id": "id",
+        "path": reading.path_column or "path",
+        "mos": reading.mos_column or "mos",
+        **{name: name for name in OPTIONAL_COLUMNS},
+    }
+    label_file = LabelFile((path.name,), columns, optional=OPTIONAL_COLUMNS)
+    if path.suffix.lower() in TEXT_KINDS and not _has_header(path, label_file, reading):
+        columns = {"id": "path", "path": "path", "mos": "mos"}
+        return LabelFile((path.name,), columns, header=WITHOUT_HEADER)
+    return label_file
+
+
+def _has_header(path: Path, label_file: LabelFile, reading: Reading) -> bool:
+    """Whether the first row names columns; UsageError if it does not, and the rows are of no known
+    form.
+    """
+    wanted = [label_file.columns["path"], label_file.columns["mos"]]
+    first, *others = first_rows(path, wanted, 2) or [[]]
+    numbers = [_is_number(cell) for cell in first]
+    if not any(numbers) or set(wanted) <= set(in_usual_case(first, wanted)):
+        return True
+    # columns may be called 1, 2, 3, but then that of the labels has a name and holds numbers
+    for cells in others:
+        pairs = zip(cells, numbers, strict=False)  # a row may be short
+        if any(_is_number(cell) and not is_number for cell, is_number in pairs):
+            return True
+    form = ", ".join(WITHOUT_HEADER)
+    if len(first) != len(WITHOUT_HEADER) or not all(numbers[1:]):
+        raise UsageError(
+            f"{path} has no header: its first row is {', '.join(first[:8])}. Without a header, "
+            f"rows of {len(WITHOUT_HEADER)} cells are read, {form}, as FAST-VQA and DOVER publish "
+            "them; add a first row that names the columns, such as path,mos"
+        )
+    if reading.mos_column or reading.path_column:
+        raise UsageError(
+            f"{path} has no header, so its columns are {form}; leave out --mos-column and "
+            "--path-column, or add a first row that names the columns"
+        )
+    return False
+
+
+def _is_number(cell: str) -> bool:
+    return number_of(cell, False) is not None or number_of(cell, True) is not None
+
+
+def _read(path: Path, label_file: LabelFile, keep_blanks: bool = False) -> Table:
+    wanted = list(dict.fromkeys(label_file.columns.values()))
+    advice = (
+        "Name the columns of paths and labels with --path-column NAME and --mos-column NAME, or "
+        "rename them to path and mos"
+    )
+    return read_table(path, label_file, wanted, keep_blanks, advice)
+
+
+def _with_slashes(row: Row) -> Row:
+    """``row`` with its path as it is written elsewhere than on Windows, as a second name."""
+    return replace(row, names={**row.names, "slashed": row.names["path"].replace("\\", "/")})
+
+
+def _with_wildcards(row: Row) -> Row:
+    """``row`` of an exported .csv, in which ``*`` stands for the unknown folder of a video that was
+    missing.
+    """
+    path = row.names["path"].replace("*", WILDCARD)
+    return replace(row, names={**row.names, "path": path})
+
+
+# --- what is true of the dataset as a whole ---
+
+
+def _label(table: Table, label_file: LabelFile) -> str:
+    """Labels are called as their column, and MOS where that is mos."""
+    column = label_file.columns["mos"]
+    return "MOS" if column.casefold() == "mos" else table.spelt.get(column, column)
+
+
+def _as_said(manifest: Manifest, table: Table, label_file: LabelFile, reading: Reading) -> Manifest:
+    """``manifest`` with what its reader said, and what was assumed of the rest."""
+    low, high = manifest.scale
+    assumed = {
+        "label": "",
+        "scale": f"the scale is taken from the labels, {low:g} to {high:g}; --scale sets another",
+        "better": "",
+    }
+    if "dmos" in manifest.label.casefold():
+        assumed["better"] = (
+            f"higher {manifest.label} is taken for the better quality; where lower is, give "
+            "--better lower"
+        )
+    said = {"label": reading.mos_column, "scale": reading.scale, "better": reading.better}
+    return replace(
+        manifest,
+        scale=reading.scale or manifest.scale,
+        better=reading.better or manifest.better,
+        notes=_notes(manifest, table, label_file, reading),
+        assumed={fact: note for fact, note in assumed.items() if said[fact] is None},
+    )
+
+
+def _notes(
+    manifest: Manifest, table: Table, label_file: LabelFile, reading: Reading
+) -> tuple[str, ...]:
+    """What was taken of a table. A misspelt column would otherwise go unnoticed."""
+    columns = label_file.columns
+    known = list(dict.fromkeys([columns["path"], columns["mos"], *OPTIONAL_COLUMNS]))
+    unused = [column for column in table.columns if column not in (*known, *label_file.header)]
+    known = [table.spelt.get(column, column) for column in known]
+    notes = []
+    if label_file.header:
+        notes.append(f"there is no header: columns are taken for {', '.join(label_file.header)}")
+    if unused:
+        notes.append(f"columns not used: {', '.join(unused)}; known columns are {', '.join(known)}")
+    if "group" not in table.columns:
+        notes.append("there is no column group: each video counts as a content of its own")
+    low, high = reading.scale or manifest.scale
+    mos = manifest.rows["mos"]
+    if outside := int(((mos < low) | (mos > high)).sum()):
+        notes.append(
+            f"{outside} of {len(mos)} labels are not in the scale of {low:g} to {high:g}; they "
+            f"reach from {mos.min():g} to {mos.max():g}"
+        )
+    return tuple(notes)
+
+
+def _as_exported(manifest: Manifest, table: Table, path: Path) -> Manifest:
+    """``manifest`` with what an exported file says of its dataset."""
+    value = {column: _value_of_all_rows(table, column) for column in DATASET_COLUMNS}
+    return replace(
+        manifest,
+        name=value["dataset"],
+        title=value["title"],
+        label=value["label"],
+        scale=(float(value["lowest"]), float(value["highest"])),
+        better=value["better"],
+        raw=parse_raw_format(value["raw"], str(path)) if value["raw"] else None,
+    )
+
+
+def _value_of_all_rows(table: Table, column: str) -> str:
+    """The value of ``column``, which must be valid and the same in all rows; else UsageError."""
+    cells = table.columns[column]
+    for row, cell in enumerate(cells):
+        if cell != cells[0]:
+            raise table.error(
+                row,
+                column,
+                f"{cell!r} differs from {cells[0]!r} in the first row; this column must have the "
+                "same value in all rows",
+            )
+    if column in VALID_VALUES and not re.fullmatch(VALID_VALUES[column], cells[0]):
+        raise table.error(
+            0,
+            column,
+            f"{cells[0]!r} is not valid; use the file as vqa-data export wrote it",
+        )
+    return cells[0]
