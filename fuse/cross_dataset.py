@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from vqa_twostage.fuse.opinions import require_others
 from vqa_twostage.fuse.results import CrossDatasetEvaluation, ScaleMetrics, VideoPrediction
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.streams import Streams
-from vqa_twostage.pipeline.cache.choosing import choose_dataset, name_of
-from vqa_twostage.pipeline.cache.layout import datasets, load_cached_manifest
+from vqa_twostage.pipeline.cache.choosing import choose_dataset
+from vqa_twostage.pipeline.cache.layout import load_cached_manifest
+from vqa_twostage.pipeline.errors import UsageError
 
 
 def evaluate_on(
@@ -81,14 +83,18 @@ def evaluate_on(
     )
 
 
+def _place_of(source: Run, dataset: str, cache: str | Path | None) -> tuple[Path, str]:
+    """The first cache of the run that holds ``dataset``, and the name that it has there."""
+    for place in source.cache_places(cache):
+        with suppress(UsageError):  # another one may hold it
+            return place, choose_dataset(place, dataset)
+    place = source.cache() if cache is None else Path(cache)
+    return place, choose_dataset(place, dataset)
+
+
 def _load_like(source: Run, dataset: str, cache: str | Path | None, head: Head) -> Dataset:
     """``dataset`` with features that were made as those of the run."""
-    names = {dataset, name_of(dataset)}
-    places = [place for place in source.cache_places(cache) if names & {*datasets(place)}]
-    if not places:
-        places = [source.cache() if cache is None else Path(cache)]
-    place = places[0]
-    name = choose_dataset(place, dataset)
+    place, name = _place_of(source, dataset, cache)
     identity = source.record().identity
     paths = matching_tracks(place, name, Streams(identity.spatial, identity.temporal))
     return load_tracks(load_cached_manifest(place, name), paths, head.reads)

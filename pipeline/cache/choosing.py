@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from vqa_twostage.pipeline import spec
-from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, tracks
+from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, load_cached_manifest, tracks
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.datasets.label_files import READERS as TABLES
 from vqa_twostage.pipeline.errors import UsageError
@@ -33,10 +34,39 @@ def choose_dataset(cache: Path, wanted: str | None) -> str:
         raise UsageError(
             f"{cache} holds several datasets; choose one with --dataset: {', '.join(names)}"
         )
-    name = wanted if wanted in names else name_of(wanted)
+    name = wanted
+    if wanted not in names and wanted != name_of(wanted):
+        name = _dataset_of_file(cache, names, wanted)
     if name not in names:
         raise UsageError(f"{cache} holds no dataset {name!r}; it holds {', '.join(names)}")
     return name
+
+
+def _dataset_of_file(cache: Path, names: Collection[str], file: str) -> str:
+    """The dataset that was read from ``file``, by whatever name; else the one that has its name.
+
+    UsageError where the one of its name is of another file, as ``labels.csv`` of another folder.
+    """
+    stem, origin = name_of(file), str(Path(file).resolve())
+    named = load_cached_manifest(cache, stem).origin if stem in names else ""
+    if named == origin:
+        return stem
+    others = []
+    for name in names:
+        with suppress(UsageError):  # damaged, and perhaps not meant
+            if name != stem and load_cached_manifest(cache, name).origin == origin:
+                others.append(name)
+    if len(others) > 1:
+        raise UsageError(
+            f"{cache} holds several datasets of {file}; choose one with --dataset: "
+            f"{', '.join(others)}"
+        )
+    if not others and named and Path(named).exists() and Path(file).exists():
+        raise UsageError(
+            f"{cache} holds {stem} of {named}, not of {file}: give --dataset {stem} if that is "
+            f"meant, or extract {file} with --name NAME first"
+        )
+    return others[0] if others else stem
 
 
 def name_of(dataset: str) -> str:
