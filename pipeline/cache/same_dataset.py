@@ -35,7 +35,6 @@ def save_manifest(cache: Path, manifest: Manifest) -> None:
 
     UsageError when the cache holds another dataset of that name, or labels of another column.
     """
-    manifest = with_what_was_said(cache, manifest)
     path = manifest_path(cache, manifest.name)
     if path.exists():
         old = load_cached_manifest(cache, manifest.name)
@@ -46,6 +45,7 @@ def save_manifest(cache: Path, manifest: Manifest) -> None:
                 "give yours another name with vqa-extract --name, or give another --cache. If it "
                 f"is the same one, which has moved and changed, remove {path}: features stay"
             )
+        manifest = _completed(manifest, old, path)
         if count := changed_labels(old, manifest):
             LOG.warning("%s: %s changed since the last time", manifest.name, _labels(count))
     write_manifest(cache, manifest)
@@ -62,27 +62,32 @@ def with_what_was_said(cache: Path, manifest: Manifest) -> Manifest:
     if not manifest.assumed or not path.exists():
         return manifest
     old = load_cached_manifest(cache, manifest.name)
-    if old.label.casefold() != manifest.label.casefold():
-        if "label" in manifest.assumed and old.origin == manifest.origin:
-            raise UsageError(
-                f"{path} holds labels of the column {old.label}, and {manifest.origin} was read by "
-                f"its column mos; give --mos-column {old.label} as before, or --mos-column mos to "
-                "use these labels from now on"
-            )
-        return manifest
     if not same_dataset(old, manifest, tracks(cache, manifest.name)):
-        return manifest
+        return manifest  # which is never saved under this name
+    return _completed(manifest, old, path)
+
+
+def _completed(new: Manifest, old: Manifest, path: Path) -> Manifest:
+    """``new`` with what was said of ``old``, an earlier state of it, which is at ``path``."""
+    if old.label.casefold() != new.label.casefold():
+        if "label" in new.assumed and old.origin == new.origin:
+            raise UsageError(
+                f"{path} holds labels of the column {old.label}, and {new.origin} was read by its "
+                f"column mos; give --mos-column {old.label} as before, or --mos-column mos to use "
+                "these labels from now on"
+            )
+        return new
     mos, (low, high) = old.rows["mos"], old.scale
-    assumed, notes = dict(manifest.assumed), list(manifest.notes)
     said: dict[str, Any] = {}
-    if "scale" in assumed and old.scale != (mos.min(), mos.max()):  # else it was assumed, too
+    notes = list(new.notes)
+    if "scale" in new.assumed and old.scale != (mos.min(), mos.max()):  # else it was assumed, too
         said["scale"] = old.scale
         notes.append(f"the scale is {low:g} to {high:g}, as said before; --scale sets another")
-    if "better" in assumed and old.better != manifest.better:
+    if "better" in new.assumed and old.better != new.better:
         said["better"] = old.better
         notes.append(f"{old.better} is better, as said before; --better sets the other")
-    assumed = {fact: note for fact, note in assumed.items() if fact not in said}
-    return replace(manifest, **said, notes=tuple(notes), assumed=assumed)
+    assumed = {fact: note for fact, note in new.assumed.items() if fact not in said}
+    return replace(new, **said, notes=tuple(notes), assumed=assumed)
 
 
 def _labels(count: int) -> str:
