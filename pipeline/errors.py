@@ -50,11 +50,13 @@ def require_dropout(plugin: str, **options: float) -> None:
         require(0 <= value < 1, f"{plugin}: {name} must be at least 0 and below 1, not {value}")
 
 
-def require_installed(option: str, packages: Sequence[str], extra: str = "") -> None:
+def require_installed(option: str, packages: Sequence[str], extra: str) -> None:
     """UsageError unless the packages that ``option`` needs, those of an ``extra``, are there."""
     missing = [name for name in packages if not _is_installed(name)]
-    install = f'"vqa-twostage[{extra}]"' if extra else " ".join(missing)
-    require(not missing, f"{option} needs {', '.join(missing)}; run: pip install {install}")
+    require(
+        not missing,
+        f'{option} needs {", ".join(missing)}; run: pip install "vqa-twostage[{extra}]"',
+    )
 
 
 def _is_installed(package: str) -> bool:

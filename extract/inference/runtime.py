@@ -30,7 +30,7 @@ from vqa_twostage.extract.options import (
     check_device,
 )
 from vqa_twostage.extract.preprocess import Preprocessing
-from vqa_twostage.pipeline.errors import UsageError, raise_interrupt, require
+from vqa_twostage.pipeline.errors import UsageError, raise_interrupt, require, require_installed
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -60,7 +60,7 @@ class Runtime:
         fits = where.type == "cpu" and precision != "fp16"
         installed = importlib.util.find_spec("openvino") is not None
         if choice == "openvino":
-            require(installed, "runtime 'openvino' is not installed; run: pip install openvino")
+            require_installed("the runtime openvino", ["openvino"], "openvino")
             require(
                 fits,
                 f"runtime 'openvino' is for --device cpu with fp32 or bf16, not {where} with "

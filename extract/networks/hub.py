@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from vqa_twostage.extract.preprocess import Preprocessing
 from vqa_twostage.pipeline.errors import UsageError
-from vqa_twostage.pipeline.files import read_json, sha256_of
+from vqa_twostage.pipeline.files import read_json, replaced, sha256_of
 
 # the second where a repository has no safetensors
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -138,6 +140,16 @@ def fetch_file(repository: str, name: str, **options: Any) -> Path:
             "removed; run the command again, which fetches it anew"
         )
     return path
+
+
+def fetch_url(url: str, path: Path) -> None:
+    """Downloads a file to ``path``, whole or not at all; OSError or HTTPException otherwise."""
+    with urlopen(url, timeout=60) as response, replaced(path) as aside:
+        with aside.open("wb") as file:
+            shutil.copyfileobj(response, file)
+        size, expected = aside.stat().st_size, int(response.headers.get("Content-Length", 0))
+        if expected and size != expected:  # nothing else says that a connection ended early
+            raise OSError(f"the connection ended after {size} of {expected} bytes")
 
 
 @contextmanager

@@ -40,7 +40,7 @@ from vqa_twostage.extract.networks.hub import (
     weight_files,
 )
 from vqa_twostage.extract.preprocess import Preprocessing
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, require_installed
 from vqa_twostage.pipeline.files import read_json
 
 StateDict = dict[str, Tensor]
@@ -244,6 +244,7 @@ def _folder_with_config(model: str, weights: Path | None) -> Path | None:
 
 
 def _class_of(model: str, family: str, families: Mapping[str, str]) -> Any:
+    require_installed(f"the network {model}", ["transformers"], "vit")
     import transformers  # takes seconds, which nothing else should wait for
 
     network_class = getattr(transformers, families.get(family, ""), None)

@@ -21,7 +21,7 @@ from vqa_twostage.extract.decoding.scan import describe, scan
 from vqa_twostage.extract.decoding.video import Video
 from vqa_twostage.extract.sampler import Sampler, window_centres
 from vqa_twostage.pipeline.attention_table import FILE, Curve, importance_curves
-from vqa_twostage.pipeline.errors import UsageError, VideoError, require
+from vqa_twostage.pipeline.errors import UsageError, VideoError, require, require_installed
 
 VERSION = 1
 CANDIDATES = 512  # of a longer video only every second, third, … frame is one
@@ -38,6 +38,7 @@ def build(*, frames: int = 8, importance: str = "none") -> Sampler:
     """
     most = CANDIDATES // 2  # that many candidates there are in any longer video
     require(1 <= frames <= most, f"content: frames must be 1 to {most}, not {frames}")
+    require_installed("the sampler content", ["cv2"], "motion")
     return Content(frames, importance)
 
 

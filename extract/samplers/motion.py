@@ -15,7 +15,7 @@ from jaxtyping import Float64, Int64, UInt8
 from vqa_twostage.extract.decoding.scan import scan
 from vqa_twostage.extract.decoding.video import Video
 from vqa_twostage.extract.sampler import MAX_SAMPLES, Sampler, window_centres
-from vqa_twostage.pipeline.errors import require
+from vqa_twostage.pipeline.errors import require, require_installed
 
 VERSION = 1
 SIDE = 96  # pixels of the shorter side: the flow of most videos stays within what DIS follows there
@@ -29,6 +29,7 @@ def build(*, frames: int = 8) -> Sampler:
         1 <= frames <= MAX_SAMPLES,
         f"motion: frames must be at least 1 and at most {MAX_SAMPLES}, not {frames}",
     )
+    require_installed("the sampler motion", ["cv2"], "motion")
     return Motion(frames)
 
 

@@ -10,16 +10,15 @@ of 7 x 7, this averages everything.
 """
 
 import logging
-import shutil
 from http.client import HTTPException
 from pathlib import Path
-from urllib.request import urlopen
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from vqa_twostage.extract.extractor import Extractor, Maps, Units
+from vqa_twostage.extract.networks.hub import fetch_url
 from vqa_twostage.extract.networks.slowfast import SlowFast
 from vqa_twostage.extract.networks.weights import (
     digest,
@@ -29,7 +28,6 @@ from vqa_twostage.extract.networks.weights import (
 )
 from vqa_twostage.extract.preprocess import Preprocessing
 from vqa_twostage.pipeline.errors import UsageError
-from vqa_twostage.pipeline.files import replaced
 
 VERSION = 1
 
@@ -90,12 +88,7 @@ def _hub_file() -> Path:
     if not path.is_file():
         logger.warning("fetching %s", URL)
         try:
-            with urlopen(URL, timeout=60) as response, replaced(path) as aside:
-                with aside.open("wb") as file:
-                    shutil.copyfileobj(response, file)
-                expected = int(response.headers.get("Content-Length", 0))
-                if expected and aside.stat().st_size != expected:  # nothing else says so
-                    raise OSError(f"the connection ended after {aside.stat().st_size} bytes")
+            fetch_url(URL, path)
         except (OSError, HTTPException) as error:
             raise UsageError(
                 f"the weights {FILE} cannot be fetched ({error or type(error).__name__}).\n"

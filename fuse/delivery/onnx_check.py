@@ -76,7 +76,7 @@ class OnnxGraph:
 
 
 def require_packages() -> None:
-    require_installed("--onnx", PACKAGES)
+    require_installed("--onnx", PACKAGES, "onnx")
 
 
 def make_graph(scorer: Scorer) -> OnnxGraph:

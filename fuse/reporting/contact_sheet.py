@@ -5,13 +5,14 @@ it counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from PIL import Image
 
 from vqa_twostage.fuse.reporting.score_text import (
     agreement_with_opinions,
@@ -170,4 +171,4 @@ def _draw_timeline(axes: Axes, score: Score) -> None:
 
 def _decoded(jpeg: bytes) -> UInt8[np.ndarray, "height width 3"]:
     """A JPEG as RGB."""
-    return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR))[..., ::-1]
+    return np.asarray(Image.open(BytesIO(jpeg)).convert("RGB"))

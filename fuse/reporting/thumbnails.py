@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from PIL.Image import Resampling
 
 from vqa_twostage.extract.decoding.decoding_errors import as_video_error
 from vqa_twostage.fuse.reporting.video_files import below
@@ -123,8 +126,6 @@ def read_thumbnails(
 
 def thumbnails_of(path: Path, frame_index: list[int], raw: RawFormat | None) -> list[bytes]:
     """Frames of a video file, each as a small JPEG; VideoError where the file cannot be used."""
-    import cv2
-
     from vqa_twostage.extract.decoding.video import open_video
 
     distinct = np.unique(np.asarray(frame_index, np.int64))
@@ -138,8 +139,8 @@ def thumbnails_of(path: Path, frame_index: list[int], raw: RawFormat | None) -> 
         scale = min(MAX_WIDTH / video.width, MAX_HEIGHT / video.height, 1.0)
         size = max(round(video.width * scale), 1), max(round(video.height * scale), 1)
         for row, image in video.stream(distinct):
-            small = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
-            options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-            _, jpeg = cv2.imencode(".jpg", small[..., ::-1], options)
-            jpeg_of[int(distinct[row])] = jpeg.tobytes()
+            small = Image.fromarray(np.ascontiguousarray(image)).resize(size, Resampling.BOX)
+            jpeg = BytesIO()
+            small.save(jpeg, "JPEG", quality=JPEG_QUALITY)
+            jpeg_of[int(distinct[row])] = jpeg.getvalue()
     return [jpeg_of[number] for number in frame_index]

@@ -103,7 +103,7 @@ def write_parquet(path: Path, contents: Contents) -> None:
 
     UsageError where pyarrow is not installed.
     """
-    require_installed("--to parquet", ["pyarrow"])
+    require_installed("--to parquet", ["pyarrow"], "parquet")
     import pyarrow
     from pyarrow import parquet
 

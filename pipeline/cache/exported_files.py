@@ -87,7 +87,7 @@ def read_export(path: Path, key: str | None) -> Export:
     """
     in_a_table = path.suffix.lower() == PARQUET and path.is_file()
     if in_a_table:
-        require_installed(f"reading {path}", ["pyarrow"])
+        require_installed(f"reading {path}", ["pyarrow"], "parquet")
     try:
         if in_a_table:
             found = call_apart(_read_parquet, path, key)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from vqa_twostage.pipeline.datasets.schema import LabelFile
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, require_installed
 
 SEPARATORS = (",", ";", "\t", "|", " ")
 BLANK = " ;,\t|"  # a line of only these is empty; spreadsheets leave rows of separators behind
@@ -354,6 +354,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _read_sheet(path: Path, label_file: LabelFile, wanted: Sequence[str]) -> Table:
+    require_installed(f"reading {path}", ["openpyxl"], "xlsx")
     import openpyxl
 
     book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from places import REPOSITORY
 
 CUDA = re.compile(r"^(nvidia-|cuda-|triton$)")
@@ -32,7 +33,7 @@ def lock(name: str) -> dict[str, list[Requirement]]:
     for line in (REPOSITORY / name).read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             requirement = Requirement(line)
-            found.setdefault(requirement.name, []).append(requirement)
+            found.setdefault(canonicalize_name(requirement.name), []).append(requirement)
     return found
 
 
@@ -64,7 +65,7 @@ def test_locks_hold_what_the_package_declares(python: str, platform: str) -> Non
             continue
         (found,) = [
             each
-            for each in locked.get(wanted.name, [])
+            for each in locked.get(canonicalize_name(wanted.name), [])
             if each.marker is None or each.marker.evaluate(environment)
         ]
         (pin,) = found.specifier

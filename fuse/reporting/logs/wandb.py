@@ -7,6 +7,7 @@ Where it keeps runs is up to its own variables: ``WANDB_MODE=offline`` writes be
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from vqa_twostage.fuse.reporting.run_log import PROJECT, LoggedRun
@@ -53,7 +54,9 @@ def _write_into(kept: Any, logged: LoggedRun) -> None:
             if epoch in curve
         }
         kept.log({"epoch": epoch, **points})
-    rows = [[seed, *map(metrics.get, MAIN_METRICS)] for seed, metrics in logged.tests()]
+    rows: list[Iterable[Any]] = [
+        [seed, *map(metrics.get, MAIN_METRICS)] for seed, metrics in logged.tests()
+    ]
     kept.log({"test": wandb.Table(columns=["split", *MAIN_METRICS], data=rows)})
     kept.log({"scatter": wandb.Image(str(logged.run.scatter_file))})
     for name, value in logged.medians().items():

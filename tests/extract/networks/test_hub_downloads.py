@@ -205,7 +205,9 @@ def test_slowfast_is_fetched_whole_or_not_at_all(
     slowfast_file: bytes, hub: HubServer, tmp_path: Path
 ) -> None:
     hub.cut = [100_000]
-    with pytest.raises(UsageError, match=r"cannot be fetched \(the connection ended after 100000"):
+    with pytest.raises(
+        UsageError, match=r"cannot be fetched \(the connection ended after 100000 of"
+    ):
         slowfast.build()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     fetched = slowfast.build().weights_digest

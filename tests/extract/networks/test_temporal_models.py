@@ -446,7 +446,7 @@ def test_failed_download_is_reported_with_the_file_to_fetch_and_where_to_put_it(
         raise urllib.error.URLError("no network")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(slowfast, "urlopen", unreachable)
+    monkeypatch.setattr("vqa_twostage.extract.networks.hub.urlopen", unreachable)
     with pytest.raises(UsageError, match=r"SLOWFAST_8x8_R50\.pyth cannot be fetched") as error:
         slowfast.build()
     assert (

@@ -410,6 +410,7 @@ def test_missing_package_is_reported_before_anything_is_written(
     monkeypatch.setitem(sys.modules, package, None)
     result = called("vqa-fuse", "export", run, "--output", "model", "--onnx", cwd=tmp_path)
     assert result.returncode == 2
-    assert result.stderr == f"Error: --onnx needs {package}; run: pip install {package}\n"
+    how = 'pip install "vqa-twostage[onnx]"'
+    assert result.stderr == f"Error: --onnx needs {package}; run: {how}\n"
     assert not (tmp_path / "model").exists()
     assert called("vqa-fuse", "export", run, "--output", "model", cwd=tmp_path).returncode == 0

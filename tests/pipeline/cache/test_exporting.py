@@ -287,11 +287,14 @@ def test_without_pyarrow_one_message_says_how_to_install_it(
     track: TrackPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vqa_twostage.pipeline.errors.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="--to parquet needs pyarrow; run: pip install pyarrow"):
+    with pytest.raises(
+        UsageError,
+        match=r"--to parquet needs pyarrow; run: pip install \"vqa-twostage\[parquet\]\"",
+    ):
         export_tracks([track], "parquet", tmp_path)
     assert not list(tmp_path.glob("*.parquet"))
     (tmp_path / "f.parquet").write_bytes(b"PAR1")
-    with pytest.raises(UsageError, match=r"f\.parquet needs pyarrow; run: pip install pyarrow"):
+    with pytest.raises(UsageError, match=r"f\.parquet needs pyarrow; run: pip install \"vqa-"):
         imported(tmp_path / "f.parquet", tmp_path / "other")
 
 
