@@ -45,6 +45,11 @@ FINISHED_SPLITS = "splits"
 TENSORBOARD = "tensorboard"
 EVENTS = "events.out.tfevents.*"
 
+# what a run may hold beside folders, the record first: without it the others are no run
+FILES = (
+    *(RECORD, PREDICTIONS, ATTENTION, GATES, VALIDATION_CURVE),
+    *(MODEL, SOURCE_MODEL, SCATTER, METRICS_TABLE),
+)
 # tables that are read again, and the field of the record that holds their digests
 TABLES = (PREDICTIONS, ATTENTION, GATES, VALIDATION_CURVE)
 DIGESTS = "tables"
@@ -250,9 +255,7 @@ class Run:
 
     def clear(self) -> None:
         """Removes every file that a run may hold, the record first, and nothing else."""
-        for name in (RECORD, PREDICTIONS, ATTENTION, GATES, VALIDATION_CURVE, MODEL, SOURCE_MODEL):
-            (self.folder / name).unlink(missing_ok=True)
-        for name in (SCATTER, METRICS_TABLE):
+        for name in FILES:
             (self.folder / name).unlink(missing_ok=True)
         self.clear_events()
 
@@ -272,7 +275,11 @@ class Run:
         in them stays, and so does what links lead to.
         """
         self.clear()
-        for path in self._split_files():
+        aside = [path for name in FILES for path in self.folder.glob(f".{name}.*")]
+        if not self.finished_splits_folder.is_symlink():
+            aside += self.finished_splits_folder.glob(".[0-9]*.*")
+        # what a killed training was about to write is of it too
+        for path in (*self._split_files(), *aside):
             path.unlink()
         folder = Path(os.path.abspath(self.folder))  # the shell may stand in it
         inside = self.tensorboard_folder

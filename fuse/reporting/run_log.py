@@ -5,7 +5,9 @@ files in ``fuse/reporting/logs``.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -107,9 +109,12 @@ def write_logs(runs: Sequence[Path], logs: Sequence[RunLog]) -> Iterator[str]:
     for logged in map(LoggedRun.read, runs) if logs else ():
         for log in logs:
             try:
-                yield log.write(logged)
+                with redirect_stdout(sys.stderr):  # where some print; stdout is for results
+                    said = log.write(logged)
             except UsageError as error:
                 refusals.append(str(error))
+            else:
+                yield said
     if refusals:
         raise UsageError("\n".join(refusals))
 

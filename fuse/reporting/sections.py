@@ -137,6 +137,18 @@ class GateTable:
     rows: list[GateRow]
 
     @property
+    def overall(self) -> str:
+        """The mean of each column over all videos: ``tsm 0.47``."""
+        total = sum(row.count for row in self.rows)
+        means = [
+            sum(row.count * row.values[place][0] for row in self.rows) / total
+            for place in range(len(self.columns))
+        ]
+        return ", ".join(
+            f"{name} {mean:.2f}" for name, mean in zip(self.columns, means, strict=True)
+        )
+
+    @property
     def few(self) -> str:
         """A caution where each row rests on few videos."""
         least = min(row.count for row in self.rows)

@@ -270,6 +270,10 @@ def test_report_of_a_trained_run_has_validation_curves_and_gates(
     write_report([tmp_path / "run"], tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "Learning curves" in text and "Gates by quality: experts" in text
+    weights = Run(tmp_path / "run").gates()
+    assert weights is not None and "Weights of the tracks" in text
+    for name in (column for column in weights if column.startswith("track.")):
+        assert f"{name.removeprefix('track.')} {weights[name].mean():.2f}" in text
 
 
 def test_report_takes_the_folder_of_an_ablation(toy_data: Dataset, tmp_path: Path) -> None:
@@ -299,6 +303,7 @@ def test_report_shows_gates_as_means_over_fifths_of_the_labels() -> None:
     assert [row.count for row in gate.rows] == [10] * 5
     means = [row.values[0][0] for row in gate.rows]
     assert means == pytest.approx([0.45, 1.45, 2.45, 3.45, 4.45])
+    assert gate.overall == "0 2.45, 1 -1.45"
     assert gate_tables(None) == []
 
 

@@ -28,7 +28,8 @@ def interrupted(folder: Path) -> Path:
 def test_run_is_removed_with_all_that_training_wrote(run: Path) -> None:
     interrupted(run)
     (run / "tensorboard" / "split-0").mkdir(parents=True)
-    for name in ("model.safetensors", "scatter.png", "tensorboard/split-0/events.out.tfevents.1"):
+    killed = (".predictions.csv.x1y2", "splits/.00001.x1y2")
+    for name in ("model.safetensors", "tensorboard/split-0/events.out.tfevents.1", *killed):
         (run / name).write_text("")
     assert remove(plan_removal([run])) == []
     assert not run.exists() and run.parent.exists()
@@ -55,7 +56,13 @@ def test_files_that_no_run_writes_stay_and_are_told(run: Path) -> None:
 
 def test_nothing_that_a_link_leads_to_is_removed(run: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
-    for name in ("00000", "events.out.tfevents.1", "split-0/events.out.tfevents.2", "model"):
+    for name in (
+        "00000",
+        ".00001.x1y2",
+        "events.out.tfevents.1",
+        "split-0/events.out.tfevents.2",
+        "model",
+    ):
         (mine / name).parent.mkdir(parents=True, exist_ok=True)
         (mine / name).write_text("mine")
     before = sorted(mine.rglob("*"))

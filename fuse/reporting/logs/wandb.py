@@ -54,10 +54,11 @@ def _write_into(kept: Any, logged: LoggedRun) -> None:
             if epoch in curve
         }
         kept.log({"epoch": epoch, **points})
+    columns: list[str | int] = ["split", *MAIN_METRICS]
     rows: list[Iterable[Any]] = [
         [seed, *map(metrics.get, MAIN_METRICS)] for seed, metrics in logged.tests()
     ]
-    kept.log({"test": wandb.Table(columns=["split", *MAIN_METRICS], data=rows)})
+    kept.log({"test": wandb.Table(columns=columns, data=rows)})
     kept.log({"scatter": wandb.Image(str(logged.run.scatter_file))})
     for name, value in logged.medians().items():
         kept.summary[f"median over splits/{name}"] = value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from commands import called
 from forging import change_record
@@ -39,7 +40,9 @@ def test_logged_run_holds_what_may_be_shown_and_nothing_undefined(run: Path) -> 
     assert "temporal_pooling" in logged.choices and None not in logged.choices.values()
 
 
-def test_every_log_gets_every_run_though_one_refuses(run: Path) -> None:
+def test_every_log_gets_every_run_though_one_refuses(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Refuses:
         PACKAGES = ()
 
@@ -50,12 +53,14 @@ def test_every_log_gets_every_run_though_one_refuses(run: Path) -> None:
         PACKAGES = ()
 
         def write(self, logged: LoggedRun) -> str:
+            click.echo("as MLflow prints an address")
             return f"has {logged.name}"
 
     said = write_logs([run, run], [Refuses(), Takes()])
     assert [next(said), next(said)] == ["has run", "has run"]
     with pytest.raises(UsageError, match=r"^no run\nno run$"):
         next(said)
+    assert capsys.readouterr().out == ""  # which is for one JSON document
     assert list(write_logs([run.parent / "nowhere"], [])) == []
 
 
