@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,10 +13,10 @@ from written_runs import predictions_of, write_run
 
 from vqa_twostage.fuse.compare import compare
 from vqa_twostage.fuse.reporting import terminal_width
-from vqa_twostage.fuse.reporting.formatting import metric_cells, paired_cells
-from vqa_twostage.fuse.reporting.terminal import print_comparison
+from vqa_twostage.fuse.reporting.formatting import curve_cells, metric_cells, paired_cells
+from vqa_twostage.fuse.reporting.terminal import print_comparison, print_curve
 from vqa_twostage.fuse.reporting.terminal_width import print_sentence, print_table
-from vqa_twostage.fuse.results import Comparison
+from vqa_twostage.fuse.results import Comparison, CurvePoint, LearningCurve
 
 IN_TURN = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -55,6 +57,23 @@ def test_comparison_fits_the_window_and_shows_every_figure_whole(
     ]
     for figure in set(figures) - {""}:
         assert sum(line.count(figure) for line in lines) >= figures.count(figure), figure
+
+
+@IN_TURN
+@given(width=st.integers(60, 200))
+def test_learning_curve_fits_the_window_and_shows_every_figure_whole(
+    width: int, comparison: Comparison, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # of a run from random weights, and of one that is tuned
+    two = [row for row in comparison.rows if row.run == comparison.reference_run]
+    two += [row for row in comparison.rows if row.run != comparison.reference_run][:1]
+    shared = replace(comparison, rows=two)
+    points = [CurvePoint(labels, (30, 300), shared) for labels in (5, 100)]
+    curve = LearningCurve(["konvid"], points, Path("folder"))
+    lines = lines_of(lambda: print_curve(curve), width, capsys)
+    assert all(len(line) <= width for line in lines if "/" not in line)
+    for figure in {cell for point in points for cell in curve_cells(point)}:
+        assert any(figure in line for line in lines), figure
 
 
 @IN_TURN
