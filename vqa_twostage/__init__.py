@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vqa_twostage.fuse.evaluate import evaluate as evaluate
     from vqa_twostage.fuse.features import DatasetFeatures as DatasetFeatures
     from vqa_twostage.fuse.features import features as features
+    from vqa_twostage.fuse.head_regressor import HeadRegressor as HeadRegressor
     from vqa_twostage.fuse.options import TrainOptions as TrainOptions
     from vqa_twostage.fuse.results import Comparison as Comparison
     from vqa_twostage.fuse.results import Evaluation as Evaluation
@@ -43,6 +44,7 @@ _OWNERS = {
     "Evaluation": "fuse.results",
     "ExtractOptions": "extract.options",
     "Extraction": "extract.results",
+    "HeadRegressor": "fuse.head_regressor",
     "Manifest": "pipeline.datasets.manifest",
     "Score": "fuse.video_score",
     "TrainOptions": "fuse.options",

@@ -18,9 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from vqa_twostage.fuse import metrics
-from vqa_twostage.fuse.averaging import Setting
+from vqa_twostage.fuse.averaging import FittedAverage, Setting
 from vqa_twostage.fuse.learning import track_weights
 from vqa_twostage.fuse.learning.averaged import fit_average
 from vqa_twostage.fuse.learning.ensemble import Ensemble
@@ -64,6 +65,47 @@ class Fitted:
     """Whether the head learnt from other datasets as well."""
 
 
+class Validated(NamedTuple):
+    """Of networks that were fitted on the training part alone: the epoch that is used, their scores
+    of the validation part then, on the scale of the labels, and its SRCC by epoch.
+    """
+
+    epoch: int
+    unseen: Float[np.ndarray, " val"]
+    srcc: dict[int, float]
+
+
+class FittedHead(NamedTuple):
+    """A head that was fitted on the training and validation parts of a split."""
+
+    ensemble: Ensemble
+    """The networks."""
+    others: FittedAverage
+    """The regressors that are averaged with them."""
+    validated: Validated
+    """Of networks that were fitted on the training part alone."""
+    joint: bool
+    """Whether the networks learnt from other datasets as well."""
+    test_scores: dict[int, Float[Tensor, " test"]]
+    """Of the networks by epoch, where ``oracle_epoch`` asks for them."""
+
+
+def fit_head(
+    features: PreparedFeatures, split: Split, options: TrainOptions, start: Start | None = None
+) -> FittedHead:
+    """The networks and regressors of `fit_split`, which takes the same arguments."""
+    with one_thread(), torch.random.fork_rng(devices=[]):
+        head, loss = Head.of(options), parse_loss(options.loss)
+        alone = Ensemble(features, split.train, head, start)
+        joint, validated = _validate(alone, features, split, loss, options)
+        others = fit_average(features, head, split)
+        both = np.sort(np.concatenate([split.train, split.val]))
+        ensemble = Ensemble(features, both, head, start, joint)
+        tested = split.test if options.oracle_epoch else None
+        test_scores = ensemble.train(split.seed, options.members, loss, validated.epoch, tested)
+    return FittedHead(ensemble, others, validated, joint, test_scores)
+
+
 def fit_split(
     features: PreparedFeatures, split: Split, options: TrainOptions, start: Start | None = None
 ) -> Fitted:
@@ -73,15 +115,9 @@ def fit_split(
     None is random weights.
     """
     data, began = features.data, time.perf_counter()
-    with one_thread(), torch.random.fork_rng(devices=[]):
-        head, loss = Head.of(options), parse_loss(options.loss)
-        alone = Ensemble(features, split.train, head, start)
-        joint, (epoch, unseen, validation_curve) = _validate(alone, features, split, loss, options)
-        others = fit_average(features, head, split)
-        both = np.sort(np.concatenate([split.train, split.val]))
-        ensemble = Ensemble(features, both, head, start, joint)
-        tested = split.test if options.oracle_epoch else None
-        test_scores = ensemble.train(split.seed, options.members, loss, epoch, tested)
+    fitted = fit_head(features, split, options, start)
+    ensemble, others, (epoch, unseen, validation_curve) = fitted[:3]
+    with one_thread():
         output = ensemble.output()
         gates = {name: gate.numpy() for name, gate in output.gates.items()}
         if len(data.tracks) > 1:
@@ -96,7 +132,7 @@ def fit_split(
     of_others = others.everywhere[split.test]
     oracle = [
         metrics.srcc(ensemble.on_scale(scores) + of_others, data.mos[split.test])
-        for scores in test_scores.values()
+        for scores in fitted.test_scores.values()
     ]
     return Fitted(
         predicted,
@@ -107,7 +143,7 @@ def fit_split(
         validation_curve,
         others.settings,
         time.perf_counter() - began,
-        joint,
+        fitted.joint,
     )
 
 
@@ -115,16 +151,6 @@ def epochs_of(split: Split, options: TrainOptions, start: Start | None = None) -
     """The epochs of every fit of a split."""
     usual = RECIPE.epochs_for(len(split.train))
     return options.epochs or (usual if start is None else min(usual, TUNING.epochs))
-
-
-class Validated(NamedTuple):
-    """Of networks that were fitted on the training part alone: the epoch that is used, their scores
-    of the validation part then, on the scale of the labels, and its SRCC by epoch.
-    """
-
-    epoch: int
-    unseen: Float[np.ndarray, " val"]
-    srcc: dict[int, float]
 
 
 def _validate(

@@ -179,7 +179,17 @@ def refit(
         loss = parse_loss(options.loss)
         ensemble.train(splits[0].seed, options.members, loss, used[len(used) // 2])
         regressors = refit_average(features, head, [result.settings for result in fitted])
-    manifest = data.manifest
+    return scorer_of(options, ensemble, regressors, _calibration(data, splits, fitted))
+
+
+def scorer_of(
+    options: TrainOptions,
+    ensemble: Ensemble,
+    regressors: dict[str, nn.Module],
+    curve: Float[np.ndarray, " 4"] | None = None,
+) -> Scorer:
+    """What was fitted, without the videos that it was fitted on; ``curve`` calibrates it."""
+    data, manifest = ensemble.data, ensemble.data.manifest
     training = Training(
         dataset=manifest.name,
         title=manifest.title,
@@ -202,7 +212,7 @@ def refit(
         ensemble.tracks.map(lambda track: track.shapes),
         ensemble.mean,
         ensemble.std,
-        _calibration(data, splits, fitted),
+        curve,
         training,
     )
 

@@ -30,7 +30,7 @@ def test_package_offers_the_documented_names_and_no_others() -> None:
     }
     types = {
         *{"ExtractOptions", "Extraction", "TrainOptions", "Evaluation", "Comparison", "Score"},
-        *{"DatasetFeatures", "Manifest", "UsageError"},
+        *{"DatasetFeatures", "HeadRegressor", "Manifest", "UsageError"},
     }
     assert set(dir(vqa)) == functions | types | {"__version__"}
     assert all(callable(getattr(vqa, name)) for name in functions)
