@@ -26,12 +26,14 @@ from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import write_json
+from vqa_twostage.pipeline.notebook import bar_in_notebook
 from vqa_twostage.pipeline.versions import library_versions
 
 if TYPE_CHECKING:
     from vqa_twostage.extract.inference.runtime import Runtime
 
 
+@bar_in_notebook("extract")
 def extract_dataset(
     manifest: Manifest,
     cache: str | Path,
@@ -50,7 +52,8 @@ def extract_dataset(
         cache: The folder that features go to, as
             ``<cache>/<dataset>/<sampler>/<extractor>-<digest>.h5``.
         options: Which networks, on which frames, with what.
-        on_progress: Called with the number of videos that are done, and of all.
+        on_progress: Called with the number of videos that are done, and of all; left out, a
+            notebook shows a bar.
 
     Returns:
         What was done, what failed, and where the features are.

@@ -30,6 +30,7 @@ from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES
 from vqa_twostage.pipeline.files import sealed, write_json, write_text
 from vqa_twostage.pipeline.invocation import started_as
+from vqa_twostage.pipeline.notebook import bar_in_notebook
 
 
 def variants(
@@ -81,6 +82,7 @@ def statistics_read(variants: list[TrainOptions]) -> Streams[set[str]]:
 
 
 @started_as("Python, ablate")
+@bar_in_notebook("ablate")
 def ablate(
     data: Dataset,
     variants: list[TrainOptions],
@@ -102,7 +104,8 @@ def ablate(
         reference: The name of the row that differences are against; by default the first baseline,
             else `concat`, else the first variant.
         workers: Processes that fit splits side by side; changes no result.
-        on_progress: Called with the number of splits that are done, and of all.
+        on_progress: Called with the number of splits that are done, and of all; left out, a
+            notebook shows a bar.
 
     Raises:
         UsageError: No variant can be run, or none is called ``reference``; nothing was trained.

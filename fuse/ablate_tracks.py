@@ -21,6 +21,7 @@ from vqa_twostage.fuse.train import OnProgress, Plan, no_progress
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.invocation import started_as
+from vqa_twostage.pipeline.notebook import bar_in_notebook
 
 LEAVE_ONE_OUT, EACH, FORWARD = MODES = ("leave-one-out", "each", "forward")
 
@@ -30,6 +31,7 @@ Train = Callable[[Sequence[Tracks]], list[Path]]
 
 
 @started_as("Python, ablate_tracks")
+@bar_in_notebook("ablate")
 def ablate_tracks(
     data: Dataset,
     options: TrainOptions,

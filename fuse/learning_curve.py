@@ -25,6 +25,7 @@ from vqa_twostage.fuse.train import OnProgress, Plan, no_progress
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import sealed, write_json, write_text
 from vqa_twostage.pipeline.invocation import started_as
+from vqa_twostage.pipeline.notebook import bar_in_notebook
 
 
 def parse_percents(text: str) -> list[int]:
@@ -39,6 +40,7 @@ def parse_percents(text: str) -> list[int]:
 
 
 @started_as("Python, learning_curve")
+@bar_in_notebook("learning-curve")
 def learning_curve(
     data: Dataset,
     options: TrainOptions,
@@ -59,7 +61,8 @@ def learning_curve(
         folder: ``learning_curve.csv``, ``.json``, ``.md``, ``.png`` and the runs are written here.
         source: The run whose heads are tuned as well; None trains from random weights alone.
         workers: Processes that fit splits side by side; changes no result.
-        on_progress: Called with the number of splits that are done, and of all.
+        on_progress: Called with the number of splits that are done, and of all; left out, a
+            notebook shows a bar.
 
     Raises:
         UsageError: A spec does not fit, or the source knows videos that are tested; nothing was

@@ -20,12 +20,14 @@ from vqa_twostage.fuse.train import OnProgress, Plan, fit_plan, no_progress, pre
 from vqa_twostage.pipeline.cache.layout import load_cached_manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES
+from vqa_twostage.pipeline.notebook import bar_in_notebook
 from vqa_twostage.pipeline.versions import library_versions
 
 # of the videos whose predictions differ, so many are named
 SHOWN = 10
 
 
+@bar_in_notebook("reproduce")
 def reproduce_run(
     run: str | Path,
     cache: str | Path | None = None,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vqa_twostage.fuse.notebook_display import ShownInNotebooks
 from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE, PairedStatistics
 
 
@@ -108,7 +109,7 @@ class Oracle:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(ShownInNotebooks):
     """Metrics of a run on the test part of every split, and on which videos they stand.
 
     `to_json` is the document of ``vqa-fuse train --json`` and ``vqa-fuse evaluate --json``.
@@ -217,7 +218,7 @@ class ComparisonRow:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(ShownInNotebooks):
     """Runs on the same splits, by median SRCC, best first.
 
     `to_json` is the document of ``vqa-fuse compare --json``.
@@ -255,7 +256,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class AblationResult:
+class AblationResult(ShownInNotebooks):
     """The comparison of every variant; `to_json` is the document of ``vqa-fuse ablate --json``."""
 
     comparison: Comparison
@@ -315,7 +316,7 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class LearningCurve:
+class LearningCurve(ShownInNotebooks):
     """What labels are worth; `to_json` is the document of ``vqa-fuse learning-curve --json``.
 
     ``source``: the datasets that the heads learnt from before, none from random weights.

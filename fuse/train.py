@@ -54,6 +54,7 @@ from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES
 from vqa_twostage.pipeline.files import replaced, write_text
 from vqa_twostage.pipeline.invocation import invocation, started_as
+from vqa_twostage.pipeline.notebook import bar_in_notebook
 from vqa_twostage.pipeline.versions import library_versions
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def no_progress(done: int, total: int) -> None:
 
 
 @started_as("Python, train")
+@bar_in_notebook("train")
 def train(
     cache: str | Path,
     options: TrainOptions | None = None,
@@ -88,7 +90,8 @@ def train(
         run: The folder to write; None is ``runs/<dataset>-<fusion>-<digest>``, the digest being
             that of everything that decides the predictions.
         resources: What it may take of the machine; None is one process and a quarter of the memory.
-        on_progress: Called with the number of splits that are done, and of all.
+        on_progress: Called with the number of splits that are done, and of all; left out, a
+            notebook shows a bar.
         again: Train a finished run again, and from the first split.
 
     Returns:

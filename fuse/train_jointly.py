@@ -21,6 +21,7 @@ from vqa_twostage.pipeline.cache.choosing import choose_dataset
 from vqa_twostage.pipeline.cache.layout import load_cached_manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.invocation import started_as
+from vqa_twostage.pipeline.notebook import bar_in_notebook
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class ChosenDatasets:
 
 
 @started_as("Python, train_jointly")
+@bar_in_notebook("train")
 def train_jointly(
     cache: str | Path,
     datasets: ChosenDatasets,
@@ -71,7 +73,8 @@ def train_jointly(
         run: The folder to write, of several datasets one with a folder for each; None is as in
             `train`.
         resources: As in `train`.
-        on_progress: Called with the number of splits that are done, and of all.
+        on_progress: Called with the number of splits that are done, and of all; left out, a
+            notebook shows a bar.
         again: As in `train`.
 
     Raises:

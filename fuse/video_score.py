@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from vqa_twostage.fuse.notebook_display import ShownInNotebooks
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -51,7 +53,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(ShownInNotebooks):
     """The score of one video. Where ``error`` is not empty, there is no score, and the fields up to
     ``frames`` keep their defaults.
     """

@@ -32,6 +32,7 @@ from vqa_twostage.pipeline.cache.video_rows import VideoRows, ids_with_rows
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import Kind
+from vqa_twostage.pipeline.notebook import bar_in_notebook
 
 # of the manifest, what is written beside the ids
 NUMBERS, TEXTS = ("mos", "mos_std"), ("group", "split")
@@ -106,6 +107,7 @@ def _has_videos(path: TrackPath) -> bool:
         return len(track) > 0
 
 
+@bar_in_notebook("export")
 def export_tracks(
     paths: Sequence[TrackPath],
     to: str,

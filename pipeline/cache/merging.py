@@ -20,6 +20,7 @@ from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.notebook import bar_in_notebook
 
 Outcome = Literal["added", "there", "conflict"]
 CONFLICT = "features of another file are there under this id, and were kept"
@@ -62,6 +63,7 @@ class Merge:
         return asdict(self)
 
 
+@bar_in_notebook("merge")
 def merge_caches(
     sources: Sequence[Path],
     cache: Path,

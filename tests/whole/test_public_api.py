@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -46,6 +47,37 @@ def test_importing_the_package_loads_no_heavy_dependency() -> None:
     assert process.stdout.strip() == "[]"
 
 
+def outputs_of(cells: list[str], folder: Path) -> list[Any]:
+    """The outputs of each cell of a notebook, run in a kernel."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    client = NotebookClient(
+        notebook, timeout=480, kernel_name="python3", resources={"metadata": {"path": folder}}
+    )
+    client.execute()
+    return [cell["outputs"] for cell in notebook["cells"]]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_notebook_shows_a_bar_and_results(toy_cache: Path, tmp_path: Path) -> None:
+    options = 'vqa.TrainOptions("concat", epochs=2, members=1, protocol="random:n=2")'
+    cells = [
+        "import vqa_twostage as vqa",
+        f"trained = vqa.train({str(toy_cache)!r}, {options}, run='run')",
+        "trained",
+        "seen = []\n"
+        f"_ = vqa.train({str(toy_cache)!r}, {options}, run='run', again=True,\n"
+        "              on_progress=lambda done, total: seen.append(done))\nprint(seen)",
+        f"_ = vqa.train({str(toy_cache)!r}, {options}, run='run')",
+    ]
+    _, (bar,), (shown,), (printed,), finished = outputs_of(cells, tmp_path)
+    assert bar["output_type"] == "display_data"
+    assert 'value="2" max="2"' in bar["data"]["text/html"]
+    assert bar["data"]["text/plain"].startswith("train: 2 of 2")
+    assert "2 splits of N = 60 videos" in shown["data"]["text/html"]
+    assert printed["text"].strip() == "[0, 1, 2]" and not finished
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_notebook_scores_a_video_and_shows_features(
@@ -59,14 +91,9 @@ def test_notebook_scores_a_video_and_shows_features(
         f"features = vqa.features({str(toy_cache)!r})\nx, y = features.numpy(), features.mos\n"
         "print(x.shape, y.shape)",
     ]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    client = NotebookClient(
-        notebook, timeout=480, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
-    )
-    client.execute()
     outputs = [
-        "".join(output["text"] for output in cell["outputs"] if output.get("name") == "stdout")
-        for cell in notebook["cells"]
+        "".join(output["text"] for output in cell if output.get("name") == "stdout")
+        for cell in outputs_of(cells, tmp_path)
     ]
     assert 1 < float(outputs[1].split()[0]) < 5 and outputs[2].strip() == "Training"
     assert outputs[3].strip() == "(60, 192) (60,)"
