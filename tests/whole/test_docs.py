@@ -4,7 +4,6 @@ they say.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 import author_layouts as miniatures
 import click
 import pytest
-from commands import BIN, called
+from commands import called
 from places import REPOSITORY
 from plugin_files import install, install_distribution
 
@@ -269,27 +268,3 @@ def test_every_script_that_is_shown_is_run() -> None:
     assert len(set(names)) == len(names), (
         "two scripts have one name; that of the README must equal that of the docs"
     )
-
-
-@pytest.mark.long
-def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
-    command = [BIN / "mkdocs", "build", "--strict", "--site-dir", tmp_path]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-    )
-    assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
-    commands = (tmp_path / "reference" / "commands.html").read_text(encoding="utf-8")
-    assert "--temporal-encoder" in commands and "vqa-cache merge" in commands
-    functions = (tmp_path / "reference" / "python.html").read_text(encoding="utf-8")
-    assert "vqa_twostage.extract.run.extract_dataset" in functions and "UsageError" in functions
-    assert "mixture of experts" in (tmp_path / "reference" / "plugins.html").read_text(
-        encoding="utf-8"
-    )
-    pages = "".join(page.read_text(encoding="utf-8") for page in tmp_path.rglob("*.html"))
-    foreign = re.findall(r'(?:src|href)="((?:https?:)?//[^"]*\.(?:js|css|woff2?|png))"', pages)
-    assert not foreign, "the site opens without a network"
