@@ -21,6 +21,7 @@ from vqa_twostage.extract.options import (
     ExtractOptions,
 )
 from vqa_twostage.pipeline import console, presets, spec
+from vqa_twostage.pipeline.completion import any_dataset, plugins
 from vqa_twostage.pipeline.console import (
     as_json_option,
     cache_option,
@@ -42,6 +43,7 @@ DEFAULTS = ExtractOptions()
 @version_option
 @click.option(
     "--dataset",
+    shell_complete=any_dataset(),
     metavar=DATASET,
     help="A name from data_manifests, a .toml like those, or a table with columns path and mos: "
     ".csv, .tsv, .txt, .xlsx, .json, .jsonl, .mat.",
@@ -59,18 +61,23 @@ DEFAULTS = ExtractOptions()
 @table_options
 @click.option(
     "--spatial",
+    shell_complete=plugins("extract.spatial"),
     metavar="SPEC",
     multiple=True,
     help=f"Spatial backbone; may be repeated [default: {' '.join(DEFAULTS.spatial)}].",
 )
 @click.option(
     "--temporal",
+    shell_complete=plugins("extract.temporal"),
     metavar="SPEC",
     multiple=True,
     help=f"Temporal model; may be repeated [default: {' '.join(DEFAULTS.temporal)}].",
 )
 @click.option(
-    "--sampler", metavar="SPEC", help=f"Which frames are looked at [default: {DEFAULTS.sampler}]."
+    "--sampler",
+    shell_complete=plugins("extract.samplers"),
+    metavar="SPEC",
+    help=f"Which frames are looked at [default: {DEFAULTS.sampler}].",
 )
 @preset_option
 @cache_option("Where features go.")

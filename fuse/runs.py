@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vqa_twostage.fuse.run_folder import RECORD
 from vqa_twostage.fuse.run_record import RunRecord
 from vqa_twostage.pipeline import attention_table
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
@@ -32,7 +33,6 @@ from vqa_twostage.pipeline.files import (
     write_text,
 )
 
-RECORD = "run.json"
 PREDICTIONS = "predictions.csv"
 ATTENTION = attention_table.FILE
 GATES = "gates.csv"

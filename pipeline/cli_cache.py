@@ -10,6 +10,7 @@ import click
 
 from vqa_twostage.pipeline import console
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
+from vqa_twostage.pipeline.completion import any_dataset, cached_datasets, tracks
 from vqa_twostage.pipeline.console import (
     as_json_option,
     cache_option,
@@ -148,7 +149,9 @@ def du(cache: Path, as_json: bool) -> int:
 
 @cache_command.command()
 @click.argument("place", type=click.Path(path_type=Path), metavar="TRACK|CACHE")
-@click.option("--dataset", metavar="NAME", help="Which dataset of CACHE.")
+@click.option(
+    "--dataset", shell_complete=cached_datasets(), metavar="NAME", help="Which dataset of CACHE."
+)
 @click.option(
     "--video",
     "videos",
@@ -228,7 +231,10 @@ def merge(sources: tuple[Path, ...], cache: Path, as_json: bool) -> int:
 
 @cache_command.command()
 @click.option(
-    "--dataset", metavar="NAME", help="Which dataset of the cache [default: the only one]."
+    "--dataset",
+    shell_complete=cached_datasets(),
+    metavar="NAME",
+    help="Which dataset of the cache [default: the only one].",
 )
 @click.option(
     "--to",
@@ -244,12 +250,14 @@ def merge(sources: tuple[Path, ...], cache: Path, as_json: bool) -> int:
 )
 @click.option(
     "--spatial",
+    shell_complete=tracks("spatial"),
     metavar="TRACK",
     multiple=True,
     help="Only this track, and those of --temporal; may be repeated.",
 )
 @click.option(
     "--temporal",
+    shell_complete=tracks("temporal"),
     metavar="TRACK",
     multiple=True,
     help="Only this track, and those of --spatial; may be repeated.",
@@ -287,6 +295,7 @@ def export(to: str, output: Path, pooled: bool, as_json: bool, **chosen: Any) ->
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--dataset",
+    shell_complete=any_dataset(),
     required=True,
     metavar=DATASET,
     help="Whose features they are, with its labels.",

@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from vqa_twostage.pipeline import console
+from vqa_twostage.pipeline.completion import any_dataset
 from vqa_twostage.pipeline.console import as_json_option, limits_option, version_option
 from vqa_twostage.pipeline.datasets.table_options import DATASET, load_as_said, table_options
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
-dataset_argument = click.argument("dataset", metavar=DATASET)
+dataset_argument = click.argument("dataset", shell_complete=any_dataset(), metavar=DATASET)
 root_option = click.option(
     "--root",
     type=click.Path(path_type=Path),

@@ -19,6 +19,7 @@ import click
 
 from vqa_twostage import __version__
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
+from vqa_twostage.pipeline.completion import any_preset
 from vqa_twostage.pipeline.encoding import any_encoding
 from vqa_twostage.pipeline.errors import (
     DONE,
@@ -55,6 +56,7 @@ def cache_option(help: str) -> Callable[[Command], Command]:
 
 preset_option = click.option(
     "--preset",
+    shell_complete=any_preset(),
     metavar="NAME|TOML",
     help="A set of options for both stages: a name that vqa-extract --list shows, or a .toml of "
     "your own; options given beside it win.",

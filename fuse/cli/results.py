@@ -13,15 +13,18 @@ from vqa_twostage.fuse.cli.shared import (
     run_cache_option,
     workers_option,
 )
+from vqa_twostage.fuse.run_folder import complete_runs
 from vqa_twostage.pipeline import console
+from vqa_twostage.pipeline.completion import cached_datasets
 from vqa_twostage.pipeline.console import as_json_option
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
 
 @click.command()
-@click.argument("run", type=FOLDER)
+@click.argument("run", shell_complete=complete_runs, type=FOLDER)
 @click.option(
     "--dataset",
+    shell_complete=cached_datasets(),
     metavar="OTHER",
     help="Score all videos of another dataset in the cache with the run's model.",
 )
@@ -66,7 +69,7 @@ def evaluate(
 
 
 @click.command()
-@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@click.argument("runs", shell_complete=complete_runs, type=FOLDER, nargs=-1, required=True)
 @as_json_option
 def compare(runs: tuple[Path, ...], as_json: bool) -> int:
     """Runs on the same splits in one table, with paired statistics against the first of them.
@@ -85,7 +88,7 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("run", type=FOLDER)
+@click.argument("run", shell_complete=complete_runs, type=FOLDER)
 @run_cache_option
 @workers_option
 @as_json_option

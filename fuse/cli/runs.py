@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from vqa_twostage.fuse.cli.shared import FOLDER
+from vqa_twostage.fuse.run_folder import complete_runs
+from vqa_twostage.pipeline.completion import cached_datasets
 from vqa_twostage.pipeline.console import as_json_option, show
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
@@ -14,7 +16,9 @@ RUNS = Path("runs")
 
 
 @click.command()
-@click.argument("folders", type=FOLDER, nargs=-1, metavar="[FOLDER|RUN]…")
+@click.argument(
+    "folders", shell_complete=complete_runs, type=FOLDER, nargs=-1, metavar="[FOLDER|RUN]…"
+)
 @click.option(
     "--filter",
     "filters",
@@ -26,6 +30,7 @@ RUNS = Path("runs")
 @click.option(
     "--dataset",
     "datasets",
+    shell_complete=cached_datasets(),
     metavar="NAME",
     multiple=True,
     help="Only runs on this dataset; may be repeated.",

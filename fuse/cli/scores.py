@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from vqa_twostage.pipeline.completion import any_dataset
 from vqa_twostage.pipeline.console import as_json_option, cache_option, print_unmatched, printable
 from vqa_twostage.pipeline.datasets.table_options import DATASET, label_options, load_as_said
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED
@@ -18,6 +19,7 @@ from vqa_twostage.pipeline.errors import DONE, SOME_FAILED
 @click.option("--name", required=True, help="What the model is called: DOVER, FAST-VQA.")
 @click.option(
     "--dataset",
+    shell_complete=any_dataset(),
     required=True,
     metavar=DATASET,
     help="Whose videos were scored, with its labels.",

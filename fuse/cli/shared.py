@@ -10,14 +10,20 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import click
 
+from vqa_twostage.fuse.learning.loss_spec import available_losses
 from vqa_twostage.fuse.options import CHOICES, OF_SOURCE, Resources, TrainOptions
+from vqa_twostage.fuse.run_folder import complete_runs
 from vqa_twostage.pipeline import presets
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
+from vqa_twostage.pipeline.completion import ALL, cached_datasets, names, plugins, tracks
 from vqa_twostage.pipeline.console import as_json_option, cache_option, preset_option, show
 from vqa_twostage.pipeline.errors import UsageError
 
 DEFAULTS = TrainOptions()
 FOLDER = click.Path(path_type=Path)
+
+# of --average-with
+NONE = {"none": "the networks alone"}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,6 +42,7 @@ workers_option = click.option(
 
 ALLOW_TRAINED_ON = click.option(
     "--allow-trained-on",
+    shell_complete=cached_datasets(),
     metavar="NAME",
     help="The name of the dataset, to use features that learnt from its own opinions.",
 )
@@ -65,27 +72,36 @@ class ByteSize(click.ParamType[int]):
 TRAINING = [
     click.option(
         "--temporal-pooling",
+        shell_complete=plugins("fuse.pooling"),
         metavar="SPEC",
         help="Pooling of the temporal track [default: as --pooling].",
     ),
     click.option(
         "--spatial",
+        shell_complete=tracks("spatial", ALL),
         metavar="TRACK",
         multiple=True,
         help="Spatial track; may be repeated, or be all; may be left out where there is only one.",
     ),
     click.option(
         "--temporal",
+        shell_complete=tracks("temporal", ALL),
         metavar="TRACK",
         multiple=True,
         help="Temporal track; the same, and may be left out where there is at most one.",
     ),
     click.option(
         "--protocol",
+        shell_complete=plugins("fuse.protocols"),
         metavar="SPEC",
         help=f"How videos are split; see train --list [default: {DEFAULTS.protocol}].",
     ),
-    click.option("--loss", metavar="SPEC", help=f"Losses joined by + [default: {DEFAULTS.loss}]."),
+    click.option(
+        "--loss",
+        shell_complete=names(lambda _: available_losses(), "+"),
+        metavar="SPEC",
+        help=f"Losses joined by + [default: {DEFAULTS.loss}].",
+    ),
     click.option(
         "--seed",
         type=click.IntRange(min=0),
@@ -105,6 +121,7 @@ TRAINING = [
     ),
     click.option(
         "--average-with",
+        shell_complete=plugins("fuse.closed_form", NONE, ","),
         metavar="SPECS",
         help="Regressors in closed form whose scores are averaged with those of the networks: a "
         f"list, or none [default: {DEFAULTS.average_with}].",
@@ -134,6 +151,7 @@ FROM = [
     click.option(
         "--from",
         "start_from",
+        shell_complete=complete_runs,
         metavar="RUN",
         help="Start from the heads of this run, of another dataset or of other videos, on the same "
         "kinds of tracks [default: random weights].",

@@ -20,11 +20,13 @@ from vqa_twostage.fuse.cli.shared import (
 from vqa_twostage.fuse.learning.loss_spec import available_losses
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.pipeline import console, spec
+from vqa_twostage.pipeline.completion import ALL, cached_datasets, plugins
 from vqa_twostage.pipeline.errors import DONE, UsageError
 
 LISTED = ("fusion", "pooling", "temporal", "closed_form", "baselines", "protocols")
 DATASET = click.option(
     "--dataset",
+    shell_complete=cached_datasets(),
     metavar="NAME",
     help="A dataset in the cache; may be left out where there is only one.",
 )
@@ -34,6 +36,7 @@ DATASET = click.option(
 @click.option(
     "--dataset",
     "datasets",
+    shell_complete=cached_datasets(),
     metavar="NAME",
     multiple=True,
     help="A dataset in the cache; may be left out where there is only one. Repeated, a run for "
@@ -41,27 +44,32 @@ DATASET = click.option(
 )
 @click.option(
     "--test-on",
+    shell_complete=cached_datasets(),
     metavar="NAME",
     multiple=True,
     help="A dataset that is held out: the final model scores all its videos. May be repeated.",
 )
 @click.option(
     "--fusion",
+    shell_complete=plugins("fuse.fusion"),
     metavar="SPEC",
     help=f"How spatial and temporal features meet [default: {DEFAULTS.fusion}].",
 )
 @click.option(
     "--pooling",
+    shell_complete=plugins("fuse.pooling"),
     metavar="SPEC",
     help=f"Stored arrays to one token a level [default: {DEFAULTS.pooling}].",
 )
 @click.option(
     "--temporal-encoder",
+    shell_complete=plugins("fuse.temporal"),
     metavar="SPEC",
     help=f"Frame tokens to one vector [default: {DEFAULTS.temporal_encoder}].",
 )
 @click.option(
     "--baseline",
+    shell_complete=plugins("fuse.baselines"),
     metavar="SPEC",
     help="Train this instead of a head, such as ridge or gp: without a network and without a model "
     "for scoring.",
@@ -163,10 +171,21 @@ def train(
 
 @click.command()
 @DATASET
-@click.option("--fusion", metavar="SPEC", help=f"Of the head [default: {DEFAULTS.fusion}].")
-@click.option("--pooling", metavar="SPEC", help=f"Of the head [default: {DEFAULTS.pooling}].")
+@click.option(
+    "--fusion",
+    shell_complete=plugins("fuse.fusion"),
+    metavar="SPEC",
+    help=f"Of the head [default: {DEFAULTS.fusion}].",
+)
+@click.option(
+    "--pooling",
+    shell_complete=plugins("fuse.pooling"),
+    metavar="SPEC",
+    help=f"Of the head [default: {DEFAULTS.pooling}].",
+)
 @click.option(
     "--temporal-encoder",
+    shell_complete=plugins("fuse.temporal"),
     metavar="SPEC",
     help=f"Of the head [default: {DEFAULTS.temporal_encoder}].",
 )
@@ -226,10 +245,16 @@ def learning_curve(
 @click.command()
 @DATASET
 @click.option(
-    "--fusion", metavar="SPECS", default="all", show_default=True, help="Fusions: a list, or all."
+    "--fusion",
+    shell_complete=plugins("fuse.fusion", ALL, ","),
+    metavar="SPECS",
+    default="all",
+    show_default=True,
+    help="Fusions: a list, or all.",
 )
 @click.option(
     "--pooling",
+    shell_complete=plugins("fuse.pooling", ALL, ","),
     metavar="SPECS",
     default=DEFAULTS.pooling,
     show_default=True,
@@ -237,6 +262,7 @@ def learning_curve(
 )
 @click.option(
     "--temporal-encoder",
+    shell_complete=plugins("fuse.temporal", ALL, ","),
     metavar="SPECS",
     default=DEFAULTS.temporal_encoder,
     show_default=True,
@@ -244,6 +270,7 @@ def learning_curve(
 )
 @click.option(
     "--baselines",
+    shell_complete=plugins("fuse.baselines", ALL, ","),
     metavar="SPECS",
     default="",
     help="Baselines on the same splits, without a network: a list such as ridge,gp, or all.",

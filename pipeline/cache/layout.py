@@ -10,12 +10,15 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import write_text
 from vqa_twostage.pipeline.identity import TrackIdentity
 from vqa_twostage.pipeline.versions import library_versions
+
+if TYPE_CHECKING:
+    from vqa_twostage.pipeline.datasets.manifest import Manifest  # pandas
 
 MANIFEST = "manifest.json"
 EXTRACTION = "extraction.json"
@@ -102,6 +105,8 @@ def write_manifest(cache: Path, manifest: Manifest) -> None:
 
 def load_cached_manifest(cache: Path, dataset: str) -> Manifest:
     """The manifest that a cache keeps; UsageError where it is missing, damaged or edited."""
+    from vqa_twostage.pipeline.datasets.manifest import Manifest
+
     path = manifest_path(cache, dataset)
     try:
         manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
