@@ -25,7 +25,12 @@ from vqa_twostage.fuse.reporting.formatting import (
     titles,
     undefined_splits,
 )
-from vqa_twostage.fuse.reporting.score_text import cautions, origin_of_scale, quality_word
+from vqa_twostage.fuse.reporting.score_text import (
+    agreement_with_opinions,
+    cautions,
+    origin_of_scale,
+    quality_word,
+)
 from vqa_twostage.fuse.results import (
     AblationResult,
     Comparison,
@@ -33,7 +38,7 @@ from vqa_twostage.fuse.results import (
     LearningCurve,
     SplitSummary,
 )
-from vqa_twostage.fuse.video_score import Frame, Score
+from vqa_twostage.fuse.video_score import Frame, Moment, Score
 
 # of the scale and of the curve over time, in pixels; the curve's dots need room at both ends
 WIDTH, SCALE_HEIGHT, CURVE_HEIGHT, ROOM = 320.0, 14.0, 56.0, 6.0
@@ -60,9 +65,8 @@ def of_score(score: Score) -> str:
         + f" ({best:g} is best)"
     )
     lines = [Markup("<b>{}</b>").format(score.video), headline, _scale(score.score, low, high)]
-    lines += [Markup('<span style="{}">{}</span>').format(QUIET, origin_of_scale(score))]
-    if len(score.frames) > 1 and all(frame.score is not None for frame in score.frames):
-        lines.append(_curve(score.frames, low, high))
+    lines += map(_quiet, [origin_of_scale(score), *agreement_with_opinions(score)])
+    lines += [*_frames(score.frames, low, high), *_timeline(score)]
     return _lines([*lines, *cautions(score)])
 
 
@@ -161,8 +165,11 @@ def _table(
         row(head, "th"), body
     )
     box = Markup('<div style="overflow-x: auto">{}</div>').format(table)
-    notes = [Markup('<span style="{}">{}</span>').format(QUIET, line) for line in below]
-    return _lines([caption, box, *notes])
+    return _lines([caption, box, *map(_quiet, below)])
+
+
+def _quiet(line: str) -> Markup:
+    return Markup('<span style="{}">{}</span>').format(QUIET, line)
 
 
 def _lines(lines: Sequence[str]) -> str:
@@ -183,37 +190,79 @@ def _scale(value: float, low: float, high: float) -> Markup:
     )
 
 
-def _curve(frames: Sequence[Frame], low: float, high: float) -> Markup:
-    """What single frames score, over time, within the scale: the more a frame counts, the larger
-    its dot.
+def _frames(frames: Sequence[Frame], low: float, high: float) -> list[Markup]:
+    """What single frames score, over time: the more a frame counts, the larger its dot; nothing of
+    one frame, or where they have no scores.
     """
-    start, end = frames[0].time, frames[-1].time
-    heaviest = max(frame.weight for frame in frames)
-    points = []
-    for frame in frames:
-        assert frame.score is not None, "only frames that have scores are drawn"
-        up = min(1.0, max(0.0, (frame.score - low) / (high - low)))
-        height = ROOM + (1 - up) * (CURVE_HEIGHT - 2 * ROOM)
-        across = _across((frame.time - start) / (end - start) if end > start else 0.5)
-        points.append((across, height, 1.5 + 2.5 * frame.weight / heaviest if heaviest else 1.5))
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"/>' for x, y, r in points)
+    scores = [frame.score for frame in frames if frame.score is not None]
+    if len(frames) < 2 or len(scores) < len(frames):
+        return []
+    heaviest = max(frame.weight for frame in frames) or 1.0
+    radii = [1.5 + 2.5 * frame.weight / heaviest for frame in frames]
+    words = f"{_over_time('single frames', frames, scores)}; larger dots count more"
+    return [_curve([frame.time for frame in frames], scores, radii, (low, high), words)]
+
+
+def _timeline(score: Score) -> list[Markup]:
+    """The scores of moments, with a dot at the worst; nothing where none were asked for."""
+    worst = score.worst
+    if worst is None:
+        return []
+    scores = [moment.score for moment in score.timeline]
+    radii = [4.0 if moment is worst else 0.0 for moment in score.timeline]
+    words = (
+        f"{_over_time('moments', score.timeline, scores)}; worst {worst.score:.2f} at "
+        f"{worst.time:.1f} s"
+    )
+    return [_curve([moment.time for moment in score.timeline], scores, radii, score.scale, words)]
+
+
+def _over_time(what: str, points: Sequence[Frame | Moment], scores: Sequence[float]) -> str:
+    return (
+        f"{len(points)} {what}, {points[0].time:.1f} s to {points[-1].time:.1f} s: "
+        f"{min(scores):.2f} to {max(scores):.2f}"
+    )
+
+
+def _curve(
+    times: Sequence[float],
+    scores: Sequence[float],
+    radii: Sequence[float],
+    scale: tuple[float, float],
+    words: str,
+) -> Markup:
+    """Scores over time, within their scale, with a dot of each radius that is not 0; ``words``
+    below.
+    """
+    (low, high), start, end = scale, times[0], times[-1]
+    points = [
+        (
+            _across((time - start) / (end - start) if end > start else 0.5),
+            ROOM + (1 - _within((value - low) / (high - low))) * (CURVE_HEIGHT - 2 * ROOM),
+        )
+        for time, value in zip(times, scores, strict=True)
+    ]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    dots = "".join(
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
+        for (x, y), radius in zip(points, radii, strict=True)
+        if radius
+    )
     chart = _svg(
         CURVE_HEIGHT,
-        f"scores of {len(frames)} single frames, {start:.1f} s to {end:.1f} s",
+        words,
         f'<polyline points="{line}" fill="none" stroke="currentColor" stroke-opacity="0.5"/>'
         f'<g fill="currentColor">{dots}</g>',
     )
-    scores = [frame.score for frame in frames if frame.score is not None]
-    words = (
-        f"{len(frames)} single frames, {start:.1f} s to {end:.1f} s: {min(scores):.2f} to "
-        f"{max(scores):.2f}; larger dots count more"
-    )
-    return chart + Markup('<div style="{}">{}</div>').format(QUIET, words)
+    return chart + Markup("<div>{}</div>").format(_quiet(words))
 
 
 def _across(share: float) -> float:
-    return ROOM + min(1.0, max(0.0, share)) * (WIDTH - 2 * ROOM)
+    return ROOM + _within(share) * (WIDTH - 2 * ROOM)
+
+
+def _within(share: float) -> float:
+    return min(1.0, max(0.0, share))
 
 
 def _svg(height: float, name: str, inside: str) -> Markup:

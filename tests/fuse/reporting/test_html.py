@@ -15,7 +15,7 @@ from written_runs import predictions_of, write_run
 import vqa_twostage as vqa
 from vqa_twostage.fuse.reporting.html import in_html
 from vqa_twostage.fuse.results import AblationResult, CurvePoint, LearningCurve
-from vqa_twostage.fuse.video_score import Frame, Score
+from vqa_twostage.fuse.video_score import Agreement, Frame, Moment, Score
 
 HOSTILE = '<script>alert("1")</script> & \'"'
 VOID = {"circle", "line", "polyline"}
@@ -76,6 +76,15 @@ def test_score_of_other_frames_or_of_one_has_no_curve() -> None:
         replace(SCORE, frames=[Frame(0, 0.0, None, 0.5)] * 2),
     ):
         assert Page(in_html(score)).tags.count("svg") == 1
+
+
+def test_timeline_stands_with_its_worst_moment_and_an_srcc_with_its_n() -> None:
+    timeline = [Moment(number, number / 2, 3 - 0.1 * (number % 7)) for number in range(90)]
+    agreement = Agreement("KoNViD-1k", 240, 0.81, 0.75, 0.85)
+    page = Page(in_html(replace(SCORE, timeline=timeline, agreement=agreement)))
+    assert "90 moments, 0.0 s to 44.5 s: 2.40 to 3.00; worst 2.40 at 3.0 s" in page.text
+    assert page.tags.count("circle") == 1 + len(FRAMES) + 1
+    assert "0.81 on 240 videos of KoNViD-1k" in page.text
 
 
 def test_video_without_a_score_says_why() -> None:
