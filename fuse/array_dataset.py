@@ -73,7 +73,7 @@ def frames_of(features: Any) -> Frames:
         if len(rows.shape) != 3:  # of none or one it is refused as X
             return Frames(rows, np.ones(rows.shape[:1] or 1, np.int64))
         lengths = np.full(len(rows), rows.shape[1], np.int64)
-        rows = np.reshape(rows, (-1, rows.shape[2]))
+        rows = np.asarray(rows).reshape(-1, rows.shape[2])
     if not lengths.all():
         video = int(np.flatnonzero(lengths == 0)[0])
         raise ArrayError(f"the video in place {video} has no frame; leave it out")
