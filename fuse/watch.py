@@ -39,8 +39,10 @@ def watch(
 
     Args:
         folder: The folder; its files count by the extensions of videos.
-        run, cache, options: As `fuse.score.score` takes them; without ``cache`` nothing is kept.
+        run: As `fuse.score.score` takes it.
+        cache: The same; None keeps nothing.
         pause: Waits for so many seconds; what it raises ends the watch.
+        **options: The others of `fuse.score.score`.
 
     Raises:
         UsageError: ``folder`` is none, or there is no such model.
