@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, close_to
 from vqa_twostage.pipeline.limits import parse_limits
 
 DECODERS = ("auto", "decord", "pyav")
@@ -94,6 +94,7 @@ class ExtractOptions:
         if unknown := [str(name) for name in options if name not in names]:
             raise UsageError(
                 f"{where}: unknown option {', '.join(unknown)}; choose from {', '.join(names)}"
+                f"{close_to(unknown[0], names)}"
             )
         try:
             return ExtractOptions(**options)
@@ -113,7 +114,9 @@ class ExtractOptions:
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """UsageError unless ``value`` is one of ``choices``; ``name`` is that of the option."""
     if not isinstance(value, str) or value not in choices:
-        raise UsageError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
+        raise UsageError(
+            f"unknown {name} {value!r}; choose from {', '.join(choices)}{close_to(value, choices)}"
+        )
 
 
 def check_device(value: object) -> None:

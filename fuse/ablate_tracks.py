@@ -19,7 +19,7 @@ from vqa_twostage.fuse.results import AblationResult
 from vqa_twostage.fuse.runs import Run
 from vqa_twostage.fuse.train import OnProgress, Plan, no_progress
 from vqa_twostage.pipeline.cache.layout import TrackPath
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, close_to
 from vqa_twostage.pipeline.invocation import started_as
 from vqa_twostage.pipeline.notebook import bar_in_notebook
 
@@ -48,7 +48,9 @@ def ablate_tracks(
     SRCC rises). UsageError for another mode, or where there is only one track.
     """
     if mode not in MODES:
-        raise UsageError(f"unknown --tracks {mode!r}; choose from {', '.join(MODES)}")
+        raise UsageError(
+            f"unknown --tracks {mode!r}; choose from {', '.join(MODES)}{close_to(mode, MODES)}"
+        )
     check_leakage(data, options)
     everything = tuple(track.path for track in data.tracks)
     if len(everything) == 1:

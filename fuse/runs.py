@@ -22,7 +22,7 @@ from vqa_twostage.pipeline import attention_table
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.datasets.videos import MODEL_FILE
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, close_to
 from vqa_twostage.pipeline.files import (
     is_text,
     read_json,
@@ -368,7 +368,16 @@ class Run:
         if not path.is_file():
             raise UsageError(
                 f"{self.folder} is not a run: {path} does not exist; vqa-fuse train writes runs"
+                f"{close_to(self.folder.name, _beside(self.folder))}"
             )
+
+
+def _beside(folder: Path) -> list[str]:
+    """The names of the folders that lie where ``folder`` was looked for."""
+    try:
+        return [path.name for path in folder.parent.iterdir() if path.is_dir()]
+    except OSError:
+        return []
 
 
 class Ablation:

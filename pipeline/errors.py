@@ -5,7 +5,8 @@ Any other exception that leaves a command is a bug: a traceback and exit code 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Literal
 
@@ -36,6 +37,16 @@ def require(condition: bool, message: str) -> None:
     """UsageError with ``message`` unless ``condition``: a plug-in's check of its options."""
     if not condition:
         raise UsageError(message)
+
+
+def close_to(wanted: object, names: Iterable[object]) -> str:
+    """The end of a message about a name that is none: which of ``names`` it may be meant to be,
+    ``; did you mean 'dynamic'?``, or nothing where none is close.
+    """
+    choices = list(map(str, names))
+    lower = {choice.lower(): choice for choice in reversed(choices)}
+    close = get_close_matches(str(wanted).lower(), lower, 1)
+    return f"; did you mean {lower[close[0]]!r}?" if close else ""
 
 
 def require_positive(plugin: str, **options: int) -> None:

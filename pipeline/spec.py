@@ -42,7 +42,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, close_to
 
 ADDED = "added"  # marks an option, see above
 PACKAGE = __name__.partition(".")[0]
@@ -220,9 +220,15 @@ def resolve(kind: str, text: str) -> Plugin:
     """The plug-in that ``text`` names in package ``kind``, with typed options; UsageError
     otherwise.
     """
+    modules, written = _sources(kind), text.strip().partition(":")[0]
+    # names are in small letters, and papers write ConvNeXt, which is no spec
+    name = written if written.lower() in modules else parse(text).name
+    if name not in modules:
+        raise UsageError(
+            f"unknown {noun(kind)} {name!r}; choose from {', '.join(modules)}"
+            f"{close_to(name, modules)}"
+        )
     spec = parse(text)
-    if spec.name not in (modules := _sources(kind)):
-        raise UsageError(f"unknown {noun(kind)} {spec.name!r}; choose from {', '.join(modules)}")
     module, makers = _makers(kind, spec.name)
     return Plugin(kind, spec, module, makers, options_of(spec, *makers))
 
@@ -266,6 +272,7 @@ def options_of(spec: Spec, *makers: Callable[..., Any]) -> dict[str, Any]:
         allowed = ", ".join(parameters) or "none"
         raise UsageError(
             f"{str(spec)!r}: unknown option {', '.join(unknown)}; options of {spec.name}: {allowed}"
+            f"{close_to(unknown[0], parameters)}"
         )
     options = {}
     for name, parameter in parameters.items():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vqa_twostage.extract.extractor import GRID_LEVELS, Extractor, Frames, each_frame
 from vqa_twostage.extract.networks.weights import timm_network
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, close_to
 
 Variant = TypeVar("Variant", int, str)
 
@@ -24,6 +24,7 @@ def model_of(family: str, models: Mapping[Variant, str], variant: Variant) -> st
     if variant not in models:
         raise UsageError(
             f"{family} has no variant {variant!r}; choose from {', '.join(map(str, models))}"
+            f"{close_to(variant, models)}"
         )
     return models[variant]
 

@@ -18,7 +18,7 @@ from vqa_twostage.fuse.learning import scorer_file
 from vqa_twostage.fuse.learning.scorer import Scorer
 from vqa_twostage.fuse.metrics import srcc_interval
 from vqa_twostage.fuse.video_score import Agreement
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, close_to
 
 FOLDER = Path(__file__).parent / "heads"
 SHIPPED = "demo"
@@ -70,6 +70,7 @@ def load_named(name: str, folder: Path = FOLDER) -> Scorer:
         raise UsageError(
             f"unknown model {name!r}; choose from {', '.join(cards)}, or name one of the hub as "
             f"{HUB}OWNER/NAME; a run or an exported folder is given with --run"
+            f"{close_to(name, cards)}"
         )
     card = cards[name]
     if isinstance(card.source, str):

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, close_to
 
 if TYPE_CHECKING:
     from vqa_twostage.fuse.learning.losses import Loss
@@ -34,7 +34,7 @@ def parse_loss(text: str) -> Loss:
         if name not in choices:
             raise UsageError(
                 f"unknown loss {name!r} in {text!r}; choose from {', '.join(choices)}, or a sum "
-                "such as smooth_l1+plcc"
+                f"such as smooth_l1+plcc{close_to(name, choices)}"
             )
     import torch
 

@@ -10,7 +10,7 @@ from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache.layout import TrackPath, datasets, load_cached_manifest, tracks
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.datasets.label_files import READERS as TABLES
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, close_to
 from vqa_twostage.pipeline.identity import Kind
 
 ALL = "all"  # in the place of a track's name
@@ -38,7 +38,9 @@ def choose_dataset(cache: Path, wanted: str | None) -> str:
     if wanted not in names and wanted != name_of(wanted):
         name = _dataset_of_file(cache, names, wanted)
     if name not in names:
-        raise UsageError(f"{cache} holds no dataset {name!r}; it holds {', '.join(names)}")
+        raise UsageError(
+            f"{cache} holds no dataset {name!r}; it holds {', '.join(names)}{close_to(name, names)}"
+        )
     return name
 
 
@@ -152,6 +154,7 @@ def _choose_track(
     if not choices:
         raise UsageError(
             f"no {kind} track of {dataset} is called {wanted!r}; choose from\n{listed}"
+            f"{close_to(wanted, (path.stem for path in tracks))}"
         )
     raise UsageError(
         f"several {kind} tracks of {dataset}; choose one, several (--{kind} A --{kind} B), or all "

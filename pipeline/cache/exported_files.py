@@ -33,7 +33,7 @@ from vqa_twostage.pipeline.cache.track_index import (
     OF_FRAMES,
     TIMESTAMP,
 )
-from vqa_twostage.pipeline.errors import UsageError, require, require_installed
+from vqa_twostage.pipeline.errors import UsageError, close_to, require, require_installed
 from vqa_twostage.pipeline.features import ArrayName
 from vqa_twostage.pipeline.files import is_text, sha256_of
 from vqa_twostage.pipeline.identity import parse_opinions
@@ -112,7 +112,8 @@ def _chosen(names: list[str], key: str | None, load: Callable[[str], np.ndarray]
     arrays = [name for name in names if "/" in name]
     require(
         key is None or key in arrays,
-        f"--key {key}: there is no such array; choose from {', '.join(arrays)}",
+        f"--key {key}: there is no such array; choose from {', '.join(arrays)}"
+        f"{close_to(key, arrays)}",
     )
     wanted = arrays if key is None else [key]
     needed = [name for name in (ABOUT, IDS, START, *OF_FRAMES) if name in names]

@@ -21,7 +21,7 @@ from vqa_twostage.pipeline.cache.layout import (
 from vqa_twostage.pipeline.cache.locks import lock_to_write
 from vqa_twostage.pipeline.cache.rewriting import remove_videos
 from vqa_twostage.pipeline.cache.track import open_track
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, close_to
 
 LISTED = 10
 
@@ -87,7 +87,10 @@ def _known_dataset(cache: Path, dataset: str | None) -> str:
             f"--dataset: {', '.join(names)}"
         )
     if dataset not in names:
-        raise UsageError(f"{cache} holds no dataset {dataset!r}; it holds {', '.join(names)}")
+        raise UsageError(
+            f"{cache} holds no dataset {dataset!r}; it holds {', '.join(names)}"
+            f"{close_to(dataset, names)}"
+        )
     return dataset
 
 

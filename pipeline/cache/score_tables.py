@@ -19,7 +19,7 @@ from vqa_twostage.pipeline.cache.video_names import MatchedNames, match_names
 from vqa_twostage.pipeline.datasets.label_files import READERS, Table, read_table
 from vqa_twostage.pipeline.datasets.rows import MISSING_NUMBERS, number_of
 from vqa_twostage.pipeline.datasets.schema import LabelFile
-from vqa_twostage.pipeline.errors import UsageError, require
+from vqa_twostage.pipeline.errors import UsageError, close_to, require
 
 LISTED = 10
 # what a column of scores is called; asked for only where several columns hold numbers
@@ -106,7 +106,7 @@ def _named(table: Table, option: str, column: str | None) -> str | None:
     require(
         column is None or column in table.columns,
         f"{option} {column}: {table.path} has no such column; choose from "
-        f"{_listed([*table.columns])}",
+        f"{_listed([*table.columns])}{close_to(column, table.columns)}",
     )
     return column
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from vqa_twostage.pipeline.datasets.schema import LabelFile
-from vqa_twostage.pipeline.errors import UsageError, require_installed
+from vqa_twostage.pipeline.errors import UsageError, close_to, require_installed
 
 SEPARATORS = (",", ";", "\t", "|", " ")
 BLANK = " ;,\t|"  # a line of only these is empty; spreadsheets leave rows of separators behind
@@ -362,7 +362,10 @@ def _read_sheet(path: Path, label_file: LabelFile, wanted: Sequence[str]) -> Tab
         sheets = book.sheetnames
         name = label_file.sheet or sheets[0]
         if name not in sheets:
-            raise UsageError(f"{path} has no sheet {name}; choose from {', '.join(sheets)}")
+            raise UsageError(
+                f"{path} has no sheet {name}; choose from {', '.join(sheets)}"
+                f"{close_to(name, sheets)}"
+            )
         if not label_file.sheet and len(sheets) > 1:
             raise UsageError(
                 f"{path} has several sheets; give one of them as sheet under labels in the .toml: "

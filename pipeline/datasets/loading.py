@@ -32,7 +32,7 @@ from vqa_twostage.pipeline.datasets.schema import (
     names,
     read_schema,
 )
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, close_to
 
 
 def load_manifest(
@@ -95,7 +95,7 @@ def toml_of(dataset: str | Path) -> Path:
         raise UsageError(
             f"unknown dataset {str(dataset)!r}; choose from {', '.join(names())}, or give the "
             "path of a .toml like those, or of a table with the columns path and mos "
-            f"({', '.join(KINDS)})"
+            f"({', '.join(KINDS)}){close_to(dataset, names())}"
         )
     return manifest_folder() / f"{dataset}.toml"
 

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, close_to
 
 FOLDER = Path(__file__).parent
 STAGES = ("extract", "fuse")
@@ -48,7 +48,7 @@ def path_of(preset: str) -> Path:
     if preset not in names:
         raise UsageError(
             f"unknown preset {preset!r}; choose from {', '.join(names)}, or give the path of a "
-            ".toml of your own"
+            f".toml of your own{close_to(preset, names)}"
         )
     return FOLDER / f"{preset}.toml"
 
