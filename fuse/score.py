@@ -37,6 +37,7 @@ from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.datasets.videos import find_videos
 from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.features import STATISTICS, VideoFeatures
+from vqa_twostage.pipeline.notebook import bar_in_notebook
 from vqa_twostage.pipeline.user_cache import user_cache
 
 __all__ = ["Frame", "Score", "default_cache", "load", "score"]
@@ -68,6 +69,7 @@ def load(run: str | Path | None = None, model: str | None = None) -> Scorer:
     return scorer_file.load(Path(run))
 
 
+@bar_in_notebook("score")
 def score(  # noqa: PLR0913 - the options of the command
     videos: str | Path | Iterable[str | Path],
     run: str | Path | Scorer | None = None,
@@ -94,7 +96,8 @@ def score(  # noqa: PLR0913 - the options of the command
             nothing.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         workers: Decoding processes; 0 is one for every two cores.
-        on_progress: Called with the number of videos that are done, and of all.
+        on_progress: Called with the number of videos that are done, and of all; left out, a
+            notebook shows a bar.
         limits: What a video may take, as text such as ``"memory=16"``; what is left out is as in
             `vqa_twostage.pipeline.limits.Limits`. One that exceeds it has an ``error``.
         every: Also a timeline of each video: seconds from one moment to the next, as ``1`` or

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from vqa_twostage.fuse.run_folder import complete_runs
 from vqa_twostage.pipeline.console import as_json_option, show
 from vqa_twostage.pipeline.errors import DONE
 
@@ -13,7 +14,7 @@ FOLDER = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@click.argument("runs", shell_complete=complete_runs, type=FOLDER, nargs=-1, required=True)
 @click.option(
     "--output",
     type=FOLDER,
@@ -44,7 +45,7 @@ def report(
 
 
 @click.command()
-@click.argument("run", type=FOLDER)
+@click.argument("run", shell_complete=complete_runs, type=FOLDER)
 @click.option("--output", type=FOLDER, required=True, help="The folder that is written.")
 @click.option(
     "--onnx",

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vqa_twostage.fuse.run_folder import complete_runs
 from vqa_twostage.pipeline import console
+from vqa_twostage.pipeline.completion import names
 from vqa_twostage.pipeline.console import limits_option
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError, require
 from vqa_twostage.pipeline.files import write_text
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
     from vqa_twostage.fuse.learning.scorer import Scorer
 
 FOLDER = click.Path(path_type=Path)
+
+
+def _models(_: click.Context) -> dict[str, str]:
+    """For a shell: the models that have a name, without what loads them."""
+    folder = Path(__file__).parents[1] / "delivery" / "heads"
+    return {path.stem: "" for path in sorted(folder.glob("*.toml"))}
 
 
 def _choose_format(context: click.Context, option: click.Parameter, chosen: bool) -> None:
@@ -60,9 +68,12 @@ def _print_models(context: click.Context, _: click.Parameter, chosen: bool) -> N
     metavar="DIR",
     help="Instead of VIDEO: score what is in DIR, and what arrives there, until Ctrl-C.",
 )
-@click.option("--run", type=FOLDER, help="A run, or an exported model.")
+@click.option(
+    "--run", shell_complete=complete_runs, type=FOLDER, help="A run, or an exported model."
+)
 @click.option(
     "--model",
+    shell_complete=names(_models),
     metavar="NAME|hub:OWNER/NAME",
     help="A model of --list, or one of the Hugging Face hub, at a branch, tag or commit with "
     "@REVISION behind it [default: demo, the small model that ships with this].",

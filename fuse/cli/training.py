@@ -19,6 +19,7 @@ from vqa_twostage.fuse.cli.shared import (
 )
 from vqa_twostage.fuse.learning.loss_spec import available_losses
 from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.run_folder import complete_runs
 from vqa_twostage.pipeline import console, spec
 from vqa_twostage.pipeline.completion import ALL, cached_datasets, plugins
 from vqa_twostage.pipeline.errors import DONE, UsageError
@@ -81,6 +82,7 @@ DATASET = click.option(
 )
 @click.option(
     "--run",
+    shell_complete=complete_runs,
     type=FOLDER,
     help="The folder to write [default: runs/<dataset>-<fusion>-<digest>]; of several datasets one "
     "with a folder for each.",

@@ -29,6 +29,8 @@ PROGRAMS = {
     "vqa-cache": cache_command,
 }
 PAGE = REPOSITORY / "docs" / "how-to" / "completion.md"
+# parameters whose values are names, whatever stands for them in the help
+NAMED = ("dataset", "datasets", "preset", "run", "runs", "model")
 HEAVY = ("torch", "pandas", "numpy", "h5py", "sklearn", "matplotlib")
 CODE = """
 import sys
@@ -97,6 +99,9 @@ def offered(line: str, folder: Path, **environment: str) -> list[str]:
         ("vqa-fuse evaluate elsewhere/", ["elsewhere/third"]),
         ("vqa-fuse reproduce nothing", ["dir"]),
         ("vqa-fuse train --from runs/f", ["runs/first"]),
+        ("vqa-fuse report runs/f", ["runs/first"]),
+        ("vqa-fuse score clip.mp4 --run runs/f", ["runs/first"]),
+        ("vqa-fuse score --model de", ["demo"]),
         ("vqa-extract --spatial conv", ["convnext"]),
         ("vqa-extract --sampler mot", ["motion"]),
         ("vqa-extract --dataset konvi", ["konvid", "konvid150k_a", "konvid150k_b"]),
@@ -134,7 +139,7 @@ def test_every_option_that_names_something_is_completed(program: str) -> None:
     found = {
         where: each
         for where, each in parameters(PROGRAMS[program])
-        if each.metavar in named or where.rpartition(" ")[2] in ("dataset", "datasets", "preset")
+        if each.metavar in named or where.rpartition(" ")[2] in NAMED
     }
     assert found
     lacking = [where for where, each in found.items() if each._custom_shell_complete is None]

@@ -86,14 +86,18 @@ def test_notebook_scores_a_video_and_shows_features(
     shutil.copy(clips / "testsrc2.mp4", tmp_path / "clip.mp4")
     cells = [
         "import vqa_twostage as vqa",
-        'scores = vqa.score("clip.mp4")\nprint(scores[0].score)',
+        'scores = vqa.score("clip.mp4")\nprint(scores[0].score)\nscores[0]',
         "print(type(vqa.load().training).__name__)",
         f"features = vqa.features({str(toy_cache)!r})\nx, y = features.numpy(), features.mos\n"
         "print(x.shape, y.shape)",
     ]
+    shown_cells = outputs_of(cells, tmp_path)
     outputs = [
         "".join(output["text"] for output in cell if output.get("name") == "stdout")
-        for cell in outputs_of(cells, tmp_path)
+        for cell in shown_cells
     ]
     assert 1 < float(outputs[1].split()[0]) < 5 and outputs[2].strip() == "Training"
     assert outputs[3].strip() == "(60, 192) (60,)"
+    bar, *_, shown = (output["data"] for output in shown_cells[1] if "data" in output)
+    assert 'value="1" max="1"' in bar["text/html"]
+    assert "on a scale of" in shown["text/html"] and "<svg" in shown["text/html"]
