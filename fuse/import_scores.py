@@ -36,7 +36,8 @@ from vqa_twostage.pipeline.cache.same_dataset import with_what_was_said
 from vqa_twostage.pipeline.cache.score_tables import read_scores
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.video_names import MatchedNames
-from vqa_twostage.pipeline.datasets.manifest import BETTER, Manifest
+from vqa_twostage.pipeline.datasets.axes import BETTER
+from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError, require
 from vqa_twostage.pipeline.files import sha256_of
 from vqa_twostage.pipeline.identity import TrackIdentity

@@ -37,7 +37,7 @@ from vqa_twostage.fuse.learning.scorer import Scorer, Training
 from vqa_twostage.fuse.learning.sides import named, track_names
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.streams import Shapes, Streams
-from vqa_twostage.pipeline.datasets.manifest import BETTER
+from vqa_twostage.pipeline.datasets.axes import BETTER
 from vqa_twostage.pipeline.datasets.videos import MODEL_FILE
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import ArrayName

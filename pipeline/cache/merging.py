@@ -130,13 +130,18 @@ def _manifests(sources: Sequence[Path], cache: Path) -> dict[str, Manifest]:
             if name not in manifests:
                 holds = name in datasets(cache)
                 manifests[name] = load_cached_manifest(cache, name) if holds else manifest
-            if manifest.digest != manifests[name].digest:
+            if _labels(manifest) != _labels(manifests[name]):
                 raise UsageError(
                     f"{source / name} has other videos or labels than the dataset it is to be "
                     "merged with; extract parts of one dataset from the same manifest and label "
                     "files"
                 )
     return manifests
+
+
+def _labels(manifest: Manifest) -> list[str]:
+    """Digests of all labels of a dataset, those of its axes as well."""
+    return [manifest.digest, *(manifest.axis_digest(axis.name) for axis in manifest.axes)]
 
 
 def _videos_in(path: PathLike[str]) -> int:

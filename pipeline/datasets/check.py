@@ -8,12 +8,13 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from vqa_twostage.pipeline.datasets.axes import Axis
 from vqa_twostage.pipeline.datasets.loading import missing_files
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.datasets.schema import Release
@@ -27,6 +28,40 @@ Probe = Callable[[Sequence[tuple[str, Path]]], dict[str, str]]
 
 
 @dataclass(frozen=True)
+class AxisCheck:
+    """A further label: how many videos have one, the lowest and the highest (None where no video
+    has one), and those out of range as of `DatasetCheck`.
+    """
+
+    videos: int
+    mos_min: float | None
+    mos_max: float | None
+    scale: tuple[float, float]
+    out_of_range: tuple[tuple[str, float], ...]
+
+    @staticmethod
+    def of(rows: pd.DataFrame, axis: Axis) -> AxisCheck:
+        labels, (low, high) = rows[axis.column], axis.scale
+        known = labels.notna().any()
+        return AxisCheck(
+            videos=int(labels.notna().sum()),
+            mos_min=float(labels.min()) if known else None,
+            mos_max=float(labels.max()) if known else None,
+            scale=axis.scale,
+            out_of_range=tuple(_pairs(rows[(labels < low) | (labels > high)], axis.column)),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "videos": self.videos,
+            "mos_min": self.mos_min,
+            "mos_max": self.mos_max,
+            "scale": list(self.scale),
+            "out_of_range": [{"id": video_id, "mos": mos} for video_id, mos in self.out_of_range],
+        }
+
+
+@dataclass(frozen=True)
 class DatasetCheck:
     """The result of `check_dataset`.
 
@@ -34,7 +69,7 @@ class DatasetCheck:
     reason), ``out_of_range`` (id, MOS), and ``duplicates`` the ids of each set of equal files.
     ``splits`` is the number of videos in each official split. ``release_of_labels`` and
     ``release_of_videos`` compare the numbers of rows and of files with those of known releases, a
-    sentence each.
+    sentence each. ``axes``: of further labels, by their names.
     """
 
     dataset: str
@@ -53,6 +88,7 @@ class DatasetCheck:
     release_of_labels: tuple[str, ...]
     release_of_videos: tuple[str, ...]
     notes: tuple[str, ...]
+    axes: dict[str, AxisCheck] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """The document of ``vqa-data check --json``."""
@@ -70,6 +106,7 @@ class DatasetCheck:
             "mos_min": self.mos_min,
             "mos_max": self.mos_max,
             "scale": list(self.scale),
+            "axes": {name: axis.to_json() for name, axis in self.axes.items()},
             "groups": self.groups,
             "splits": self.splits,
             "layout": self.layout,
@@ -108,12 +145,14 @@ def check_dataset(manifest: Manifest, releases: Sequence[Release], probe: Probe)
         release_of_labels=_compare_with_releases(releases, rows["split"]),
         release_of_videos=_compare_with_releases(releases, present["split"]),
         notes=manifest.remarks,
+        axes={axis.name: AxisCheck.of(rows, axis) for axis in manifest.axes},
     )
 
 
 def is_sound(check: DatasetCheck) -> bool:
     """Whether nothing is wrong with the dataset."""
-    return not (check.missing or check.unreadable or check.duplicates or check.out_of_range)
+    out_of_range = [check.out_of_range, *(axis.out_of_range for axis in check.axes.values())]
+    return not (check.missing or check.unreadable or check.duplicates or any(out_of_range))
 
 
 def summary(check: DatasetCheck, manifest: Manifest) -> list[str]:
@@ -126,6 +165,13 @@ def summary(check: DatasetCheck, manifest: Manifest) -> list[str]:
         f"  {manifest.label} {check.mos_min:g} to {check.mos_max:g} on a scale of {low:g} to "
         f"{high:g}, {manifest.better} is better",
     ]
+    for axis in manifest.axes:
+        labels, (low, high) = check.axes[axis.name], axis.scale
+        found = f"{labels.mos_min:g} to {labels.mos_max:g}" if labels.videos else "no label"
+        lines.append(
+            f"  axis {axis.name} {found} on a scale of {low:g} to {high:g}, {axis.better} is "
+            f"better; {labels.videos} of {check.rows} videos"
+        )
     if not check.found:
         lines.append(
             f"  no file was found: is {manifest.root} the right folder? --root must be the folder "
@@ -146,17 +192,23 @@ def findings(check: DatasetCheck) -> list[str]:
     """Lines for people: what is wrong, the first few of each kind. Missing files are not among
     them; `write_missing` lists them in a file.
     """
-    low, high = check.scale
     unreadable = [f"{video_id}: {reason}" for video_id, reason in check.unreadable]
     duplicates = [", ".join(ids) for ids in check.duplicates]
-    out_of_range = [
-        f"{video_id}: {mos:g} is not in {low:g} to {high:g}" for video_id, mos in check.out_of_range
-    ]
+    out_of_range = _out_of_range("", check.out_of_range, check.scale)
+    for name, axis in check.axes.items():
+        out_of_range += _out_of_range(f"axis {name}, ", axis.out_of_range, axis.scale)
     return [
         *_first_of("unreadable", unreadable),
         *_first_of("the same content", duplicates),
         *_first_of("label out of range", out_of_range),
     ]
+
+
+def _out_of_range(
+    label: str, labels: Sequence[tuple[str, float]], scale: tuple[float, float]
+) -> list[str]:
+    low, high = scale
+    return [f"{label}{video_id}: {mos:g} is not in {low:g} to {high:g}" for video_id, mos in labels]
 
 
 def write_missing(path: Path, check: DatasetCheck) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from vqa_twostage.pipeline.datasets.manifest import COLUMNS, Manifest
-from vqa_twostage.pipeline.datasets.own_table import DATASET_COLUMNS
+from vqa_twostage.pipeline.datasets.own_table import AXES_COLUMN
 from vqa_twostage.pipeline.files import write_text
 
 
@@ -27,12 +27,14 @@ def write_csv(manifest: Manifest, path: Path) -> None:
         "better": manifest.better,
         "raw": "" if manifest.raw is None else str(manifest.raw),
     }
+    if manifest.axes:
+        dataset_cells[AXES_COLUMN] = ";".join(axis.to_text() for axis in manifest.axes)
+    columns = [*COLUMNS, *(axis.column for axis in manifest.axes)]
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow([*COLUMNS, *DATASET_COLUMNS])
-    for row in manifest.rows[COLUMNS].itertuples(index=False):
-        cells = [_as_cell(value) for value in row]
-        writer.writerow([*cells, *(dataset_cells[column] for column in DATASET_COLUMNS)])
+    writer.writerow([*columns, *dataset_cells])
+    for row in manifest.rows[columns].itertuples(index=False):
+        writer.writerow([*map(_as_cell, row), *dataset_cells.values()])
     write_text(path, table.getvalue())
 
 

@@ -1,7 +1,8 @@
 """Read a dataset: its TOML and its label files, or one table, become one `Manifest`.
 
 A dataset is given as the name of a file in ``data_manifests/``, as the path of such a ``.toml``, or
-as that of a table with the columns ``path,mos`` and optionally ``id,mos_std,group,split``.
+as that of a table with the columns ``path,mos`` and optionally ``id,mos_std,group,split``, and
+``mos_<axis>`` of each further label.
 """
 
 from __future__ import annotations
@@ -192,7 +193,7 @@ def _from_toml(path: Path, root: Path | None, chosen_layout: str) -> Manifest:
         raise UsageError(
             f"{root}: no row in the label files of {name} has a label; download them again"
         )
-    frame, layout = located_rows(file_index, rows, layouts)
+    frame, layout = located_rows(file_index, rows, layouts, schema.axes)
     return Manifest(
         name=name,
         title=schema.title,
@@ -205,6 +206,7 @@ def _from_toml(path: Path, root: Path | None, chosen_layout: str) -> Manifest:
         layout=layout,
         notes=tuple(notes),
         origin="" if path.parent == manifest_folder() else str(path.resolve()),
+        axes=schema.axes,
     )
 
 

@@ -6,13 +6,15 @@ Nothing is guessed: two candidates for one row and one file for two rows are err
 
 from __future__ import annotations
 
+import math
 import posixpath
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from vqa_twostage.pipeline.datasets.axes import Axis
 from vqa_twostage.pipeline.datasets.file_index import (
     LITERAL_STAR,
     FileIndex,
@@ -56,17 +58,24 @@ def locate(file_index: FileIndex, rows: Sequence[Row], layouts: Sequence[Layout]
 
 
 def located_rows(
-    file_index: FileIndex, rows: Sequence[Row], layouts: Sequence[Layout]
+    file_index: FileIndex,
+    rows: Sequence[Row],
+    layouts: Sequence[Layout],
+    axes: Iterable[Axis] = (),
 ) -> tuple[pd.DataFrame, str]:
-    """The rows of a manifest, and the layout in which most of their files were found; errors as
-    `locate`.
+    """The rows of a manifest that has ``axes``, and the layout in which most of their files were
+    found; errors as `locate`.
     """
     located = locate(file_index, rows, layouts)
+    further = [axis.column for axis in axes]
     records = [
-        (row.id, path, row.mos, row.mos_std, row.group, row.split)
+        (
+            *(row.id, path, row.mos, row.mos_std, row.group, row.split),
+            *(row.axes.get(column, math.nan) for column in further),
+        )
         for row, path in zip(rows, located.paths, strict=True)
     ]
-    return pd.DataFrame(records, columns=COLUMNS), located.layout
+    return pd.DataFrame(records, columns=[*COLUMNS, *further]), located.layout
 
 
 def _locate_row(

@@ -6,18 +6,18 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from vqa_twostage.pipeline.datasets.axes import BETTER, PREFIX, Axis, check_axes
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import is_text, sealed, unsealed
 from vqa_twostage.pipeline.raw_format import RawFormat
 
 COLUMNS = ["id", "path", "mos", "mos_std", "group", "split"]
-BETTER = ("higher", "lower")  # which end of a scale is the better quality
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Manifest:
 
     ``rows`` has the columns ``id`` (str, unique), ``path`` (str, relative to ``root``), ``mos``
     (float), ``mos_std`` (float or NaN), ``group`` (str; videos of one group are always on the same
-    side of a split) and ``split`` (str, empty if there is no official split).
+    side of a split) and ``split`` (str, empty if there is no official split); and of each of
+    ``axes``, its further labels, ``mos_<axis>`` (float or NaN).
 
     ``label`` is the name of the labels wherever they are shown, ``scale`` their range, and
     ``better`` says which end of it is the better quality ("higher" or "lower"). ``origin`` is the
@@ -49,6 +50,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
     origin: str = ""
     assumed: Mapping[str, str] = field(default_factory=dict)
+    axes: tuple[Axis, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -61,12 +63,35 @@ class Manifest:
     @property
     def digest(self) -> str:
         """Digest of everything that can change a result: rows, scale and label. Where
-        videos and labels come from is no part of it, nor is ``better``, which no training reads.
+        videos and labels come from is no part of it, nor is ``better``, which no training reads,
+        nor are further labels, which only trainings read that name them (`axis_digest`).
         """
-        document = self._document()
+        document = replace(self, axes=())._document()
         del document["better"], document["origin"]
-        text = json.dumps(document, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _digest(document)
+
+    def axis(self, name: str) -> Axis:
+        """UsageError where there is none of that name."""
+        for axis in self.axes:
+            if axis.name == name:
+                return axis
+        if not self.axes:
+            raise UsageError(
+                f"{self.name} has no axis {name!r}, since its labels are of one kind: name the "
+                f"column mos_{name} in its .csv, or describe the axis in its .toml, and run "
+                "vqa-extract again, which takes the labels and extracts no feature twice"
+            )
+        raise UsageError(
+            f"{self.name} has no axis {name!r}; choose from "
+            f"{', '.join(axis.name for axis in self.axes)}"
+        )
+
+    def axis_digest(self, name: str) -> str:
+        """Digest of the labels and the scale of an axis; UsageError where there is none."""
+        axis = self.axis(name)
+        labels = self.rows[axis.column].astype(object).where(self.rows[axis.column].notna(), None)
+        scale = [float(end) for end in axis.scale]
+        return _digest([scale, [*map(list, zip(self.rows["id"], labels, strict=True))]])
 
     def to_json(self) -> str:
         """Everything but ``root``, ``raw``, ``layout``, ``notes`` and ``assumed``, sealed, a line
@@ -78,8 +103,10 @@ class Manifest:
         return f'{encode(document)[:-1]},\n"rows": [\n {rows}\n]}}\n'
 
     def _document(self) -> dict[str, object]:
-        table = self.rows[COLUMNS].astype(object).where(self.rows[COLUMNS].notna(), None)
-        columns = [table[name].tolist() for name in COLUMNS]
+        names = [*COLUMNS, *(axis.column for axis in self.axes)]
+        table = self.rows[names].astype(object).where(self.rows[names].notna(), None)
+        columns = [table[name].tolist() for name in names]
+        axes = [{**asdict(axis), "scale": [*map(float, axis.scale)]} for axis in self.axes]
         return {
             "name": self.name,
             "title": self.title,
@@ -87,7 +114,9 @@ class Manifest:
             "scale": [float(end) for end in self.scale],
             "better": self.better,
             "origin": self.origin,
-            "rows": [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)],
+            # only where there are some, so that other manifests stay as they are
+            **({"axes": axes} if axes else {}),
+            "rows": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)],
         }
 
     @staticmethod
@@ -100,9 +129,12 @@ class Manifest:
         if not isinstance(document, dict):
             raise UsageError("the manifest must be a JSON object")
         document = unsealed(document)
-        _check(document)
-        rows = pd.DataFrame(document["rows"], columns=COLUMNS)
-        rows[["mos", "mos_std"]] = rows[["mos", "mos_std"]].astype(float)
+        axes = _axes(document.pop("axes", []))
+        _check(document, [axis.column for axis in axes])
+        columns = [axis.column for axis in axes]
+        rows = pd.DataFrame(document["rows"], columns=[*COLUMNS, *columns])
+        numbers = ["mos", "mos_std", *columns]
+        rows[numbers] = rows[numbers].astype(float)
         low, high = document["scale"]
         return Manifest(
             name=document["name"],
@@ -112,13 +144,37 @@ class Manifest:
             rows=rows,
             origin=document["origin"],
             better=document["better"],
+            axes=axes,
         )
+
+
+def _digest(document: object) -> str:
+    text = json.dumps(document, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 TEXTS = ("name", "title", "label", "better", "origin")
 
 
-def _check(document: dict[str, Any]) -> None:
+def _axes(listed: Any) -> tuple[Axis, ...]:
+    """The further labels that a document names; UsageError where it names none, or wrong ones."""
+    axes = []
+    for item in listed if isinstance(listed, list) else [listed]:
+        match item:
+            case {"name": str(name), "scale": [low, high], "better": str(better)} if (
+                len(item) == 3 and is_text(name) and _is_number(low) and _is_number(high)
+            ):
+                axes.append(Axis(name, (float(low), float(high)), better))
+            case _:
+                raise UsageError(
+                    f"axes of the manifest must be objects with name, scale and better, not "
+                    f"{item!r}"
+                )
+    check_axes(axes, "the manifest")
+    return tuple(axes)
+
+
+def _check(document: dict[str, Any], columns_of_axes: Sequence[str]) -> None:
     """UsageError unless ``document`` is one that `Manifest.to_json` can have written."""
     keys = {*TEXTS, "scale", "rows"}
     if document.keys() != keys:
@@ -135,20 +191,20 @@ def _check(document: dict[str, Any]) -> None:
         raise UsageError(f"scale of the manifest must be two numbers, not {scale!r}")
     if not isinstance(document["rows"], list):
         raise UsageError("rows of the manifest must be a list")
-    _check_rows(document["rows"])
+    _check_rows(document["rows"], [*COLUMNS, *columns_of_axes])
 
 
-def _check_rows(rows: Sequence[Any]) -> None:
+def _check_rows(rows: Sequence[Any], columns: Sequence[str]) -> None:
     for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or row.keys() != set(COLUMNS):
+        if not isinstance(row, dict) or row.keys() != set(columns):
             raise UsageError(
-                f"row {number} of the manifest must be an object with the keys {_listed(COLUMNS)}"
+                f"row {number} of the manifest must be an object with the keys {_listed(columns)}"
             )
-        for column in COLUMNS:
+        for column in columns:
             value = row[column]
             if column == "mos":
                 valid = _is_number(value)
-            elif column == "mos_std":
+            elif column.startswith(PREFIX):
                 valid = value is None or _is_number(value)
             else:
                 valid = is_text(value)
@@ -162,6 +218,7 @@ def _check_rows(rows: Sequence[Any]) -> None:
 
 
 def _is_number(value: Any) -> bool:
+    """Whether a float can hold it, and it is finite."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) <= sys.float_info.max  # false for NaN, and for integers beyond any float

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from vqa_twostage.pipeline.datasets.axes import BETTER, PREFIX, Axis, axis_in, parse_axes
 from vqa_twostage.pipeline.datasets.file_index import FileIndex, not_a_folder
 from vqa_twostage.pipeline.datasets.label_files import (
     READERS,
@@ -23,13 +24,14 @@ from vqa_twostage.pipeline.datasets.label_files import (
     read_table,
 )
 from vqa_twostage.pipeline.datasets.locate import located_rows
-from vqa_twostage.pipeline.datasets.manifest import BETTER, Manifest
+from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.datasets.rows import (
     NUMBER,
     WILDCARD,
     Row,
     check_unique,
     number_of,
+    numbers_of,
     read_rows,
 )
 from vqa_twostage.pipeline.datasets.schema import LabelFile, Layout
@@ -40,6 +42,7 @@ KINDS = tuple(READERS)
 OPTIONAL_COLUMNS = ("id", "mos_std", "group", "split")
 # an exported .csv has these as well: they describe the whole dataset, so all rows agree
 DATASET_COLUMNS = ["dataset", "title", "label", "lowest", "highest", "better", "raw"]
+AXES_COLUMN = "axes"  # and this one where there are further labels
 VALID_VALUES = {
     "dataset": r"[^./\\][^/\\]*",
     "lowest": NUMBER.pattern,
@@ -115,12 +118,16 @@ def manifest_of_table(path: Path, root: Path | None, reading: Reading) -> Manife
             columns={**label_file.columns, "id": label_file.columns["path"]},
             optional=tuple(name for name in label_file.optional if name != "id"),
         )
+    described = _described_axes(table) if exported else ()
+    axes, notes = _axes(table, label_file, described)
+    of_axes = {axis.column: column for axis, column in axes.items()}
+    label_file = replace(label_file, columns=label_file.columns | of_axes)
     rows, _ = read_rows(table, label_file, strip_extension=False)
     check_unique(rows)
     if exported:
         rows = [_with_wildcards(row) for row in rows]
     rows = [_with_slashes(row) for row in rows]
-    frame, _ = located_rows(FileIndex(root), rows, [LAYOUT])
+    frame, _ = located_rows(FileIndex(root), rows, [LAYOUT], axes)
     manifest = Manifest(
         name=path.stem,
         title=path.stem,
@@ -129,6 +136,8 @@ def manifest_of_table(path: Path, root: Path | None, reading: Reading) -> Manife
         rows=frame,
         root=root,
         origin=str(path.resolve()),
+        notes=tuple(notes),
+        axes=tuple(axes),
     )
     if exported:
         return _as_exported(manifest, table, path)
@@ -199,6 +208,59 @@ def _is_number(cell: str) -> bool:
     return number_of(cell, False) is not None or number_of(cell, True) is not None
 
 
+def _axes(
+    table: Table, label_file: LabelFile, described: tuple[Axis, ...]
+) -> tuple[dict[Axis, str], list[str]]:
+    """The further labels of a table, each with its column, and notes on columns that are called
+    like such labels and are none: they hold texts, or one and the same label.
+
+    ``described``: those that an exported table describes; the scale of others is taken from their
+    labels.
+    """
+    known = {axis.name: axis for axis in described}
+    main = label_file.columns["mos"]
+    columns = {
+        name: column
+        for column in table.columns
+        if column != main and (name := axis_in(column)) is not None
+    }
+    if lacking := [axis.column for axis in described if axis.name not in columns]:
+        raise UsageError(
+            f"{table.path} lacks {', '.join(lacking)}, which its column {AXES_COLUMN} describes; "
+            "use the file as vqa-data export wrote it"
+        )
+    axes: dict[Axis, str] = {}
+    notes = []
+    for name, column in columns.items():
+        named = replace(label_file, columns={f"{PREFIX}{name}": column})
+        try:
+            labels = numbers_of(table, named, f"{PREFIX}{name}", [*range(len(table.places))])
+        except UsageError as error:
+            if name in known:
+                raise
+            notes.append(f"{column} is not read as labels of an axis {name!r}: {error}")
+            continue
+        low, high = min(labels.values(), default=0.0), max(labels.values(), default=0.0)
+        if name in known or low < high:
+            axes[known.get(name, Axis(name, (low, high)))] = column
+        else:
+            notes.append(f"{column} is not read as labels of an axis {name!r}: all are the same")
+    return axes, notes
+
+
+def _described_axes(table: Table) -> tuple[Axis, ...]:
+    """Those that an exported table describes."""
+    if AXES_COLUMN not in table.columns:
+        return ()
+    text = _value_of_all_rows(table, AXES_COLUMN)
+    axes = parse_axes(text)
+    if axes is None:
+        raise table.error(
+            0, AXES_COLUMN, f"{text!r} is not valid; use the file as vqa-data export wrote it"
+        )
+    return axes
+
+
 def _read(path: Path, label_file: LabelFile, keep_blanks: bool = False) -> Table:
     wanted = list(dict.fromkeys(label_file.columns.values()))
     advice = (
@@ -248,7 +310,7 @@ def _as_said(manifest: Manifest, table: Table, label_file: LabelFile, reading: R
         manifest,
         scale=reading.scale or manifest.scale,
         better=reading.better or manifest.better,
-        notes=_notes(manifest, table, label_file, reading),
+        notes=(*manifest.notes, *_notes(manifest, table, label_file, reading)),
         assumed={fact: note for fact, note in assumed.items() if said[fact] is None},
     )
 
@@ -259,13 +321,23 @@ def _notes(
     """What was taken of a table. A misspelt column would otherwise go unnoticed."""
     columns = label_file.columns
     known = list(dict.fromkeys([columns["path"], columns["mos"], *OPTIONAL_COLUMNS]))
-    unused = [column for column in table.columns if column not in (*known, *label_file.header)]
+    used = (*known, *label_file.header, *(columns[axis.column] for axis in manifest.axes))
+    unused = [column for column in table.columns if column not in used]
     known = [table.spelt.get(column, column) for column in known]
     notes = []
     if label_file.header:
         notes.append(f"there is no header: columns are taken for {', '.join(label_file.header)}")
     if unused:
-        notes.append(f"columns not used: {', '.join(unused)}; known columns are {', '.join(known)}")
+        notes.append(
+            f"columns not used: {', '.join(unused)}; known columns are {', '.join(known)}, and "
+            f"{PREFIX}NAME of each further label"
+        )
+    for axis in manifest.axes:
+        low, high = axis.scale
+        notes.append(
+            f"{axis.column} is a further label, {low:g} to {high:g}: vqa-fuse train --axes "
+            f"{axis.name}"
+        )
     if "group" not in table.columns:
         notes.append("there is no column group: each video counts as a content of its own")
     low, high = reading.scale or manifest.scale

@@ -7,8 +7,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from vqa_twostage.pipeline.datasets.axes import axis_in
 from vqa_twostage.pipeline.datasets.file_index import without_extension
 from vqa_twostage.pipeline.datasets.label_files import Table
 from vqa_twostage.pipeline.datasets.schema import LabelFile
@@ -27,7 +28,8 @@ MISSING_NUMBERS = ("", "nan", "na", "n/a", "none", "null")
 @dataclass(frozen=True)
 class Row:
     """One video of a label file. ``names``: everything that layouts may refer to. ``place``: where
-    the row is, for messages.
+    the row is, for messages. ``axes``: its further labels by their columns, NaN where one is
+    missing.
     """
 
     id: str
@@ -37,6 +39,7 @@ class Row:
     split: str
     names: dict[str, str]
     place: str
+    axes: dict[str, float] = field(default_factory=dict)
 
 
 def read_rows(
@@ -59,8 +62,13 @@ def read_rows(
     indices = list(range(len(table.places)))
     if label_file.without_mos == "leave out":
         indices = [i for i in indices if mos_cells[i].lower() not in MISSING_NUMBERS]
-    mos = _numbers(table, label_file, "mos", indices)
-    mos_std = _numbers(table, label_file, "mos_std", indices)
+    mos = numbers_of(table, label_file, "mos", indices)
+    mos_std = numbers_of(table, label_file, "mos_std", indices)
+    axes = {
+        name: numbers_of(table, label_file, name, indices)
+        for name in label_file.columns
+        if axis_in(name) is not None
+    }
     rows = []
     for i in indices:
         names = _names_of_row(table, label_file, i)
@@ -73,6 +81,7 @@ def read_rows(
             split=_defined(names, "split"),
             names=names,
             place=f"{table.path}, {table.places[i]}",
+            axes={name: labels.get(i, math.nan) for name, labels in axes.items()},
         )
         rows.append(row)
     notes = [
@@ -144,10 +153,13 @@ def _defined(names: dict[str, str], name: str) -> str:
     return "" if value == WILDCARD else value
 
 
-def _numbers(
+def numbers_of(
     table: Table, label_file: LabelFile, name: str, indices: list[int]
 ) -> dict[int, float]:
-    """The numbers of a column by the index of their row; those that are missing are left out."""
+    """The numbers of a column by the index of their row; those that are missing are left out.
+
+    UsageError where a cell holds something else, or the MOS is missing.
+    """
     if name not in label_file.columns:
         return {}
     column = label_file.columns[name]

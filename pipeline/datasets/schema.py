@@ -15,6 +15,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from vqa_twostage.pipeline.datasets.axes import Axis, axis_in, check_axes
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.raw_format import RawFormat, parse_raw_format
 
@@ -31,7 +32,8 @@ class LabelFile:
     ``file``: its name relative to the root, or several names that it is known by; ``*`` matches
     anything.
     ``columns``: our name -> name of the column. ``id`` and ``mos`` are required; ``mos_std``,
-    ``group`` and ``split`` are optional, and any other name may be added for use in layouts.
+    ``group`` and ``split`` are optional, as is ``mos_<axis>`` of each axis of the dataset, and any
+    other name may be added for use in layouts.
     ``parts``: our name -> regular expression, whose named groups become further names; they are
     ``*`` where the expression does not match.
     ``optional``: those of our names whose column a copy of the file may lack.
@@ -90,7 +92,7 @@ class Release:
 @dataclass(frozen=True)
 class DatasetSchema:
     """A dataset's TOML. ``scale`` is the range of the labels, and ``better`` says which end of it
-    is the better quality, "higher" or "lower".
+    is the better quality, "higher" or "lower". ``axes``: its further labels, tables ``[[axes]]``.
     """
 
     title: str
@@ -105,6 +107,7 @@ class DatasetSchema:
     obtain: str = ""
     raw: RawFormat | None = None
     releases: tuple[Release, ...] = ()
+    axes: tuple[Axis, ...] = ()
 
     @property
     def splits(self) -> list[str]:
@@ -152,7 +155,27 @@ def read_schema(path: Path) -> DatasetSchema:
     _check_choice(path, "better", schema.better, ("higher", "lower"))
     for label_file in schema.labels:
         _check_label_file(path, label_file, schema.layouts)
+    _check_axes(path, schema)
     return schema
+
+
+def _check_axes(path: Path, schema: DatasetSchema) -> None:
+    """UsageError unless the axes and the columns of label files name each other."""
+    check_axes(schema.axes, str(path))
+    named = {column for label_file in schema.labels for column in label_file.columns}
+    described = {axis.name for axis in schema.axes}
+    for axis in schema.axes:
+        if axis.column not in named:
+            raise UsageError(
+                f"{path}: no labels.columns names the labels of the axis {axis.name!r}; add "
+                f'{axis.column} = "…", the name of their column'
+            )
+    for column in sorted(named):
+        if (name := axis_in(column)) is not None and name not in described:
+            raise UsageError(
+                f"{path}: labels.columns names {column}, and there is no axis {name!r}; describe "
+                f'it in a table [[axes]] with name = "{name}" and scale = […]'
+            )
 
 
 def _check_label_file(path: Path, label_file: LabelFile, layouts: tuple[Layout, ...]) -> None:
@@ -248,6 +271,7 @@ TABLES = {
     tuple[LabelFile, ...]: LabelFile,
     tuple[Layout, ...]: Layout,
     tuple[Release, ...]: Release,
+    tuple[Axis, ...]: Axis,
 }
 
 
