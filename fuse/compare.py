@@ -51,6 +51,7 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
                 opinions=evaluation.opinions,
                 paired=None if run == against else paired,
                 run=run,
+                axes={name: axis.summary for name, axis in evaluation.axes.items()},
             )
         )
     rows.sort(key=_median_srcc, reverse=True)
@@ -96,7 +97,9 @@ def _name(reference: RunRecord, record: RunRecord) -> str:
     """A run in the table: its head, and what it reads and learnt from where that is special."""
     joint = opinions.joint_names(record.identity)
     beside = f" with {', '.join(joint)}" if joint else ""
-    return record.specs.name + _other_tracks(reference, record) + _start(record) + beside
+    axes = ", ".join(axis.name for axis in record.identity.axes or ())
+    learnt = f" with axes {axes}" if axes else ""
+    return record.specs.name + _other_tracks(reference, record) + _start(record) + beside + learnt
 
 
 def _other_tracks(reference: RunRecord, record: RunRecord) -> str:

@@ -145,6 +145,28 @@ class Dataset:
     scores: Side = ()
     others: tuple[Dataset, ...] = ()
 
+    def of_axis(self, name: str) -> Dataset:
+        """The same videos and features with the labels of an axis in the place of the main ones.
+
+        UsageError where the dataset has none of that name, or a video has no such label.
+        """
+        axis, rows = self.manifest.axis(name), self.manifest.rows
+        labels = rows[axis.column].to_numpy(np.float64)
+        if missing := list(rows["id"][np.isnan(labels)]):
+            raise UsageError(
+                f"{len(missing)} of {len(rows)} videos have no label of the axis {name!r}, such as "
+                f"{missing[0]}; leave the axis out, or give these videos labels in the dataset's "
+                "file (or take them out of it) and run vqa-extract again"
+            )
+        manifest = replace(
+            self.manifest,
+            label=name,
+            scale=axis.scale,
+            better=axis.better,
+            rows=rows.assign(mos=labels, mos_std=np.nan),
+        )
+        return replace(self, manifest=manifest, mos=labels)
+
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what is computed beside them may come while another thread pickles."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

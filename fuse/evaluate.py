@@ -12,6 +12,7 @@ from vqa_twostage.fuse import metrics, opinions
 from vqa_twostage.fuse.metrics import Metrics
 from vqa_twostage.fuse.results import (
     METRICS,
+    AxisEvaluation,
     Evaluation,
     MetricSummary,
     Oracle,
@@ -19,7 +20,7 @@ from vqa_twostage.fuse.results import (
     SplitSummary,
 )
 from vqa_twostage.fuse.run_record import RunRecord
-from vqa_twostage.fuse.runs import PARTS, Run
+from vqa_twostage.fuse.runs import PARTS, Run, axes_in, label_columns
 from vqa_twostage.fuse.withholding import REASON, is_withheld
 
 
@@ -44,13 +45,12 @@ def reported(measured: Metrics) -> MetricSummary:
 
 def evaluate_predictions(record: RunRecord, predictions: pd.DataFrame, run: Path) -> Evaluation:
     """Metrics of ``predictions`` (columns as `Run.predictions`), with what the record says."""
-    splits = []
-    for seed, rows in predictions.groupby("split"):
-        counts = {f"n_{part}": int((rows["part"] == part).sum()) for part in PARTS}
-        test = rows[rows["part"] == "test"]
-        measured = metrics.evaluate(test["predicted"].to_numpy(), test["mos"].to_numpy())
-        splits.append(SplitMetrics(int(str(seed)), **counts, metrics=reported(measured)))
+    splits = _splits(predictions, *label_columns())
     summary = summarise(splits)
+    axes = {}
+    for name in axes_in(predictions):
+        of_axis = _splits(predictions, *label_columns(name))
+        axes[name] = AxisEvaluation(of_axis, summarise(of_axis))
     return Evaluation(
         dataset=record.dataset,
         fusion=record.specs.fusion,
@@ -70,7 +70,19 @@ def evaluate_predictions(record: RunRecord, predictions: pd.DataFrame, run: Path
         summary=summary,
         oracle=_oracle(record.oracle_srcc, splits),
         run=run,
+        axes=axes,
     )
+
+
+def _splits(predictions: pd.DataFrame, mos: str, predicted: str) -> list[SplitMetrics]:
+    """The metrics of each split; ``mos`` and ``predicted`` are columns."""
+    splits = []
+    for seed, rows in predictions.groupby("split"):
+        counts = {f"n_{part}": int((rows["part"] == part).sum()) for part in PARTS}
+        test = rows[rows["part"] == "test"]
+        measured = metrics.evaluate(test[predicted].to_numpy(), test[mos].to_numpy())
+        splits.append(SplitMetrics(int(str(seed)), **counts, metrics=reported(measured)))
+    return splits
 
 
 def summarise(splits: list[SplitMetrics]) -> SplitSummary:

@@ -55,9 +55,17 @@ class LabelLike:
 
 def check_leakage(data: Dataset, options: TrainOptions) -> None:
     """UsageError where features learnt from the opinions of the dataset, or a column of them is
-    likely to be its label, unless ``options`` allow it by name.
+    likely to be its label, or one of the further labels that ``options`` name, unless they allow it
+    by name.
     """
     check_opinions(data, options.allow_trained_on)
+    _check_columns(data, options, "labels")
+    for name in options.axes or ():
+        _check_columns(data.of_axis(name), options, f"labels of the axis {name!r}")
+
+
+def _check_columns(data: Dataset, options: TrainOptions, labels: str) -> None:
+    """``labels``: what the message calls those of ``data``."""
     allowed = (options.allow_label_like or "").split(",")
     found = [
         like
@@ -66,7 +74,7 @@ def check_leakage(data: Dataset, options: TrainOptions) -> None:
         if like.name not in allowed
     ]
     if found:
-        raise UsageError(_message(found, data))
+        raise UsageError(_message(found, data, labels))
 
 
 def check_opinions(data: Dataset, allowed: str | None) -> None:
@@ -77,7 +85,7 @@ def check_opinions(data: Dataset, allowed: str | None) -> None:
     require_others(data.manifest.name, learnt, allowed)
 
 
-def _message(found: list[LabelLike], data: Dataset) -> str:
+def _message(found: list[LabelLike], data: Dataset, labels: str) -> str:
     worst = max(found, key=lambda like: abs(like.srcc))
     more = f" ({len(found) - 1} more columns do so)" if len(found) > 1 else ""
     names = ",".join(like.name for like in found[:LISTED])
@@ -86,7 +94,7 @@ def _message(found: list[LabelLike], data: Dataset) -> str:
         what, how = "score of a model", "Import another column (vqa-fuse import-scores)"
     where = f"column {worst.column} of {worst.array} in the track {worst.track}"
     return (
-        f"{where} ranks the {len(data.mos)} videos as their labels do, with SRCC "
+        f"{where} ranks the {len(data.mos)} videos as their {labels} do, with SRCC "
         f"{worst.srcc:.3f}{more}: it is likely to be the label and no {what}, since whole methods "
         f"reach .92 to .94. {how}, or allow it by name with --allow-label-like '{names}'"
     )

@@ -66,12 +66,15 @@ class TrainOptions:
     """The folder of a run whose heads training starts from; ``--from``. None is random weights."""
     tune: str = field(default="all", metadata=ADDED)
     """What is trained of heads that were started: ``all``, or the ``last`` layer."""
+    axes: Sequence[str] | None = field(default=None, metadata=ADDED)
+    """Further labels of the dataset that are learnt with the main one, each with an output of its
+    own (`fuse.learning.labels`); None is the main one alone."""
     preparation: str = field(default="auto", metadata=ADDED)
     """Whether features are prepared with statistics of the run that training starts from, ``kept``,
     or of the new training part, ``refitted``; ``auto`` refits where that part is large enough."""
 
     def __post_init__(self) -> None:
-        for kind in ("spatial", "temporal", "joint_with"):
+        for kind in ("spatial", "temporal", "joint_with", "axes"):
             wanted = getattr(self, kind)
             if isinstance(wanted, str):
                 object.__setattr__(self, kind, (wanted,))
@@ -82,6 +85,8 @@ class TrainOptions:
             if not _valid(option.name, annotation, value):
                 kinds = _wanted(option.name, annotation)
                 raise UsageError(f"{option.name} must be {kinds}, not {value!r}")
+        if len({*(self.axes or ())}) < len(self.axes or ()):
+            raise UsageError(f"axes names one twice: {', '.join(self.axes or ())}; name each once")
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 listed = f"{', '.join(choices[:-1])} or {choices[-1]}"

@@ -13,7 +13,7 @@ from vqa_twostage.fuse.joint import with_others
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.results import Reproduction
 from vqa_twostage.fuse.run_record import RunRecord
-from vqa_twostage.fuse.runs import Run
+from vqa_twostage.fuse.runs import Run, axes_in, label_columns
 from vqa_twostage.fuse.source_run import SourceRun
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import OnProgress, Plan, fit_plan, no_progress, predictions_table
@@ -57,7 +57,11 @@ def reproduce_run(
     fitted = fit_plan(data, plan, workers, on_progress)
     new = predictions_table(data, plan.splits, fitted)
     both = old.merge(new, on=["split", "part", "id"], suffixes=("_old", "_new"), how="outer")
-    difference = np.abs((both["predicted_old"] - both["predicted_new"]).to_numpy())
+    predicted = [label_columns(axis)[1] for axis in (None, *axes_in(new))]
+    differences_of_labels = [
+        np.abs((both[f"{name}_old"] - both[f"{name}_new"]).to_numpy()) for name in predicted
+    ]
+    difference = np.max(differences_of_labels, axis=0)
     different = ~(difference == 0)  # also where one of the two is missing
     return Reproduction(
         run=source.folder,

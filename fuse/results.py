@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class MetricSummary:
         return asdict(self)
 
 
-METRICS = tuple(field.name for field in fields(MetricSummary))
+METRICS = tuple(metric.name for metric in fields(MetricSummary))
 MAIN_METRICS = METRICS[:4]
 """Those that every table has: all but ``plcc_raw``."""
 
@@ -109,6 +109,18 @@ class Oracle:
 
 
 @dataclass(frozen=True)
+class AxisEvaluation:
+    """Metrics of a further label, on the same videos and splits as those of the main one."""
+
+    splits: list[SplitMetrics]
+    summary: SplitSummary
+    """Its parts are keys of the JSON document."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"splits": [split.to_json() for split in self.splits], **self.summary.to_json()}
+
+
+@dataclass(frozen=True)
 class Evaluation(ShownInNotebooks):
     """Metrics of a run on the test part of every split, and on which videos they stand.
 
@@ -142,6 +154,8 @@ class Evaluation(ShownInNotebooks):
     """The folder of the run."""
     was_finished: bool = False
     """Whether `train` found the run finished and trained nothing; not in the document."""
+    axes: dict[str, AxisEvaluation] = field(default_factory=dict)
+    """Of further labels, by their names."""
 
     @property
     def median(self) -> MetricSummary:
@@ -167,6 +181,7 @@ class Evaluation(ShownInNotebooks):
             "opinions": self.opinions,
             "splits": [split.to_json() for split in self.splits],
             **self.summary.to_json(),
+            "axes": {name: axis.to_json() for name, axis in self.axes.items()},
             "oracle": None if self.oracle is None else self.oracle.to_json(),
             "run": str(self.run),
         }
@@ -194,6 +209,8 @@ class ComparisonRow:
     paired: PairedStatistics | None
     """Against the reference; None for the reference itself."""
     run: Path
+    axes: dict[str, SplitSummary] = field(default_factory=dict)
+    """Of further labels, by their names; without paired statistics."""
 
     def to_json(self) -> dict[str, Any]:
         paired = self.paired
@@ -213,6 +230,7 @@ class ComparisonRow:
             "mean_difference": None if corrected is None else corrected.difference,
             "corrected_interval": None if corrected is None else list(corrected.interval),
             "corrected_p_value": None if corrected is None else corrected.p_value,
+            "axes": {name: summary.to_json() for name, summary in self.axes.items()},
             "run": str(self.run),
         }
 

@@ -82,6 +82,15 @@ class JointDataset:
 
 
 @dataclass(frozen=True)
+class AxisIdentity:
+    """A further label that the heads of a run were trained for."""
+
+    name: str
+    manifest: str
+    """Digest of its labels."""
+
+
+@dataclass(frozen=True)
 class RunIdentity:
     """Everything that decides a run's predictions: equal identities, equal predictions."""
 
@@ -105,6 +114,8 @@ class RunIdentity:
     """None where training started from random weights."""
     joint: list[JointDataset] | None = field(default=None, metadata=ADDED)
     """None where the heads were trained on the dataset alone."""
+    axes: list[AxisIdentity] | None = field(default=None, metadata=ADDED)
+    """None where they were trained for the main label alone."""
 
     @property
     def digest(self) -> str:
@@ -116,11 +127,13 @@ class RunIdentity:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values |= {kind: [track.to_json() for track in values[kind]] for kind in KINDS}
         # keys that an ordinary run has nothing for are left out, so that its digest stays
-        start, joint = values.pop("start"), values.pop("joint")
+        start, joint, axes = (values.pop(name) for name in ("start", "joint", "axes"))
         if start is not None:
             values["start"] = asdict(start)
         if joint is not None:
             values["joint"] = [asdict(other) for other in joint]
+        if axes is not None:
+            values["axes"] = [asdict(axis) for axis in axes]
         return values
 
 
@@ -247,6 +260,9 @@ def _identity_of(document: Any, path: Path) -> RunIdentity:
         if isinstance(document.get("joint"), list):
             joint = [_dataclass_of(JointDataset, o, "identity.joint") for o in document["joint"]]
             document = {**document, "joint": joint}
+        if isinstance(document.get("axes"), list):
+            axes = [_dataclass_of(AxisIdentity, axis, "identity.axes") for axis in document["axes"]]
+            document = {**document, "axes": axes}
     return _dataclass_of(RunIdentity, document, "identity")
 
 

@@ -67,6 +67,23 @@ PREDICTION_COLUMNS = {
 }
 
 
+def label_columns(axis: str | None = None) -> tuple[str, str]:
+    """The columns of predictions with the labels and the predicted ones: of an axis, or the main
+    ones.
+    """
+    return ("mos", "predicted") if axis is None else (f"mos_{axis}", f"predicted_{axis}")
+
+
+def axes_in(predictions: pd.DataFrame) -> list[str]:
+    """The further labels that a table of predictions has, in its order."""
+    names = [
+        name.removeprefix("predicted_")
+        for name in predictions.columns
+        if name.startswith("predicted_")
+    ]
+    return [name for name in names if label_columns(name)[0] in predictions.columns]
+
+
 @dataclass(frozen=True)
 class TrackPaths:
     """The tracks of a run in a cache that holds them all."""
@@ -155,12 +172,17 @@ class Run:
         return RunRecord.from_json(document, self.record_file)
 
     def predictions(self) -> pd.DataFrame:
-        """Columns ``split, part, id, group, mos, predicted``; UsageError as `record`."""
+        """Columns ``split, part, id, group, mos, predicted``, and ``mos_<axis>`` and
+        ``predicted_<axis>`` of each further label; UsageError as `record`.
+        """
         self._require(self.predictions_file)
         predictions = self._typed(self._table(PREDICTIONS, PREDICTION_COLUMNS))
-        found, trained = predictions["split"].nunique(), len(self.record().identity.splits)
+        identity = self.record().identity
+        found, trained = predictions["split"].nunique(), len(identity.splits)
         if found != trained:
             raise self._damage(PREDICTIONS, f"it has {found} splits, and the run {trained}")
+        if axes_in(predictions) != [axis.name for axis in identity.axes or ()]:
+            raise self._damage(PREDICTIONS, "its further labels are not those of the run")
         return predictions
 
     def check_tables(self) -> None:
@@ -231,7 +253,8 @@ class Run:
 
     def write_predictions(self, predictions: pd.DataFrame) -> None:
         # floats as their shortest exact text: what is read back is what was predicted, to the bit
-        text = predictions[list(PREDICTION_COLUMNS)].to_csv(index=False)
+        of_axes = [column for name in axes_in(predictions) for column in label_columns(name)]
+        text = predictions[[*PREDICTION_COLUMNS, *of_axes]].to_csv(index=False)
         write_text(self.predictions_file, text)
 
     def write_record(self, record: RunRecord) -> None:
@@ -342,13 +365,14 @@ class Run:
     def _typed(self, table: pd.DataFrame) -> pd.DataFrame:
         # ids keep their zeros, and Python's own float() is exact where pandas' fast parser may not
         # be
+        scores = [column for name in (None, *axes_in(table)) for column in label_columns(name)]
+        kinds: dict[str, type] = {**PREDICTION_COLUMNS, **dict.fromkeys(scores, float)}
         try:
-            typed = pd.DataFrame(
-                {name: table[name].map(kind) for name, kind in PREDICTION_COLUMNS.items()}
-            ).astype({name: kind for name, kind in PREDICTION_COLUMNS.items() if kind is not str})
+            typed = pd.DataFrame({name: table[name].map(kind) for name, kind in kinds.items()})
+            typed = typed.astype({name: kind for name, kind in kinds.items() if kind is not str})
         except (KeyError, ValueError, OverflowError) as error:
             raise self._damage(PREDICTIONS, f"{type(error).__name__}: {error}") from None
-        values = typed[["mos", "predicted"]].to_numpy()
+        values = typed[scores].to_numpy()
         if not (np.abs(values) <= LARGEST_SCORE).all():  # also where one is NaN
             raise self._damage(PREDICTIONS, "it has values that are no scores")
         if typed.empty or not typed["id"].map(is_text).all():

@@ -251,7 +251,7 @@ def _score_video(path: Path, digest: str, scorer: Scorer, passes: Sequence[_Pass
     training, tracks = passes[0]
     unscored = _unscored(path, scorer)
     stored, features = _read_streams(training, tracks, digest, scorer.reads)
-    scores, output, distances = scorer.predict_with_details(features)
+    scores, output, distances, _ = scorer.predict_with_details(features)
     value, distance = float(scores[0]), float(distances[0])
     if not (math.isfinite(value) and math.isfinite(distance)):
         error = "the model gives no number: it is damaged, or was not trained on such features"

@@ -78,6 +78,12 @@ class SourceRun:
                 f"{', '.join(options.joint_with)}, or train on all of them from random weights, "
                 "without --from"
             )
+        if named := own.axes or options.axes:
+            raise UsageError(
+                f"heads are tuned for one label, and not for the axes {', '.join(named)}: leave "
+                "out --axes, start from a run without them, or train from random weights, without "
+                "--from"
+            )
         if options.spatial or options.temporal:
             raise UsageError(
                 f"the heads of {options.start_from} read the tracks that they were trained on; "

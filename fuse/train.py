@@ -34,18 +34,19 @@ from vqa_twostage.fuse.learning.scorer import Scorer, refit
 from vqa_twostage.fuse.learning.sides import named, track_names
 from vqa_twostage.fuse.opinions import of_joint_training
 from vqa_twostage.fuse.options import Resources, TrainOptions
-from vqa_twostage.fuse.published_scores import load_for, read_by
+from vqa_twostage.fuse.published_scores import load_for, read_by, score_of
 from vqa_twostage.fuse.reporting import markdown
 from vqa_twostage.fuse.reporting.plots import scatter
 from vqa_twostage.fuse.results import Evaluation
 from vqa_twostage.fuse.run_record import (
+    AxisIdentity,
     CacheLocation,
     JointDataset,
     RunIdentity,
     RunRecord,
     RunSpecs,
 )
-from vqa_twostage.fuse.runs import Run
+from vqa_twostage.fuse.runs import Run, label_columns
 from vqa_twostage.fuse.source_run import SourceRun
 from vqa_twostage.fuse.splits import ChosenProtocol, Split, labelled, notes
 from vqa_twostage.fuse.streams import Shapes, Streams
@@ -308,6 +309,7 @@ class Plan:
             temporal=data.identities.temporal,
             start=None if source is None else source.identity(options),
             joint=_joint(data, options),
+            axes=_axes(data, options),
         )
         fusion = model.plugins[0].short_spec.filename
         return Plan(
@@ -334,6 +336,26 @@ def _joint(data: Dataset, options: TrainOptions) -> list[JointDataset] | None:
     if len(data.others) != len(options.joint_with):
         raise UsageError("joint_with is of train alone: ablate compares heads on one dataset")
     return identity_of(data)
+
+
+def _axes(data: Dataset, options: TrainOptions) -> list[AxisIdentity] | None:
+    """UsageError where a further label is not there, lacks labels, or cannot be learnt so."""
+    if options.axes is None:
+        return None
+    listed = ", ".join(options.axes)
+    if options.joint_with is not None:
+        raise UsageError(
+            f"heads learn from several datasets by their main labels alone; leave out --axes "
+            f"{','.join(options.axes)}, or train on {data.manifest.name} alone"
+        )
+    if score_of(options):
+        raise UsageError(
+            f"{options.baseline} is the score of a model for one label, and says nothing of "
+            f"{listed}; leave out --axes"
+        )
+    for name in options.axes:
+        data.of_axis(name)
+    return [AxisIdentity(name, data.manifest.axis_digest(name)) for name in options.axes]
 
 
 class _PlannedModel(NamedTuple):
@@ -463,7 +485,7 @@ def save_run(
 
 def predictions_table(data: Dataset, divided: list[Split], fitted: list[Fitted]) -> pd.DataFrame:
     """A row for each video and split, without videos that are in no part: ``split, part, id, group,
-    mos, predicted``.
+    mos, predicted``, and two columns for each further label (`fuse.runs.label_columns`).
     """
     rows, tables = data.manifest.rows, []
     for split, result in zip(divided, fitted, strict=True):
@@ -476,8 +498,15 @@ def predictions_table(data: Dataset, divided: list[Split], fitted: list[Fitted])
             "id": rows["id"],
             "group": rows["group"],
             "mos": rows["mos"],
+            "predicted": result.predicted,
         }
-        tables.append(pd.DataFrame({**columns, "predicted": result.predicted})[part != ""])
+        for name, of_axis in result.axes.items():
+            labels, predicted = label_columns(name)
+            columns |= {
+                labels: rows[data.manifest.axis(name).column],
+                predicted: of_axis.predicted,
+            }
+        tables.append(pd.DataFrame(columns)[part != ""])
     return pd.concat(tables, ignore_index=True)
 
 

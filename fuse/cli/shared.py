@@ -47,6 +47,17 @@ ALLOW_TRAINED_ON = click.option(
     help="The name of the dataset, to use features that learnt from its own opinions.",
 )
 
+AXES = click.option(
+    "--axes",
+    metavar="NAMES",
+    multiple=True,
+    callback=lambda _context, _option, lists: tuple(
+        name.strip() for names in lists for name in names.split(",") if name.strip()
+    ),
+    help="Further labels of the dataset that the head learns with the main one, such as "
+    "technical,aesthetic: each has an output and figures of its own.",
+)
+
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from vqa_twostage.fuse.cli.shared import (
+    AXES,
     DEFAULTS,
     FOLDER,
     check_from,
@@ -114,6 +115,7 @@ DATASET = click.option(
     help="Percent of the training and validation videos whose labels are used; such a run has no "
     f"model for scoring [default: {DEFAULTS.labels}].",
 )
+@AXES
 @from_options
 @training_options
 def train(
@@ -138,6 +140,7 @@ def train(
       vqa-fuse train --baseline ridge --dataset konvid
       vqa-fuse train --from runs/konvid-dynamic-1a2b3c4d5e --dataset livevqc
       vqa-fuse train --dataset konvid --dataset livevqc --test-on youtube_ugc
+      vqa-fuse train --dataset maxwell --axes technical,aesthetic
     """
     again, resources = values.pop("again"), resources_of(values)
     wanted = dict.fromkeys([*values.pop("logs"), *["tensorboard"] * values.pop("tensorboard")])
@@ -301,6 +304,7 @@ def learning_curve(
     help="What each track is worth to one head instead: leave-one-out, each (alone), or forward "
     "(the best for the validation parts first, then with it the next).",
 )
+@AXES
 @training_options
 def ablate(
     dataset: str | None,

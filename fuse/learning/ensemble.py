@@ -24,6 +24,7 @@ from vqa_twostage.fuse.data import frames_of
 from vqa_twostage.fuse.learning.adamw import AdamW, one_cycle
 from vqa_twostage.fuse.learning.fine_tune import TUNING, Start
 from vqa_twostage.fuse.learning.joint_loss import weight_of_other, within
+from vqa_twostage.fuse.learning.labels import StandardLabels
 from vqa_twostage.fuse.learning.losses import Loss
 from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures, PreparedSide
@@ -39,21 +40,25 @@ OfScores = Callable[[Float[Tensor, " B"]], Float[Tensor, ""]]
 
 
 class Batch(NamedTuple):
-    """``target``: standardised labels; ``group``: the number of each video's group, from 0."""
+    """``target``: standardised labels; ``group``: the number of each video's group, from 0;
+    ``axes``: standardised further labels.
+    """
 
     arrays: Streams[Arrays]
     masks: Masks
     target: Float[Tensor, " B"]
     group: Int[Tensor, " B"]
+    axes: Float[Tensor, "B axes"]
 
 
 class Ensemble:
     """Members of one head, trained on the same ``rows`` of a dataset.
 
-    ``mean`` and ``std`` are of the rows' labels, by which all labels are standardised. ``start``:
-    what training starts from; None is random weights. If ``joint``, the first half of the members
-    learn from the other datasets of ``features`` as well (`fuse.learning.joint_loss`);
-    ``joint_scores`` are theirs alone of what `train` validated on.
+    ``labels`` are standardised by the mean and the deviation of those rows, and so are those of the
+    head's ``axes``. ``start``: what training starts from; None is random weights. If ``joint``, the
+    first half of the members learn from the other datasets of ``features`` as well
+    (`fuse.learning.joint_loss`). Of the videos that `train` validated on, by epoch,
+    ``joint_scores`` are those of that half alone, and ``axis_scores`` those of further labels.
     """
 
     def __init__(
@@ -69,14 +74,16 @@ class Ensemble:
             (weight_of_other(len(rows), len(other.rows)), Ensemble(other, other.rows, head))
             for other in (features.others(head) if joint else [])
         ]
-        mos = self.data.mos
-        self.mean, self.std = float(mos[rows].mean()), max(float(mos[rows].std()), 1e-6)
+        self.labels = StandardLabels.of(self.data.mos, rows)
+        self.axes = [StandardLabels.of(self.data.of_axis(name).mos, rows) for name in head.axes]
+        targets = [axis.target[:, None] for axis in self.axes]
+        self.axis_targets = torch.cat([torch.empty(len(self.data.mos), 0), *targets], dim=1)
         self.tracks = features.of(head)
-        self.target = torch.from_numpy((mos - self.mean) / self.std).float()
         groups = pd.factorize(self.data.manifest.rows["group"])[0]
         self.group = torch.from_numpy(groups.astype(np.int64))
         self.models: list[QualityModel] = []
         self.joint_scores: dict[int, Float[Tensor, " rows"]] = {}
+        self.axis_scores: dict[int, Float[Tensor, "rows axes"]] = {}
         self._whole: Batch | None = None
 
     def train(
@@ -118,14 +125,11 @@ class Ensemble:
                 with torch.inference_mode():
                     output = training(validation.arrays, validation.masks)
                 scores[epoch] = output.scores.mean(dim=0)
+                self.axis_scores[epoch] = output.axes.mean(dim=0)
                 if self.others:
                     self.joint_scores[epoch] = output.scores[:joint].mean(dim=0)
         self.models = training.snapshot()
         return scores
-
-    def on_scale(self, scores: Float[Tensor, " rows"]) -> Float[np.ndarray, " rows"]:
-        """On the scale of the labels."""
-        return scores.double().numpy() * self.std + self.mean
 
     def output(self) -> HeadOutput:
         """The members' mean output for all videos."""
@@ -145,7 +149,8 @@ class Ensemble:
         averaged with ``regressors``.
         """
         masks = self.tracks.map(lambda track: track.mask)
-        networks = mean_output(self.models, arrays, masks).scores * self.std + self.mean
+        scores = mean_output(self.models, arrays, masks).scores
+        networks = scores * self.labels.std + self.labels.mean
         with torch.inference_mode():
             return average(networks, regressors, arrays, masks)
 
@@ -180,20 +185,24 @@ class Ensemble:
         return Batch(
             parts.map(lambda part: part[0]),
             parts.map(lambda part: part[1]),
-            self.target[rows],
+            self.labels.target[rows],
             torch.unique(self.group[rows], return_inverse=True)[1],
+            self.axis_targets[rows],
         )
 
     def _loss(
         self, training: Members, batch: Batch, loss: Loss, members: int | None = None
     ) -> Float[Tensor, ""]:
         """The sum over the first ``members``, None being all, none of which has a part in another's
-        gradient.
+        gradient. Of further labels: the mean over all labels, which are standardised and so count
+        alike.
         """
         output = training(batch.arrays, batch.masks)
-        losses = training.each(
-            lambda scores: loss(scores, batch.target, batch.group), output.scores
-        )
+        losses = training.each(_against(batch.target, batch.group, loss), output.scores)
+        if self.axes:
+            for scores, target in zip(output.axes.unbind(-1), batch.axes.unbind(-1), strict=True):
+                losses = losses + training.each(_against(target, batch.group, loss), scores)
+            losses = losses / (1 + len(self.axes))
         return losses[:members].sum() + output.penalty[:members].sum()
 
     def _loss_of_other(self, training: Members, loss: Loss, members: int) -> Float[Tensor, ""]:
@@ -259,12 +268,13 @@ class StackedMembers:
         def of_member(state: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Any, ...]:
             output = torch.func.functional_call(self.skeleton, (state, buffers), (arrays, masks))
             # vmap takes tuples, and no classes of ours
-            return output.scores, tuple(output.weights), output.gates, output.penalty
+            weights = tuple(output.weights)
+            return output.scores, weights, output.gates, output.penalty, output.axes
 
-        scores, weights, gates, penalty = torch.func.vmap(of_member, randomness="different")(
+        scores, weights, gates, penalty, axes = torch.func.vmap(of_member, randomness="different")(
             self.state, self.buffers
         )
-        return HeadOutput(scores, Streams(*weights), gates, penalty)
+        return HeadOutput(scores, Streams(*weights), gates, penalty, axes)
 
     def each(self, loss: OfScores, scores: Float[Tensor, "M B"]) -> Float[Tensor, " M"]:
         losses: Tensor = torch.func.vmap(loss)(scores)
@@ -307,6 +317,11 @@ class LoopedMembers:
         return [copy.deepcopy(model).eval() for model in self.models]
 
 
+def _against(target: Float[Tensor, " B"], group: Int[Tensor, " B"], loss: Loss) -> OfScores:
+    """The loss of scores for these labels."""
+    return lambda scores: loss(scores, target, group)
+
+
 def _one_draw(
     arrays: Arrays, mask: Bool[Tensor, "B draws"]
 ) -> tuple[dict[ArrayName, Float[Tensor, "B 1 ..."]], Bool[Tensor, "B 1"]]:
@@ -330,6 +345,7 @@ def mean_output(models: list[QualityModel], arrays: Streams[Arrays], masks: Mask
             output.weights.map(lambda weights: weights.mean(dim=0)),
             {name: gate.mean(dim=0) for name, gate in output.gates.items()},
             output.penalty.mean(),
+            output.axes.mean(dim=0),
         )
 
 
@@ -352,6 +368,7 @@ def _stack(outputs: list[HeadOutput]) -> HeadOutput:
             for name in outputs[0].gates
         },
         torch.stack([output.penalty for output in outputs]),
+        torch.stack([output.axes for output in outputs]),
     )
 
 

@@ -13,16 +13,17 @@ import shutil
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vqa_twostage.fuse.averaging import Setting
-from vqa_twostage.fuse.learning.fit import Fitted
+from vqa_twostage.fuse.learning.fit import AxisFit, Fitted
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.pipeline.checksum import content_of, with_checksum
 from vqa_twostage.pipeline.files import replaced
 
-ABOUT, PREDICTED, GATE = "about", "predicted", "gate "
+ABOUT, PREDICTED, GATE, AXIS = "about", "predicted", "gate ", "axis "
 WEIGHTS = Streams("weights spatial", "weights temporal")
 
 
@@ -48,12 +49,14 @@ class FinishedSplits:
             "validation_curve": list(fitted.validation_curve.items()),
             "settings": fitted.settings,
             "joint": fitted.joint,
+            "axes": {name: of_axis.settings for name, of_axis in fitted.axes.items()},
         }
         arrays = {
             PREDICTED: fitted.predicted,
             WEIGHTS.spatial: fitted.weights.spatial,
             WEIGHTS.temporal: fitted.weights.temporal,
             **{f"{GATE}{name}": gate for name, gate in fitted.gates.items()},
+            **{f"{AXIS}{name}": of_axis.predicted for name, of_axis in fitted.axes.items()},
         }
         content = BytesIO()
         np.savez(content, **{ABOUT: np.array(json.dumps(about))}, **arrays)  # type: ignore[arg-type]
@@ -91,9 +94,17 @@ class FinishedSplits:
                     gates,
                     about["oracle_srcc"],
                     {int(epoch): srcc for epoch, srcc in about["validation_curve"]},
-                    {name: Setting(*chosen) for name, chosen in about["settings"].items()},
+                    _settings(about["settings"]),
                     about["seconds"],
                     about["joint"],
+                    {
+                        name: AxisFit(stored[f"{AXIS}{name}"], _settings(settings))
+                        for name, settings in about["axes"].items()
+                    },
                 )
         except (ValueError, KeyError, TypeError, zipfile.BadZipFile):  # of an early version
             return None
+
+
+def _settings(of_regressors: dict[str, list[Any]]) -> dict[str, Setting]:
+    return {name: Setting(*chosen) for name, chosen in of_regressors.items()}

@@ -6,6 +6,9 @@ A head is an ensemble: `members` networks that differ in their seeds, and regres
 regressor. Networks are trained to the end of their schedule; validation chooses the penalties of
 the regressors, whether networks learn from other datasets where there are some (`fuse.joint`), and
 whether fine-tuned ones stay where they started. The regressors are of the run's own dataset alone.
+
+Further labels (`fuse.learning.labels`) are outputs of the same networks, and have regressors of
+their own.
 """
 
 from __future__ import annotations
@@ -38,6 +41,13 @@ from vqa_twostage.fuse.splits import Split
 from vqa_twostage.fuse.streams import Streams
 
 
+class AxisFit(NamedTuple):
+    """What a split gives of a further label: predictions and settings as of `Fitted`."""
+
+    predicted: Float[np.ndarray, " N"]
+    settings: dict[str, Setting]
+
+
 @dataclass(frozen=True)
 class Fitted:
     """The result of one split; weights and gates are those of the final models, averaged."""
@@ -63,16 +73,20 @@ class Fitted:
     """What the fit took, without preparing the features."""
     joint: bool = False
     """Whether the head learnt from other datasets as well."""
+    axes: dict[str, AxisFit] = field(default_factory=dict)
+    """Of further labels, by their names."""
 
 
 class Validated(NamedTuple):
     """Of networks that were fitted on the training part alone: the epoch that is used, their scores
-    of the validation part then, on the scale of the labels, and its SRCC by epoch.
+    of the validation part then, on the scale of the labels, and its SRCC by epoch; the scores of
+    further labels too.
     """
 
     epoch: int
     unseen: Float[np.ndarray, " val"]
     srcc: dict[int, float]
+    axes: list[Float[np.ndarray, " val"]]
 
 
 class FittedHead(NamedTuple):
@@ -116,7 +130,8 @@ def fit_split(
     """
     data, began = features.data, time.perf_counter()
     fitted = fit_head(features, split, options, start)
-    ensemble, others, (epoch, unseen, validation_curve) = fitted[:3]
+    ensemble, others, validated = fitted[:3]
+    head = ensemble.head
     with one_thread():
         output = ensemble.output()
         gates = {name: gate.numpy() for name, gate in output.gates.items()}
@@ -126,25 +141,45 @@ def fit_split(
                 ensemble.tracks.map(lambda side: side.arrays),
                 lambda arrays: ensemble.average(arrays, others.regressors),
             )
-    share = 1 / (1 + len(others.regressors))
-    predicted = share * (ensemble.on_scale(output.scores) + others.everywhere)
-    predicted[split.val] = share * (unseen + others.unseen)
+        axes: dict[str, AxisFit] = {}
+        for number, (name, labels) in enumerate(zip(head.axes, ensemble.axes, strict=True)):
+            of_axis = fit_average(features.of_axis(name), head, split)
+            scores = labels.on_scale(output.axes[:, number])
+            averaged = _averaged(scores, validated.axes[number], of_axis, split)
+            axes[name] = AxisFit(averaged, of_axis.settings)
+    on_scale = ensemble.labels.on_scale
     of_others = others.everywhere[split.test]
     oracle = [
-        metrics.srcc(ensemble.on_scale(scores) + of_others, data.mos[split.test])
+        metrics.srcc(on_scale(scores) + of_others, data.mos[split.test])
         for scores in fitted.test_scores.values()
     ]
     return Fitted(
-        predicted,
-        epoch,
+        _averaged(on_scale(output.scores), validated.unseen, others, split),
+        validated.epoch,
         output.weights.map(torch.Tensor.numpy),
         gates,
         max(filter(math.isfinite, oracle), default=math.nan),
-        validation_curve,
+        validated.srcc,
         others.settings,
         time.perf_counter() - began,
         fitted.joint,
+        axes,
     )
+
+
+def _averaged(
+    networks: Float[np.ndarray, " N"],
+    unseen: Float[np.ndarray, " val"],
+    others: FittedAverage,
+    split: Split,
+) -> Float[np.ndarray, " N"]:
+    """The predictions of networks for one label, averaged with those of its regressors in closed
+    form; for validation videos those ``unseen``, of fits that had not seen them.
+    """
+    share = 1 / (1 + len(others.regressors))
+    predicted = share * (networks + others.everywhere)
+    predicted[split.val] = share * (unseen + others.unseen)
+    return predicted
 
 
 def epochs_of(split: Split, options: TrainOptions, start: Start | None = None) -> int:
@@ -162,7 +197,7 @@ def _validate(
         return False, of_alone
     joint = Ensemble(features, split.train, alone.head, joint=True)
     of_joint = validate(joint, split, loss, options)
-    scores = joint.on_scale(joint.joint_scores[of_joint.epoch])
+    scores = joint.labels.on_scale(joint.joint_scores[of_joint.epoch])
     if others_help(scores, of_alone.unseen, features.data.mos[split.val]):
         return True, of_joint
     return False, of_alone
@@ -183,4 +218,6 @@ def validate(ensemble: Ensemble, split: Split, loss: Loss, options: TrainOptions
     scores = ensemble.train(split.seed, members, loss, epochs, split.val)
     srcc = {done: metrics.srcc(scores[done].double().numpy(), mos) for done in scores}
     epoch = epochs if ensemble.start is None else start_or_last(srcc, len(mos))
-    return Validated(epoch, ensemble.on_scale(scores[epoch]), srcc)
+    of_axes = ensemble.axis_scores[epoch].unbind(-1)
+    axes = [labels.on_scale(of) for labels, of in zip(ensemble.axes, of_axes, strict=True)]
+    return Validated(epoch, ensemble.labels.on_scale(scores[epoch]), srcc, axes)

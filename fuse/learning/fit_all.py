@@ -6,12 +6,13 @@ import os
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import NamedTuple
 
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning.baseline import fit_baseline
 from vqa_twostage.fuse.learning.fine_tune import Start
-from vqa_twostage.fuse.learning.fit import Fitted, fit_split
+from vqa_twostage.fuse.learning.fit import AxisFit, Fitted, fit_split
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
 from vqa_twostage.fuse.learning.threads import keep_freed_memory
@@ -105,7 +106,13 @@ def fit_one(features: PreparedFeatures, fit: Fit) -> Fitted:
     split, options, start = fit
     if options.baseline is None:
         return fit_split(features, split, options, start)
-    return fit_baseline(features.data, split, spec.resolve("fuse.baselines", options.baseline))
+    data, plugin = features.data, spec.resolve("fuse.baselines", options.baseline)
+    fitted = fit_baseline(data, split, plugin)
+    axes = {
+        name: AxisFit(fit_baseline(data.of_axis(name), split, plugin).predicted, {})
+        for name in options.axes or ()
+    }
+    return replace(fitted, axes=axes)
 
 
 def _fitted_group(data: Dataset, group: Group) -> list[tuple[int, Fitted]]:

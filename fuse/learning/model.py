@@ -44,6 +44,8 @@ class HeadOutput(NamedTuple):
     """The weights that the fusion used, by their names."""
     penalty: Float[Tensor, "*members"]
     """Added to the loss."""
+    axes: Float[Tensor, "*members B axes"]
+    """Scores of further labels, on their own standardised scales."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Head:
     fusion: spec.Plugin
     closed_forms: tuple[spec.Plugin, ...] = ()
     """Whose scores are averaged with those of the networks."""
+    axes: tuple[str, ...] = ()
+    """Further labels, each with an output of its own."""
 
     @staticmethod
     def of(options: TrainOptions) -> Head:
@@ -66,6 +70,7 @@ class Head:
             spec.resolve("fuse.temporal", options.temporal_encoder),
             spec.resolve("fuse.fusion", options.fusion),
             closed_forms(options.average_with),
+            tuple(options.axes or ()),
         )
 
     @property
@@ -160,7 +165,10 @@ class QualityModel(nn.Module):
         self.fuse = head.fusion.build(self.spatial.channels, self.temporal.channels)
         width = self.fuse.out_channels
         self.regress = nn.Sequential(
-            nn.Linear(width, width), nn.GELU(), Dropout(DROPOUT), nn.Linear(width, 1)
+            nn.Linear(width, width),
+            nn.GELU(),
+            Dropout(DROPOUT),
+            nn.Linear(width, 1 + len(head.axes)),
         )
 
     def forward(self, arrays: Streams[Arrays], masks: Streams[Bool[Tensor, "B _"]]) -> HeadOutput:
@@ -168,12 +176,13 @@ class QualityModel(nn.Module):
         temporal = self.temporal(arrays.temporal, masks.temporal)
         vector, gates, penalty = self.fuse(spatial, temporal)
         weights = Streams(spatial.weights, temporal.weights)
-        return HeadOutput(self.regress(vector).squeeze(1), weights, gates, penalty)
+        outputs = self.regress(vector)
+        return HeadOutput(outputs[:, 0], weights, gates, penalty, outputs[:, 1:])
 
     @torch.no_grad()
     def rescale(self, slope: float, shift: float) -> None:
         """Every score becomes ``slope * score + shift``; the ranking is the same, or the reverse of
-        it.
+        it. Those of further labels too.
         """
         last = self.last_layer
         last.weight.mul_(slope)
@@ -181,7 +190,7 @@ class QualityModel(nn.Module):
 
     @property
     def last_layer(self) -> nn.Linear:
-        """The layer whose output is the score."""
+        """The layer whose outputs are the scores."""
         last = self.regress[-1]
         assert isinstance(last, nn.Linear)
         return last

@@ -7,7 +7,7 @@ patches.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +68,15 @@ class PreparedFeatures:
         default_factory=dict
     )
     _others: list[PreparedFeatures] = field(default_factory=list)
+    _axes: dict[str, PreparedFeatures] = field(default_factory=dict)
+
+    def of_axis(self, name: str) -> PreparedFeatures:
+        """The same with the labels of an axis (`fuse.data.Dataset.of_axis`); what is prepared is
+        shared, since it knows no label.
+        """
+        if name not in self._axes:
+            self._axes[name] = replace(self, data=self.data.of_axis(name), averaged={}, _axes={})
+        return self._axes[name]
 
     def others(self, head: Head) -> list[PreparedFeatures]:
         """The other datasets of ``data``, prepared by the same statistics for ``head``."""

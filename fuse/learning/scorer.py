@@ -6,7 +6,8 @@ Dimensions: N videos, D columns of all prepared arrays together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from vqa_twostage.fuse.learning.averaged import refit_average
 from vqa_twostage.fuse.learning.ensemble import Ensemble, mean_output
 from vqa_twostage.fuse.learning.fine_tune import Start
 from vqa_twostage.fuse.learning.fit import Fitted
+from vqa_twostage.fuse.learning.labels import StandardLabels
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.model import Head, HeadOutput, QualityModel
 from vqa_twostage.fuse.learning.novelty import PERCENTILES, NoveltyReference
@@ -64,14 +66,31 @@ class Training:
         return list({track.to_text(): track for track in both}.values())
 
 
+@dataclass(frozen=True)
+class AxisOfScorer:
+    """What a `Scorer` has for a further label beside the output of its networks; fields as there.
+    ``scale`` and ``better`` are the manifest's, ``mos`` as of `Training`.
+    """
+
+    scale: tuple[float, float]
+    better: str
+    regressors: dict[str, nn.Module]
+    mean: float
+    std: float
+    curve: Float[np.ndarray, " 4"] | None
+    mos: Float[np.ndarray, " 101"]
+
+
 class Prediction(NamedTuple):
     """``scores`` on the scale of the training labels; the ``output`` of the head, averaged over the
-    members; the ``distances`` from the training videos.
+    members; the ``distances`` from the training videos; the scores of further labels, on their
+    scales.
     """
 
     scores: Float[np.ndarray, " N"]
     output: HeadOutput
     distances: Float[np.ndarray, " N"]
+    axes: dict[str, Float[np.ndarray, " N"]]
 
 
 @dataclass(frozen=True)
@@ -94,6 +113,8 @@ class Scorer:
     training: Training
     agreement: Agreement | None = None
     """With the opinions of viewers, where the card of a named model says it."""
+    axes: dict[str, AxisOfScorer] = field(default_factory=dict)
+    """Of further labels, by their names, in the order of the networks' outputs."""
 
     @property
     def reads(self) -> Streams[tuple[str, ...]]:
@@ -129,11 +150,13 @@ class Scorer:
             )
             output = mean_output(self.models, arrays, masks)
             distances = self.training.novelty.distance(arrays, masks)
-            scores = self.average(output.scores, arrays, masks).double().numpy()
+            scores = _calibrated(self, output.scores, arrays, masks)
+            axes = {
+                name: _calibrated(axis, output.axes[:, number], arrays, masks)
+                for number, (name, axis) in enumerate(self.axes.items())
+            }
         weights = output.weights.map(_of_all_frames, features)
-        return Prediction(
-            metrics.apply_logistic(self.curve, scores), output._replace(weights=weights), distances
-        )
+        return Prediction(scores, output._replace(weights=weights), distances, axes)
 
     def average(
         self,
@@ -144,14 +167,34 @@ class Scorer:
         """The networks' standardised score averaged with the predictions of the regressors, on the
         scale of the labels.
         """
-        on_scale = networks * self.std + self.mean
-        with torch.inference_mode():
-            return average(on_scale, [*self.regressors.values()], arrays, masks)
+        return _average(self, networks, arrays, masks)
 
     def _prepare(self, side: Side, preparations: list[Preparation]) -> Prepared:
         # several tracks may have other frames, and go together by their means
         frames = len(side) == 1 or self.reads_frames
         return prepare_side(side, preparations, frames)
+
+
+def _average(
+    label: Scorer | AxisOfScorer,
+    networks: Float[Tensor, " N"],
+    arrays: Streams[Arrays],
+    masks: Streams[Bool[Tensor, "N _"]],
+) -> Float[Tensor, " N"]:
+    on_scale = networks * label.std + label.mean
+    with torch.inference_mode():
+        return average(on_scale, [*label.regressors.values()], arrays, masks)
+
+
+def _calibrated(
+    label: Scorer | AxisOfScorer,
+    networks: Float[Tensor, " N"],
+    arrays: Streams[Arrays],
+    masks: Streams[Bool[Tensor, "N _"]],
+) -> Float[np.ndarray, " N"]:
+    """The score of one label from the networks' standardised score of it."""
+    scores = _average(label, networks, arrays, masks).double().numpy()
+    return metrics.apply_logistic(label.curve, scores)
 
 
 def refit(
@@ -179,7 +222,12 @@ def refit(
         loss = parse_loss(options.loss)
         ensemble.train(splits[0].seed, options.members, loss, used[len(used) // 2])
         regressors = refit_average(features, head, [result.settings for result in fitted])
-    return scorer_of(options, ensemble, regressors, _calibration(data, splits, fitted))
+        axes = {
+            name: _axis(features.of_axis(name), head, splits, fitted, labels)
+            for name, labels in zip(head.axes, ensemble.axes, strict=True)
+        }
+    curve = _calibration(data, splits, [result.predicted for result in fitted])
+    return replace(scorer_of(options, ensemble, regressors, curve), axes=axes)
 
 
 def scorer_of(
@@ -188,7 +236,9 @@ def scorer_of(
     regressors: dict[str, nn.Module],
     curve: Float[np.ndarray, " 4"] | None = None,
 ) -> Scorer:
-    """What was fitted, without the videos that it was fitted on; ``curve`` calibrates it."""
+    """What was fitted for the main label, without the videos that it was fitted on; ``curve``
+    calibrates it.
+    """
     data, manifest = ensemble.data, ensemble.data.manifest
     training = Training(
         dataset=manifest.name,
@@ -210,23 +260,44 @@ def scorer_of(
         ensemble.models,
         regressors,
         ensemble.tracks.map(lambda track: track.shapes),
-        ensemble.mean,
-        ensemble.std,
+        ensemble.labels.mean,
+        ensemble.labels.std,
         curve,
         training,
     )
 
 
+def _axis(
+    features: PreparedFeatures,
+    head: Head,
+    splits: list[Split],
+    fitted: list[Fitted],
+    labels: StandardLabels,
+) -> AxisOfScorer:
+    """``features``: with the labels of the axis; ``labels``: those that the networks learnt."""
+    data = features.data
+    of_axis = [result.axes[data.manifest.label] for result in fitted]
+    return AxisOfScorer(
+        scale=data.manifest.scale,
+        better=data.manifest.better,
+        regressors=refit_average(features, head, [result.settings for result in of_axis]),
+        mean=labels.mean,
+        std=labels.std,
+        curve=_calibration(data, splits, [result.predicted for result in of_axis]),
+        mos=np.percentile(data.mos, PERCENTILES),
+    )
+
+
 def _calibration(
-    data: Dataset, splits: list[Split], fitted: list[Fitted]
+    data: Dataset, splits: list[Split], predictions: Sequence[Float[np.ndarray, " N"]]
 ) -> Float[np.ndarray, " 4"] | None:
-    """From the predictions for tested videos; None where they are so few that the curve would
-    follow chance.
+    """From the predictions of each split for tested videos; None where they are so few that the
+    curve would follow chance.
     """
     tested = np.unique(np.concatenate([split.test for split in splits]))
     if len(tested) < CALIBRATED_FROM:
         return None
-    predicted = np.stack([result.predicted for result in fitted])
+    predicted = np.stack(predictions)
     unseen = np.einsum("sn,sn->n", predicted, test_split_weights(len(data.mos), splits))
     return metrics.fit_logistic(unseen[tested], data.mos[tested])
 

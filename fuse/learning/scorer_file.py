@@ -4,9 +4,11 @@ It holds the whole identities of the features that the model reads, what its sca
 it was trained on. Tensors are named ``prepare.<stream>.<array>.<field>``,
 ``basis.<stream>.<level>``, ``member.<number>.<parameter>``, ``regressor.<number>.<buffer>`` and
 ``training.<field>``; of several tracks in a stream, arrays and levels have the track in front
-(`fuse.learning.sides`). The rest is one JSON object, ``about``, in the file's metadata. ``sha256``
-is the digest of ``about`` and all other tensors: a tensor of 32 bytes, since the library writes
-several entries of metadata in any order, and equal models are to be equal files.
+(`fuse.learning.sides`). Of a further label there are ``axis.<number>.regressor.<number>.<buffer>``
+and ``axis.<number>.mos``; its scores are further outputs of the members. The rest is one JSON
+object, ``about``, in the file's metadata. ``sha256`` is the digest of ``about`` and all other
+tensors: a tensor of 32 bytes, since the library writes several entries of metadata in any order,
+and equal models are to be equal files.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import hashlib
 import json
 import math
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +36,7 @@ from torch.nn.modules.module import (
 from vqa_twostage.fuse.learning.model import Head, QualityModel
 from vqa_twostage.fuse.learning.novelty import PERCENTILES, NoveltyReference
 from vqa_twostage.fuse.learning.prepare import Preparation, Squash
-from vqa_twostage.fuse.learning.scorer import Scorer, Training
+from vqa_twostage.fuse.learning.scorer import AxisOfScorer, Scorer, Training
 from vqa_twostage.fuse.learning.sides import named, track_names
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.streams import Shapes, Streams
@@ -77,21 +80,17 @@ def save(scorer: Scorer, run: Path) -> None:
         tensors |= {
             f"member.{number}.{name}": tensor.numpy() for name, tensor in model.state_dict().items()
         }
-    for number, module in enumerate(scorer.regressors.values()):
-        tensors |= {
-            f"regressor.{number}.{name}": tensor.numpy()
-            for name, tensor in module.state_dict().items()
-        }
+    tensors |= _of_regressors(scorer.regressors)
+    for number, axis in enumerate(scorer.axes.values()):
+        of_axis = {**_of_regressors(axis.regressors), "mos": axis.mos}
+        tensors |= {f"axis.{number}.{name}": array for name, array in of_axis.items()}
     tensors |= {f"training.{field}": getattr(training.novelty, field) for field in NOVELTY_FIELDS}
     tensors["training.mos"] = training.mos
     about = {
         "format_version": FORMAT_VERSION,
         "options": asdict(scorer.options),
         "shapes": dict(scorer.shapes.items()),
-        "mean": scorer.mean,
-        "std": scorer.std,
-        "curve": None if scorer.curve is None else list(scorer.curve),
-        "regressors": [*scorer.regressors],
+        **_about_label(scorer),
         "training": {
             **{field: getattr(training, field) for field in TRAINING_FIELDS},
             "tracks": {
@@ -100,10 +99,33 @@ def save(scorer: Scorer, run: Path) -> None:
             },
         },
     }
+    if scorer.axes:
+        about["axes"] = [
+            {"name": name, "scale": axis.scale, "better": axis.better, **_about_label(axis)}
+            for name, axis in scorer.axes.items()
+        ]
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     text = json.dumps(about)
     with replaced(run / FILE) as part:
         save_file(sealed_tensors(text, contiguous), part, metadata={ABOUT: text})
+
+
+def _about_label(label: Scorer | AxisOfScorer) -> dict[str, Any]:
+    """What `_label` reads."""
+    return {
+        "mean": label.mean,
+        "std": label.std,
+        "curve": None if label.curve is None else list(label.curve),
+        "regressors": [*label.regressors],
+    }
+
+
+def _of_regressors(regressors: Mapping[str, nn.Module]) -> Tensors:
+    return {
+        f"regressor.{number}.{name}": tensor.numpy()
+        for number, module in enumerate(regressors.values())
+        for name, tensor in module.state_dict().items()
+    }
 
 
 def load(run: Path) -> Scorer:
@@ -195,32 +217,68 @@ def _build(about: dict[str, Any], tensors: Tensors) -> Scorer:
             for stream, (of_stream, identities) in shapes.zip(training.tracks).items()
         )
     )
-    curve = about["curve"]
     return Scorer(
-        options,
-        preparations,
-        [_member(number, options, shapes, tensors) for number in range(options.members)],
-        _regressors(about["regressors"], options, shapes, tensors),
-        shapes,
-        _number(about["mean"]),
-        _number(about["std"]),
-        None if curve is None else np.array([_number(curve[place]) for place in range(4)]),
-        training,
+        options=options,
+        preparations=preparations,
+        models=[_member(number, options, shapes, tensors) for number in range(options.members)],
+        **_label(about, options, shapes, tensors),
+        shapes=shapes,
+        training=training,
+        axes=_axes(about.get("axes", []), options, shapes, tensors),
     )
 
 
+def _label(
+    about: dict[str, Any], options: TrainOptions, shapes: Streams[Shapes], tensors: Tensors
+) -> dict[str, Any]:
+    """The fields that `Scorer` and `AxisOfScorer` share."""
+    curve = about["curve"]
+    return {
+        "regressors": _regressors(about["regressors"], options, shapes, tensors),
+        "mean": _number(about["mean"]),
+        "std": _number(about["std"]),
+        "curve": None if curve is None else np.array([_number(curve[place]) for place in range(4)]),
+    }
+
+
+def _axes(
+    listed: list[dict[str, Any]], options: TrainOptions, shapes: Streams[Shapes], tensors: Tensors
+) -> dict[str, AxisOfScorer]:
+    """Of the further labels; ValueError unless they are those of the options."""
+    if [axis["name"] for axis in listed] != [*(options.axes or ())]:
+        raise ValueError(f"the axes {str(listed)[:LONGEST_TEXT]} are not those of the options")
+    axes = {}
+    for number, axis in enumerate(listed):
+        own = _below(f"axis.{number}.", tensors)
+        axes[_text(axis["name"])] = AxisOfScorer(
+            scale=_scale(axis["scale"]),
+            better=_better(axis["better"]),
+            **_label(axis, options, shapes, own),
+            mos=_tensor(own, "mos", PERCENTILES.size),
+        )
+    return axes
+
+
+def _scale(value: Any) -> tuple[float, float]:
+    low, high = value
+    return _number(low), _number(high)
+
+
+def _better(value: Any) -> str:
+    if value not in BETTER:
+        raise ValueError(f"better is {value!r}")
+    return str(value)
+
+
 def _training(training: dict[str, Any], shapes: Streams[Shapes], tensors: Tensors) -> Training:
-    low, high = training["scale"]
-    if training["better"] not in BETTER:
-        raise ValueError(f"better is {training['better']!r}")
     columns = sum(shape[0] for track in shapes for shape in track.values())
     sizes = {"mean": columns, "std": columns, "distances": PERCENTILES.size}
     return Training(
         dataset=_text(training["dataset"]),
         title=_text(training["title"]),
         label=_text(training["label"]),
-        scale=(_number(low), _number(high)),
-        better=training["better"],
+        scale=_scale(training["scale"]),
+        better=_better(training["better"]),
         videos=int(_number(training["videos"])),
         tracks=Streams(**training["tracks"]).map(
             lambda side: [TrackIdentity.from_json(track, "the model") for track in _some(side)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vqa_twostage.fuse.metrics import srcc_interval
 from vqa_twostage.fuse.paired import PairedStatistics
@@ -31,6 +31,7 @@ PAIRED_TITLES = ("corrected p", "wins", "median [95 %]", "Wilcoxon p")
 """Of `paired_cells`, after the mean difference: what is to be believed comes first, since a narrow
 window shows no more.
 """
+OF_AXES = "further labels (axes), each on its own scale, on the same videos and splits"
 AFTER_LOGISTIC = "PLCC and RMSE after a 4-parameter logistic"
 
 
@@ -67,6 +68,21 @@ def metric_cells(
 ) -> list[str]:
     """`median_and_spread` of each of ``metrics``: ``0.912 ± 0.020``."""
     return [" ".join(filter(None, median_and_spread(summary, name, digits))) for name in metrics]
+
+
+def axes_rows(
+    runs: Sequence[tuple[str, Mapping[str, SplitSummary]]], digits: int = 3
+) -> list[list[str]]:
+    """A row for each run and each of its further labels, those of one label together: both names
+    and `metric_cells`. ``runs``: the name of each, and the metrics of its labels by their names.
+    """
+    labels = dict.fromkeys(label for _, of_run in runs for label in of_run)
+    return [
+        [run, label, *metric_cells(of_run[label], digits=digits)]
+        for label in labels
+        for run, of_run in runs
+        if label in of_run
+    ]
 
 
 def meaning(summary: SplitSummary) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE
 from vqa_twostage.fuse.reporting.formatting import (
     AFTER_LOGISTIC,
+    OF_AXES,
     PAIRED_TITLES,
+    axes_rows,
     curve_cells,
     curve_titles,
     meaning,
@@ -46,7 +48,8 @@ def of_comparison(comparison: Comparison) -> str:
     )
     said = "".join(f" {sentence}." for sentence in learnt)
     caption = f"{caption}; difference: paired, mean; {WHICH_TO_BELIEVE}.{undefined}{said}"
-    return f"{caption}\n\n{table}{_notes(comparison)}"
+    of_axes = _axes([(f"`{row.name}`", row.axes) for row in comparison.rows])
+    return f"{caption}\n\n{table}{of_axes}{_notes(comparison)}"
 
 
 def of_curve(curve: LearningCurve) -> str:
@@ -70,6 +73,8 @@ def of_run(evaluation: Evaluation) -> str:
     table = _table(["", *titles()], [[f"`{evaluation.fusion}`", *cells]])
     learnt = opinions.sentences(evaluation.opinions, evaluation.dataset)
     said = "".join(f" `{evaluation.fusion}`: {sentence}." for sentence in learnt)
+    of_axes = {name: axis.summary for name, axis in evaluation.axes.items()}
+    table += _axes([(f"`{evaluation.fusion}`", of_axes)])
     return f"{caption}; {AFTER_LOGISTIC}.{undefined}{said}\n\n{table}{_notes(evaluation)}"
 
 
@@ -86,6 +91,19 @@ def _undefined(name: str, count: int) -> str:
     return (
         f" SRCC of `{name}` is undefined in {count} splits (constant scores), which count nowhere."
     )
+
+
+def _axes(runs: Sequence[tuple[str, Mapping[str, SplitSummary]]]) -> str:
+    """A table of the further labels of runs; empty where they have none."""
+    rows = axes_rows(runs, DIGITS)
+    if not rows:
+        return ""
+    undefined = "".join(
+        _undefined(f"{run}, {axis}", summary.undefined)
+        for run, of_run in runs
+        for axis, summary in of_run.items()
+    )
+    return f"\n{OF_AXES.capitalize()}.{undefined}\n\n{_table(['', 'axis', *titles()], rows)}"
 
 
 def _notes(result: Comparison | Evaluation) -> str:

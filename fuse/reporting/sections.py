@@ -171,8 +171,8 @@ class FewVideos:
 class Section:
     """What the page shows of a run.
 
-    ``metric_rows``: a title and each metric as text. ``attention``: by the key of a video, the
-    share of each shown frame. Charts are SVG.
+    ``metric_rows``: a title and each metric as text; ``axes``: the same of each further label.
+    ``attention``: by the key of a video, the share of each shown frame. Charts are SVG.
     """
 
     name: str
@@ -180,6 +180,7 @@ class Section:
     n_videos: str
     scale: str
     metric_rows: list[tuple[str, dict[str, str]]]
+    axes: list[tuple[str, dict[str, str]]]
     notes: list[str]
     scatter: Markup
     logistic: str | None
@@ -232,6 +233,10 @@ def section_of(
         n_videos=n_videos(evaluation.n_videos, evaluation.n_dataset),
         scale="{:g} to {:g}".format(*record.scale),
         metric_rows=_metric_rows(evaluation),
+        axes=[
+            (axis, {name: " ".join(median_and_spread(of.summary, name)) for name in METRICS})
+            for axis, of in evaluation.axes.items()
+        ],
         notes=notes,
         scatter=charts.scatter(
             [(point.predicted, point.mos) for point in _points(drawn, key_of, digits=None)],
@@ -315,7 +320,7 @@ def train_command(run: RunToReport) -> str:
         options["from"] = source
     if options.get("baseline") is not None:  # reads no option of a head
         of_heads = ("spatial", "temporal", "protocol", "seed", "labels", "baseline")
-        kept = (*of_heads, "allow_trained_on", "allow_label_like")
+        kept = (*of_heads, "allow_trained_on", "allow_label_like", "axes")
         options = {name: options[name] for name in kept}
     words = ["vqa-fuse", "train"]
     for name in datasets:

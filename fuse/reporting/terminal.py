@@ -10,7 +10,9 @@ from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE
 from vqa_twostage.fuse.reporting.formatting import (
     AFTER_LOGISTIC,
+    OF_AXES,
     PAIRED_TITLES,
+    axes_rows,
     curve_cells,
     curve_titles,
     interval,
@@ -37,6 +39,7 @@ from vqa_twostage.fuse.results import (
     Reproduction,
     RunList,
     ScaleMetrics,
+    SplitSummary,
     day_and_time,
 )
 from vqa_twostage.fuse.runs import Run
@@ -79,6 +82,8 @@ def print_joint_training(result: JointTraining) -> None:
 
 
 def _print_below_table(evaluation: Evaluation) -> None:
+    of_axes = {name: axis.summary for name, axis in evaluation.axes.items()}
+    _print_axes([(evaluation.fusion, of_axes)])
     if evaluation.summary.undefined:
         print_sentence(undefined_splits(evaluation.summary.undefined))
     if evaluation.oracle:
@@ -91,6 +96,19 @@ def _print_below_table(evaluation: Evaluation) -> None:
     _print_not_finite(evaluation.not_finite)
     click.echo(f"run: {evaluation.run}")
     click.echo(f"plot: {Run(evaluation.run).scatter_file}")
+
+
+def _print_axes(runs: Sequence[tuple[str, Mapping[str, SplitSummary]]]) -> None:
+    """A table of the further labels of runs, where they have some."""
+    rows = axes_rows(runs)
+    if not rows:
+        return
+    print_sentence(f"\n{OF_AXES}:")
+    print_table(["", "axis", *titles()], rows)
+    for run, of_run in runs:
+        for axis, summary in of_run.items():
+            if summary.undefined:
+                print_sentence(f"{run}, {axis}: {undefined_splits(summary.undefined)}")
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -115,6 +133,7 @@ def print_comparison(comparison: Comparison) -> None:
                 f"undefined, and in no median or difference: SRCC of {row.name} in "
                 f"{row.summary.undefined} of {comparison.n_splits} splits (constant scores)"
             )
+    _print_axes([(row.name, row.axes) for row in comparison.rows])
     learnt = {row.name: row.opinions for row in comparison.rows}
     _print_lines(opinions.sentences_of_rows(learnt, comparison.dataset))
     _print_cautions(comparison.notes, comparison.missing)

@@ -47,8 +47,10 @@ def lsvq(root: Path, videos: list[Path]) -> None:
 
 
 def own(root: Path, videos: list[Path]) -> None:
-    rows = [f"{video.name},{1 + row / 2},{row}" for row, video in enumerate(videos)]
-    write(root / "mos.csv", ["path,mos,group", *rows])
+    rows = [
+        f"{video.name},{1 + row / 2},{10 * row},{row % 3},{row}" for row, video in enumerate(videos)
+    ]
+    write(root / "mos.csv", ["path,mos,mos_technical,mos_aesthetic,group", *rows])
     named = [f"{video.name}\t{1 + row / 2}" for row, video in enumerate(videos)]
     write(root / "ratings.tsv", ["File\tQuality", *named])
     write(root / "labels.txt", [row.replace("\t", ", -1, -1, ") for row in named])

@@ -42,6 +42,7 @@ BARE = (
     "docs/how-to/konvid.md",
     "docs/how-to/lsvq.md",
     "docs/how-to/own-videos.md",
+    "docs/how-to/axes.md",
 )
 BARE += ("docs/how-to/published-features.md", "docs/how-to/ten-minutes.md")
 BARE += ("README.md KoNViD-1k", "README.md Your own videos")

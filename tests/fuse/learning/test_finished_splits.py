@@ -14,7 +14,7 @@ from vqa_twostage.fuse import train as training
 from vqa_twostage.fuse.averaging import Setting
 from vqa_twostage.fuse.learning import fit_all as fitting
 from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
-from vqa_twostage.fuse.learning.fit import Fitted
+from vqa_twostage.fuse.learning.fit import AxisFit, Fitted
 from vqa_twostage.fuse.learning.fit_all import Fit
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
 from vqa_twostage.fuse.options import TrainOptions
@@ -211,6 +211,7 @@ FITTED = Fitted(
     {"ridge": Setting(2, 10.0), "kernel_ridge": Setting(0, 0.25)},
     2.5,
     True,
+    {"technical": AxisFit(np.array([0.5, 1.0, np.nan]), {"ridge": Setting(1, 0.5)})},
 )
 
 
