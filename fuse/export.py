@@ -22,7 +22,7 @@ from vqa_twostage.fuse.delivery import onnx_check
 from vqa_twostage.fuse.delivery.onnx_graph import FILE as ONNX_FILE
 from vqa_twostage.fuse.evaluate import evaluate
 from vqa_twostage.fuse.learning import scorer_file as saved
-from vqa_twostage.fuse.learning.scorer import Scorer
+from vqa_twostage.fuse.learning.scorer import AxisOfScorer, Scorer
 from vqa_twostage.fuse.reporting.formatting import METRIC_TITLES, median_and_spread, n_videos
 from vqa_twostage.fuse.results import Evaluation
 from vqa_twostage.pipeline.errors import UsageError
@@ -92,6 +92,8 @@ def export_run(run: str | Path, output: str | Path, onnx: bool = False) -> Expor
     if onnx:
         onnx_check.require_packages()
     scorer, evaluation = saved.load(run), evaluate(run)
+    if onnx:
+        onnx_check.require_one_label(scorer)
     if output.exists() and output.samefile(run):
         raise UsageError(f"--output {output} is the run itself; give another folder")
     if not _is_ours(output):
@@ -139,11 +141,28 @@ def config_of(scorer: Scorer) -> dict[str, Any]:
         },
         # sampler, networks, digest of their weights and preprocessing, as in the cache
         "features": [track.to_json() for side in training.tracks for track in side],
-        "calibration": {
-            "mean": scorer.mean,
-            "std": scorer.std,
-            "logistic": None if scorer.curve is None else list(map(float, scorer.curve)),
-        },
+        "calibration": _calibration(scorer),
+        # of further labels, where there are some
+        **({"axes": _axes(scorer)} if scorer.axes else {}),
+    }
+
+
+def _axes(scorer: Scorer) -> dict[str, Any]:
+    return {
+        name: {
+            "scale": list(axis.scale),
+            "better": axis.better,
+            "calibration": _calibration(axis),
+        }
+        for name, axis in scorer.axes.items()
+    }
+
+
+def _calibration(label: Scorer | AxisOfScorer) -> dict[str, Any]:
+    return {
+        "mean": label.mean,
+        "std": label.std,
+        "logistic": None if label.curve is None else list(map(float, label.curve)),
     }
 
 
@@ -157,11 +176,11 @@ def card(config: dict[str, Any], evaluation: Evaluation) -> str:
     distinct = {json.dumps(track, sort_keys=True): track for track in config["features"]}
     imported = dict.fromkeys(("preprocessing", "weights"), "imported")
     return template.render(
-        {"onnx": None, **config},
+        {"onnx": None, "axes": {}, **config},
         tracks=[{**imported, **track} for track in distinct.values()],
         evaluation=evaluation,
         learnt=opinions.sentences(evaluation.opinions, evaluation.dataset),
         n_videos=n_videos(evaluation.n_videos, evaluation.n_dataset),
         metrics=CARD_TITLES,
-        figure=partial(median_and_spread, evaluation.summary, digits=CARD_DIGITS),
+        figure=partial(median_and_spread, digits=CARD_DIGITS),
     )

@@ -27,11 +27,11 @@ from vqa_twostage.fuse.interval import parse_interval
 from vqa_twostage.fuse.learning import scorer_file
 from vqa_twostage.fuse.learning.model import HeadOutput
 from vqa_twostage.fuse.learning.novelty import percentile_of
-from vqa_twostage.fuse.learning.scorer import Scorer, Training
+from vqa_twostage.fuse.learning.scorer import AxisOfScorer, Scorer, Training
 from vqa_twostage.fuse.scored_tracks import Extraction, tracks_of_files, up_to_date
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.timeline import sampled_every
-from vqa_twostage.fuse.video_score import Frame, Moment, Score
+from vqa_twostage.fuse.video_score import AxisScore, Frame, Moment, Score
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.datasets.videos import find_videos
@@ -229,6 +229,7 @@ def _unscored(path: Path, scorer: Scorer) -> Score:
         better=training.better,
         trained_on=training.title,
         agreement=scorer.agreement,
+        axes={name: AxisScore(axis.scale, axis.better) for name, axis in scorer.axes.items()},
     )
 
 
@@ -251,9 +252,10 @@ def _score_video(path: Path, digest: str, scorer: Scorer, passes: Sequence[_Pass
     training, tracks = passes[0]
     unscored = _unscored(path, scorer)
     stored, features = _read_streams(training, tracks, digest, scorer.reads)
-    scores, output, distances, _ = scorer.predict_with_details(features)
-    value, distance = float(scores[0]), float(distances[0])
-    if not (math.isfinite(value) and math.isfinite(distance)):
+    prediction = scorer.predict_with_details(features)
+    value, distance = float(prediction.scores[0]), float(prediction.distances[0])
+    axes = {name: float(scores[0]) for name, scores in prediction.axes.items()}
+    if not all(map(math.isfinite, (value, distance, *axes.values()))):
         error = "the model gives no number: it is damaged, or was not trained on such features"
         return replace(unscored, error=error)
     return replace(
@@ -266,9 +268,14 @@ def _score_video(path: Path, digest: str, scorer: Scorer, passes: Sequence[_Pass
         duration=stored.attributes.frames / stored.attributes.fps
         if stored.attributes.fps
         else None,
-        frames=_frames(stored, _frame_scores(scorer, features), _frame_weights(output)),
+        frames=_frames(stored, _frame_scores(scorer, features), _frame_weights(prediction.output)),
         timeline=[moment for each in passes[1:] for moment in _timeline(scorer, each, digest)],
+        axes={name: _axis_score(scorer.axes[name], of_axis) for name, of_axis in axes.items()},
     )
+
+
+def _axis_score(axis: AxisOfScorer, score: float) -> AxisScore:
+    return AxisScore(axis.scale, axis.better, score, percentile_of(score, axis.mos))
 
 
 def _timeline(scorer: Scorer, of_pass: _Pass, digest: str) -> list[Moment]:

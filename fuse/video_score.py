@@ -53,6 +53,21 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class AxisScore:
+    """The score of a further label, on the scale of its training labels; None where the video has
+    no score.
+    """
+
+    scale: tuple[float, float]
+    """The lowest and the highest value of that scale."""
+    better: str
+    """Which end of it is better: ``higher`` or ``lower``."""
+    score: float | None = None
+    percentile: float | None = None
+    """The percentage of the training videos, 0 to 100, whose label is below the score."""
+
+
+@dataclass(frozen=True)
 class Score(ShownInNotebooks):
     """The score of one video. Where ``error`` is not empty, there is no score, and the fields up to
     ``frames`` keep their defaults.
@@ -87,6 +102,9 @@ class Score(ShownInNotebooks):
     """The title of the dataset that the model was trained on."""
     agreement: Agreement | None = field(default=None, kw_only=True)
     """With opinions, where the model's card says it."""
+    axes: dict[str, AxisScore] = field(default_factory=dict, kw_only=True)
+    """Of further labels, by their names: all that the model has, whether there is a score or not.
+    """
 
     @property
     def worst(self) -> Moment | None:
@@ -97,8 +115,12 @@ class Score(ShownInNotebooks):
     def to_json(self) -> dict[str, Any]:
         """One entry of the document of ``vqa-fuse score --json``."""
         worst = self.worst
+        axes = {
+            name: {**asdict(axis), "scale": list(axis.scale)} for name, axis in self.axes.items()
+        }
         return {
             **asdict(self),
             "worst": None if worst is None else asdict(worst),
             "scale": list(self.scale),
+            "axes": axes,
         }

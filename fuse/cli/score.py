@@ -228,7 +228,7 @@ def _watch(
     scorer, kept = _model_and_cache(source, options)
     click.echo(f"watching {folder}; Ctrl-C ends it", err=True)
     if output == "csv":
-        click.echo(score_text.to_csv([]), nl=False)
+        click.echo(score_text.to_csv([], scorer.axes), nl=False)
     failed = done = 0
     try:
         for score in watch(folder, scorer, kept, **options):

@@ -79,6 +79,15 @@ def require_packages() -> None:
     require_installed("--onnx", PACKAGES, "onnx")
 
 
+def require_one_label(scorer: Scorer) -> None:
+    """UsageError for a model of several labels: a graph has one output."""
+    if scorer.axes:
+        raise UsageError(
+            f"a graph has one output, and this model has axes too ({', '.join(scorer.axes)}); "
+            "leave out --onnx, or train without --axes"
+        )
+
+
 def make_graph(scorer: Scorer) -> OnnxGraph:
     """UsageError where a part of the model cannot be a graph, or the graph's scores differ from the
     model's.

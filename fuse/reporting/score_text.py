@@ -8,7 +8,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -55,14 +55,20 @@ def to_jsonl(scores: Sequence[Score]) -> str:
     return "".join(json.dumps(score.to_json(), allow_nan=False) + "\n" for score in scores)
 
 
-def to_csv(scores: Sequence[Score]) -> str:
-    """A row for each video, with the columns `CSV_COLUMNS`."""
+def to_csv(scores: Sequence[Score], axes: Iterable[str] = ()) -> str:
+    """A row for each video, with the columns `CSV_COLUMNS`, and one for each further label.
+
+    ``axes``: the further labels, where there is no score that names them.
+    """
     table = io.StringIO()
-    writer = csv.DictWriter(table, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    names = dict.fromkeys([*axes, *(name for score in scores for name in score.axes)])
+    columns = [*CSV_COLUMNS, *(f"score_{name}" for name in names)]
+    writer = csv.DictWriter(table, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for score in scores:
         low, high = score.scale
-        writer.writerow({**score.to_json(), "low": low, "high": high})
+        of_axes = {f"score_{name}": axis.score for name, axis in score.axes.items()}
+        writer.writerow({**score.to_json(), "low": low, "high": high, **of_axes})
     return table.getvalue()
 
 
@@ -101,6 +107,7 @@ def lines_of(score: Score) -> list[str]:
         return [f"{score.video}: no score: {score.error}"]
     details = [
         origin_of_scale(score),
+        *_axes(score),
         *_frame_curve(score),
         *_timeline(score),
         *agreement_with_opinions(score),
@@ -113,7 +120,7 @@ def lines_among_others(score: Score) -> list[str]:
     """As `lines_of`, without what is the same for every video: `closing_lines` says that."""
     if score.error:
         return lines_of(score)
-    details = [*_frame_curve(score), *_timeline(score), *cautions(score)]
+    details = [*_axes(score), *_frame_curve(score), *_timeline(score), *cautions(score)]
     return [_headline(score), *(f"  {line}" for line in details)]
 
 
@@ -125,6 +132,16 @@ def closing_lines(scores: Sequence[Score]) -> list[str]:
         return lines
     origin = f"{scored.label}, as learnt from {scored.trained_on}"
     return [*lines, f"on {_scale(scored)}: {origin}", *agreement_with_opinions(scored)]
+
+
+def _axes(score: Score) -> list[str]:
+    """A line for each further label."""
+    return [
+        f"{name} {axis.score:.2f}, on a scale of {axis.scale[0]:g} to {axis.scale[1]:g} "
+        f"({axis.better} is better); above {axis.percentile:.0f} % of the videos"
+        for name, axis in score.axes.items()
+        if axis.score is not None
+    ]
 
 
 def origin_of_scale(score: Score) -> str:

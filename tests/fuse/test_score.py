@@ -32,7 +32,7 @@ from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reporting import score_text
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import train_run
-from vqa_twostage.fuse.video_score import Score
+from vqa_twostage.fuse.video_score import AxisScore, Score
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.datasets.loading import load_manifest
 from vqa_twostage.pipeline.errors import UsageError
@@ -189,7 +189,8 @@ def test_score_as_json_has_the_documented_fields(run: Path, clips: Path) -> None
     document = result.to_json()
     assert list(document) == [
         *["video", "score", "error", "percentile", "distance", "far", "damage", "duration"],
-        *["frames", "timeline", "scale", "label", "better", "trained_on", "agreement", "worst"],
+        *["frames", "timeline", "scale", "label", "better", "trained_on", "agreement", "axes"],
+        "worst",
     ]
     assert document["scale"] == [1.0, 3.5] and document["label"] == "MOS"
     assert list(document["frames"][0]) == ["index", "time", "score", "weight"]
@@ -552,6 +553,27 @@ def test_score_outside_of_the_scale_has_a_caution() -> None:
         "caution: the score lies outside of the scale, 2.16 to 4.64: beyond what the model has seen"
     ]
     assert score_text.cautions(scored(score=4.64, scale=scale)) == []
+
+
+def test_further_labels_stand_below_the_main_score_and_in_columns_of_their_own() -> None:
+    axis = AxisScore((0.0, 100.0), "lower", 41.5, 12.0)
+    score = scored(axes={"technical": axis})
+    failed = scored(axes={"technical": AxisScore((0.0, 100.0), "lower")}, error="no video")
+    lines = score_text.lines_of(score)
+    assert lines[2] == (
+        "  technical 41.50, on a scale of 0 to 100 (lower is better); above 12 % of the videos"
+    )
+    assert lines[2] in score_text.lines_among_others(score)
+    header, row, without = score_text.to_csv([score, failed]).splitlines()
+    assert header.endswith(",error,score_technical")
+    assert row.endswith(",41.5") and without.endswith(",no video,")
+    # as a watched folder prints them
+    streamed = score_text.to_csv([], ["technical"]) + score_text.row_of(failed)
+    assert streamed.splitlines() == [header, without]
+    document = json.loads(score_text.to_json([score, scored()]))
+    assert document[0]["axes"]["technical"]["scale"] == [0.0, 100.0]
+    assert document[1]["axes"] == {}
+    assert "axis" not in score_text.to_csv([scored()])
 
 
 # --- the model that ships ---

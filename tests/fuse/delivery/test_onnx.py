@@ -35,6 +35,7 @@ from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.temporal.gru import Gru
 from vqa_twostage.fuse.train import train_run
 from vqa_twostage.pipeline import spec
+from vqa_twostage.pipeline.datasets.axes import Axis
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import ArrayName
 
@@ -414,3 +415,25 @@ def test_missing_package_is_reported_before_anything_is_written(
     assert result.stderr == f"Error: --onnx needs {package}; run: {how}\n"
     assert not (tmp_path / "model").exists()
     assert called("vqa-fuse", "export", run, "--output", "model", cwd=tmp_path).returncode == 0
+
+
+def test_graph_of_a_model_with_axes_is_refused_and_its_folder_has_them(
+    tiny: Dataset, tmp_path: Path
+) -> None:
+    labels = np.arange(len(tiny.mos)) % 7.0
+    rows = tiny.manifest.rows.assign(mos_technical=labels)
+    manifest = replace(tiny.manifest, rows=rows, axes=(Axis("technical", (0.0, 6.0), "lower"),))
+    options = TrainOptions(
+        fusion="concat", protocol="random:n=1", epochs=2, members=1, axes=("technical",)
+    )
+    train_run(replace(tiny, manifest=manifest), options, tmp_path / "run")
+    with pytest.raises(UsageError, match=r"one output.*axes too \(technical\); leave out --onnx"):
+        export_run(tmp_path / "run", tmp_path / "model", onnx=True)
+    assert not (tmp_path / "model").exists()
+    export_run(tmp_path / "run", tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
+    assert config["axes"]["technical"].items() >= {"scale": [0.0, 6.0], "better": "lower"}.items()
+    assert config["axes"]["technical"]["calibration"].keys() == config["calibration"].keys()
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "Further labels: technical, 0.0 to 6.0, lower is better." in card
+    assert "| technical: SRCC |" in card
