@@ -26,6 +26,7 @@ from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest
 from vqa_twostage.pipeline.cache.track import Track, open_track
 from vqa_twostage.pipeline.cache.track_index import FEATURES, FRAME_INDEX, TIMESTAMP
 from vqa_twostage.pipeline.cache.video_rows import VideoRows, ids_with_rows
+from vqa_twostage.pipeline.datasets.axes import axis_in
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.features import AVERAGES, STATISTICS, ArrayName
 from vqa_twostage.pipeline.identity import Kind
@@ -51,7 +52,8 @@ class DatasetFeatures:
     """Features and labels of the N videos of a dataset that have both, in the order of the labels.
 
     ``labels`` has a row for each video: ``id``, ``path``, ``mos``, ``mos_std``, ``group`` (videos
-    of one content, which belong on one side of a split) and ``split``. ``missing`` are the ids that
+    of one content, which belong on one side of a split) and ``split``; of each further label of the
+    dataset ``mos_<axis>``, NaN where a video has none. ``missing`` are the ids that
     have no features. ``arrays`` stand side by side, in this order, as D columns. ``opinions`` are
     the datasets from whose opinions the features learnt.
 
@@ -143,7 +145,8 @@ class DatasetFeatures:
         return [matrix[first:last] for first, last in pairwise(edges)]
 
     def to_dataframe(self, per_frame: bool = False) -> pd.DataFrame:
-        """A table with the columns ``mos``, ``group`` and the D features, in float32.
+        """A table with the columns ``mos``, those of further labels (``mos_<axis>``), ``group``
+        and the D features, in float32.
 
         Args:
             per_frame: A row for each sampled frame, with ``frame_index`` and ``timestamp`` (in
@@ -155,7 +158,8 @@ class DatasetFeatures:
         Raises:
             UsageError: As of `numpy`.
         """
-        labels = self.labels.set_index("id")[["mos", "group"]]
+        axes = [name for name in map(str, self.labels) if axis_in(name) is not None]
+        labels = self.labels.set_index("id")[["mos", *axes, "group"]]
         if not per_frame:
             table = pd.DataFrame(self.numpy(), labels.index, self.columns)
             return pd.concat([labels, table], axis=1)

@@ -176,7 +176,8 @@ def _contents_of(track: Track, manifest: Manifest, pooled: bool) -> Contents:
     columns = _columns_of(track, pooled)
     labels = manifest.rows.set_index("id").loc[ids]
     videos = {IDS: np.array(ids, np.str_)}
-    videos |= {name: labels[name].to_numpy(np.float64) for name in NUMBERS}
+    numbers = (*NUMBERS, *(axis.column for axis in manifest.axes))
+    videos |= {name: labels[name].to_numpy(np.float64) for name in numbers}
     videos |= {name: np.array(labels[name].tolist(), np.str_) for name in TEXTS}
 
     def read(name: str, first: int, last: int) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +27,12 @@ from vqa_twostage.fuse.features import DatasetFeatures, features
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import video_rows
 from vqa_twostage.pipeline.cache.exporting import export_tracks
-from vqa_twostage.pipeline.cache.layout import TrackPath, tracks
+from vqa_twostage.pipeline.cache.layout import TrackPath, tracks, write_manifest
 from vqa_twostage.pipeline.cache.removing import plan_removal, remove
 from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.track_writer import write_track
+from vqa_twostage.pipeline.datasets.axes import Axis
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import TrackIdentity
 
@@ -128,6 +131,17 @@ def test_a_table_has_labels_and_named_columns(whole: DatasetFeatures, toy_cache:
         float(value) for name, array in video.items() if name == "c2/std" for value in array[:, 3]
     ]
     assert set(last["mos"]) == {whole.mos[4]}
+
+
+def test_a_table_has_further_labels_of_the_dataset(toy_cache: Path, tmp_path: Path) -> None:
+    cache = Path(shutil.copytree(toy_cache, tmp_path / "cache"))
+    technical = np.where(np.arange(len(MANIFEST)) == 3, np.nan, -MANIFEST.rows["mos"])
+    rows = MANIFEST.rows.assign(mos_technical=technical)
+    axes = (Axis("technical", (-5.0, -1.0), "lower"),)
+    write_manifest(cache, replace(MANIFEST, rows=rows, axes=axes))
+    table = features(cache, "toy").to_dataframe()
+    assert list(table)[:3] == ["mos", "mos_technical", "group"]
+    assert np.array_equal(table["mos_technical"], technical, equal_nan=True)
 
 
 def test_torch_reads_means_and_padded_frames(whole: DatasetFeatures) -> None:

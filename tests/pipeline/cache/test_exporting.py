@@ -7,6 +7,7 @@ import json
 import shutil
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.cli_cache import cache_command
+from vqa_twostage.pipeline.datasets.axes import Axis
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import DONE, UsageError
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
@@ -115,6 +117,25 @@ def test_frames_come_back_bit_for_bit(to: str, track: TrackPath, tmp_path: Path)
     # and what was imported is exported the same
     twice = exported(TrackPath.parse(Path(result.track)), to, tmp_path / "twice")
     assert_same(track, imported(twice, tmp_path / "third").track)
+
+
+@EACH_FORMAT
+def test_further_labels_are_written_beside_the_main_ones(to: str, tmp_path: Path) -> None:
+    plain = manifest_of(IDS)
+    labels = [1.5, np.nan, 2, 3, 4, 5]
+    axes = (Axis("technical", (1.0, 5.0)),)
+    manifest = replace(plain, rows=plain.rows.assign(mos_technical=labels), axes=axes)
+    track = make_track(tmp_path / "cache", manifest, dict(zip(IDS, FRAMES, strict=True)))
+    file = exported(track, to, tmp_path / "out", pooled=True)
+    if to == "parquet":
+        found = pd.read_parquet(file)["mos_technical"].to_numpy()
+    elif to == "npz":
+        found = np.load(file)["mos_technical"]
+    else:
+        found = np.load(file / "mos_technical.npy")
+    assert np.array_equal(found, labels, equal_nan=True)
+    result = imported(exported(track, to, tmp_path / "frames"), tmp_path / "other")
+    assert_same(track, result.track)
 
 
 TEXTS = st.text(min_size=1, max_size=20).filter(is_text)
