@@ -140,7 +140,7 @@ def train(
       vqa-fuse train --baseline ridge --dataset konvid
       vqa-fuse train --from runs/konvid-dynamic-1a2b3c4d5e --dataset livevqc
       vqa-fuse train --dataset konvid --dataset livevqc --test-on youtube_ugc
-      vqa-fuse train --dataset maxwell --axes technical,aesthetic
+      vqa-fuse train --dataset mos --axes technical,aesthetic
     """
     again, resources = values.pop("again"), resources_of(values)
     wanted = dict.fromkeys([*values.pop("logs"), *["tensorboard"] * values.pop("tensorboard")])

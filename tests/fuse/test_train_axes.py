@@ -4,6 +4,7 @@ training that names none is as it was.
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from vqa_twostage.fuse.learning.averaged import fit_average
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
 from vqa_twostage.fuse.options import TrainOptions
+from vqa_twostage.fuse.report import write_report
+from vqa_twostage.fuse.reporting import terminal
 from vqa_twostage.fuse.reproduce import reproduce_run
 from vqa_twostage.fuse.results import Evaluation
 from vqa_twostage.fuse.runs import Run
@@ -242,6 +245,23 @@ def test_comparison_has_the_figures_of_each_axis_that_a_run_has(
     document = {row["name"]: row["axes"] for row in comparison.to_json()["rows"]}
     medians = document["concat with axes technical, aesthetic"]["technical"]["median"]
     assert medians == run[1].axes["technical"].summary.median.to_json()
+
+
+def test_terminal_and_report_show_the_figures_of_each_axis(
+    run: tuple[Path, Evaluation], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, evaluation = run
+    terminal.print_evaluation(evaluation)
+    printed = capsys.readouterr().out
+    assert "further labels (axes), each on its own scale" in printed
+    write_report(folder, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Further labels</h3>" in page
+    assert "--axes technical --axes aesthetic" in page
+    for name, axis in evaluation.axes.items():
+        figure = f"{axis.summary.median.srcc:.3f} ± {axis.summary.std.srcc:.3f}"
+        assert re.search(rf"concat +{name} +{figure}", printed)
+        assert re.search(rf'<th scope="row">{name}</th><td>{figure}</td>', page)
 
 
 # --- what cannot be done is said ---

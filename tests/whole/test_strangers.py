@@ -46,13 +46,19 @@ from vqa_twostage.pipeline.cache.track_index import MAGIC, TRAILER
 from vqa_twostage.pipeline.cache.track_writer import write_track
 from vqa_twostage.pipeline.cache.verifying import verify
 from vqa_twostage.pipeline.checksum import ENCODED, checksum
+from vqa_twostage.pipeline.datasets.axes import Axis
 from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.files import read_json
 
 pytestmark = pytest.mark.usefixtures("one_thread", "bounded_memory")
 
 QUICK = TrainOptions(
-    fusion="dynamic", temporal_encoder="attention", epochs=2, members=2, protocol="random:n=2"
+    fusion="dynamic",
+    temporal_encoder="attention",
+    epochs=2,
+    members=2,
+    protocol="random:n=2",
+    axes=("technical",),
 )
 SECONDS, MEMORY = 10.0, 4 << 30
 
@@ -69,7 +75,7 @@ def bounded_memory() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Project:
-    """A cache with one dataset of two tracks, and a run on it."""
+    """A cache with one dataset of two tracks and two labels a video, and a run on it."""
 
     folder: Path
 
@@ -93,7 +99,9 @@ class Project:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = Project(tmp_path_factory.mktemp("strangers") / "project")
-    manifest = manifest_of("toy", 6, 2)
+    plain = manifest_of("toy", 6, 2)
+    rows = plain.rows.assign(mos_technical=np.arange(12) % 5.0)
+    manifest = replace(plain, rows=rows, axes=(Axis("technical", (0.0, 4.0)),))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(track_writer, "CHUNK_BYTES", 512)
         save_manifest(made.cache, manifest)

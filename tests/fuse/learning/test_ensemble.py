@@ -23,6 +23,7 @@ from vqa_twostage.fuse.learning.prepared import PreparedFeatures
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split, splits
 from vqa_twostage.pipeline import spec
+from vqa_twostage.pipeline.datasets.axes import Axis
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -110,16 +111,22 @@ def test_stacked_and_looped_training_give_the_same_scores(
         spec.resolve("fuse.pooling", "avg:level_dropout=0"),
         spec.resolve("fuse.temporal", "attention"),
         spec.resolve("fuse.fusion", "concat:dropout=0"),
+        axes=("technical",),
     )
     monkeypatch.setattr("vqa_twostage.fuse.learning.model.DROPOUT", 0.0)
-    scores, prepared = [], PreparedFeatures(toy_data, np.arange(40))
+    rows = toy_data.manifest.rows.assign(mos_technical=labels(toy_data) ** 2)
+    axes = (Axis("technical", (0.0, 30.0)),)
+    data = replace(toy_data, manifest=replace(toy_data.manifest, rows=rows, axes=axes))
+    scores, prepared = [], PreparedFeatures(data, np.arange(40))
     for members in (StackedMembers, LoopedMembers):
         monkeypatch.setattr(
             Ensemble, "_training", lambda self, models, loss, way=members: way(models)
         )
         ensemble_under_test = Ensemble(prepared, np.arange(40), head)
         ensemble_under_test.train(0, 2, parse_loss("l1"), epochs=6, validate_on=np.arange(40, 60))
-        scores.append(ensemble_under_test.output().scores.numpy())
+        output = ensemble_under_test.output()
+        assert output.axes.shape == (60, 1)
+        scores.append(np.column_stack([output.scores.numpy(), output.axes.numpy()]))
     np.testing.assert_allclose(scores[0], scores[1], atol=2e-3)
     assert not caplog.records
 
