@@ -73,12 +73,13 @@ def metric_cells(
 def axes_rows(
     runs: Sequence[tuple[str, Mapping[str, SplitSummary]]], digits: int = 3
 ) -> list[list[str]]:
-    """A row for each run and each of its further labels, those of one label together: both names
-    and `metric_cells`. ``runs``: the name of each, and the metrics of its labels by their names.
+    """A row for each run and each of its further labels, those of one label together: both names in
+    a cell, and `metric_cells`. ``runs``: the name of each, and the metrics of its labels by their
+    names.
     """
     labels = dict.fromkeys(label for _, of_run in runs for label in of_run)
     return [
-        [run, label, *metric_cells(of_run[label], digits=digits)]
+        [f"{run}, {label}", *metric_cells(of_run[label], digits=digits)]
         for label in labels
         for run, of_run in runs
         if label in of_run

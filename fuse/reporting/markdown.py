@@ -103,7 +103,7 @@ def _axes(runs: Sequence[tuple[str, Mapping[str, SplitSummary]]]) -> str:
         for run, of_run in runs
         for axis, summary in of_run.items()
     )
-    return f"\n{OF_AXES.capitalize()}.{undefined}\n\n{_table(['', 'axis', *titles()], rows)}"
+    return f"\n{OF_AXES.capitalize()}.{undefined}\n\n{_table(['', *titles()], rows)}"
 
 
 def _notes(result: Comparison | Evaluation) -> str:

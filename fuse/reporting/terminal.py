@@ -104,7 +104,7 @@ def _print_axes(runs: Sequence[tuple[str, Mapping[str, SplitSummary]]]) -> None:
     if not rows:
         return
     print_sentence(f"\n{OF_AXES}:")
-    print_table(["", "axis", *titles()], rows)
+    print_table(["", *titles()], rows)
     for run, of_run in runs:
         for axis, summary in of_run.items():
             if summary.undefined:

@@ -78,7 +78,7 @@ class Manifest:
         if not self.axes:
             raise UsageError(
                 f"{self.name} has no axis {name!r}, since its labels are of one kind: name the "
-                f"column mos_{name} in its .csv, or describe the axis in its .toml, and run "
+                f"column mos_{name} in its table, or describe the axis in its .toml, and run "
                 "vqa-extract again, which takes the labels and extracts no feature twice"
             )
         raise UsageError(

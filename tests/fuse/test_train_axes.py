@@ -182,7 +182,7 @@ def test_predictions_have_two_columns_for_each_axis(
     assert (table["mos_technical"] == labels[table.index]).all()
     assert evaluate(folder).to_json() == evaluation.to_json()
     text = (folder / "metrics.md").read_text(encoding="utf-8")
-    assert "| `concat` | technical |" in text and "| `concat` | aesthetic |" in text
+    assert "| `concat`, technical |" in text and "| `concat`, aesthetic |" in text
 
 
 def test_predictions_without_an_axis_of_the_run_are_damaged(
@@ -260,7 +260,7 @@ def test_terminal_and_report_show_the_figures_of_each_axis(
     assert "--axes technical --axes aesthetic" in page
     for name, axis in evaluation.axes.items():
         figure = f"{axis.summary.median.srcc:.3f} ± {axis.summary.std.srcc:.3f}"
-        assert re.search(rf"concat +{name} +{figure}", printed)
+        assert re.search(rf"concat, {name} +{figure}", printed)
         assert re.search(rf'<th scope="row">{name}</th><td>{figure}</td>', page)
 
 
