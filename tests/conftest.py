@@ -75,6 +75,14 @@ def _user_cache_is_new(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _tables_have_no_width() -> Iterator[None]:
+    """pytest-xdist says in its processes that a terminal is 80 columns wide; tests have none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COLUMNS", raising=False)
+        yield
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """For modules whose tensors are so small that a second thread only waits."""
