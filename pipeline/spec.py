@@ -37,7 +37,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
@@ -312,15 +312,18 @@ def _sources(kind: str) -> dict[str, _Source]:
     return sources
 
 
-def _entry_points(kind: str) -> list[EntryPoint]:
+def _entry_points(kind: str) -> list[Any]:
     """Of other distributions, by name. Looking through all of them takes 25 ms, so it is done again
     only where a folder that packages are imported from has changed.
+
+    Each is an `importlib.metadata.EntryPoint`, or that of the package importlib_metadata, which
+    takes over once anything (MLflow, for one) has imported it.
     """
     return _entry_points_in(kind, tuple((folder, _changed_ns(folder)) for folder in sys.path))
 
 
 @lru_cache(maxsize=64)
-def _entry_points_in(kind: str, folders: tuple[tuple[str, int], ...]) -> list[EntryPoint]:
+def _entry_points_in(kind: str, folders: tuple[tuple[str, int], ...]) -> list[Any]:
     return sorted(entry_points(group=f"{PACKAGE}.{kind}"), key=lambda point: point.name)
 
 
@@ -331,7 +334,7 @@ def _changed_ns(folder: str) -> int:
         return 0
 
 
-def _file_of(point: EntryPoint) -> Path | None:
+def _file_of(point: Any) -> Path | None:
     """The file of a module that another distribution installed, without importing its package."""
     path = Path(*point.module.split("."))
     for name in (path.with_suffix(".py"), path / "__init__.py"):

@@ -124,3 +124,13 @@ def test_a_plug_in_whose_module_is_missing_is_listed_as_not_importable(
 ) -> None:
     distribution("[vqa_twostage.fuse.fusion]\nproduct = acme_missing\n")
     assert spec.available("fuse.fusion")["product"] == "(not importable: acme_missing)"
+
+
+def test_plug_in_is_found_where_the_backport_of_importlib_metadata_has_taken_over(
+    distribution: Distribution,
+) -> None:
+    """As after MLflow was imported: entry points are of another type then."""
+    pytest.importorskip("importlib_metadata", reason="comes with mlflow-skinny")
+    distribution("[vqa_twostage.fuse.fusion]\nproduct = acme_product\n")
+    assert spec.resolve("fuse.fusion", "product:hidden=4").options["hidden"] == 4
+    assert "from another distribution" in spec.available("fuse.fusion")["product"]
