@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: help install demo head check test test-long soak bench lint types docs lock clean
 
 help:
-	@echo "make install  into .venv, 3 GB, or 7 GB with CUDA; TORCH=cpu or TORCH=cuda says which, auto looks for a GPU"
+	@echo "make install  into .venv, 3 GB, or 8 GB with CUDA; TORCH=cpu or TORCH=cuda says which, auto looks for a GPU"
 	@echo "make demo   install, make the demo data, extract, train, compare: a table and a plot"
 	@echo "make head   train again the small model that ships, on the features of make demo"
 	@echo "make test   install, run the tests; make test-long runs the rest: wheels, notebooks, commands of the documents"
@@ -20,6 +20,16 @@ help:
 	@echo "make clean  remove what these commands made, the environment included"
 
 install: $(VENV)/installed
+
+# another build of torch than the one that is there is installed from the beginning
+ifneq ($(filter cpu cuda,$(TORCH)),)
+ifneq ($(TORCH),$(shell cat $(VENV)/torch 2> /dev/null))
+$(VENV)/installed: anew
+endif
+endif
+.PHONY: anew
+anew:
+	rm -rf $(VENV)
 
 $(VENV)/installed: requirements.lock requirements-cpu.lock install.sh setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -64,11 +64,27 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
         n_dataset=shared.n_dataset,
         missing=shared.missing,
         n_splits=len(shared.splits),
-        notes=[*shared.notes, *_starts(records, against, rows)],
+        notes=[*shared.notes, *_starts(records, against, rows), *_averages(records)],
         reference_run=against,
         reference=records[against].specs.name,
         rows=rows,
     )
+
+
+def _averages(records: Mapping[Path, RunRecord]) -> list[str]:
+    """What the rows of heads are averaged with, which a reader would take for the head's merit."""
+    # a baseline has no loss
+    heads = [record.specs for record in records.values() if record.specs.loss]
+    used = dict.fromkeys(specs.average_with for specs in heads if specs.average_with != "none")
+    notes = []
+    for text in used:
+        notes.append(
+            "a head's score is averaged with that of regressors in closed form (--average-with "
+            f"{text}); --average-with none compares the networks by themselves"
+        )
+    if used and any(specs.average_with == "none" for specs in heads):
+        notes.append("a row called alone is networks by themselves")
+    return notes
 
 
 def _start(record: RunRecord) -> str:

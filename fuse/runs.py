@@ -392,14 +392,14 @@ class Run:
         if not path.is_file():
             raise UsageError(
                 f"{self.folder} is not a run: {path} does not exist; vqa-fuse train writes runs"
-                f"{close_to(self.folder.name, _beside(self.folder))}"
+                f"{close_to(self.folder, _beside(self.folder))}"
             )
 
 
-def _beside(folder: Path) -> list[str]:
-    """The names of the folders that lie where ``folder`` was looked for."""
+def _beside(folder: Path) -> list[Path]:
+    """The folders that lie where ``folder`` was looked for."""
     try:
-        return [path.name for path in folder.parent.iterdir() if path.is_dir()]
+        return [path for path in folder.parent.iterdir() if path.is_dir()]
     except OSError:
         return []
 

@@ -118,6 +118,10 @@ def score(  # noqa: PLR0913 - the options of the command
     if others:
         logger.info("not scored: %d files that are no videos, such as %s", len(others), others[0])
     options = ExtractOptions(device=device, workers=workers, limits=limits)
+    if device != "auto":  # also where everything is kept: a service is to fail when it starts
+        from vqa_twostage.extract.inference.runtime import choose_device
+
+        choose_device(device)
     with ExitStack() as stack:
         if cache is None:
             cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="vqa-score-"))
@@ -185,7 +189,8 @@ class _Scores:
 
     def fail(self, reasons: Mapping[Path, str]) -> None:
         for path, reason in reasons.items():
-            self._put(path, replace(_unscored(path, self.scorer), error=reason))
+            digest = self.digests.get(path, "")
+            self._put(path, replace(_unscored(path, self.scorer, digest), error=reason))
 
     def look(self, training: Training, committed: list[TrackPath]) -> None:
         """Scores the videos that the tracks of all passes hold by now."""
@@ -220,10 +225,11 @@ def _opened(stack: ExitStack, passes: Iterable[tuple[Training, list[TrackPath]]]
     ]
 
 
-def _unscored(path: Path, scorer: Scorer) -> Score:
+def _unscored(path: Path, scorer: Scorer, digest: str) -> Score:
     training = scorer.training
     return Score(
         str(path),
+        digest=digest,
         scale=training.scale,
         label=training.label,
         better=training.better,
@@ -250,7 +256,7 @@ def _digests_of(paths: Sequence[Path]) -> tuple[dict[Path, str], dict[Path, str]
 def _score_video(path: Path, digest: str, scorer: Scorer, passes: Sequence[_Pass]) -> Score:
     """From the tracks on the model's own frames, and those of a timeline where there are any."""
     training, tracks = passes[0]
-    unscored = _unscored(path, scorer)
+    unscored = _unscored(path, scorer, digest)
     stored, features = _read_streams(training, tracks, digest, scorer.reads)
     prediction = scorer.predict_with_details(features)
     value, distance = float(prediction.scores[0]), float(prediction.distances[0])

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 # the name of scored videos in a cache, beside the names of datasets
 SCORED = "scored"
+# why a video has no score whose file was written to at that moment
+CHANGED = "the file changed while it was read; score it again"
 # between looks at what an extraction has committed, which it does about once a second
 LOOK_EVERY_S = 1.0
 
@@ -131,8 +133,7 @@ def _extract_together(
     for note in results.notes:
         logger.warning("%s: %s", files[note.id], note.note)
     held = [_held(track.path, files) for track in plan.tracks]
-    changed = "the file changed while it was read; score it again"
-    reasons = {name: changed for name in files if not all(name in ids for ids in held)}
+    reasons = {name: CHANGED for name in files if not all(name in ids for ids in held)}
     return reasons | {failure.id: failure.reason for failure in results.failed}
 
 

@@ -74,6 +74,8 @@ class Score(ShownInNotebooks):
     """
 
     video: str
+    digest: str = field(default="", kw_only=True)
+    """The first 32 hexadecimal digits of the SHA-256 of the file; empty where it cannot be read."""
     score: float | None = None
     """On the scale of the training labels."""
     error: str = ""

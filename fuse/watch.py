@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from vqa_twostage.fuse import score as scoring
 from vqa_twostage.fuse.learning.scorer import Scorer
+from vqa_twostage.fuse.scored_tracks import CHANGED
 from vqa_twostage.fuse.video_score import Score
 from vqa_twostage.pipeline.datasets.videos import videos_below
 from vqa_twostage.pipeline.errors import UsageError
@@ -35,7 +36,7 @@ def watch(
 
     A video is scored when its size and its time of change were the same in two looks at the folder,
     2 s apart, and again when they change later. Its networks are loaded anew for each group of
-    arrivals, so that nothing is held between.
+    arrivals, and not held between.
 
     Args:
         folder: The folder; its files count by the extensions of videos.
@@ -57,8 +58,11 @@ def watch(
         now = _states(root)
         whole = {path: state for path, state in now.items() if before.get(path) == state}
         new = [path for path, state in whole.items() if scored.get(path) != state]
-        if new:
-            yield from scoring.score(new, scorer, cache, **options)
+        for score in scoring.score(new, scorer, cache, **options) if new else []:
+            if score.error == CHANGED:  # it was still being written, and comes again
+                new.remove(Path(score.video))
+            else:
+                yield score
         # what is gone is forgotten, so that it is scored if it comes back
         scored = {path: state for path, state in scored.items() if path in now}
         scored |= {path: whole[path] for path in new}

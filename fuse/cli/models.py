@@ -35,7 +35,7 @@ def report(
 
     \b
     Example
-      vqa-fuse report runs/demo-concat-* runs/demo-dynamic-* --root demo
+      vqa-fuse report runs/demo-concat runs/demo-dynamic --root demo
     """
     from vqa_twostage.fuse.report import write_report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,13 +185,15 @@ def _score(
     paths, others = find_videos(videos)
     if others:
         click.echo(
-            f"not scored: {len(others)} files that are no videos by their names, such as "
-            f"{others[0]}",
+            f"not scored, since by their names they are no videos: {len(others)} of the files, "
+            f"such as {others[0]}",
             err=True,
         )
     from vqa_twostage.fuse import score as scoring
 
     scorer, kept = _model_and_cache(source, options)
+    if options["every"] is not None:
+        click.echo("each video is read twice: for its score, then for its timeline", err=True)
     on_score = None
     if output == "jsonl":
         on_score = lambda score: click.echo(score_text.to_jsonl([score]), nl=False)  # noqa: E731
@@ -230,6 +233,8 @@ def _watch(
     if output == "csv":
         click.echo(score_text.to_csv([], scorer.axes), nl=False)
     failed = done = 0
+    # what stops a service: it ends the watch as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for score in watch(folder, scorer, kept, **options):
             done += 1

@@ -18,7 +18,7 @@ from vqa_twostage.fuse.reporting.score_text import (
     agreement_with_opinions,
     cautions,
     origin_of_scale,
-    quality_word,
+    verdict,
 )
 from vqa_twostage.fuse.reporting.thumbnails import FrameRequest, evenly_spaced, read_thumbnails
 from vqa_twostage.fuse.video_score import Frame, Score
@@ -93,7 +93,7 @@ def _draw_video(
         _draw_timeline(part.add_subplot(grid[2, :]), score)
     # with the folder: folders often hold files of the same names
     name = "/".join(Path(score.video).parts[-2:])
-    title = f"{name}: {score.score:.2f}, {quality_word(score)}"
+    title = f"{name}: {verdict(score)}"
     part.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left", parse_math=False)
     legend = f"{origin_of_scale(score)}; bars: each frame alone, as wide as it counts"
     part.supxlabel(

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from vqa_twostage.fuse.video_score import Score
 
@@ -20,14 +21,21 @@ QUALITY_WORDS = ("bad", "poor", "fair", "good", "excellent")
 BARS = "▁▂▃▄▅▆▇█"
 CSV_COLUMNS = (
     "video",
+    "digest",
     "score",
-    "low",
-    "high",
+    "word",
+    "scale_low",
+    "scale_high",
     "percentile",
     "distance",
     "far",
     "damage",
+    "duration",
+    "worst_score",
+    "worst_time",
+    "cautions",
     "label",
+    "trained_on",
     "error",
 )
 EQUAL_WEIGHTS = 1.05  # up to this multiple of the mean weight, all frames count alike
@@ -47,12 +55,20 @@ def to_text(scores: Sequence[Score]) -> str:
 
 def to_json(scores: Sequence[Score]) -> str:
     """The document of ``vqa-fuse score --json``."""
-    return json.dumps([score.to_json() for score in scores], indent=2, allow_nan=False) + "\n"
+    return json.dumps([_document(score) for score in scores], indent=2, allow_nan=False) + "\n"
+
+
+def _document(score: Score) -> dict[str, Any]:
+    """An entry of the document of ``--json``: `Score.to_json`, with the word and the cautions that
+    people are told.
+    """
+    word = None if score.error else quality_word(score)
+    return {**score.to_json(), "word": word, "cautions": cautions(score)}
 
 
 def to_jsonl(scores: Sequence[Score]) -> str:
     """A JSON object for each video, one a line."""
-    return "".join(json.dumps(score.to_json(), allow_nan=False) + "\n" for score in scores)
+    return "".join(json.dumps(_document(score), allow_nan=False) + "\n" for score in scores)
 
 
 def to_csv(scores: Sequence[Score], axes: Iterable[str] = ()) -> str:
@@ -67,8 +83,18 @@ def to_csv(scores: Sequence[Score], axes: Iterable[str] = ()) -> str:
     writer.writeheader()
     for score in scores:
         low, high = score.scale
-        of_axes = {f"score_{name}": axis.score for name, axis in score.axes.items()}
-        writer.writerow({**score.to_json(), "low": low, "high": high, **of_axes})
+        worst = score.worst
+        writer.writerow(
+            {
+                **_document(score),
+                "scale_low": low,
+                "scale_high": high,
+                "worst_score": None if worst is None else worst.score,
+                "worst_time": None if worst is None else worst.time,
+                "cautions": "; ".join(cautions(score)),
+                **{f"score_{name}": axis.score for name, axis in score.axes.items()},
+            }
+        )
     return table.getvalue()
 
 
@@ -78,7 +104,7 @@ def timelines_to_csv(scores: Sequence[Score]) -> str:
     """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("video", "time", "frame", "score", "low", "high"))
+    writer.writerow(("video", "time", "frame", "score", "scale_low", "scale_high"))
     for score in scores:
         for moment in score.timeline:
             row = (score.video, f"{moment.time:.6g}", moment.index, moment.score, *score.scale)
@@ -153,6 +179,8 @@ def origin_of_scale(score: Score) -> str:
 def agreement_with_opinions(score: Score) -> list[str]:
     """How far scores of this model agree with people, where that was measured."""
     agreement = score.agreement
+    if agreement is None and score.label.startswith("pseudo"):
+        return ["not compared with the opinions of viewers"]
     if agreement is None:
         return []
     return [
@@ -162,7 +190,9 @@ def agreement_with_opinions(score: Score) -> list[str]:
 
 
 def cautions(score: Score) -> list[str]:
-    """The reasons to trust the score less, one a line."""
+    """The reasons to trust the score less, one a line; none where there is no score."""
+    if score.error:
+        return []
     lines = []
     frames = len(score.frames)
     if score.duration is not None and frames and score.duration > LONG_GAP_S * frames:
@@ -244,7 +274,13 @@ def _bars(values: Sequence[float], scale: tuple[float, float]) -> str:
 
 
 def _headline(score: Score) -> str:
-    return f"{score.video}: {score.score:.2f}, {quality_word(score)}"
+    return f"{score.video}: {verdict(score)}"
+
+
+def verdict(score: Score) -> str:
+    """The score and its word, with the doubt that must not be overlooked."""
+    doubt = " (a guess)" if score.far else ""
+    return f"{score.score:.2f}, {quality_word(score)}{doubt}"
 
 
 def _scale(score: Score) -> str:

@@ -126,7 +126,8 @@ def _guarded(path: Path, read: Callable[[], T]) -> T:
     """What ``read`` gives; UsageError where there is no file, or one that cannot be parsed."""
     require(
         path.is_file(),
-        f"{path} {'is not a file' if path.exists() else 'does not exist'}; give one of {SUFFIXES}",
+        f"{path} {'is not a file' if path.exists() else 'does not exist'}; give one of {SUFFIXES}"
+        f"{JOIN if path.is_dir() else ''}",
     )
     try:
         return read()
@@ -460,3 +461,8 @@ READERS: dict[str, Callable[[Path, str | None, Wanted], FoundFeatures]]
 READERS = {".mat": _read_mat, ".npy": _read_numpy, ".npz": _read_numpy, ".csv": _read_csv}
 READERS |= {".h5": _read_hdf5, ".hdf5": _read_hdf5}
 SUFFIXES = ", ".join(READERS) + ", or what vqa-cache export wrote"
+# of a folder with a file for each video
+JOIN = (
+    ". Files of single videos are joined in Python: numpy.savez('features.npz', ids=[…], "
+    "features=numpy.stack([…])), a row a video, the ids as in the labels"
+)

@@ -607,8 +607,9 @@ def _next_step(path: TrackPath, kind: Kind) -> str:
     other = "temporal" if kind == "spatial" else "spatial"
     several = f" --{kind} {ALL}" if len(imported[kind]) > 1 else ""
     return (
-        f"vqa-cache import FILE --dataset {path.dataset} --kind {other} --name NAME{option}, "
-        f"then vqa-fuse train --dataset {path.dataset}{several}{option}"
+        f"vqa-fuse train --dataset {path.dataset}{several}{option}; {other} features, where there "
+        f"are any, come first: vqa-cache import FILE --dataset {path.dataset} --kind {other} "
+        f"--name NAME{option}"
     )
 
 

@@ -327,3 +327,23 @@ def test_splits_with_undefined_correlation_are_counted_and_reported(
     assert rows[str(tmp_path / "one")]["undefined"] == 0
     row_of_two = rows[str(tmp_path / "two")]
     assert (row_of_two["undefined"], row_of_two["pairs"], row_of_two["wins"]) == (1, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("average_with", "others", "said"),
+    [("ridge", [], True), ("none", [], False), ("none", ["ridge"], True)],
+)
+def test_table_says_what_the_rows_of_heads_are_averaged_with(
+    average_with: str, others: list[str], said: bool, data: Dataset, tmp_path: Path
+) -> None:
+    """Else the regressors' merit passes for the head's."""
+    runs = []
+    for number, averaged in enumerate([average_with, *others]):
+        options = replace(QUICK, average_with=averaged)
+        train_run(data, options, tmp_path / str(number))
+        runs.append(tmp_path / str(number))
+    train_run(data, replace(QUICK, baseline="ridge"), tmp_path / "baseline")
+    notes = compare([*runs, tmp_path / "baseline"]).notes
+    assert any("(--average-with ridge)" in note for note in notes) == said
+    assert any("networks by themselves" in note for note in notes) == said
+    assert any(note.startswith("a row called alone") for note in notes) == bool(others)

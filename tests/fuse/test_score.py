@@ -188,7 +188,17 @@ def test_score_as_json_has_the_documented_fields(run: Path, clips: Path) -> None
     (result,) = score.score(videos(clips)[0], run)
     document = result.to_json()
     assert list(document) == [
-        *["video", "score", "error", "percentile", "distance", "far", "damage", "duration"],
+        *[
+            "video",
+            "digest",
+            "score",
+            "error",
+            "percentile",
+            "distance",
+            "far",
+            "damage",
+            "duration",
+        ],
         *["frames", "timeline", "scale", "label", "better", "trained_on", "agreement", "axes"],
         "worst",
     ]
@@ -450,7 +460,7 @@ def test_score_command_prints_text_json_jsonl_and_csv(
         and "LOUD.MP4: " in result.stdout
     )
     assert (
-        "not scored: 1 files that are no videos by their names, such as" in result.stderr
+        "not scored, since by their names they are no videos: 1 of the files" in result.stderr
         and "mos.csv" in result.stderr
     )
     document = json.loads(called(*words, "--json", cwd=tmp_path).stdout)

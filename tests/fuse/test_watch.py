@@ -11,11 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import BIN, called
 
 from vqa_twostage.fuse import watch as watching
+from vqa_twostage.fuse.scored_tracks import CHANGED
 from vqa_twostage.fuse.video_score import Score
 from vqa_twostage.fuse.watch import watch
 from vqa_twostage.pipeline.errors import UsageError
@@ -115,7 +117,10 @@ def test_watch_command_refuses_what_needs_an_end(
 
 
 @pytest.mark.long
-def test_watch_command_prints_each_score_and_ends_with_ctrl_c(clips: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_watch_command_prints_each_score_and_ends_with_ctrl_c_and_with_sigterm(
+    stop: signal.Signals, clips: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "uploads"
     folder.mkdir()
     shutil.copy(clips / "testsrc.mp4", folder / "first.mp4")
@@ -128,6 +133,25 @@ def test_watch_command_prints_each_score_and_ends_with_ctrl_c(clips: Path, tmp_p
     shutil.copy(clips / "testsrc2.mp4", folder / "second.mp4")
     assert Path(json.loads(process.stdout.readline())["video"]).name == "second.mp4"
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 0 and "watched" in told and "2 scored" in told
+
+
+def test_video_that_changed_while_it_was_read_gets_no_line_and_comes_again(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    shutil.copy(clips / "testsrc.mp4", folder / "film.mp4")
+    asked: list[int] = []
+
+    def scores(videos: list[Path], *_: object, **__: object) -> list[Score]:
+        asked.append(len(videos))
+        error = CHANGED if len(asked) == 1 else ""
+        fields: dict[str, Any] = {"scale": (1.0, 5.0), "label": "", "better": "higher"}
+        return [Score(str(video), error=error, trained_on="", **fields) for video in videos]
+
+    monkeypatch.setattr("vqa_twostage.fuse.score.score", scores)
+    rounds = watched(folder, tmp_path / "kept", lambda: None)
+    assert rounds == [[], [], ["film.mp4"], []] and asked == [1, 1]

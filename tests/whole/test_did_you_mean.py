@@ -55,7 +55,7 @@ def test_misspelt_name_is_answered_with_the_one_meant(use: str) -> None:
         (["vqa-cache", "inof"], "'info'"),
         (["vqa-data", "chek"], "'check'"),
         (["vqa-fuse", "train", "--dataset", "kovnid", "--cache", "cache"], "'konvid'"),
-        (["vqa-fuse", "evaluate", "runs/concta"], "'concat'"),
+        (["vqa-fuse", "evaluate", "runs/concta"], "'runs/concat'"),
     ],
 )
 def test_misspelt_word_of_a_command_is_answered_with_the_one_meant(

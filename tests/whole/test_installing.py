@@ -149,3 +149,18 @@ def test_image_holds_what_installing_and_running_need(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     assert "Stage two" in done.stdout
+
+
+def test_install_says_what_disk_it_needs_before_it_starts(tmp_path: Path) -> None:
+    (tmp_path / "df").write_text("#!/bin/sh\necho Filesystem\necho disk 9 9 2097152 9% /\n")
+    (tmp_path / "df").chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "install.sh", str(tmp_path), "cuda"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )
+    assert done.returncode == 1 and list(tmp_path.iterdir()) == [tmp_path / "df"]
+    assert "11 GB of disk are needed while this installs, and 2 GB are free" in done.stderr

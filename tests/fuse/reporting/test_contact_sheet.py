@@ -61,9 +61,11 @@ def test_contact_sheet_states_score_word_scale_and_the_score_of_each_frame(
         monkeypatch, [scored(clips / "testsrc.mp4", far=True, distance=3.0)], tmp_path / "one.svg"
     )
     text = "\n".join(parts)
-    assert f"{clips.name}/testsrc.mp4: 2.25, poor" in parts and {"2.00", "2.25", "2.50"} <= set(
-        parts
-    )
+    assert f"{clips.name}/testsrc.mp4: 2.25, poor (a guess)" in parts and {
+        "2.00",
+        "2.25",
+        "2.50",
+    } <= set(parts)
     assert (
         "opinion, as learnt from clips; above 40 % of its videos" in text
         and "take the score for a guess" in text

@@ -140,3 +140,19 @@ def test_scores_printed_one_by_one_are_those_printed_together(name: str) -> None
             "b.mp4",
             "c.mp4",
         ]
+
+
+def test_doubt_stands_in_the_first_line_and_in_the_document() -> None:
+    far = scored(far=True, distance=7.0)
+    assert score_text.lines_of(far)[0].startswith("x.mp4: 3.00, fair (a guess), on a scale of")
+    (document,) = json.loads(score_text.to_json([far]))
+    assert document["word"] == "fair" and "take the score for a guess" in document["cautions"][0]
+    (row,) = csv.DictReader(io.StringIO(score_text.to_csv([far])))
+    assert row["cautions"] == document["cautions"][0]
+    assert (row["scale_low"], row["scale_high"]) == ("1.0", "5.0")
+
+
+def test_model_of_pseudo_mos_says_where_it_was_not_compared_with_opinions() -> None:
+    lines = score_text.lines_of(scored(label="pseudo-MOS (VMAF)"))
+    assert "  not compared with the opinions of viewers" in lines
+    assert not any("opinions" in line for line in score_text.lines_of(scored(label="opinion")))

@@ -560,7 +560,9 @@ def test_known_dataset_without_its_labels_gives_its_usual_message(
 
 def test_import_prints_the_next_command() -> None:
     np.save("f.npy", FEATURES)
-    assert "next: vqa-cache import FILE --dataset own --kind temporal" in command("f.npy").stdout
+    said = command("f.npy").stdout
+    assert "next: vqa-fuse train --dataset own; temporal features, where there are any" in said
+    assert "vqa-cache import FILE --dataset own --kind temporal" in said
     after = command("f.npy", "--kind", "temporal", "--name", "motion").stdout
     (spatial,), (temporal,) = (
         Path("cache/own/imported").glob("theirs*"),
