@@ -4,6 +4,7 @@ one table.
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from dataclasses import replace
 from itertools import product
@@ -26,11 +27,13 @@ from vqa_twostage.fuse.runs import Ablation, Run
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import OnProgress, Plan, fit_plans, no_progress, save_run
 from vqa_twostage.pipeline import spec
-from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.errors import UsageError, close_to
 from vqa_twostage.pipeline.features import AVERAGES
 from vqa_twostage.pipeline.files import sealed, write_json, write_text
 from vqa_twostage.pipeline.invocation import started_as
 from vqa_twostage.pipeline.notebook import bar_in_notebook
+
+logger = logging.getLogger(__name__)
 
 
 def variants(
@@ -211,11 +214,30 @@ def train_missing(
 
 
 def _write_tables(result: AblationResult) -> None:
+    """Earlier tables in the same folder stay beside these, unless these hold all that they did."""
     target = Ablation(result.folder)
+    if target.complete and not _holds_all_of(target, result):
+        kept = target.set_aside()
+        logger.warning(
+            "the tables of an earlier ablation, of other rows or against another one, are now %s",
+            kept.with_suffix(".*"),
+        )
     write_text(target.csv_file, as_table(result).to_csv(index=False))
     write_text(target.markdown_file, markdown.of_comparison(result.comparison))
     plots.comparison(result.comparison, target.plot_file)
     write_json(target.json_file, sealed(result.to_json()))
+
+
+def _holds_all_of(earlier: Ablation, result: AblationResult) -> bool:
+    comparison = result.comparison
+    try:
+        runs, reference = earlier.runs(), earlier.reference()
+    except UsageError:  # damaged: perhaps somebody can still read it
+        return False
+    of_result = {row.run.name for row in comparison.rows}
+    return reference.name == comparison.reference_run.name and of_result >= {
+        run.name for run in runs
+    }
 
 
 def as_table(result: AblationResult) -> pd.DataFrame:
@@ -249,6 +271,7 @@ def _reference(plans: dict[Path, Plan], wanted: str | None) -> Path:
         if wanted not in names:
             raise UsageError(
                 f"no variant is called {wanted!r}; choose --reference from {', '.join(names)}"
+                f"{close_to(wanted, names)}"
             )
         return names[wanted]
     baselines = [run for run, plan in plans.items() if plan.options.baseline is not None]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -429,6 +430,26 @@ class Ablation:
     @property
     def complete(self) -> bool:
         return self.json_file.is_file()
+
+    @property
+    def tables(self) -> list[Path]:
+        return [self.csv_file, self.markdown_file, self.plot_file, self.json_file]
+
+    def set_aside(self) -> Path:
+        """Renames the tables, so that others can take their place: ``ablation-1.json`` …, the first
+        number that is free. The new name of the JSON document.
+        """
+        number = next(
+            n for n in itertools.count(1) if not self._numbered(self.json_file, n).exists()
+        )
+        for path in self.tables:
+            if path.exists():
+                path.rename(self._numbered(path, number))
+        return self._numbered(self.json_file, number)
+
+    @staticmethod
+    def _numbered(path: Path, number: int) -> Path:
+        return path.with_stem(f"{path.stem}-{number}")
 
     def runs(self) -> list[Path]:
         """Folders of the variants, best first, wherever the ablation was moved since."""

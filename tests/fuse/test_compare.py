@@ -347,3 +347,24 @@ def test_table_says_what_the_rows_of_heads_are_averaged_with(
     assert any("(--average-with ridge)" in note for note in notes) == said
     assert any("networks by themselves" in note for note in notes) == said
     assert any(note.startswith("a row called alone") for note in notes) == bool(others)
+
+
+def test_tables_of_an_earlier_ablation_stay_unless_the_new_ones_hold_all_of_them(
+    data: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def rows(*baselines: str, reference: str) -> str:
+        ablate(data, variants(QUICK, [], [], [], list(baselines)), tmp_path, reference)
+        return (tmp_path / "ablation.md").read_text()
+
+    first = rows("ridge", reference="ridge")
+    more = rows("ridge", "gp", reference="ridge")  # the same rows and one besides
+    assert more != first and not list(tmp_path.glob("ablation-*"))
+    against_another = rows("ridge", "gp", reference="gp")
+    assert (tmp_path / "ablation-1.md").read_text() == more
+    assert "are now" in caplog.text and "ablation-1.*" in caplog.text
+    fewer = rows("gp", reference="gp")
+    assert (tmp_path / "ablation-2.md").read_text() == against_another
+    assert fewer not in (more, against_another)
+    for number in (1, 2):
+        names = {path.suffix for path in tmp_path.glob(f"ablation-{number}.*")}
+        assert names == {".csv", ".md", ".png", ".json"}
