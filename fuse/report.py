@@ -106,6 +106,8 @@ class Compared:
     n_splits: int
     label: str
     reference: str
+    notes: list[str]
+    """What is said of the rows together; what is said of one run stands in its section."""
 
 
 @dataclass(frozen=True)
@@ -243,8 +245,13 @@ def compared_rows(
             title = f"{corrected.difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
             row = replace(row, plot=charts.interval(low, corrected.difference, high, extent, title))
         paired.append(row)
+    of_runs = {note for run in runs for note in run.evaluation.notes}
     shared = Compared(
-        comparison.protocol, comparison.n_splits, comparison.label, comparison.reference
+        comparison.protocol,
+        comparison.n_splits,
+        comparison.label,
+        comparison.reference,
+        [note for note in comparison.notes if note not in of_runs],
     )
     return paired, shared, ""
 

@@ -665,3 +665,13 @@ def test_report_opens_no_video_outside_of_the_root(
     write_sealed(path, document)
     strips, reasons = frame_strips(track, ids, root)
     assert not strips and all("leaves" in reasons[name] for name in ids)
+
+
+def test_report_of_runs_says_what_the_rows_of_heads_are_averaged_with(
+    toy_data: Dataset, tmp_path: Path
+) -> None:
+    for fusion in ("dynamic", "concat"):
+        train_run(toy_data, replace(QUICK, fusion=fusion), tmp_path / fusion)
+    write_report([tmp_path / "dynamic", tmp_path / "concat"], tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert text.count("(--average-with ridge,kernel_ridge)") == 1
