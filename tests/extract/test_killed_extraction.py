@@ -124,6 +124,7 @@ def test_killed_extraction_ends_as_if_nobody_had_disturbed_it(
     record_property("kills that left a journal", journals)
 
 
+@pytest.mark.long
 @pytest.mark.soak(2, 50)
 def test_extraction_on_a_full_disk_goes_on_when_there_is_room(
     commands: ForkedCommands,

@@ -49,6 +49,7 @@ def test_rows_are_named_by_the_tracks_and_compared_with_all(
     assert (tmp_path / "ablation.csv").read_text().count("\n") == 1 + len(expected)
 
 
+@pytest.mark.long
 def test_forward_adds_the_track_that_helps_the_validation_parts_most(
     data: Dataset, tmp_path: Path
 ) -> None:
@@ -60,6 +61,7 @@ def test_forward_adds_the_track_that_helps_the_validation_parts_most(
     assert len(path) >= 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["ridge on othernet", "ridge on temporalnet"])
 def test_run_of_some_tracks_is_reproduced(name: str, data: Dataset, tmp_path: Path) -> None:
     result = ablate_tracks(data, OPTIONS, "each", tmp_path)
@@ -74,6 +76,7 @@ def test_videos_are_the_same_whatever_tracks_are_left(data: Dataset) -> None:
         assert [side[0].path for side in alone.features] == [track.path, track.path]
 
 
+@pytest.mark.long
 def test_interrupted_ablation_goes_on_with_what_is_missing(data: Dataset, tmp_path: Path) -> None:
     first = ablate_tracks(data, OPTIONS, "each", tmp_path)
     times = {row.run: (row.run / "run.json").stat().st_mtime_ns for row in first.comparison.rows}

@@ -329,6 +329,7 @@ def test_splits_with_undefined_correlation_are_counted_and_reported(
     assert (row_of_two["undefined"], row_of_two["pairs"], row_of_two["wins"]) == (1, 3, 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("average_with", "others", "said"),
     [("ridge", [], True), ("none", [], False), ("none", ["ridge"], True)],

@@ -128,6 +128,7 @@ def test_corrected_test_is_undefined_without_a_variance(differences: list[Any]) 
     assert paired is not None and paired.corrected is None
 
 
+@pytest.mark.long
 def test_differences_by_chance_are_rarely_significant_although_test_parts_overlap() -> None:
     """Two useless models on 100 videos that are divided again and again: each of the two draws its
     scores once, so all splits share the same luck.

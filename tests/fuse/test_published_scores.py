@@ -186,6 +186,7 @@ def test_scores_alone_need_no_features(tmp_path: Path) -> None:
     assert len(document["rows"]) == 4 and document["reference"] == RAW
 
 
+@pytest.mark.long
 def test_videos_without_a_score_are_left_out_of_all_rows_and_told(tmp_path: Path) -> None:
     cache = make_cache(tmp_path / "cache", contents=30)
     add(cache, "dover", DOVER, without=10)

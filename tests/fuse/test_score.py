@@ -472,6 +472,7 @@ def test_score_command_prints_text_json_jsonl_and_csv(
     assert called(*words, "--csv", "--json", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.long
 def test_score_command_of_a_kept_video_imports_nothing_that_it_does_not_use(
     clips: Path, run: Path, tmp_path: Path
 ) -> None:

@@ -563,6 +563,7 @@ def test_train_takes_paths_as_strings(toy_cache: Path, tmp_path: Path) -> None:
     assert result.run == tmp_path / "run" and Run(result.run).complete
 
 
+@pytest.mark.long
 def test_training_from_blocks_of_the_cache_gives_the_same_to_the_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

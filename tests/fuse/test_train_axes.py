@@ -230,6 +230,7 @@ def test_model_whose_axes_are_not_those_of_its_options_is_refused(
         saved.load(tmp_path)
 
 
+@pytest.mark.long
 def test_comparison_has_the_figures_of_each_axis_that_a_run_has(
     data: Dataset, run: tuple[Path, Evaluation], tmp_path: Path
 ) -> None:
@@ -334,6 +335,7 @@ def cache(toy_cache: Path, tmp_path: Path) -> Path:
 SHORT = replace(QUICK, epochs=4, average_with="ridge")
 
 
+@pytest.mark.long
 def test_run_with_axes_is_reproduced_and_reported_as_finished(cache: Path, tmp_path: Path) -> None:
     first = train(cache, SHORT, run=tmp_path / "run")
     assert train(cache, SHORT, run=tmp_path / "run").was_finished

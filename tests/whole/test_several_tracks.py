@@ -290,6 +290,7 @@ def test_baseline_reads_the_columns_of_every_track(wide_cache: Path, tmp_path: P
     assert np.abs(predictions[0] - predictions[1]).max() > 0.01
 
 
+@pytest.mark.long
 def test_every_variant_of_an_ablation_reads_all_tracks(wide_cache: Path, tmp_path: Path) -> None:
     words = ["--cache", wide_cache, "--fusion", "concat,gated", "--epochs", "2", "--members", "1"]
     words += ["--protocol", "random:n=1", "--spatial", "all", "--temporal", "all", "--json"]
