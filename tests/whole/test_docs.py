@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 import author_layouts as miniatures
 import click
 import pytest
-from commands import called
+from commands import BIN, called
 from places import REPOSITORY
 from plugin_files import install, install_distribution
 
@@ -101,7 +102,7 @@ def bare(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     miniatures.livevqc(folder / "data" / "livevqc", negatives)
     miniatures.lsvq(folder / "data" / "lsvq", videos)
     miniatures.videval(folder, 12)
-    for name in ("clip.mp4", "holiday/beach.mp4", "holiday/dog.MP4"):
+    for name in ("clip.mp4", "holiday/beach.mp4", "holiday/dog.MP4", "uploads/new.mp4"):
         miniatures.put(videos[-1], folder / name)
     return folder
 
@@ -185,6 +186,18 @@ def ran(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return called(*words, cwd=folder)
 
 
+def watched_until_the_first_score(line: str, folder: Path) -> None:
+    """A command that has no end of its own: it prints a score, and Ctrl-C ends it."""
+    process = subprocess.Popen(
+        [BIN / line.split()[0], *line.split()[1:]], cwd=folder, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert '"score": ' in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 0, line
+
+
 def test_commands_are_found_in_readme_and_docs() -> None:
     found = parts()
     assert {
@@ -235,6 +248,8 @@ def test_commands_work_as_they_are_shown(
                 assert (
                     ROOT / "benchmarks" / f"{line.split('benchmarks.')[1].split()[0]}.py"
                 ).is_file(), line
+            elif "--watch" in line:
+                watched_until_the_first_score(line, folder)
             else:
                 done = ran(line, folder)
                 assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
