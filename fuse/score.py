@@ -22,7 +22,8 @@ from jaxtyping import Float
 from vqa_twostage.extract.decoding.source import Source
 from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.fuse.data import Features, Side, frames_of
-from vqa_twostage.fuse.delivery.named_models import SHIPPED, load_named
+from vqa_twostage.fuse.delivery.model_cards import SHIPPED
+from vqa_twostage.fuse.delivery.named_models import load_named
 from vqa_twostage.fuse.interval import parse_interval
 from vqa_twostage.fuse.learning import scorer_file
 from vqa_twostage.fuse.learning.model import HeadOutput

@@ -15,6 +15,7 @@ from vqa_twostage.pipeline.console import (
     as_json_option,
     cache_option,
     printable,
+    removal_agreed,
     version_option,
 )
 from vqa_twostage.pipeline.datasets.table_options import DATASET, load_as_said, table_options
@@ -175,17 +176,8 @@ def rm(place: Path, dataset: str | None, videos: tuple[str, ...], yes: bool) -> 
     from vqa_twostage.pipeline.cache.removing import plan_removal, remove
 
     removal = plan_removal(place, dataset, videos)
-    if not yes:
-        click.echo(f"This removes {removal}", err=True)
-        try:
-            agreed = click.confirm("Remove it?", err=True)
-        except click.Abort:  # no terminal to answer on
-            raise UsageError(
-                "nothing was removed; give --yes to remove without a question"
-            ) from None
-        if not agreed:
-            click.echo("nothing was removed")
-            return DONE
+    if not yes and not removal_agreed(removal, "Remove it?"):
+        return DONE
     remove(removal)
     click.echo(f"removed {removal}")
     return DONE

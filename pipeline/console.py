@@ -20,7 +20,7 @@ import click
 from vqa_twostage import __version__
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.completion import any_preset
-from vqa_twostage.pipeline.encoding import any_encoding
+from vqa_twostage.pipeline.encoding import any_encoding, escaped
 from vqa_twostage.pipeline.errors import (
     DONE,
     INTERRUPTED,
@@ -72,8 +72,6 @@ version_option = click.version_option(__version__, message="vqa-twostage %(versi
 
 # without a terminal, progress is printed at most this often
 PLAIN_EVERY_S = 15.0
-# characters of an error, some of which repeat what is in a file
-LONGEST_MESSAGE = 10_000
 
 
 def run(command: click.Command) -> None:
@@ -152,11 +150,7 @@ def _exit_code(command: click.Command) -> int:
 
 def printable(text: str) -> str:
     """What files say, for a terminal: nothing in it moves the cursor, and it is no book."""
-    shown = text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…"
-    return "".join(
-        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode()
-        for each in shown
-    )
+    return escaped(text, kept="\n")
 
 
 def print_unmatched(
@@ -178,6 +172,18 @@ def print_unmatched(
             click.echo(printable(f"  {what}: {name}"), err=True)
         if len(names) > 10:
             click.echo(f"  {what}: and {len(names) - 10} more; --json lists all", err=True)
+
+
+def removal_agreed(removal: object, question: str) -> bool:
+    """Shows what is to be removed, as text, and asks. UsageError where nobody can answer."""
+    click.echo(f"This removes {removal}", err=True)
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:  # no terminal to answer on
+        raise UsageError("nothing was removed; give --yes to remove without a question") from None
+    if not agreed:
+        click.echo("nothing was removed")
+    return agreed
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:

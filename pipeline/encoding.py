@@ -21,6 +21,19 @@ SPELLED = {
     **dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True)),
 }
 HANDLER = "vqa-spelled"
+LONGEST = 10_000  # characters of a text, some of which repeat what is in a file
+
+
+def escaped(text: str, kept: str = "") -> str:
+    """``text`` without anything that moves a cursor: characters that cannot be printed are escaped,
+    but for those ``kept``. Of more than `LONGEST` characters the rest is cut, and the last one says
+    so.
+    """
+    shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return "".join(
+        each if each.isprintable() or each in kept else each.encode("unicode_escape").decode()
+        for each in shown
+    )
 
 
 def spelled(error: UnicodeError) -> tuple[str, int]:

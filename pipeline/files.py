@@ -54,6 +54,14 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def require_place(option: str, path: Path, wanted: str) -> None:
+    """UsageError where no file can be written to ``path``, the value of ``option``."""
+    if path.is_dir():
+        raise UsageError(f"{option} {path} is a folder; give {wanted}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: the folder {path.parent} does not exist")
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes ``path`` in one step."""
     with replaced(path) as aside:

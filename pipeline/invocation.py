@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from vqa_twostage.pipeline.encoding import escaped
+
 PYTHON = "Python"
-LONGEST = 10_000  # characters
 
 _STARTED_AS: ContextVar[str] = ContextVar("started_as", default="")
 
@@ -41,14 +42,9 @@ def invocation() -> str:
 def command_line(words: Sequence[str]) -> str:
     """``sys.argv`` as a line that a shell takes.
 
-    Characters that cannot be printed are escaped, since a file that is read again holds none; a
-    line of more than `LONGEST` characters is cut, and says so by its last one.
+    It is `escaped`, since a file that is read again holds nothing that cannot be printed.
     """
-    line = shlex.join([*_program(Path(words[0] if words else PYTHON)), *words[1:]])
-    shown = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in shown
-    )
+    return escaped(shlex.join([*_program(Path(words[0] if words else PYTHON)), *words[1:]]))
 
 
 def _program(path: Path) -> list[str]:

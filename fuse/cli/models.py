@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 
+from vqa_twostage.fuse.cli.shared import FOLDER
 from vqa_twostage.fuse.run_folder import complete_runs
 from vqa_twostage.pipeline.console import as_json_option, show
 from vqa_twostage.pipeline.errors import DONE
-
-FOLDER = click.Path(path_type=Path)
 
 
 @click.command()

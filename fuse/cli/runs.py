@@ -9,7 +9,7 @@ import click
 from vqa_twostage.fuse.cli.shared import FOLDER
 from vqa_twostage.fuse.run_folder import complete_runs
 from vqa_twostage.pipeline.completion import cached_datasets
-from vqa_twostage.pipeline.console import as_json_option, show
+from vqa_twostage.pipeline.console import as_json_option, removal_agreed, show
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
 RUNS = Path("runs")
@@ -102,17 +102,9 @@ def _remove(folders: tuple[Path, ...], yes: bool) -> int:
     from vqa_twostage.fuse.run_removal import remove as remove_runs
 
     removal = plan_removal(folders)
-    if not yes:
-        click.echo(f"This removes {removal}", err=True)
-        try:
-            agreed = click.confirm("Remove it?" if len(folders) == 1 else "Remove them?", err=True)
-        except click.Abort:  # no terminal to answer on
-            raise UsageError(
-                "nothing was removed; give --yes to remove without a question"
-            ) from None
-        if not agreed:
-            click.echo("nothing was removed")
-            return DONE
+    question = "Remove it?" if len(folders) == 1 else "Remove them?"
+    if not yes and not removal_agreed(removal, question):
+        return DONE
     kept = remove_runs(removal)
     click.echo(f"removed {removal}")
     for folder in kept:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vqa_twostage.fuse.cli.shared import FOLDER
 from vqa_twostage.fuse.run_folder import complete_runs
 from vqa_twostage.pipeline import console
 from vqa_twostage.pipeline.completion import names
 from vqa_twostage.pipeline.console import limits_option
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError, require
-from vqa_twostage.pipeline.files import write_text
+from vqa_twostage.pipeline.files import require_place, write_text
 
 if TYPE_CHECKING:
     from vqa_twostage.fuse.learning.scorer import Scorer
-
-FOLDER = click.Path(path_type=Path)
+    from vqa_twostage.fuse.video_score import Score
 
 
 def _models(_: click.Context) -> dict[str, str]:
-    """For a shell: the models that have a name, without what loads them."""
+    """For a shell: the models that have a name, without what reads their cards."""
     folder = Path(__file__).parents[1] / "delivery" / "heads"
     return {path.stem: "" for path in sorted(folder.glob("*.toml"))}
 
@@ -54,7 +55,7 @@ def output_format_options(function: Callable[..., int]) -> Callable[..., int]:
 
 def _print_models(context: click.Context, _: click.Parameter, chosen: bool) -> None:
     if chosen:
-        from vqa_twostage.fuse.delivery.named_models import model_cards
+        from vqa_twostage.fuse.delivery.model_cards import model_cards
 
         for card in model_cards().values():
             click.echo(card.to_text())
@@ -180,8 +181,7 @@ def _score(
 
         contact_sheet.check_path(plot)
     if curve is not None:
-        require(not curve.is_dir(), f"--curve {curve} is a folder; give a file, as in curve.csv")
-        require(curve.parent.is_dir(), f"--curve {curve}: the folder {curve.parent} does not exist")
+        require_place("--curve", curve, "a file, as in curve.csv")
     paths, others = find_videos(videos)
     if others:
         click.echo(
@@ -194,9 +194,7 @@ def _score(
     scorer, kept = _model_and_cache(source, options)
     if options["every"] is not None:
         click.echo("each video is read twice: for its score, then for its timeline", err=True)
-    on_score = None
-    if output == "jsonl":
-        on_score = lambda score: click.echo(score_text.to_jsonl([score]), nl=False)  # noqa: E731
+    on_score = partial(_print, output) if output == "jsonl" else None
     with console.progress("score") as on_progress:
         scores = scoring.score(
             paths, scorer, kept, on_progress=on_progress, on_score=on_score, **options
@@ -239,10 +237,16 @@ def _watch(
         for score in watch(folder, scorer, kept, **options):
             done += 1
             failed += bool(score.error)
-            click.echo(score_text.STREAMED[output](score), nl=False)
+            _print(output, score)
     except KeyboardInterrupt:
         click.echo(f"watched {folder}: {done} scored, {failed} of them without a score", err=True)
     return SOME_FAILED if failed else DONE
+
+
+def _print(output: str, score: Score) -> None:
+    from vqa_twostage.fuse.reporting import score_text
+
+    click.echo(score_text.STREAMED[output](score), nl=False)
 
 
 def _model_and_cache(

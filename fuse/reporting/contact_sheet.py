@@ -23,6 +23,7 @@ from vqa_twostage.fuse.reporting.score_text import (
 from vqa_twostage.fuse.reporting.thumbnails import FrameRequest, evenly_spaced, read_thumbnails
 from vqa_twostage.fuse.video_score import Frame, Score
 from vqa_twostage.pipeline.errors import require
+from vqa_twostage.pipeline.files import require_place
 
 EXTENSIONS = (".png", ".svg", ".pdf")
 MAX_VIDEOS = 20  # in one picture
@@ -36,11 +37,7 @@ def check_path(path: Path) -> None:
         path.suffix.lower() in EXTENSIONS,
         f"--plot {path}: give a name that ends in {', '.join(EXTENSIONS)}",
     )
-    require(
-        not path.is_dir(),
-        f"--plot {path} is a folder; give the name of a picture, as in scores.png",
-    )
-    require(path.parent.is_dir(), f"--plot {path}: the folder {path.parent} does not exist")
+    require_place("--plot", path, "the name of a picture, as in scores.png")
 
 
 def draw(scores: Sequence[Score], path: Path) -> list[str]:

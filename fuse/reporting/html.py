@@ -30,6 +30,7 @@ from vqa_twostage.fuse.reporting.score_text import (
     cautions,
     origin_of_scale,
     quality_word,
+    scale_of,
 )
 from vqa_twostage.fuse.results import (
     AblationResult,
@@ -57,12 +58,8 @@ def of_score(score: Score) -> str:
     if score.score is None:
         return _lines([Markup("<b>{}</b>: no score: {}").format(score.video, score.error)])
     low, high = score.scale
-    best = high if score.better == "higher" else low
-    headline = (
-        Markup('<b style="font-size: 1.5em">{:.2f}</b> {}, on a scale of {:g} to {:g}').format(
-            score.score, quality_word(score), low, high
-        )
-        + f" ({best:g} is best)"
+    headline = Markup('<b style="font-size: 1.5em">{:.2f}</b> {}, on {}').format(
+        score.score, quality_word(score), scale_of(score)
     )
     lines = [Markup("<b>{}</b>").format(score.video), headline, _scale(score.score, low, high)]
     lines += map(_quiet, [origin_of_scale(score), *agreement_with_opinions(score)])

@@ -139,7 +139,7 @@ def lines_of(score: Score) -> list[str]:
         *agreement_with_opinions(score),
         *cautions(score),
     ]
-    return [f"{_headline(score)}, on {_scale(score)}", *(f"  {line}" for line in details)]
+    return [f"{_headline(score)}, on {scale_of(score)}", *(f"  {line}" for line in details)]
 
 
 def lines_among_others(score: Score) -> list[str]:
@@ -157,7 +157,7 @@ def closing_lines(scores: Sequence[Score]) -> list[str]:
     if scored is None:
         return lines
     origin = f"{scored.label}, as learnt from {scored.trained_on}"
-    return [*lines, f"on {_scale(scored)}: {origin}", *agreement_with_opinions(scored)]
+    return [*lines, f"on {scale_of(scored)}: {origin}", *agreement_with_opinions(scored)]
 
 
 def _axes(score: Score) -> list[str]:
@@ -283,7 +283,8 @@ def verdict(score: Score) -> str:
     return f"{score.score:.2f}, {quality_word(score)}{doubt}"
 
 
-def _scale(score: Score) -> str:
+def scale_of(score: Score) -> str:
+    """``a scale of 1 to 5 (5 is best)``."""
     low, high = score.scale
     best = high if score.better == "higher" else low
     return f"a scale of {low:g} to {high:g} ({best:g} is best)"

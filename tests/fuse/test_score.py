@@ -19,12 +19,13 @@ from commands import called
 from forging import read_model, write_model
 from places import REPOSITORY
 from scipy import stats
+from unread_scores import scored
 
 from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.extract.run import extract_dataset
 from vqa_twostage.fuse import score
 from vqa_twostage.fuse.data import load_dataset
-from vqa_twostage.fuse.delivery import named_models
+from vqa_twostage.fuse.delivery.model_cards import FOLDER
 from vqa_twostage.fuse.export import export_run
 from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.scorer_file import Scorer
@@ -32,7 +33,7 @@ from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.reporting import score_text
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.train import train_run
-from vqa_twostage.fuse.video_score import AxisScore, Score
+from vqa_twostage.fuse.video_score import AxisScore
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.datasets.loading import load_manifest
 from vqa_twostage.pipeline.errors import UsageError
@@ -56,21 +57,6 @@ def run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     train_run(load_dataset(cache, "mos", None, None), options, folder)
     return folder
-
-
-def scored(**changes: Any) -> Score:
-    """A score of a video that was not read."""
-    score = Score(
-        "x.mp4",
-        score=3.0,
-        percentile=50.0,
-        distance=1.0,
-        scale=(1.0, 5.0),
-        label="MOS",
-        better="higher",
-        trained_on="D",
-    )
-    return replace(score, **changes)
 
 
 def with_tracks(model: Scorer, **changes: Any) -> Scorer:
@@ -593,7 +579,7 @@ def test_further_labels_stand_below_the_main_score_and_in_columns_of_their_own()
 def test_shipped_model_is_small_and_states_that_its_labels_are_pseudo_mos(
     clips: Path, tmp_path: Path
 ) -> None:
-    assert (named_models.FOLDER / "demo.safetensors").stat().st_size < 2_000_000
+    assert (FOLDER / "demo.safetensors").stat().st_size < 2_000_000
     result = called(
         "vqa-fuse", "score", clips / "testsrc.mp4", "--cache", tmp_path / "kept", cwd=tmp_path
     )
@@ -658,7 +644,7 @@ def test_shipped_model_scores_as_one_that_make_head_trains_here(tmp_path: Path) 
 
 
 def test_shipped_model_with_another_bit_is_refused(tmp_path: Path) -> None:
-    content = bytearray((named_models.FOLDER / "demo.safetensors").read_bytes())
+    content = bytearray((FOLDER / "demo.safetensors").read_bytes())
     content[-1000] ^= 1
     (tmp_path / saved.FILE).write_bytes(content)
     with pytest.raises(UsageError, match=r"does not fit its sha256: it is damaged, or was changed"):

@@ -7,8 +7,9 @@ import shlex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vqa_twostage.pipeline.encoding import LONGEST
 from vqa_twostage.pipeline.files import is_text
-from vqa_twostage.pipeline.invocation import LONGEST, command_line, invocation, started_as
+from vqa_twostage.pipeline.invocation import command_line, invocation, started_as
 
 ANY_WORD = st.text(st.characters(exclude_characters="\0"))
 

@@ -90,6 +90,19 @@ def videomae(folder: Path) -> Files:
     return of_transformers(network, VIDEOMAE_PROCESSOR, folder)
 
 
+def published(
+    hub: HubServer, repository: str, make: Callable[[Path], Files] | None, place: Path
+) -> Path:
+    """A folder in ``place`` with the files that the hub has of a repository from now on."""
+    folder = place / "files"
+    folder.mkdir()
+    files = make(folder) if make else of_timm(repository.partition("/")[2])
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    hub.repositories[repository] = files
+    return folder
+
+
 def digest_from(hub: HubServer, kind: str, text: str, kept: Path) -> tuple[str, str]:
     """The digest of the weights that a new process fetches, and what it said."""
     code = (
@@ -132,12 +145,7 @@ def test_network_of_the_hub_is_fetched_through_a_cut_connection_and_is_the_file(
     hub: HubServer,
     tmp_path: Path,
 ) -> None:
-    folder = tmp_path / "files"
-    folder.mkdir()
-    files = make(folder) if make else of_timm(repository.partition("/")[2])
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    hub.repositories[repository] = files
+    folder = published(hub, repository, make, tmp_path)
     weights = folder if make else folder / "model.safetensors"
     plain = text.partition(":")[0]
     expected = spec.resolve(kind, f'{plain}:weights="{weights}"').build().weights_digest
@@ -171,9 +179,7 @@ def test_weights_that_were_changed_on_their_way_are_refused_and_fetched_anew(
     hub: HubServer,
     tmp_path: Path,
 ) -> None:
-    folder = tmp_path / "files"
-    folder.mkdir()
-    hub.repositories[repository] = make(folder) if make else of_timm(repository.partition("/")[2])
+    published(hub, repository, make, tmp_path)
     hub.changed = {"model.safetensors"}
     refused, _ = digest_from(hub, "extract.spatial", text, tmp_path / "kept")
     assert refused.startswith("UsageError model.safetensors of"), refused

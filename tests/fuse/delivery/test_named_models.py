@@ -16,13 +16,8 @@ from hub_server import HubServer, hub_server
 from scipy import stats
 
 from vqa_twostage.fuse import score
-from vqa_twostage.fuse.delivery.named_models import (
-    FOLDER,
-    SHIPPED,
-    agreement_of,
-    load_named,
-    model_cards,
-)
+from vqa_twostage.fuse.delivery.model_cards import FOLDER, SHIPPED, agreement_of, model_cards
+from vqa_twostage.fuse.delivery.named_models import load_named
 from vqa_twostage.fuse.learning.scorer_file import FILE
 from vqa_twostage.pipeline.errors import UsageError
 

@@ -6,29 +6,15 @@ import csv
 import io
 import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unread_scores import scored
 
-from vqa_twostage.fuse.delivery.named_models import agreement_of
+from vqa_twostage.fuse.delivery.model_cards import agreement_of
 from vqa_twostage.fuse.reporting import score_text
 from vqa_twostage.fuse.video_score import Frame, Moment, Score
-
-
-def scored(video: str = "x.mp4", value: float = 3.0, **changes: Any) -> Score:
-    score = Score(
-        video,
-        score=value,
-        percentile=50.0,
-        distance=1.0,
-        scale=(1.0, 5.0),
-        label="MOS",
-        better="higher",
-        trained_on="D",
-    )
-    return replace(score, **changes)
 
 
 def failed(video: str) -> Score:
