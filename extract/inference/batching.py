@@ -1,35 +1,35 @@
-"""From streams of frames to batches, and from batches back to the videos that they came from.
+"""From streams of resized frames to batches, and from batches back to the videos that they came
+from.
 
-Frames of several videos share a batch of a track. Each frame is resized once for all tracks that
-want it alike, and is dropped as soon as the last of them has taken it. Neither a video nor a
-batcher knows the other: the engine carries units from the one and features to the other.
+Frames of several videos share a batch of a track. Each frame is dropped as soon as the last unit
+that wants it has taken it. Neither a video nor a batcher knows the other: the engine carries units
+from the one and features to the other.
 
-Dimensions: T rows of n sampled frames, N frames of a unit, M rows of features a unit, k frames at
-once, S side in pixels.
+Dimensions: N frames of a unit, M rows of features a unit, S side in pixels.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from vqa_twostage.extract.decoding.workers import DecodeSummary, VideoHeader
 from vqa_twostage.extract.extractor import Extractor, View
-from vqa_twostage.extract.inference.residuals import Residuals
+from vqa_twostage.extract.inference.resizing import Frame, ResizedFrames, frame_uses
 from vqa_twostage.extract.inference.runtime import Runtime, preprocessings
-from vqa_twostage.extract.preprocess import Geometry, Preprocessing
+from vqa_twostage.extract.inference.units import UnitLayout
+from vqa_twostage.extract.preprocess import Geometry
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeatures
 
 # features of a unit: name -> [M, C] or, for a grid, [M, C, h, w]
 UnitArrays = dict[str, Float32[np.ndarray, "M ..."]]
-Frame = UInt8[Tensor, "3 S S"]
 
 
 @dataclass(frozen=True)
@@ -56,44 +56,6 @@ class UnitFeatures:
     arrays: UnitArrays
 
 
-@dataclass(frozen=True)
-class UnitLayout:
-    """How the sampled frames of a video become the units of an extractor.
-
-    ``preprocessings``: of each of the ``draws`` of patches equally many, one a resolution.
-    """
-
-    unit_frames: int
-    of_clips: bool
-    preprocessings: tuple[Preprocessing, ...]
-    draws: int = 1
-
-    def units(self, header: VideoHeader) -> Int64[np.ndarray, "units N"]:
-        """Which frames make each unit; the last unit is filled up with the last frame."""
-        if self.of_clips:
-            return header.index
-        frames = header.index[:, 0]  # of a clip, its first frame
-        missing = -len(frames) % self.unit_frames
-        filled = np.concatenate([frames, np.repeat(frames[-1:], missing)])
-        return filled.reshape(-1, self.unit_frames)
-
-    def rows(self, header: VideoHeader, rows_per_unit: int) -> Int64[np.ndarray, " T"]:
-        """The frame that each row of features is of; where it is of several, the first. Each has a
-        row of every draw.
-        """
-        rows_per_unit //= self.draws
-        if self.unit_frames % rows_per_unit:
-            raise ValueError(
-                f"an extractor gave {rows_per_unit} rows for {self.unit_frames} frames of a unit; "
-                "each row must be of equally many frames"
-            )
-        share = self.unit_frames // rows_per_unit
-        rows = self.units(header)[:, ::share].reshape(-1)
-        # without the rows of frames that only fill up the last unit
-        rows = rows if self.of_clips else rows[: -(-len(header.index) // share)]
-        return rows.repeat(self.draws)
-
-
 class VideoInFlight:
     """A video between its decoder and its tracks: frames until all units have taken them, features
     until all units have them.
@@ -105,7 +67,7 @@ class VideoInFlight:
         self._layouts = layouts
         self._frames: dict[Geometry, dict[int, Frame]] = defaultdict(dict)
         # how many units still want a frame
-        self._uses: dict[Geometry, Counter[int]] = defaultdict(Counter)
+        self._uses = frame_uses(header, layouts.values())
         # of each track the units that wait for frames, as their numbers and frames
         self._waiting: dict[TrackPath, deque[tuple[int, list[int]]]] = {}
         self._arrays: dict[TrackPath, list[UnitArrays | None]] = {}
@@ -113,48 +75,11 @@ class VideoInFlight:
             units = layout.units(header).tolist()
             self._waiting[track] = deque(enumerate(units))
             self._arrays[track] = [None] * len(units)
-            for preprocessing in layout.preprocessings:
-                for unit in units:
-                    self._uses[preprocessing.geometry].update(unit)
-        self._preprocessings = {
-            preprocessing.geometry: preprocessing
-            for layout in layouts.values()
-            for preprocessing in layout.preprocessings
-        }
-        residuals = {
-            number
-            for geometry, uses in self._uses.items()
-            if geometry.of == "residual"
-            for number in uses
-        }
-        self._residuals = Residuals(sorted(residuals), header.length) if residuals else None
 
-    def receive(
-        self, numbers: Int64[np.ndarray, " k"], pixels: UInt8[np.ndarray, "k H W 3"]
-    ) -> None:
-        """Keeps the frames, and the residuals that they complete, that a unit wants, resized."""
-        shown = {"frames": (numbers, pixels)}
-        if self._residuals is not None:
-            shown["residual"] = self._residuals.receive(numbers, pixels)
-        for preprocessing in self._preprocessings.values():
-            self._keep(preprocessing, *shown[preprocessing.of])
-
-    def _keep(
-        self,
-        preprocessing: Preprocessing,
-        numbers: Int64[np.ndarray, " k"],
-        pixels: UInt8[np.ndarray, "k H W 3"],
-    ) -> None:
-        geometry = preprocessing.geometry
-        uses = self._uses[geometry]
-        wanted = [place for place, number in enumerate(numbers) if uses[int(number)]]
-        if not wanted:
-            return
-        chosen = torch.from_numpy(pixels if len(wanted) == len(numbers) else pixels[wanted])
-        # cloned: the result may be a view of memory that the next frames are written to
-        resized = preprocessing.resize(chosen, self.header.source.digest).clone()
-        kept = (int(numbers[place]) for place in wanted)
-        self._frames[geometry].update(zip(kept, resized, strict=True))
+    def receive(self, resized: Iterable[ResizedFrames]) -> None:
+        """Keeps frames that a `Resizer` made for the same layouts."""
+        for geometry, numbers, frames in resized:
+            self._frames[geometry].update(zip(numbers, frames, strict=True))
 
     def ready_units(self) -> Iterator[Unit]:
         """The units whose frames are all here, with those frames, each unit once."""

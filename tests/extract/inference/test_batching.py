@@ -21,15 +21,17 @@ from vqa_twostage.extract.decoding.workers import (
 )
 from vqa_twostage.extract.extractor import Extractor, View, each_frame
 from vqa_twostage.extract.inference import engine
-from vqa_twostage.extract.inference.batching import TrackBatcher, UnitLayout, VideoInFlight
+from vqa_twostage.extract.inference.batching import TrackBatcher, VideoInFlight
 from vqa_twostage.extract.inference.engine import (
     ExtractedVideo,
     FailedVideo,
     LocalEngine,
     PendingVideo,
 )
+from vqa_twostage.extract.inference.resizing import Resizer
 from vqa_twostage.extract.inference.runtime import Runtime
 from vqa_twostage.extract.inference.timing import PhaseTimes
+from vqa_twostage.extract.inference.units import UnitLayout
 from vqa_twostage.extract.preprocess import Preprocessing
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import VideoError
@@ -155,9 +157,10 @@ def test_frames_are_released_when_no_unit_needs_them() -> None:
         TEMPORAL: UnitLayout(2, of_clips=False, preprocessings=(PLAIN,)),
     }
     video = VideoInFlight("a", header([1, 2, 3]), layouts)
+    resizer = Resizer(header([1, 2, 3]), layouts.values())
     buffered = video._frames[PLAIN.geometry]
     for number, expected in [(1, {1}), (2, set()), (3, set())]:
-        video.receive(np.array([number]), pixels([number]))
+        video.receive(resizer.resize(np.array([number]), pixels([number])))
         units = list(video.ready_units())
         assert set(buffered) == expected
     # the last unit of two frames is padded with the last frame
@@ -198,7 +201,7 @@ def test_views_of_one_size_do_not_share_their_frames() -> None:
     }
     video = VideoInFlight("a", header([1]), layouts)
     noise = np.random.default_rng(0).integers(0, 256, (1, 100, 90, 3)).astype(np.uint8)
-    video.receive(np.array([1]), noise)
+    video.receive(Resizer(header([1]), layouts.values()).resize(np.array([1]), noise))
     seen = [unit.frames[0][0] for unit in video.ready_units()]
     assert len(seen) == 3
     assert not any(torch.equal(seen[one], seen[two]) for one, two in [(0, 1), (0, 2), (1, 2)])
