@@ -31,6 +31,7 @@ from vqa_twostage.pipeline.console import (
 )
 from vqa_twostage.pipeline.datasets.table_options import DATASET, load_as_said, table_options
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
+from vqa_twostage.pipeline.ray_cluster import ENGINES
 
 if TYPE_CHECKING:
     from vqa_twostage.extract.dry_run import DryRun  # torch is not loaded for help and lists
@@ -124,6 +125,16 @@ DEFAULTS = ExtractOptions()
     "--shard",
     metavar="I/N",
     help="Only the I-th of N parts, on a machine of its own; vqa-cache merge joins them.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    help=f"local: this machine; ray: the machines of a Ray cluster [default: {DEFAULTS.engine}].",
+)
+@click.option(
+    "--ray-address",
+    metavar="ADDRESS",
+    help="auto or HOST:PORT [default: the cluster that runs here, else one is started here].",
 )
 @click.option(
     "--wait",

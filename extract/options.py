@@ -11,6 +11,7 @@ from typing import Any
 
 from vqa_twostage.pipeline.errors import UsageError, close_to
 from vqa_twostage.pipeline.limits import parse_limits
+from vqa_twostage.pipeline.ray_cluster import ENGINES, check_address
 
 DECODERS = ("auto", "decord", "pyav")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -65,6 +66,10 @@ class ExtractOptions:
     """Whether to wait while another process writes to the same tracks, instead of refusing."""
     shard: str | None = None
     """``I/N``: only the I-th of N parts of the manifest, for N machines."""
+    engine: str = "local"
+    """``local``, this machine, or ``ray``, a Ray cluster."""
+    ray_address: str | None = None
+    """``auto`` or ``HOST:PORT``; None is the cluster that runs here, else one that is started."""
 
     def __post_init__(self) -> None:
         for kind, one, other in (("spatial", "resnet", "vit"), ("temporal", "tsm", "tea")):
@@ -86,6 +91,12 @@ class ExtractOptions:
             _check_count("limit", self.limit, 1)
         if self.shard is not None:
             _shard(self.shard)
+        check_choice("engine", self.engine, ENGINES)
+        check_address(self.engine, self.ray_address)
+        if self.engine == "ray" and ":" in self.device:
+            raise UsageError(
+                f"device {self.device!r} names a GPU of one machine, and Ray chooses; give 'cuda'"
+            )
 
     @staticmethod
     def from_mapping(options: Mapping[str, Any], where: str) -> ExtractOptions:

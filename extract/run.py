@@ -79,7 +79,9 @@ def extract_dataset(
         from vqa_twostage.extract.extraction.plan import plan_tracks
         from vqa_twostage.extract.inference.runtime import Runtime
 
-        runtime = Runtime.of(options.runtime, options.device, options.precision, len(manifest))
+        # a cluster's machines choose their own devices; this one need not have such
+        device = "cpu" if options.engine == "ray" else options.device
+        runtime = Runtime.of(options.runtime, device, options.precision, len(manifest))
         with times.measure(LOADING):
             plan = plan_tracks(manifest.name, cache, options, runtime, manifest.raw)
         save_manifest(cache, manifest)

@@ -76,10 +76,10 @@ def _is_installed(package: str) -> bool:
     return found is not None and found.origin is not None
 
 
-FailureKind = Literal["missing", "unreadable", "limit", "decode", "sampling", "features"]
+FailureKind = Literal["missing", "unreadable", "limit", "decode", "sampling", "features", "lost"]
 """Why a video cannot be used, for programs: its file does not exist; it cannot be opened, or is no
 video; it exceeds a limit that ``--limits`` raises; its frames cannot be decoded; no frames of it
-can be chosen; its features cannot be stored.
+can be chosen; its features cannot be stored; it was lost again and again with what worked on it.
 """
 
 

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from vqa_twostage.extract.decoding.workers import DecodeRequest
+from vqa_twostage.extract.extraction.assembly import (
+    decode_request,
+    lacking_tracks,
+    load_batchers,
+)
 from vqa_twostage.extract.extraction.plan import ExtractionPlan
-from vqa_twostage.extract.inference.batching import TrackBatcher
 from vqa_twostage.extract.inference.engine import (
     Engine,
     ExtractedVideo,
@@ -19,13 +22,11 @@ from vqa_twostage.extract.inference.engine import (
 )
 from vqa_twostage.extract.inference.runtime import few_threads, full_float32
 from vqa_twostage.extract.inference.timing import LOADING, PhaseTimes
-from vqa_twostage.extract.options import BATCH_FRAMES
 from vqa_twostage.extract.pending import PendingVideo, pending_videos
 from vqa_twostage.extract.results import Damage, Failure, Note, Progress, VideoResults, no_progress
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.cache.track_writer import TrackWriter, write_track
 from vqa_twostage.pipeline.errors import VideoError
-from vqa_twostage.pipeline.limits import parse_limits
 
 
 def extract_videos(
@@ -50,7 +51,7 @@ def extract_videos(
         }
         pending = pending_videos(videos, tracks)
         with times.measure(LOADING):
-            engine = _local_engine(plan, pending, times)
+            engine = _engine(plan, pending, times)
         skipped = len(videos) - len(pending)
         on_progress(skipped, len(videos))
         stack.enter_context(full_float32())
@@ -61,27 +62,15 @@ def extract_videos(
         )
 
 
-def _local_engine(
-    plan: ExtractionPlan, pending: Sequence[PendingVideo], times: PhaseTimes
-) -> Engine:
-    """The engine with the networks of those tracks that lack a video."""
-    options, wanted = plan.options, {place for video in pending for place in video.tracks}
-    batch_frames = options.batch_size or BATCH_FRAMES[plan.runtime.device.type]
-    tracks = [track for track in plan.tracks if track.path in wanted]
-    batchers = {
-        track.path: TrackBatcher(track.extractor, track.view, plan.runtime, batch_frames)
-        for track in tracks
-    }
-    request = DecodeRequest(
-        options.sampler,
-        options.decoder,
-        clips=any(track.extractor.of_clips for track in tracks),
-        sampler_digest=plan.tracks[0].identity.sampler_digest,
-        raw=plan.raw,
-        hdr=options.hdr,
-        neighbours=any(track.view.of == "residual" for track in tracks),
-        limits=parse_limits(options.limits),
-    )
+def _engine(plan: ExtractionPlan, pending: Sequence[PendingVideo], times: PhaseTimes) -> Engine:
+    """The engine that the options name, for those tracks that lack a video."""
+    options, tracks = plan.options, lacking_tracks(plan, pending)
+    if options.engine == "ray":
+        from vqa_twostage.extract.cluster.driver import RayEngine
+        from vqa_twostage.extract.cluster.job import Job
+
+        return RayEngine(Job.of(plan, tracks), times)
+    request, batchers = decode_request(plan, tracks), load_batchers(plan, tracks)
     return LocalEngine(batchers, request, options.workers, times)
 
 

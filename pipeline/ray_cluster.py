@@ -1,0 +1,122 @@
+"""A connection to a Ray cluster, for the commands that have ``--engine ray``."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vqa_twostage.pipeline.errors import UsageError, require, require_installed
+
+ENGINES = ("local", "ray")
+ADDRESSES = "'auto' or the HOST:PORT that ray start printed"
+
+
+def check_address(engine: str, address: object) -> None:
+    """UsageError unless ``address`` is None, or written as that of a cluster for ``engine``."""
+    if address is None:
+        return
+    require(
+        engine == "ray", f"ray_address {address!r} is for the engine ray; add --engine ray as well"
+    )
+    if not isinstance(address, str) or not address.strip():
+        raise UsageError(f"ray_address must be {ADDRESSES}, not {address!r}")
+    require(
+        "://" not in address,
+        f"ray_address {address!r} is not understood; give {ADDRESSES}, and run this on a machine "
+        "of the cluster (ray job submit does)",
+    )
+    _, _, port = address.rpartition(":")
+    require(
+        address == "auto" or (":" in address and port.isdecimal()),
+        f"ray_address {address!r} is not understood; give {ADDRESSES}",
+    )
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[Any]:
+    """The module ``ray``, connected to the cluster at ``address``, for `check_address`.
+
+    None is the cluster that ``$RAY_ADDRESS`` names, else the one that runs on this machine, else
+    one that is started here and ends with the block. A program that is connected already stays so.
+    UsageError where there is no such cluster.
+    """
+    require_installed("--engine ray", ["ray"], "ray")
+    # a cluster that is started here tells nobody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    if ray.is_initialized():
+        yield ray
+        return
+    with _sigterm_as_before(), _quiet_log():
+        _connect(ray, address)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    try:
+        ray.init(
+            address=address, log_to_driver=False, include_dashboard=False, configure_logging=False
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        where = os.environ.get("RAY_ADDRESS", "this machine") if address is None else address
+        raise UsageError(
+            f"no Ray cluster was found at {where} ({reason}); start one with ray start --head, and "
+            "let each machine join with ray start --address HOST:PORT"
+        ) from None
+
+
+@contextmanager
+def _sigterm_as_before() -> Iterator[None]:
+    """Ray takes SIGTERM for itself; what the calling program does on it stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _quiet_log() -> Iterator[None]:
+    """What Ray says while it connects is about its own settings; errors are raised."""
+    log = logging.getLogger("ray")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def enter(folder: Path) -> None:
+    """In a process of the cluster: relative paths mean what they mean to the program that asks,
+    where its folder exists.
+    """
+    with contextlib.suppress(OSError):
+        os.chdir(folder)
+
+
+def reason_of(error: BaseException) -> str:
+    """What Ray says of a task that was lost, in a line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".")[:200] if lines else type(error).__name__
+
+
+def original(error: BaseException) -> BaseException:
+    """What a task raised, without what Ray puts around it."""
+    cause = getattr(error, "cause", None)
+    return original(cause) if isinstance(cause, BaseException) else error
