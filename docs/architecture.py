@@ -35,6 +35,7 @@ PLUGINS = {
 # what is drawn as a part of another box
 WITHIN = {
     "extract/extraction": "extract-commands",
+    "extract/cluster": "extract-commands",
     "pipeline/presets": "pipeline",
     "fuse/__main__": "fuse/cli",
 }
@@ -72,7 +73,7 @@ FRAMES = [
 BOXES = {
     "vqa_twostage": Box(20, 20, 1150, 52, "vqa_twostage", "what a program imports, loaded lazily"),
     "extract-commands": Box(
-        60, 160, 390, 56, "extract: commands", "vqa-extract: run, dry_run, extraction/"
+        60, 160, 390, 56, "extract: commands", "vqa-extract: run, dry_run, extraction/, cluster/"
     ),
     "extract/inference": Box(180, 256, 180, 56, "extract/inference", "batches, networks; no av"),
     "extract-plugins": Box(40, 352, 150, 72, "plug-ins", "spatial, temporal, samplers"),

@@ -32,6 +32,7 @@ from vqa_twostage.pipeline.features import AVERAGES
 from vqa_twostage.pipeline.files import sealed, write_json, write_text
 from vqa_twostage.pipeline.invocation import started_as
 from vqa_twostage.pipeline.notebook import bar_in_notebook
+from vqa_twostage.pipeline.ray_cluster import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def ablate(
     variants: list[TrainOptions],
     folder: str | Path,
     reference: str | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     on_progress: OnProgress = no_progress,
 ) -> AblationResult:
     """Trains every variant on the same splits; its tables and runs go into ``folder``.
@@ -106,7 +107,7 @@ def ablate(
         folder: ``ablation.csv``, ``.json``, ``.md``, ``.png`` and the runs are written here.
         reference: The name of the row that differences are against; by default the first baseline,
             else `concat`, else the first variant.
-        workers: Processes that fit splits side by side; changes no result.
+        workers: Processes that fit splits side by side, or a Ray cluster; changes no result.
         on_progress: Called with the number of splits that are done, and of all; left out, a
             notebook shows a bar.
 
@@ -124,7 +125,7 @@ def ablate(
 
 
 def _train_each_on_its_own(
-    data: Dataset, plans: dict[Path, Plan], workers: int, on_progress: OnProgress
+    data: Dataset, plans: dict[Path, Plan], workers: Workers, on_progress: OnProgress
 ) -> None:
     """`train_missing` of plans some of which read a published score instead of the features."""
     groups: dict[str, dict[Path, Plan]] = {}
@@ -186,7 +187,7 @@ def _plans(
 
 
 def train_missing(
-    data: Dataset, plans: dict[Path, Plan], workers: int, on_progress: OnProgress = no_progress
+    data: Dataset, plans: dict[Path, Plan], workers: Workers, on_progress: OnProgress = no_progress
 ) -> None:
     """Trains what is not finished; splits of all variants share the workers, and variants on the
     same split its prepared features. Finished splits are kept until their run is whole.

@@ -22,6 +22,7 @@ from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import UsageError, close_to
 from vqa_twostage.pipeline.invocation import started_as
 from vqa_twostage.pipeline.notebook import bar_in_notebook
+from vqa_twostage.pipeline.ray_cluster import Workers
 
 LEAVE_ONE_OUT, EACH, FORWARD = MODES = ("leave-one-out", "each", "forward")
 
@@ -37,7 +38,7 @@ def ablate_tracks(
     options: TrainOptions,
     mode: str,
     folder: str | Path,
-    workers: int = 1,
+    workers: Workers = 1,
     on_progress: OnProgress = no_progress,
 ) -> AblationResult:
     """Trains one head, or baseline, on several sets of the tracks of ``data``; its tables and runs

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.ray_cluster import Workers
 
 # what makes a head, and what training takes from the run that it starts from
 OF_HEAD = ("fusion", "pooling", "temporal_pooling", "temporal_encoder", "members")
@@ -117,8 +118,8 @@ class TrainOptions:
 class Resources:
     """What a training may take of the machine; changes no result."""
 
-    workers: int = 1
-    """Processes that fit splits side by side."""
+    workers: Workers = 1
+    """Processes that fit splits side by side, or a Ray cluster."""
     max_ram: int | None = None
     """Features of more than so many bytes stay in the cache and are read in blocks; None is a
     quarter of the machine's memory."""

@@ -26,7 +26,8 @@ from vqa_twostage.fuse.learning.attention import attention_table, gates_table
 from vqa_twostage.fuse.learning.fine_tune import Start
 from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
 from vqa_twostage.fuse.learning.fit import Fitted
-from vqa_twostage.fuse.learning.fit_all import Fit, fit_all
+from vqa_twostage.fuse.learning.fit_all import fit_all
+from vqa_twostage.fuse.learning.fit_groups import Fit
 from vqa_twostage.fuse.learning.loss_spec import parse_loss
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.recipe import RECIPE
@@ -56,6 +57,7 @@ from vqa_twostage.pipeline.features import AVERAGES
 from vqa_twostage.pipeline.files import replaced, write_text
 from vqa_twostage.pipeline.invocation import invocation, started_as
 from vqa_twostage.pipeline.notebook import bar_in_notebook
+from vqa_twostage.pipeline.ray_cluster import Workers
 from vqa_twostage.pipeline.versions import library_versions
 
 log = logging.getLogger(__name__)
@@ -141,7 +143,7 @@ def train_run(
     options: TrainOptions,
     run: Path | None = None,
     on_progress: OnProgress = no_progress,
-    workers: int = 1,
+    workers: Workers = 1,
     again: bool = False,
 ) -> Evaluation:
     """`train_plan` from random weights."""
@@ -155,7 +157,7 @@ def train_plan(
     plan: Plan,
     run: Path,
     on_progress: OnProgress = no_progress,
-    workers: int = 1,
+    workers: Workers = 1,
     again: bool = False,
 ) -> Evaluation:
     """`train` on features that are loaded, whether the run is finished or not: every split of the
@@ -208,7 +210,7 @@ def _tell_what_changed(run: Run, data: Dataset) -> None:
 def fit_plan(
     data: Dataset,
     plan: Plan,
-    workers: int,
+    workers: Workers,
     on_progress: OnProgress = no_progress,
     finished: FinishedSplits | None = None,
 ) -> list[Fitted]:
@@ -223,7 +225,7 @@ def fit_plan(
 def fit_plans(
     data: Dataset,
     plans: Sequence[Plan],
-    workers: int,
+    workers: Workers,
     on_progress: OnProgress = no_progress,
     finished: Sequence[FinishedSplits] = (),
 ) -> Generator[tuple[int, list[Fitted]], None, None]:

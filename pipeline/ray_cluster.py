@@ -6,16 +6,30 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vqa_twostage.pipeline.errors import UsageError, require, require_installed
 
 ENGINES = ("local", "ray")
+CONNECTS_WITHIN_S = 10
 ADDRESSES = "'auto' or the HOST:PORT that ray start printed"
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """The cluster at ``address``, as `connected` takes it."""
+
+    address: str | None = None
+
+
+Workers = int | RayCluster
+"""Who works on what can be done side by side: so many processes of this machine, or a cluster."""
 
 
 def check_address(engine: str, address: object) -> None:
@@ -65,10 +79,15 @@ def connected(address: str | None) -> Iterator[Any]:
 
 def _connect(ray: Any, address: str | None) -> None:
     try:
+        if address not in (None, "auto"):
+            host, _, port = str(address).rpartition(":")
+            # Ray itself would try again and again, for minutes
+            socket.create_connection((host, int(port)), timeout=CONNECTS_WITHIN_S).close()
         ray.init(
             address=address, log_to_driver=False, include_dashboard=False, configure_logging=False
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+        _keep_logs_of_nodes_away()
+    except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         where = os.environ.get("RAY_ADDRESS", "this machine") if address is None else address
         raise UsageError(
@@ -100,6 +119,17 @@ def _quiet_log() -> Iterator[None]:
         yield
     finally:
         log.setLevel(before)
+
+
+def _keep_logs_of_nodes_away() -> None:
+    """Of a node that ends Ray would print the last lines of its log; who calls says what it means.
+
+    There is no public setting for it, so where the name has moved the lines are printed.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray._private.ray_logging import global_worker_stdstream_dispatcher
+
+        global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
 
 
 def enter(folder: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,6 +73,17 @@ def _user_cache_is_new(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     """No test finds what another run, or the user of this machine, keeps there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("user-cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def own_ray_folder() -> Iterator[None]:
+    """Where Ray keeps the address of the cluster that runs here, so that no test joins that of
+    another test process. pytest's own folders have longer names than a socket may have.
+    """
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory(prefix="ray-") as folder:
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         yield
 
 

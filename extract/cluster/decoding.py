@@ -8,7 +8,7 @@ dies, a call fails. (Ray's streaming generators can wait for ever then.)
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from vqa_twostage.extract.inference.timing import PhaseTimes
 from vqa_twostage.extract.inference.units import UnitLayout
 from vqa_twostage.extract.pending import PendingVideo
 from vqa_twostage.pipeline.cache.layout import TrackPath
+from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.ray_cluster import enter, reason_of
 
 PIECES_AHEAD = 4  # that are asked for before the first of them is needed
@@ -32,10 +33,14 @@ class LostError(Exception):
 
 @dataclass(frozen=True)
 class Block:
-    """Videos that are decoded one after another, with the layouts of the tracks that lack each."""
+    """Videos that are decoded one after another, with the layouts of the tracks that lack each.
+
+    ``alone``: while a decoder has it, it gets no other: one of its videos may end the decoder.
+    """
 
     videos: tuple[PendingVideo, ...]
     layouts: tuple[Mapping[TrackPath, UnitLayout], ...]
+    alone: bool
 
 
 class DecodingActor:
@@ -49,6 +54,9 @@ class DecodingActor:
         self._request = request
         self._blocks: deque[Block] = deque()
         self._pieces: Generator[Piece, None, None] | None = None
+
+    def wait_until_started(self) -> None:
+        """Returns when this process is there."""
 
     def add(self, block: Block) -> None:
         self._blocks.append(block)
@@ -78,15 +86,31 @@ class Decoder:
 
     def __init__(self, ray: Any, request: DecodeRequest, folder: Path, cpus: float) -> None:
         self._ray = ray
-        self._actor = ray.remote(num_cpus=cpus, max_restarts=0)(DecodingActor).remote(
-            request, folder
-        )
+        remote = ray.remote(num_cpus=cpus, max_restarts=0)(DecodingActor)
+        self._actor = remote.remote(request, folder)
         self._asked: deque[Any] = deque()
+        self.started = self._actor.wait_until_started.remote()
+        """Ray's reference to a call that ends when there was room for the actor."""
+        self.runs = False
         self.waiting: deque[PendingVideo] = deque()
         """Its videos that nobody took yet, in their order."""
+        self._alone = False
+
+    def look(self) -> None:
+        """Finds out whether it `runs`; LostError where it ended before it did."""
+        if not self.runs and self._ray.wait([self.started], timeout=0)[0]:
+            self._get(self.started)
+            self.runs = True
+
+    def takes(self, block: Block) -> bool:
+        """Whether it is time to add a block."""
+        if not self.waiting:
+            return self.runs
+        return len(self.waiting) <= PIECES_AHEAD and not (self._alone or block.alone)
 
     def add(self, block: Block) -> None:
         self.waiting.extend(block.videos)
+        self._alone = block.alone
         self._actor.add.remote(block)
         self._ask()
 
@@ -100,15 +124,72 @@ class Decoder:
         """Of all blocks in their order, without an end; LostError where the actor is gone."""
         while True:
             self._ask()
-            try:
-                piece = self._ray.get(self._asked.popleft())
-            except self._ray.exceptions.RayTaskError:  # what our own code raised there
-                raise
-            except self._ray.exceptions.RayError as error:
-                raise LostError(reason_of(error)) from None
+            piece = self._get(self._asked.popleft())
             if piece is not None:  # it was asked before it had a block
                 yield piece
 
     def _ask(self) -> None:
         while len(self._asked) < PIECES_AHEAD:
             self._asked.append(self._actor.take.remote())
+
+    def _get(self, reference: Any) -> Any:
+        try:
+            return self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError:  # what our own code raised there
+            raise
+        except self._ray.exceptions.RayError as error:
+            raise LostError(reason_of(error)) from None
+
+
+class Decoders:
+    """Decoders that ``start`` starts, so many of them, and the blocks that wait for one.
+
+    A block goes to a decoder that runs and has little to do: those for which the cluster has no
+    room get none.
+    """
+
+    def __init__(self, ray: Any, start: Callable[[], Decoder], count: int) -> None:
+        self._ray, self._start = ray, start
+        self._decoders = [start() for _ in range(count)]
+        self._blocks: deque[Block] = deque()
+        self._ended_early = 0
+
+    def add(self, block: Block) -> None:
+        self._blocks.append(block)
+
+    @property
+    def have_videos(self) -> bool:
+        return bool(self._blocks) or any(decoder.waiting for decoder in self._decoders)
+
+    def first_ready(self) -> Decoder:
+        """The decoder whose next piece is here first; there must be videos."""
+        while True:
+            self._hand_out()
+            pieces = {decoder.next_piece: decoder for decoder in self._decoders if decoder.waiting}
+            starting = [decoder.started for decoder in self._decoders if not decoder.runs]
+            ready, _ = self._ray.wait([*pieces, *(starting if self._blocks else ())])
+            if ready[0] in pieces:
+                return pieces[ready[0]]
+
+    def replace(self, decoder: Decoder) -> None:
+        """Another one for one that is lost."""
+        self._decoders[self._decoders.index(decoder)] = self._start()
+
+    def _hand_out(self) -> None:
+        for decoder in list(self._decoders):
+            try:
+                decoder.look()
+            except LostError as error:
+                self._ended_early += 1
+                if self._ended_early > 3 * len(self._decoders):
+                    raise UsageError(
+                        f"decoders end again and again before they have started ({error}); do the "
+                        "machines of the cluster have the same packages as this one?"
+                    ) from None
+                self.replace(decoder)
+        while self._blocks:
+            takers = [decoder for decoder in self._decoders if decoder.takes(self._blocks[0])]
+            if not takers:
+                return
+            least = min(takers, key=lambda decoder: len(decoder.waiting))
+            least.add(self._blocks.popleft())

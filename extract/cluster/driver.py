@@ -150,6 +150,12 @@ class _Run:
     def _lose(self, member: _Member, reason: str) -> Generator[FailedVideo, None, None]:
         """The actor is gone: what it had is done again."""
         self._members.remove(member)
+        if member.has:
+            warnings.warn(
+                f"networks were lost with their process or machine ({reason}); the "
+                f"{len(member.has)} videos that they had are done again",
+                stacklevel=2,
+            )
         if not member.ready:
             self._gone_unready += 1
             ready = any(other.ready for other in self._members)
@@ -176,14 +182,15 @@ class _Run:
             if len(member.has) >= self._room.decoders * size + 1:
                 return
             block = [self._todo.popleft()]
-            # what was lost goes alone, so that a video which ends processes takes no other along
+            # what was lost goes alone: a video which ends processes must take no other along
             while not block[0].lost and self._todo and len(block) < size:
                 if self._todo[0].lost:
                     break
                 block.append(self._todo.popleft())
             member.has.update({attempt.video.id: attempt for attempt in block})
             videos = tuple(attempt.video for attempt in block)
-            member.actor.add.options(concurrency_group=BESIDE).remote(videos)
+            alone = block[0].lost > 0
+            member.actor.add.options(concurrency_group=BESIDE).remote(videos, alone)
 
     def _block_size(self) -> int:
         """Large ones cost less, and towards the end small ones keep all machines busy."""

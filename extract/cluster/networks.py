@@ -4,13 +4,12 @@ them decoded anywhere, and hands whole videos out when it is asked to.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from queue import Queue
-from typing import Any
 
-from vqa_twostage.extract.cluster.decoding import Block, Decoder, LostError
+from vqa_twostage.extract.cluster.decoding import Block, Decoder, Decoders, LostError
 from vqa_twostage.extract.cluster.job import Job
 from vqa_twostage.extract.cluster.pieces import VideoInPieces
 from vqa_twostage.extract.extraction.assembly import decode_request, load_batchers
@@ -50,12 +49,12 @@ class NetworkActor:
         self._job, self._gpu = job, gpu
         self._decoders, self._decoder_cpus = decoders, decoder_cpus
         self._times = PhaseTimes()
-        self._added: Queue[tuple[PendingVideo, ...]] = Queue()
+        self._added: Queue[tuple[tuple[PendingVideo, ...], bool]] = Queue()
         self._results = self._work()
 
-    def add(self, videos: tuple[PendingVideo, ...]) -> None:
-        """Videos to extract: their features come from `take`."""
-        self._added.put(videos)
+    def add(self, videos: tuple[PendingVideo, ...], alone: bool) -> None:
+        """Videos to extract: their features come from `take`. ``alone``: as in `Block`."""
+        self._added.put((videos, alone))
 
     def take(self) -> Result:
         """`Ready` first, then what became of a video, as soon as one is whole.
@@ -71,10 +70,12 @@ class NetworkActor:
     def _work(self) -> Generator[Result, None, None]:
         import ray
         import torch
+        from joblib import cpu_count
 
         enter(self._job.folder)
         machine, cpus = this_machine()
-        torch.set_num_threads(cpus)  # Ray allows one where it is not told otherwise
+        # Ray allows one; as many as torch would take by itself make features equal to the last bit
+        torch.set_num_threads(min(cpus, cpu_count(only_physical_cores=True)))
         job, runtime = self._job, self._job.runtime_on(self._gpu)
         with full_float32(), few_threads(runtime):
             with self._times.measure(LOADING):
@@ -84,33 +85,22 @@ class NetworkActor:
                 networks = Networks(load_batchers(plan, tracks), self._times)
             yield Ready(machine)
             start = partial(Decoder, ray, request, job.folder, self._decoder_cpus)
-            decoders = [start() for _ in range(self._decoders)]
+            decoders = Decoders(ray, start, self._decoders)
             while True:
-                while not self._added.empty() or not any(decoder.waiting for decoder in decoders):
-                    if self._added.empty():  # nothing that fills the batches any more
-                        yield from networks.finish()
-                    videos = self._added.get()
-                    layouts = tuple(networks.layouts(video) for video in videos)
-                    least_busy(decoders).add(Block(videos, layouts))
-                decoder = first_ready(ray, decoders)
+                while not (self._added.empty() and decoders.have_videos):
+                    if not decoders.have_videos and self._added.empty():
+                        yield from networks.finish()  # nothing fills the batches any more
+                    videos, alone = self._added.get()
+                    decoders.add(Block(videos, tuple(map(networks.layouts, videos)), alone))
+                decoder = decoders.first_ready()
                 try:
-                    yield from networks.extract(decoder.waiting[0], VideoInPieces(decoder.pieces()))
+                    pieces = VideoInPieces(decoder.pieces())
+                    yield from networks.extract(decoder.waiting[0], pieces)
                     decoder.waiting.popleft()
                 except LostError as error:
                     networks.drop(decoder.waiting[0])
                     yield from (LostVideo(video.id, str(error)) for video in decoder.waiting)
-                    decoders[decoders.index(decoder)] = start()
-
-
-def least_busy(decoders: Sequence[Decoder]) -> Decoder:
-    return min(decoders, key=lambda decoder: len(decoder.waiting))
-
-
-def first_ready(ray: Any, decoders: Sequence[Decoder]) -> Decoder:
-    """Of those that have videos, the one whose next piece is here first."""
-    references = {decoder.next_piece: decoder for decoder in decoders if decoder.waiting}
-    ready, _ = ray.wait(list(references))
-    return references[ready[0]]
+                    decoders.replace(decoder)
 
 
 def this_machine() -> tuple[str, int]:

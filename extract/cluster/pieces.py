@@ -2,8 +2,6 @@
 
 A video is one piece or more. The first has its header and the last its end: what decoding it
 found, or why the video cannot be used.
-
-Dimensions: k frames at once, S side in pixels.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from vqa_twostage.extract.preprocess import Geometry
 from vqa_twostage.pipeline.errors import VideoError
 
 # arrays and not tensors: Ray hands them on without a copy
-FrameArrays = tuple[Geometry, list[int], UInt8[np.ndarray, "k 3 S S"]]
+FrameArrays = tuple[Geometry, list[int], UInt8[np.ndarray, "_ 3 _ _"]]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from vqa_twostage.fuse.cli.shared import (
     DEFAULTS,
     FOLDER,
     check_from,
+    engine_options,
     from_options,
     options_of,
     print_result,
@@ -305,6 +306,7 @@ def learning_curve(
     "(the best for the validation parts first, then with it the next).",
 )
 @AXES
+@engine_options
 @training_options
 def ablate(
     dataset: str | None,

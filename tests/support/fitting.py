@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning.fit import Fitted
-from vqa_twostage.fuse.learning.fit_all import Fit, fit_one
+from vqa_twostage.fuse.learning.fit_groups import Fit, fit_one
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import Split

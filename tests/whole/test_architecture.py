@@ -71,6 +71,7 @@ RULES = (
     Rule("extract/inference", ("pipeline.cache",), ("layout",)),
     Rule("extract/inference", ("extract.networks", "pipeline.datasets", *COMMANDS)),
     Rule("extract/extraction", (*DECODERS, "extract.networks", "pipeline.datasets", *COMMANDS)),
+    Rule("extract/cluster", (*DECODERS, "extract.networks", "pipeline.datasets", *COMMANDS)),
     Rule("extract/networks", (*DECODERS, "extract.decoding", "pipeline.cache", *COMMANDS)),
     Rule("fuse", ("extract", *DECODERS, "timm", "transformers")),
     Rule("fuse/run_record.py", (*TORCH, "fuse.learning", "fuse.reporting", *FUSE_COMMANDS)),

@@ -15,7 +15,7 @@ from vqa_twostage.fuse.averaging import Setting
 from vqa_twostage.fuse.learning import fit_all as fitting
 from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
 from vqa_twostage.fuse.learning.fit import AxisFit, Fitted
-from vqa_twostage.fuse.learning.fit_all import Fit
+from vqa_twostage.fuse.learning.fit_groups import Fit
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.results import Evaluation

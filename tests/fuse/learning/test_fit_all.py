@@ -17,7 +17,8 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 from vqa_twostage.fuse.data import load_dataset
-from vqa_twostage.fuse.learning.fit_all import Fit, fit_all
+from vqa_twostage.fuse.learning.fit_all import fit_all
+from vqa_twostage.fuse.learning.fit_groups import Fit
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import splits
 from vqa_twostage.pipeline import process_context
@@ -53,7 +54,8 @@ FITS_FOR_AN_HOUR = """
 import sys
 from pathlib import Path
 from vqa_twostage.fuse.data import load_dataset
-from vqa_twostage.fuse.learning.fit_all import Fit, fit_all
+from vqa_twostage.fuse.learning.fit_all import fit_all
+from vqa_twostage.fuse.learning.fit_groups import Fit
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.splits import splits
 data = load_dataset(Path(sys.argv[1]), None, None, None)

@@ -10,7 +10,8 @@ import torch
 from toy_cache import each_track, make_dataset, reworked, with_draws, with_second_tracks
 
 from vqa_twostage.fuse.data import Dataset, Features
-from vqa_twostage.fuse.learning.fit_all import Fit, fit_all
+from vqa_twostage.fuse.learning.fit_all import fit_all
+from vqa_twostage.fuse.learning.fit_groups import Fit
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepare import Preparation
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
