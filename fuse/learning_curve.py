@@ -26,6 +26,7 @@ from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import sealed, write_json, write_text
 from vqa_twostage.pipeline.invocation import started_as
 from vqa_twostage.pipeline.notebook import bar_in_notebook
+from vqa_twostage.pipeline.ray_cluster import Workers
 
 
 def parse_percents(text: str) -> list[int]:
@@ -47,7 +48,7 @@ def learning_curve(
     percents: Sequence[int],
     folder: str | Path,
     source: SourceRun | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     on_progress: OnProgress = no_progress,
 ) -> LearningCurve:
     """Trains a head, or baseline, on each of ``percents`` of the labels, each in a run of its own.
@@ -60,7 +61,7 @@ def learning_curve(
         percents: Of the videos of the training and validation parts (`fuse.splits.labelled`).
         folder: ``learning_curve.csv``, ``.json``, ``.md``, ``.png`` and the runs are written here.
         source: The run whose heads are tuned as well; None trains from random weights alone.
-        workers: Processes that fit splits side by side; changes no result.
+        workers: Processes that fit splits side by side, or a Ray cluster; changes no result.
         on_progress: Called with the number of splits that are done, and of all; left out, a
             notebook shows a bar.
 

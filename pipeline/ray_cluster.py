@@ -16,6 +16,8 @@ from typing import Any
 
 from vqa_twostage.pipeline.errors import UsageError, require, require_installed
 
+log = logging.getLogger(__name__)
+
 ENGINES = ("local", "ray")
 CONNECTS_WITHIN_S = 10
 ADDRESSES = "'auto' or the HOST:PORT that ray start printed"
@@ -72,7 +74,8 @@ def connected(address: str | None) -> Iterator[Any]:
     with _sigterm_as_before(), _quiet_log():
         _connect(ray, address)
     try:
-        yield ray
+        with _messages_are_logged():
+            yield ray
     finally:
         ray.shutdown()
 
@@ -86,7 +89,6 @@ def _connect(ray: Any, address: str | None) -> None:
         ray.init(
             address=address, log_to_driver=False, include_dashboard=False, configure_logging=False
         )
-        _keep_logs_of_nodes_away()
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         where = os.environ.get("RAY_ADDRESS", "this machine") if address is None else address
@@ -121,15 +123,25 @@ def _quiet_log() -> Iterator[None]:
         log.setLevel(before)
 
 
-def _keep_logs_of_nodes_away() -> None:
-    """Of a node that ends Ray would print the last lines of its log; who calls says what it means.
+@contextmanager
+def _messages_are_logged() -> Iterator[None]:
+    """Ray prints what it hears of processes and nodes that end on stdout, where documents of
+    ``--json`` go; who calls says what it means, so that it is only logged here.
 
-    There is no public setting for it, so where the name has moved the lines are printed.
+    There is no public setting for it: where the name has moved, Ray prints.
     """
-    with contextlib.suppress(ImportError, AttributeError):
-        from ray._private.ray_logging import global_worker_stdstream_dispatcher
+    try:
+        from ray._private import worker
 
-        global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+        before = worker.print_to_stdstream
+    except (ImportError, AttributeError):
+        yield
+        return
+    worker.print_to_stdstream = lambda data, *_, **__: log.info("%s", data.get("lines"))
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before
 
 
 def enter(folder: Path) -> None:

@@ -208,6 +208,7 @@ def train(
     help="The folder for tables and runs [default: runs/<dataset>-learning-curve-<protocol>].",
 )
 @from_options
+@engine_options
 @training_options
 def learning_curve(
     dataset: str | None,

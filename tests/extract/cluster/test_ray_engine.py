@@ -174,9 +174,11 @@ def test_video_whose_actor_is_killed_is_tried_alone_and_then_costs_itself(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
         killer.start()
         assert driver.stdout is not None
-        found = json.loads(driver.stdout.read())
+        said = driver.stdout.read()
         ended.set()
     killer.join()
+    assert driver.returncode == 3
+    found = json.loads(said)
     assert [failure["id"] for failure in found["failed"]] == [id_of("mandelbrot", clips)]
     assert "was lost 3 times" in found["failed"][0]["reason"]
     assert found["done"] == 5
