@@ -27,6 +27,7 @@ from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import write_json
 from vqa_twostage.pipeline.notebook import bar_in_notebook
+from vqa_twostage.pipeline.ray_cluster import require_cluster
 from vqa_twostage.pipeline.versions import library_versions
 
 if TYPE_CHECKING:
@@ -79,8 +80,10 @@ def extract_dataset(
         from vqa_twostage.extract.extraction.plan import plan_tracks
         from vqa_twostage.extract.inference.runtime import Runtime
 
-        # a cluster's machines choose their own devices; this one need not have such
-        device = "cpu" if options.engine == "ray" else options.device
+        device = options.device
+        if options.engine == "ray":
+            require_cluster(options.ray_address)
+            device = "cpu"  # the cluster's machines choose their own; this one need not have such
         runtime = Runtime.of(options.runtime, device, options.precision, len(manifest))
         with times.measure(LOADING):
             plan = plan_tracks(manifest.name, cache, options, runtime, manifest.raw)

@@ -55,6 +55,26 @@ def check_address(engine: str, address: object) -> None:
     )
 
 
+def require_cluster(address: str | None) -> None:
+    """UsageError where Ray is not installed, or nothing answers at ``HOST:PORT``."""
+    require_installed("--engine ray", ["ray"], "ray")
+    if address in (None, "auto"):
+        return
+    host, _, port = str(address).rpartition(":")
+    try:  # Ray itself would try again and again, for minutes
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECTS_WITHIN_S).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from None
+
+
+def _no_cluster(address: str | None, error: Exception) -> UsageError:
+    where = os.environ.get("RAY_ADDRESS", "this machine") if address is None else address
+    return UsageError(
+        f"no Ray cluster was found at {where} ({reason_of(error)}); start one with ray start --head, and let "
+        "each machine join with ray start --address HOST:PORT"
+    )
+
+
 @contextmanager
 def connected(address: str | None) -> Iterator[Any]:
     """The module ``ray``, connected to the cluster at ``address``, for `check_address`.
@@ -63,7 +83,7 @@ def connected(address: str | None) -> Iterator[Any]:
     one that is started here and ends with the block. A program that is connected already stays so.
     UsageError where there is no such cluster.
     """
-    require_installed("--engine ray", ["ray"], "ray")
+    require_cluster(address)
     # a cluster that is started here tells nobody
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
@@ -82,20 +102,11 @@ def connected(address: str | None) -> Iterator[Any]:
 
 def _connect(ray: Any, address: str | None) -> None:
     try:
-        if address not in (None, "auto"):
-            host, _, port = str(address).rpartition(":")
-            # Ray itself would try again and again, for minutes
-            socket.create_connection((host, int(port)), timeout=CONNECTS_WITHIN_S).close()
         ray.init(
             address=address, log_to_driver=False, include_dashboard=False, configure_logging=False
         )
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        where = os.environ.get("RAY_ADDRESS", "this machine") if address is None else address
-        raise UsageError(
-            f"no Ray cluster was found at {where} ({reason}); start one with ray start --head, and "
-            "let each machine join with ray start --address HOST:PORT"
-        ) from None
+        raise _no_cluster(address, error) from None
 
 
 @contextmanager
