@@ -70,8 +70,8 @@ def require_cluster(address: str | None) -> None:
 def _no_cluster(address: str | None, error: Exception) -> UsageError:
     where = os.environ.get("RAY_ADDRESS", "this machine") if address is None else address
     return UsageError(
-        f"no Ray cluster was found at {where} ({reason_of(error)}); start one with ray start --head, and let "
-        "each machine join with ray start --address HOST:PORT"
+        f"no Ray cluster was found at {where} ({reason_of(error)}); start one with ray start "
+        "--head, and let each machine join with ray start --address HOST:PORT"
     )
 
 
