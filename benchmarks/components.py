@@ -70,7 +70,7 @@ def measure(
     base = 0.0
     for runtime in runtimes(device, precisions):
         try:
-            forward = runtime.load(extractor, extractor.preprocessing, 0, batch)
+            _, forward = runtime.load(extractor, extractor.preprocessing, 0, batch)
         except UsageError as error:
             click.echo(f"{line}  {runtime.name:<8} {runtime.precision:<4} {error}")
             continue

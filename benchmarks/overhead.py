@@ -74,7 +74,7 @@ def bare(manifest: Manifest, options: ExtractOptions) -> tuple[float, float]:
         side, unit = track.extractor.preprocessing.size, track.extractor.unit_frames
         batch = max(1, BATCH_FRAMES[runtime.device.type] // unit)
         (preprocessing,) = preprocessings(track.extractor, track.view)
-        network = runtime.load(track.extractor, preprocessing, track.view.grid, batch)
+        _, network = runtime.load(track.extractor, preprocessing, track.view.grid, batch)
         units = torch.randint(0, 256, (batch, unit, 3, side, side), dtype=torch.uint8)
         network(units)  # the first pass prepares
         start = cpu_seconds()

@@ -95,7 +95,8 @@ def _loaded(extractor: Extractor, size: int) -> Forward:
     preprocessing = replace(extractor.preprocessing, size=size)
     runtime = Runtime("torch", torch.device("cpu"), "fp32")
     grid = int(any(level in levels for level in GRID_LEVELS))
-    return runtime.load(extractor, preprocessing, grid=grid, batch=2)
+    _, forward = runtime.load(extractor, preprocessing, grid=grid, batch=2)
+    return forward
 
 
 def _unit(extractor: Extractor, size: int, seed: int) -> Tensor:

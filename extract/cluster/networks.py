@@ -77,30 +77,33 @@ class NetworkActor:
         # Ray allows one; as many as torch would take by itself make features equal to the last bit
         torch.set_num_threads(min(cpus, cpu_count(only_physical_cores=True)))
         job, runtime = self._job, self._job.runtime_on(self._gpu)
+        with self._times.measure(LOADING):
+            plan = job.plan(runtime, machine)
+            tracks = [track for track in plan.tracks if track.path in job.tracks]
+            request = decode_request(plan, tracks)
+            networks = Networks(load_batchers(plan, tracks), self._times)
+        yield Ready(machine)
+        start = partial(Decoder, ray, request, job.folder, self._decoder_cpus)
+        decoders = Decoders(ray, start, self._decoders)
         with full_float32(), few_threads(runtime):
-            with self._times.measure(LOADING):
-                plan = job.plan(runtime, machine)
-                tracks = [track for track in plan.tracks if track.path in job.tracks]
-                request = decode_request(plan, tracks)
-                networks = Networks(load_batchers(plan, tracks), self._times)
-            yield Ready(machine)
-            start = partial(Decoder, ray, request, job.folder, self._decoder_cpus)
-            decoders = Decoders(ray, start, self._decoders)
             while True:
-                while not (self._added.empty() and decoders.have_videos):
-                    if not decoders.have_videos and self._added.empty():
-                        yield from networks.finish()  # nothing fills the batches any more
-                    videos, alone = self._added.get()
-                    decoders.add(Block(videos, tuple(map(networks.layouts, videos)), alone))
-                decoder = decoders.first_ready()
-                try:
-                    pieces = VideoInPieces(decoder.pieces())
-                    yield from networks.extract(decoder.waiting[0], pieces)
-                    decoder.waiting.popleft()
-                except LostError as error:
-                    networks.drop(decoder.waiting[0])
-                    yield from (LostVideo(video.id, str(error)) for video in decoder.waiting)
-                    decoders.replace(decoder)
+                yield from self._next(networks, decoders)
+
+    def _next(self, networks: Networks, decoders: Decoders) -> Generator[Result, None, None]:
+        """What comes of the next video that is decoded, or of the decoder that is lost."""
+        while not (self._added.empty() and decoders.have_videos):
+            if not decoders.have_videos and self._added.empty():
+                yield from networks.finish()  # nothing fills the batches any more
+            videos, alone = self._added.get()
+            decoders.add(Block(videos, tuple(map(networks.layouts, videos)), alone))
+        decoder = decoders.first_ready()
+        try:
+            yield from networks.extract(decoder.waiting[0], VideoInPieces(decoder.pieces()))
+            decoder.waiting.popleft()
+        except LostError as error:
+            networks.drop(decoder.waiting[0])
+            yield from (LostVideo(video.id, str(error)) for video in decoder.waiting)
+            decoders.replace(decoder)
 
 
 def this_machine() -> tuple[str, int]:

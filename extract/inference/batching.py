@@ -157,14 +157,14 @@ class TrackBatcher:
             tuple(preprocessings(extractor, view)),
             view.crops,
         )
-        self.runtime = runtime.name
         self._size = max(1, batch_frames // extractor.unit_frames)  # units in a batch
         sizes = {item.size: item for item in self.layout.preprocessings}
         loaded = {
             size: runtime.load(extractor, item, view.grid, self._size)
             for size, item in sizes.items()
         }
-        self._networks = [loaded[item.size] for item in self.layout.preprocessings]
+        self.runtime = "+".join(sorted({name for name, _ in loaded.values()}))
+        self._networks = [loaded[item.size][1] for item in self.layout.preprocessings]
         # channels last: 1.9 times the frames a second of the default on CPU (docs/experiments.md)
         self._batches = [
             torch.zeros(

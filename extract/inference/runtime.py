@@ -79,16 +79,16 @@ class Runtime:
 
     def load(
         self, extractor: Extractor, preprocessing: Preprocessing, grid: int, batch: int
-    ) -> Forward:
-        """The network made ready for batches of this very shape; UsageError when it cannot take
-        frames of that size.
+    ) -> tuple[str, Forward]:
+        """What runs the network, this runtime or torch where this one cannot, and the network made
+        ready for batches of this very shape; UsageError when it cannot take frames of that size.
         """
         network = Network(extractor, preprocessing, grid).eval()
         side = preprocessing.size
         example = torch.zeros(batch, extractor.unit_frames, 3, side, side, dtype=torch.uint8)
         if self.name == "openvino":
             try:
-                return converted.load(network, example, self.precision)
+                return self.name, converted.load(network, example, self.precision)
             except Exception as error:  # noqa: BLE001  of many kinds, for networks that it cannot convert
                 raise_interrupt(error)
                 reason = (
@@ -107,7 +107,7 @@ class Runtime:
             arrays = _torch(network, units, self.device, self.precision)
             return {name: values.cpu().numpy() for name, values in arrays.items()}
 
-        return forward
+        return "torch", forward
 
 
 @contextmanager

@@ -259,3 +259,20 @@ def test_times_of_a_phase_are_added_even_if_the_phase_fails() -> None:
     with pytest.raises(KeyError), times.measure("write"):
         raise KeyError
     assert times.to_json() == {"decode": 1.75, "write": 0.0}
+
+
+def test_features_say_what_ran_the_network_where_openvino_cannot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A network whose way depends on its input, which is not seen when it is converted."""
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+
+    def maps(frames: Tensor) -> dict[str, Tensor]:
+        return {"last": frames if float(frames.sum()) >= 0 else -frames}
+
+    extractor = Extractor(nn.Identity(), each_frame(maps), PLAIN, "", 1)
+    with pytest.warns(UserWarning, match="torch runs a network that OpenVINO cannot"):
+        fallen_back = TrackBatcher(extractor, VIEW, replace(CPU, name="openvino"), 2)
+    (video,) = extract(monkeypatch, {"a": Stream([1, 2, 3])}, {SPATIAL: fallen_back})
+    assert isinstance(video, ExtractedVideo) and values(video, SPATIAL) == [1, 2, 3]
+    assert video.features[SPATIAL].attributes.runtime == "torch"
