@@ -104,9 +104,9 @@ def grid_of(case: Case) -> int:
 def loaded(case: Case) -> tuple[Extractor, Forward]:
     """The extractor, and its network ready for two units of small frames."""
     extractor = build(case)
-    return extractor, CPU.load(
-        extractor, replace(extractor.preprocessing, size=SIDE), grid=grid_of(case), batch=2
-    )
+    preprocessing = replace(extractor.preprocessing, size=SIDE)
+    _, forward = CPU.load(extractor, preprocessing, grid=grid_of(case), batch=2)
+    return extractor, forward
 
 
 def units(extractor: Extractor, seed: int) -> torch.Tensor:

@@ -229,8 +229,9 @@ def test_draws_are_numbered_and_a_network_is_loaded_once_for_all_of_them(
 ) -> None:
     loaded = []
 
-    def load(self: Runtime, *arguments: object) -> None:
+    def load(self: Runtime, *arguments: object) -> tuple[str, None]:
         loaded.append(arguments[1])
+        return "torch", None
 
     monkeypatch.setattr(Runtime, "load", load)
     layout = batcher(1, 4, View("fragments", 0, (32, 64), crops=2)).layout
