@@ -146,7 +146,7 @@ def import_scores(
         video_id: one_array(name, np.array([[score]], np.float32))
         for video_id, score in zip(ids, scores, strict=True)
     }
-    written = write_imported(path, identity, manifest, source, videos)
+    written = write_imported(path, identity, manifest, source, videos).lacked
     labels = manifest.rows.set_index("id")["mos"][ids].to_numpy(np.float64)
     return ImportedScores(
         dataset=manifest.name,

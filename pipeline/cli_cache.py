@@ -342,8 +342,9 @@ def import_track(
     have none.
 
     FILE is .mat (v5 or v7.3), .npy, .npz, .csv or .h5, with a row of numbers for each video; or
-    videos x frames x columns; or an .h5 with an array for each video, named by its id. Videos
-    themselves are not needed. Or it is what vqa-cache export wrote (.npz, .parquet, a folder of
+    videos x frames x columns; or an .h5 with an array for each video, named by its id; or a folder
+    with a .npy or .npz for each video, frames x columns, named by it. Videos themselves are not
+    needed. Or it is what vqa-cache export wrote (.npz, .parquet, a folder of
     .npy), whose arrays, frames and ids come back as they were. Numbers that are not finite are kept
     and listed. Importing the same again changes nothing.
 
@@ -357,6 +358,7 @@ def import_track(
                 --name tlvqm --columns 30:35,51:54 --ids metadata.csv
       vqa-cache import konvid1k.npz --dataset konvid --root labels --block higrade=spatial \\
                 --block brisque_sts:0:36=spatial --block brisque_sts:36:=temporal
+      vqa-cache import features/resnet --dataset konvid --root labels --kind spatial --name resnet
     """
     from vqa_twostage.pipeline.cache.feature_blocks import parse_block
     from vqa_twostage.pipeline.cache.importing import (

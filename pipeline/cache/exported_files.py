@@ -27,6 +27,7 @@ from vqa_twostage.pipeline.cache.export_formats import (
     SAFE_NAME,
     START,
 )
+from vqa_twostage.pipeline.cache.feature_folders import array_files
 from vqa_twostage.pipeline.cache.track_index import (
     DTYPES_OF_FEATURES,
     FRAME_INDEX,
@@ -212,10 +213,10 @@ def _rows_of(start: np.ndarray, videos: int) -> int:
 
 
 def digest_of(path: Path) -> tuple[str, int]:
-    """SHA-256 and bytes of a file, or of a folder with the names and contents of its files."""
+    """SHA-256 and bytes of a file, or of a folder with the names and contents of its arrays."""
     if not path.is_dir():
         return sha256_of(path), path.stat().st_size
-    files = sorted(file for file in path.rglob(f"*{NPY}") if file.is_file())
+    files = array_files(path)
     listed = [[file.relative_to(path).as_posix(), sha256_of(file)] for file in files]
     size = sum(file.stat().st_size for file in files)
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest(), size

@@ -1,7 +1,8 @@
 """Feature files of other programs: .mat, .npy, .npz, .csv, .h5 in, plain float32 arrays out.
 
-What `vqa-cache export` wrote is read by `pipeline/cache/exported_files.py`. Names of videos in a
-file are matched by `pipeline/cache/video_names.py`.
+What `vqa-cache export` wrote is read by `pipeline/cache/exported_files.py`, a folder with a file
+for each video by `pipeline/cache/feature_folders.py`. Names of videos in a file are matched by
+`pipeline/cache/video_names.py`.
 
 Nothing in such a file is trusted: no pickle is loaded, no link is followed, only plain numbers are
 read.
@@ -69,7 +70,7 @@ class FoundFeatures:
     """
 
     key: str
-    videos: dict[str, Float32[np.ndarray, "_ C"]]
+    videos: Mapping[str, Float32[np.ndarray, "_ C"]]
     by_row: bool
     matches: MatchedNames | None = None
     column_names: list[str] | None = None
@@ -97,7 +98,7 @@ def read_features(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
             return call_apart(reader, path, key, wanted)
         return reader(path, key, wanted)
 
-    return _guarded(path, read)
+    return guarded(path, read)
 
 
 def read_blocks(path: Path, keys: Sequence[str], wanted: Wanted) -> dict[str, FoundFeatures]:
@@ -114,20 +115,19 @@ def read_blocks(path: Path, keys: Sequence[str], wanted: Wanted) -> dict[str, Fo
                     entries = {name: _npz_entry(loaded, name) for name in loaded.files}
                     raise UsageError(
                         f"--block {key}: there is no such array; choose another\n"
-                        f"{_listed(path, entries, len(entries))}"
+                        f"{listing(path, entries, len(entries))}"
                     )
             named, matches = _own_names(path, loaded, wanted)
             return {key: _of_npz(path, key, loaded, named, matches) for key in dict.fromkeys(keys)}
 
-    return _guarded(path, read)
+    return guarded(path, read)
 
 
-def _guarded(path: Path, read: Callable[[], T]) -> T:
+def guarded(path: Path, read: Callable[[], T]) -> T:
     """What ``read`` gives; UsageError where there is no file, or one that cannot be parsed."""
     require(
         path.is_file(),
-        f"{path} {'is not a file' if path.exists() else 'does not exist'}; give one of {SUFFIXES}"
-        f"{JOIN if path.is_dir() else ''}",
+        f"{path} {'is not a file' if path.exists() else 'does not exist'}; give one of {SUFFIXES}",
     )
     try:
         return read()
@@ -187,7 +187,7 @@ def _own_names(path: Path, loaded: Any, wanted: Wanted) -> tuple[Wanted, Matched
     entry = Entry(array.shape, "")
     require(
         plain,
-        f"{IDS} of {path} is {_description_of(entry)} of {array.dtype}; write a text or a whole "
+        f"{IDS} of {path} is {description_of(entry)} of {array.dtype}; write a text or a whole "
         "number for each row, or give --ids FILE to say which videos the rows are",
     )
     try:
@@ -211,7 +211,7 @@ def _npz_entry(loaded: Any, name: str) -> Entry:
         array = loaded[name]
     except ValueError:  # unpickling it would run code
         return Entry((), "Python objects")
-    return Entry(array.shape, _problem(array.dtype))
+    return Entry(array.shape, problem_of(array.dtype))
 
 
 def _read_mat(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
@@ -303,7 +303,7 @@ def _hdf5_entry(item: h5py.Dataset, matlab: bool) -> Entry:
     kind = str(
         np.asarray(item.attrs.get("MATLAB_class", b"double") if matlab else "double").astype(str)
     )
-    problem = _problem(item.dtype) or ("" if kind in MATLAB_NUMBERS else kind)
+    problem = problem_of(item.dtype) or ("" if kind in MATLAB_NUMBERS else kind)
     shape = item.shape or ()  # none where it holds nothing at all
     return Entry(shape[::-1] if matlab else shape, problem)
 
@@ -313,11 +313,11 @@ def _of_video(path: Path, video_id: str, item: h5py.Dataset) -> Float32[np.ndarr
     fits = not entry.problem and len(entry.shape) in (1, 2) and min(entry.shape) > 0
     require(
         fits,
-        f"{path}: video {video_id} has {_description_of(entry)}; give frames, or frames x columns, "
+        f"{path}: video {video_id} has {description_of(entry)}; give frames, or frames x columns, "
         "of plain "
         "numbers",
     )
-    return _float32(item[()].reshape(len(item), -1))
+    return as_float32(item[()].reshape(len(item), -1))
 
 
 def _read_csv(path: Path, key: str | None, wanted: Wanted) -> FoundFeatures:
@@ -372,10 +372,10 @@ def _by_row(path: Path, key: str, array: np.ndarray, wanted: Wanted) -> FoundFea
     # once more for a named array: that MATLAB's are complex shows in the numbers only
     _check_fits(
         f"{path}, array {key}" if key else str(path),
-        Entry(array.shape, _problem(array.dtype)),
+        Entry(array.shape, problem_of(array.dtype)),
         wanted,
     )
-    rows = _float32(array if array.ndim == 3 else array.reshape(len(array), 1, -1))
+    rows = as_float32(array if array.ndim == 3 else array.reshape(len(array), 1, -1))
     return FoundFeatures(key, dict(zip(wanted.ids, rows, strict=True)), by_row=True)
 
 
@@ -384,7 +384,7 @@ def _choose(path: Path, entries: Mapping[str, Entry], key: str | None, wanted: W
 
     UsageError lists all arrays where that is not clear.
     """
-    listed = _listed(path, entries)
+    listed = listing(path, entries)
     if key is None and len(entries) == 1:
         key = next(iter(entries))
     if key is not None:
@@ -418,15 +418,15 @@ def _choose(path: Path, entries: Mapping[str, Entry], key: str | None, wanted: W
     return fitting[0]
 
 
-def _listed(path: Path, entries: Mapping[str, Entry], most: int = LISTED) -> str:
+def listing(path: Path, entries: Mapping[str, Entry], most: int = LISTED) -> str:
     """The arrays of a file with their shapes, a line each."""
-    lines = [f"  {name}: {_description_of(entry)}" for name, entry in [*entries.items()][:most]]
+    lines = [f"  {name}: {description_of(entry)}" for name, entry in [*entries.items()][:most]]
     lines += [f"  and {len(entries) - most} more"] if len(entries) > most else []
     return "\n".join([f"{path} holds", *(lines or ["  no array"])])
 
 
 def _check_fits(what: str, entry: Entry, wanted: Wanted) -> None:
-    described, shape, count = f"{what} is {_description_of(entry)}", entry.shape, len(wanted.ids)
+    described, shape, count = f"{what} is {description_of(entry)}", entry.shape, len(wanted.ids)
     require(not entry.problem, f"{described}. {NO_OBJECTS}")
     require(
         len(shape) in (1, 2, 3) and min(shape) > 0,
@@ -443,16 +443,16 @@ def _check_fits(what: str, entry: Entry, wanted: Wanted) -> None:
     )
 
 
-def _description_of(entry: Entry) -> str:
+def description_of(entry: Entry) -> str:
     shape = " x ".join(map(str, entry.shape)) or "a single value"
     return f"{shape} ({entry.problem}, not plain numbers)" if entry.problem else shape
 
 
-def _problem(dtype: np.dtype) -> str:
+def problem_of(dtype: np.dtype) -> str:
     return "" if dtype.kind in "fiub" else PROBLEMS.get(dtype.kind, str(dtype))
 
 
-def _float32(array: np.ndarray) -> np.ndarray:
+def as_float32(array: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # becomes infinite, and import reports what is
         return array.astype(np.float32)
 
@@ -461,8 +461,3 @@ READERS: dict[str, Callable[[Path, str | None, Wanted], FoundFeatures]]
 READERS = {".mat": _read_mat, ".npy": _read_numpy, ".npz": _read_numpy, ".csv": _read_csv}
 READERS |= {".h5": _read_hdf5, ".hdf5": _read_hdf5}
 SUFFIXES = ", ".join(READERS) + ", or what vqa-cache export wrote"
-# of a folder with a file for each video
-JOIN = (
-    ". Files of single videos are joined in Python: numpy.savez('features.npz', ids=[…], "
-    "features=numpy.stack([…])), a row a video, the ids as in the labels"
-)

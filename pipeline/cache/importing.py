@@ -12,13 +12,13 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32, Int64
 
 from vqa_twostage.pipeline.cache.choosing import ALL
 from vqa_twostage.pipeline.cache.exported_files import (
@@ -34,6 +34,7 @@ from vqa_twostage.pipeline.cache.feature_files import (
     read_blocks,
     read_features,
 )
+from vqa_twostage.pipeline.cache.feature_folders import ReadAtEachLook, read_folder
 from vqa_twostage.pipeline.cache.label_names import is_label
 from vqa_twostage.pipeline.cache.layout import TrackPath, provenance, tracks
 from vqa_twostage.pipeline.cache.same_dataset import save_manifest
@@ -153,7 +154,8 @@ def import_features(
         chosen = _chosen_of_export(manifest, file, selection)
     else:
         wanted, named = _wanted(manifest, selection.ids_file)
-        found = read_features(file, selection.key, wanted)
+        read = read_folder if file.is_dir() else read_features
+        found = read(file, selection.key, wanted)
         _refuse_list_for_named(file, found, selection.ids_file)
         width = next(iter(found.videos.values())).shape[1] if found.videos else 0
         columns = None
@@ -217,7 +219,7 @@ class _Chosen:
     columns: str
     of: str
     numbers: list[int] | None
-    videos: dict[str, ExportedVideo]
+    videos: Mapping[str, ExportedVideo]
     order: list[str]
     listed: bool
     matches: MatchedNames
@@ -287,9 +289,9 @@ def _chosen_of_file(
     columns = list(range(width)) if chosen is None else chosen
     if found.by_row and width > 1 and 0 in columns:
         _refuse_ids_as_features(file, found)
-    videos = {
-        video_id: one_array(name, array[:, columns]) for video_id, array in found.videos.items()
-    }
+    videos = ReadAtEachLook(
+        list(found.videos), lambda video_id: one_array(name, found.videos[video_id][:, columns])
+    )
     text = format_columns(columns)
     matches = found.matches or listed or MatchedNames()
     # which row is which video; what names its videos says it itself
@@ -362,7 +364,7 @@ def _write_all(
         identities.append(identity)
         paths.append(TrackPath.of(cache, manifest.name, track.name, identity))
         source = ImportedFile(
-            file=file.name,
+            file=file.absolute().name,  # of "." too
             bytes=size,
             digest=digest,
             key=chosen.key,
@@ -370,26 +372,25 @@ def _write_all(
             ids_file=ids_file.name if ids_file else "",
             ids_digest=sha256_of(ids_file) if ids_file else "",
         )
-        count = write_imported(paths[-1], identity, manifest, source, chosen.videos)
-        written.append((source, count))
+        seen = write_imported(paths[-1], identity, manifest, source, chosen.videos)
+        written.append((source, seen))
     results = []
-    for track, identity, path, (source, count) in zip(new, identities, paths, written, strict=True):
+    for track, identity, path, (source, seen) in zip(new, identities, paths, written, strict=True):
         videos, matches = track.chosen.videos, track.chosen.matches
         order = [] if track.chosen.listed else track.chosen.order
-        lengths = [len(video.timestamp) for video in videos.values()]
         result = ImportedTrack(
             dataset=manifest.name,
             name=track.name,
             kind=track.kind,
             track=str(path),
             videos=len(videos),
-            written=count,
-            frames=(min(lengths), max(lengths)),
+            written=seen.lacked,
+            frames=seen.frames,
             columns=sum(array.shape[1] for array in track.chosen.arrays.values()),
             order=(order[0], order[-1]) if order else None,
             source=source,
             trained_on=list(identity.opinions),
-            not_finite=_not_finite(track.chosen),
+            not_finite=_not_finite(track.chosen, seen.gaps),
             missing=[video_id for video_id in manifest.rows["id"] if video_id not in videos],
             otherwise=matches.otherwise,
             ambiguous=matches.ambiguous,
@@ -410,26 +411,50 @@ def digest_of_rows(order: list[str]) -> str:
     return hashlib.sha256(json.dumps(order).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Written:
+    """What `write_imported` saw: how many videos the track lacked, the fewest and the most frames
+    of a video, and of each column in how many videos it is not finite.
+    """
+
+    lacked: int
+    frames: tuple[int, int]
+    gaps: list[int]
+
+
 def write_imported(
     path: TrackPath,
     identity: TrackIdentity,
     manifest: Manifest,
     source: ImportedFile,
-    videos: dict[str, ExportedVideo],
-) -> int:
-    """Writes the videos that the track lacks, and returns how many those were."""
+    videos: Mapping[str, ExportedVideo],
+) -> Written:
+    """Writes the videos that the track lacks; each is looked at once, and not kept."""
     recorded = {f"source {field}": str(value) for field, value in asdict(source).items()}
     save_manifest(path.cache, manifest)
     attributes = VideoAttributes(source_digest=source.digest, source_size=source.bytes)
+    lacked, lengths = 0, []
+    gaps: Int64[np.ndarray, " C"] | int = 0
     with write_track(
         path, identity, provenance(manifest) | recorded, videos=len(manifest)
     ) as track:
-        lacking = [video_id for video_id in videos if video_id not in track]
-        for video_id in lacking:
-            video = videos[video_id]
+        for video_id, video in videos.items():
+            lengths.append(len(video.timestamp))
+            gaps = gaps + _gaps(video)
+            if video_id in track:
+                continue
             features = VideoFeatures(video.arrays, video.frame_index, video.timestamp, attributes)
             track.write(video_id, features)
-    return len(lacking)
+            lacked += 1
+    return Written(lacked, (min(lengths), max(lengths)), np.asarray(gaps).tolist())
+
+
+def _gaps(video: ExportedVideo) -> Bool[np.ndarray, " C"]:
+    """Which columns are not finite somewhere; those of several arrays count on."""
+    found = [
+        ~np.isfinite(array).all(axis=(0, *range(2, array.ndim))) for array in video.arrays.values()
+    ]
+    return np.concatenate(found)
 
 
 def parse_columns(text: str, width: int, option: str | None = None) -> list[int]:
@@ -555,10 +580,12 @@ def _refuse_labels(file: Path, found: FoundFeatures, chosen: list[int] | None, l
     label.
     """
     width = next(iter(found.videos.values())).shape[1] if found.videos else 0
+    # a folder of files without names of arrays is called as what it holds
+    name = found.key.rpartition("/")[2] or ("" if found.by_row else file.absolute().stem)
     require(
-        width > 1 or not is_label(found.key.rpartition("/")[2], label),
-        f"array {found.key} of {file} is the label by its name, and a label is no feature; choose "
-        "another, or rename it if it is something else",
+        width > 1 or not is_label(name, label),
+        f"{f'array {found.key} of ' if found.key else ''}{file} is the label by its name, and a "
+        "label is no feature; choose another, or rename it if it is something else",
     )
     if found.column_names is None:
         return
@@ -577,16 +604,9 @@ def _refuse_labels(file: Path, found: FoundFeatures, chosen: list[int] | None, l
         )
 
 
-def _not_finite(chosen: _Chosen) -> list[ColumnGap]:
-    counts = np.zeros(sum(array.shape[1] for array in chosen.arrays.values()), np.int64)
-    for video in chosen.videos.values():
-        gaps = [
-            ~np.isfinite(array).all(axis=(0, *range(2, array.ndim)))
-            for array in video.arrays.values()
-        ]
-        counts += np.concatenate(gaps)
-    numbers = chosen.numbers or range(len(counts))
-    return [ColumnGap(numbers[place], int(counts[place])) for place in np.flatnonzero(counts)]
+def _not_finite(chosen: _Chosen, gaps: Sequence[int]) -> list[ColumnGap]:
+    numbers = chosen.numbers or range(len(gaps))
+    return [ColumnGap(numbers[place], count) for place, count in enumerate(gaps) if count]
 
 
 def _next_step(path: TrackPath, kind: Kind) -> str:

@@ -3,8 +3,10 @@
 A name is compared with the videos in steps, and the first step that finds one decides:
 
 1. the id itself, then the path in the manifest;
-2. the id or the last part of the path, both without folder and without a video's extension;
-3. the id as in 2, also without letter case, with ``_`` for every run of other characters than
+2. the path without a video's extension, or its last folders and the name, as where a folder of
+   features has the folders of the dataset;
+3. the id or the last part of the path, both without folder and without a video's extension;
+4. the id as in 3, also without letter case, with ``_`` for every run of other characters than
    letters and digits, and without a mark ``new`` at the end, after a digit or such a character:
    VIDEVAL's ``A012NEW`` is LIVE-VQC's ``A012.mp4``.
 
@@ -76,6 +78,17 @@ def match_names(names: Sequence[str], videos: Mapping[str, str]) -> MatchedNames
     )
 
 
+def whole(name: str) -> str:
+    """``videos\\b\\A012.mp4`` -> ``videos/b/A012``."""
+    return without_extension(name.replace("\\", "/"))
+
+
+def _endings(path: str) -> tuple[str, ...]:
+    """``videos/b/A012.mp4`` -> ``videos/b/A012``, ``b/A012``: no ending without a folder."""
+    parts = whole(path).split("/")
+    return tuple("/".join(parts[first:]) for first in range(len(parts) - 1))
+
+
 def bare(name: str) -> str:
     """``Video\\A012.mp4`` -> ``A012``: without folder, and without a video's extension."""
     return without_extension(name.replace("\\", "/").rpartition("/")[2])
@@ -91,6 +104,7 @@ def normal(name: str) -> str:
 STEPS: tuple[tuple[Callable[[str], str], Callable[[str, str], tuple[str, ...]]], ...] = (
     (str, lambda video_id, path: (video_id,)),
     (str, lambda video_id, path: (path,)),
+    (whole, lambda video_id, path: _endings(path)),
     (bare, lambda video_id, path: (bare(video_id), bare(path))),
     (normal, lambda video_id, path: (normal(video_id),)),
 )

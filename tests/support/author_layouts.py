@@ -77,6 +77,9 @@ def videval(folder: Path, count: int) -> None:
     write(folder / "niqe.csv", ["video;mean;deviation", *scores])
     ids = np.array([f"konvid/{row}" for row in reversed(range(count))])
     np.savez(folder / "konvid1k.npz", ids=ids, **blocks)
+    (folder / "resnet50").mkdir()
+    for row in range(count):
+        np.save(folder / "resnet50" / f"{row}.npy", noise[:8, row : row + 5])
 
 
 def write(path: Path, lines: list[str]) -> None:

@@ -525,7 +525,7 @@ def test_unsuitable_files_are_refused() -> None:
             "f.txt",
             "not a known kind of feature file; give one of .mat, .npy, .npz, .csv, .h5, .hdf5",
         ),
-        ("folder.mat", "is not a file"),
+        ("folder.mat", "holds no .npy and no .npz file"),
         ("nowhere.mat", "does not exist"),
         ("h5py.mat", "is HDF5 but was not written by MATLAB; rename it to .h5"),
         ("empty.csv", "is empty"),
