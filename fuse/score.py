@@ -81,6 +81,7 @@ def score(  # noqa: PLR0913 - the options of the command
     limits: str = "",
     every: float | int | str | None = None,
     on_score: Callable[[Score], None] | None = None,
+    worse_than: float | None = None,
 ) -> list[Score]:
     """Scores videos with a trained model; `vqa-fuse score` is this function.
 
@@ -105,16 +106,21 @@ def score(  # noqa: PLR0913 - the options of the command
             ``"500ms"``. It decodes each video a second time.
         on_score: Called with each score once, about a second after its video is done; the order is
             that in which videos are done.
+        worse_than: A score of the model's scale: `Score.spans` are the parts of the timeline that
+            are worse. ``every`` is then a second unless given.
 
     Returns:
         One `Score` for each video, in their order, on the scale of the model's training labels.
 
     Raises:
-        UsageError: There is no model or no video, or the features that the model reads cannot be
-            extracted here.
+        UsageError: There is no model or no video, ``worse_than`` lies outside of the scale, or the
+            features that the model reads cannot be extracted here.
     """
+    if every is None and worse_than is not None:
+        every = 1
     seconds = None if every is None else parse_interval(str(every))
     scorer = run if isinstance(run, Scorer) else load(run)
+    require_within_scale(scorer, worse_than)
     paths, others = find_videos(videos)
     if others:
         logger.info("not scored: %d files that are no videos, such as %s", len(others), others[0])
@@ -127,7 +133,17 @@ def score(  # noqa: PLR0913 - the options of the command
         if cache is None:
             cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="vqa-score-"))
         extraction = Extraction(Path(cache), options, on_progress)
-        return _score_files(paths, scorer, extraction, seconds, on_score)
+        return _score_files(paths, scorer, extraction, seconds, on_score, worse_than)
+
+
+def require_within_scale(scorer: Scorer, worse_than: float | None) -> None:
+    """UsageError unless the threshold, where there is one, is a score that the model can give."""
+    low, high = scorer.training.scale
+    if worse_than is not None and not low < worse_than < high:
+        raise UsageError(
+            f"spans worse than {worse_than:g} are asked for, and this model's scores are on a "
+            f"scale of {low:g} to {high:g} ({scorer.training.better} is better); give one between"
+        )
 
 
 def default_cache() -> Path:
@@ -150,10 +166,11 @@ def _score_files(
     extraction: Extraction,
     every: float | None,
     on_score: Callable[[Score], None] | None,
+    worse_than: float | None,
 ) -> list[Score]:
     """The scores of ``paths``, in their order."""
     digests, errors = _digests_of(paths)
-    found = _Scores(scorer, digests, on_score)
+    found = _Scores(scorer, digests, on_score, worse_than)
     found.fail(errors)
     files = {digest: path.resolve() for path, digest in digests.items()}
     passes = [scorer.training]
@@ -183,8 +200,10 @@ class _Scores:
         scorer: Scorer,
         digests: Mapping[Path, str],
         on_score: Callable[[Score], None] | None,
+        worse_than: float | None,
     ) -> None:
         self.scorer, self.digests, self.on_score = scorer, digests, on_score
+        self.worse_than = worse_than
         self.scores: dict[Path, Score] = {}
         self.passes: list[tuple[Training, list[TrackPath]]] = []
 
@@ -214,6 +233,7 @@ class _Scores:
                 self._put(path, _score_video(path, digest, self.scorer, opened))
 
     def _put(self, path: Path, score: Score) -> None:
+        score = replace(score, worse_than=self.worse_than)
         self.scores[path] = score
         if self.on_score is not None:
             self.on_score(score)
@@ -235,6 +255,7 @@ def _unscored(path: Path, scorer: Scorer, digest: str) -> Score:
         label=training.label,
         better=training.better,
         trained_on=training.title,
+        training_videos=training.videos,
         agreement=scorer.agreement,
         axes={name: AxisScore(axis.scale, axis.better) for name, axis in scorer.axes.items()},
     )

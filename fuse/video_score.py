@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from typing import Any
 
 from vqa_twostage.fuse.notebook_display import ShownInNotebooks
@@ -35,6 +36,18 @@ class Moment:
     """When it is shown, in seconds."""
     score: float
     """The score as if it were the whole video."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a video whose moments, one after the other, are all worse than a threshold."""
+
+    start: float
+    """When it begins, in seconds."""
+    end: float
+    """When the first moment that is not worse comes, or the video ends."""
+    worst: Moment
+    """The first of its moments that has their worst score."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +115,10 @@ class Score(ShownInNotebooks):
     """Which end of the scale is better: ``higher`` or ``lower``."""
     trained_on: str = field(kw_only=True)
     """The title of the dataset that the model was trained on."""
+    training_videos: int = field(default=0, kw_only=True)
+    """How many videos ``percentile`` is of."""
+    worse_than: float | None = field(default=None, kw_only=True)
+    """The threshold of `spans`, where one was given."""
     agreement: Agreement | None = field(default=None, kw_only=True)
     """With opinions, where the model's card says it."""
     axes: dict[str, AxisScore] = field(default_factory=dict, kw_only=True)
@@ -111,8 +128,50 @@ class Score(ShownInNotebooks):
     @property
     def worst(self) -> Moment | None:
         """The first moment of the timeline that has its worst score; None without a timeline."""
-        sign = 1 if self.better == "higher" else -1
-        return min(self.timeline, key=lambda moment: sign * moment.score, default=None)
+        return self._worst_of(self.timeline)
+
+    @property
+    def spans(self) -> list[Span]:
+        """The parts of the timeline that are worse than ``worse_than``, in their order; a moment
+        stands for the time until the next one.
+        """
+        if self.worse_than is None:
+            return []
+        sign, threshold = self._sign, self.worse_than
+        ends = [*(moment.time for moment in self.timeline[1:]), self._end]
+        spans = []
+        moments = zip(self.timeline, ends, strict=False)
+        for worse, part in groupby(moments, lambda each: sign * (each[0].score - threshold) < 0):
+            inside = list(part)
+            worst = self._worst_of([moment for moment, _ in inside])
+            if worse and worst is not None:
+                spans.append(Span(inside[0][0].time, inside[-1][1], worst))
+        return spans
+
+    @property
+    def seconds_worse(self) -> float | None:
+        """How long all `spans` are together; None where no threshold or no timeline is there."""
+        if self.worse_than is None or not self.timeline:
+            return None
+        return float(sum(span.end - span.start for span in self.spans))
+
+    @property
+    def _end(self) -> float:
+        """Of the last moment: the end of the video, or as long after it as between two others where
+        the duration is unknown.
+        """
+        if not self.timeline:
+            return 0.0
+        last = self.timeline[-1].time
+        between = last - self.timeline[-2].time if len(self.timeline) > 1 else 0.0
+        return max(last, last + between if self.duration is None else self.duration)
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self.better == "higher" else -1
+
+    def _worst_of(self, moments: list[Moment]) -> Moment | None:
+        return min(moments, key=lambda moment: self._sign * moment.score, default=None)
 
     def to_json(self) -> dict[str, Any]:
         """One entry of the document of ``vqa-fuse score --json``."""
@@ -123,6 +182,8 @@ class Score(ShownInNotebooks):
         return {
             **asdict(self),
             "worst": None if worst is None else asdict(worst),
+            "spans": [asdict(span) for span in self.spans],
+            "seconds_worse": self.seconds_worse,
             "scale": list(self.scale),
             "axes": axes,
         }

@@ -29,6 +29,7 @@ def watch(
     run: str | Path | Scorer | None = None,
     cache: str | Path | None = None,
     pause: Callable[[float], object] = time.sleep,
+    new_only: bool = False,
     **options: Any,
 ) -> Iterator[Score]:
     """The scores of the videos in ``folder`` and below it, those that are there and those that
@@ -43,17 +44,21 @@ def watch(
         run: As `fuse.score.score` takes it.
         cache: The same; None keeps nothing.
         pause: Waits for so many seconds; what it raises ends the watch.
+        new_only: What is there already gets no score, unless it changes.
         **options: The others of `fuse.score.score`.
 
     Raises:
-        UsageError: ``folder`` is none, or there is no such model.
+        UsageError: ``folder`` is none, there is no such model, or ``worse_than`` lies outside of
+            its scale.
     """
     root = Path(folder)
     if not root.is_dir():
         raise UsageError(f"{root} is no folder; give one that videos arrive in")
+    # before the model is loaded, which takes its time
+    scored = _states(root) if new_only else {}
     scorer = run if isinstance(run, Scorer) else scoring.load(run)
+    scoring.require_within_scale(scorer, options.get("worse_than"))
     before: dict[Path, _State] = {}
-    scored: dict[Path, _State] = {}
     while True:
         now = _states(root)
         whole = {path: state for path, state in now.items() if before.get(path) == state}

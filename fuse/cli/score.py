@@ -101,6 +101,18 @@ def _print_models(context: click.Context, _: click.Parameter, chosen: bool) -> N
     help="Write the timelines as CSV, a row a moment; --every is 1s unless given.",
 )
 @click.option(
+    "--worse-than",
+    type=float,
+    metavar="SCORE",
+    help="Name the spans of the timeline that are worse, by their seconds; --every is 1s unless "
+    "given.",
+)
+@click.option(
+    "--new-only",
+    is_flag=True,
+    help="With --watch: what is in DIR already gets no score, unless it changes.",
+)
+@click.option(
     "--cache",
     type=FOLDER,
     help="Where features of scored videos are kept [default: ~/.cache/vqa-twostage].",
@@ -140,9 +152,9 @@ def score(
     \b
     Example
       vqa-fuse score clip.mp4 --plot clip.png
-      vqa-fuse score concert.mp4 --every 1s --curve concert.csv
+      vqa-fuse score concert.mp4 --every 1s --curve concert.csv --worse-than 2.5
       vqa-fuse score holiday --run runs/konvid-dynamic-1a2b3c4d5e --csv
-      vqa-fuse score --watch uploads --jsonl
+      vqa-fuse score --watch uploads --new-only --jsonl
     """
     from vqa_twostage.fuse.interval import parse_interval
 
@@ -154,11 +166,15 @@ def score(
         raise UsageError(f"--watch {watch} and {videos[0]}: give a folder to watch, or videos")
     if watch is None and not videos:
         raise UsageError("no video is given; give files, folders or patterns, or --watch DIR")
-    if curve is not None and options["every"] is None:
+    new_only = options.pop("new_only")
+    if new_only and watch is None:
+        raise UsageError("--new-only is about the folder of --watch; give that, or leave it out")
+    if options["every"] is None and (curve is not None or options["worse_than"] is not None):
         options["every"] = "1s"
     if options["every"] is not None:
         options["every"] = parse_interval(options["every"])
     if watch is not None:
+        options["new_only"] = new_only
         return _watch(watch, (run, model), {"--plot": plot, "--curve": curve}, output, options)
     return _score(videos, (run, model), plot, curve, output, options)
 

@@ -137,12 +137,14 @@ def _draw_frame_scores(axes: Axes, score: Score, frames: list[Frame]) -> None:
 
 
 def _draw_timeline(axes: Axes, score: Score) -> None:
-    """The score of each moment over time, and the worst one."""
+    """The score of each moment over time, the worst one, and what is worse than the threshold."""
     low, high = score.scale
     times = [moment.time for moment in score.timeline]
     values = np.clip([moment.score for moment in score.timeline], low, high)
     axes.axhline(score.score or low, color=BLUE, linewidth=1.2)
     axes.plot(times, values, color=GREY, linewidth=1, marker="." if len(times) <= 60 else "")
+    for span in score.spans:
+        axes.axvspan(span.start, span.end, color=RED, alpha=0.12, linewidth=0)
     worst = score.worst
     assert worst is not None, "there is a timeline"
     height = float(np.clip(worst.score, low, high))

@@ -33,6 +33,8 @@ CSV_COLUMNS = (
     "duration",
     "worst_score",
     "worst_time",
+    "seconds_worse",
+    "spans",
     "cautions",
     "label",
     "trained_on",
@@ -42,6 +44,7 @@ EQUAL_WEIGHTS = 1.05  # up to this multiple of the mean weight, all frames count
 # seconds of video that one sampled frame may stand for without a word; of the clips that public
 # datasets have (5 to 20 s), eight frames stand for at most so many each
 LONG_GAP_S = 2.5
+MAX_SPANS = 10  # in the text
 MAX_BARS = 60  # of a timeline; of more moments, several share a bar
 
 
@@ -91,6 +94,7 @@ def to_csv(scores: Sequence[Score], axes: Iterable[str] = ()) -> str:
                 "scale_high": high,
                 "worst_score": None if worst is None else worst.score,
                 "worst_time": None if worst is None else worst.time,
+                "spans": "; ".join(f"{span.start:g}-{span.end:g}" for span in score.spans),
                 "cautions": "; ".join(cautions(score)),
                 **{f"score_{name}": axis.score for name, axis in score.axes.items()},
             }
@@ -172,7 +176,8 @@ def _axes(score: Score) -> list[str]:
 
 def origin_of_scale(score: Score) -> str:
     """What the scale measures, and where the score lies among the training labels."""
-    rank = f"above {score.percentile:.0f} % of its videos"
+    of = f"{score.training_videos} " if score.training_videos else ""
+    rank = f"above {score.percentile:.0f} % of its {of}videos"
     return f"{score.label}, as learnt from {score.trained_on}; {rank}"
 
 
@@ -259,11 +264,30 @@ def _timeline(score: Score) -> list[str]:
         for at in range(0, len(values), shared)
     ]
     start, end = score.timeline[0].time, score.timeline[-1].time
-    return [
+    line = (
         f"timeline   {start:.1f} s {_bars(means, score.scale)} {end:.1f} s, "
         f"{len(values)} moments {min(values):.2f} to {max(values):.2f}; "
         f"worst {worst.score:.2f} at {worst.time:.1f} s"
+    )
+    return [line, *_spans(score)]
+
+
+def _spans(score: Score) -> list[str]:
+    """How much of the video is worse than the threshold, and where: a line for each span."""
+    if score.worse_than is None or score.seconds_worse is None:
+        return []
+    threshold = f"worse than {score.worse_than:g}"
+    if not score.spans:
+        return [f"{threshold}: at no moment"]
+    lines = [
+        f"  {span.start:.1f} to {span.end:.1f} s, worst {span.worst.score:.2f} at "
+        f"{span.worst.time:.1f} s"
+        for span in score.spans[:MAX_SPANS]
     ]
+    if (more := len(score.spans) - MAX_SPANS) > 0:
+        lines.append(f"  and {more} more; --json lists all")
+    whole = "" if score.duration is None else f" of {score.duration:.1f}"
+    return [f"{threshold}: {score.seconds_worse:.1f}{whole} s", *lines]
 
 
 def _bars(values: Sequence[float], scale: tuple[float, float]) -> str:

@@ -14,7 +14,9 @@ from commands import called
 from vqa_twostage.fuse import score
 from vqa_twostage.fuse.timeline import sampled_every
 from vqa_twostage.fuse.video_score import Score
+from vqa_twostage.fuse.watch import watch
 from vqa_twostage.pipeline import spec
+from vqa_twostage.pipeline.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -144,12 +146,32 @@ def test_command_writes_the_curve_and_draws_it(film: Path, kept: Path, tmp_path:
     ]
 
 
+def test_threshold_names_spans_of_every_second_and_has_to_lie_within_the_scale(
+    film: Path, kept: Path, result: Score, tmp_path: Path
+) -> None:
+    middle = sorted(moment.score for moment in result.timeline)[4]
+    words = ["vqa-fuse", "score", film, "--cache", kept, "--worse-than", repr(middle)]
+    (document,) = json.loads(called(*words, "--json", cwd=tmp_path).stdout)
+    worse = [moment["time"] for moment in document["timeline"] if moment["score"] < middle]
+    assert len(worse) == 4
+    for span in document["spans"]:
+        assert span["start"] in worse and span["end"] not in worse
+    refused = called(*words[:-1], "30", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "worse than 30 are asked for, and this model's scores are on a scale of 1 to 5" in (
+        refused.stderr
+    )
+    with pytest.raises(UsageError, match="worse than 0.5"):
+        next(watch(tmp_path, worse_than=0.5))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["x.mp4", "--every", "soon"], "'soon' is no interval"),
         (["x.mp4", "--curve", "."], "--curve . is a folder"),
         (["x.mp4", "--curve", "no/c.csv"], "the folder no does not exist"),
+        (["x.mp4", "--new-only"], "--new-only is about the folder of --watch"),
     ],
 )
 def test_command_refuses_what_is_no_interval_or_no_file(

@@ -27,7 +27,7 @@ class Stop(Exception):
     """Ends a watch."""
 
 
-def watched(folder: Path, cache: Path, *steps: object) -> list[list[str]]:
+def watched(folder: Path, cache: Path, *steps: object, new_only: bool = False) -> list[list[str]]:
     """The names of the videos that are scored before each of ``steps``, functions that change the
     folder, and after the last.
     """
@@ -43,7 +43,7 @@ def watched(folder: Path, cache: Path, *steps: object) -> list[list[str]]:
         rounds.append([])
 
     with suppress(Stop):
-        for score in watch(folder, cache=cache, pause=pause):
+        for score in watch(folder, cache=cache, pause=pause, new_only=new_only):
             assert not score.error
             rounds[-1].append(Path(score.video).name)
     return rounds
@@ -68,6 +68,21 @@ def test_watched_folder_scores_what_is_there_what_arrives_and_what_changes(
         folder, tmp_path / "kept", lambda: None, arrive, lambda: None, change, lambda: None
     )
     assert rounds == [[], ["first.mp4"], [], ["second.mp4"], [], ["first.mp4"], [], []]
+
+
+def test_new_only_leaves_out_what_is_there_until_it_changes(clips: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    shutil.copy(clips / "testsrc.mp4", folder / "old.mp4")
+    uploaded = (clips / "testsrc2.mp4").read_bytes()
+    (folder / "half.mp4").write_bytes(uploaded[:1000])
+
+    def go_on() -> None:
+        (folder / "half.mp4").write_bytes(uploaded)
+        shutil.copy(clips / "testsrc.mp4", folder / "new.mp4")
+
+    scored = watched(folder, tmp_path / "cache", lambda: None, go_on, new_only=True)
+    assert sorted(name for names in scored for name in names) == ["half.mp4", "new.mp4"]
 
 
 def test_video_that_still_grows_is_not_scored(clips: Path, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def timeline(*values: float) -> list[Moment]:
 def test_one_video_says_its_own_scale() -> None:
     text = score_text.to_text([scored()])
     assert "on a scale of 1 to 5 (5 is best)" in text and "above 50 % of its videos" in text
+    assert "above 50 % of its 391 videos" in score_text.to_text([scored(training_videos=391)])
     assert "median" not in text
 
 
@@ -86,6 +87,65 @@ def test_timeline_of_any_length_fits_a_line_and_keeps_its_extremes(values: list[
     ]
     assert sum(line.count(bar) for bar in score_text.BARS) <= score_text.MAX_BARS
     assert f"{min(values):.2f} to {max(values):.2f}" in line
+
+
+@pytest.mark.parametrize(
+    ("better", "threshold", "spans"),
+    [
+        ("higher", 2.5, [(1, 3, 1.5, 2), (5, 6.5, 1.0, 5)]),
+        ("higher", 3.5, [(0, 6.5, 1.0, 5)]),
+        ("higher", 1.0, []),
+        ("lower", 2.5, [(0, 1, 3.0, 0), (3, 5, 3.0, 3)]),
+    ],
+)
+def test_spans_are_the_moments_worse_than_the_threshold_one_after_the_other(
+    better: str, threshold: float, spans: list[tuple[float, float, float, float]]
+) -> None:
+    moments = timeline(3.0, 2.0, 1.5, 3.0, 2.5, 1.0)
+    if better == "lower":
+        moments[4] = replace(moments[4], score=2.6)
+    score = scored(timeline=moments, better=better, worse_than=threshold, duration=6.5)
+    found = [(each.start, each.end, each.worst.score, each.worst.time) for each in score.spans]
+    assert found == spans
+    seconds = sum(end - start for start, end, *_ in spans)
+    assert score.seconds_worse == seconds
+    document = score.to_json()
+    assert document["seconds_worse"] == seconds and len(document["spans"]) == len(spans)
+    (row,) = csv.DictReader(io.StringIO(score_text.to_csv([score])))
+    assert row["spans"] == "; ".join(f"{start:g}-{end:g}" for start, end, *_ in spans)
+    assert float(row["seconds_worse"]) == seconds
+    text = score_text.to_text([score])
+    said = f"worse than {threshold:g}: {seconds:.1f} of 6.5 s" if spans else "at no moment"
+    assert said in text
+    assert all(
+        f"{start:.1f} to {end:.1f} s, worst {worst:.2f}" in text for start, end, worst, _ in spans
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(1, 5), max_size=80), st.floats(1.01, 4.99), st.booleans())
+def test_spans_cover_exactly_what_is_worse(
+    values: list[float], threshold: float, known: bool
+) -> None:
+    moments = timeline(*values)
+    duration = float(len(values)) if known else None
+    score = scored(timeline=moments, worse_than=threshold, duration=duration)
+    inside = {
+        moment.index
+        for span in score.spans
+        for moment in moments
+        if span.start <= moment.time < span.end
+    }
+    # without a duration, one moment alone stands for no time that is known
+    if known or len(values) > 1:
+        assert inside == {moment.index for moment in moments if moment.score < threshold}
+    assert len(score_text.lines_of(score)) < 20
+
+
+def test_score_without_a_threshold_names_no_spans() -> None:
+    score = scored(timeline=timeline(1.0, 2.0))
+    assert (score.spans, score.seconds_worse) == ([], None)
+    assert "worse than" not in score_text.to_text([score])
 
 
 def test_timelines_as_csv_have_a_row_for_each_moment() -> None:
