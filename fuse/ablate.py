@@ -20,7 +20,7 @@ from vqa_twostage.fuse.learning.baseline import check_size
 from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.options import TrainOptions
-from vqa_twostage.fuse.published_scores import read_by, score_of
+from vqa_twostage.fuse.published_scores import load_for, read_by, score_of
 from vqa_twostage.fuse.reporting import markdown, plots
 from vqa_twostage.fuse.results import MAIN_METRICS, AblationResult
 from vqa_twostage.fuse.runs import Ablation, Run
@@ -88,12 +88,13 @@ def statistics_read(variants: list[TrainOptions]) -> Streams[set[str]]:
 @started_as("Python, ablate")
 @bar_in_notebook("ablate")
 def ablate(
-    data: Dataset,
+    data: Dataset | str | Path,
     variants: list[TrainOptions],
     folder: str | Path,
     reference: str | None = None,
     workers: Workers = 1,
     on_progress: OnProgress = no_progress,
+    dataset: str | None = None,
 ) -> AblationResult:
     """Trains every variant on the same splits; its tables and runs go into ``folder``.
 
@@ -101,7 +102,8 @@ def ablate(
     ablation goes on.
 
     Args:
-        data: Features that all variants can read (`statistics_read`), and the scores of published
+        data: The folder that `extract.run.extract_dataset` filled; or what was read from it:
+            features that all variants can read (`statistics_read`), and the scores of published
             models that some of them name (`fuse.published_scores.load_for`).
         variants: Options that differ in the head or the baseline.
         folder: ``ablation.csv``, ``.json``, ``.md``, ``.png`` and the runs are written here.
@@ -110,11 +112,18 @@ def ablate(
         workers: Processes that fit splits side by side, or a Ray cluster; changes no result.
         on_progress: Called with the number of splits that are done, and of all; left out, a
             notebook shows a bar.
+        dataset: A dataset in the folder ``data``; None where there is only one.
+
+    Returns:
+        A row for each variant, with its difference from the reference.
 
     Raises:
-        UsageError: No variant can be run, or none is called ``reference``; nothing was trained.
+        UsageError: No variant can be run, none is called ``reference``, or there are no such
+            features; nothing was trained.
     """
     folder = Path(folder)
+    if not isinstance(data, Dataset):
+        data = load_for(Path(data), dataset, variants, statistics_read(variants))
     # what is allowed is the same of all
     for options in {score_of(options): options for options in variants}.values():
         check_leakage(read_by(data, options), options)

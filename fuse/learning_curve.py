@@ -21,7 +21,7 @@ from vqa_twostage.fuse.reporting import markdown, plots
 from vqa_twostage.fuse.results import CurvePoint, LearningCurve
 from vqa_twostage.fuse.runs import CurveFiles
 from vqa_twostage.fuse.source_run import SourceRun
-from vqa_twostage.fuse.train import OnProgress, Plan, no_progress
+from vqa_twostage.fuse.train import OnProgress, Plan, load, no_progress
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import sealed, write_json, write_text
 from vqa_twostage.pipeline.invocation import started_as
@@ -42,33 +42,42 @@ def parse_percents(text: str) -> list[int]:
 
 @started_as("Python, learning_curve")
 @bar_in_notebook("learning-curve")
-def learning_curve(
-    data: Dataset,
+def learning_curve(  # noqa: PLR0913 - the options of the command
+    data: Dataset | str | Path,
     options: TrainOptions,
     percents: Sequence[int],
     folder: str | Path,
     source: SourceRun | None = None,
     workers: Workers = 1,
     on_progress: OnProgress = no_progress,
+    dataset: str | None = None,
 ) -> LearningCurve:
     """Trains a head, or baseline, on each of ``percents`` of the labels, each in a run of its own.
 
     What is finished in ``folder`` is not trained again, so an interrupted curve goes on.
 
     Args:
-        data: The features.
-        options: The head, and what is tuned of it; ``source.with_head`` gives those of a run.
+        data: The folder that `extract.run.extract_dataset` filled, or the features in it.
+        options: The head, and what is tuned of it. With a folder, ``start_from`` names the run
+            whose heads are tuned as well, and the head is that run's; with features,
+            ``source.with_head`` gives its options.
         percents: Of the videos of the training and validation parts (`fuse.splits.labelled`).
         folder: ``learning_curve.csv``, ``.json``, ``.md``, ``.png`` and the runs are written here.
-        source: The run whose heads are tuned as well; None trains from random weights alone.
+        source: With features, that run; None trains from random weights alone.
         workers: Processes that fit splits side by side, or a Ray cluster; changes no result.
         on_progress: Called with the number of splits that are done, and of all; left out, a
             notebook shows a bar.
+        dataset: A dataset in the folder ``data``; None where there is only one.
+
+    Returns:
+        A point for each of ``percents``.
 
     Raises:
-        UsageError: A spec does not fit, or the source knows videos that are tested; nothing was
-            trained.
+        UsageError: A spec does not fit, there are no such features, or the source knows videos that
+            are tested; nothing was trained.
     """
+    if not isinstance(data, Dataset):
+        data, options, source = load(data, dataset, options)
     check_leakage(data, options)
     folder, usual = Path(folder), TrainOptions()
     scratch = replace(options, start_from=None, tune=usual.tune, preparation=usual.preparation)

@@ -27,6 +27,7 @@ from vqa_twostage.fuse.reporting.formatting import (
     METRIC_TITLES,
     few_tested,
     meaning,
+    meaning_of_difference,
     median_and_spread,
     oracle_srcc,
 )
@@ -164,6 +165,7 @@ def write_report(
         rows=rows,
         compared=compared,
         which_to_believe=WHICH_TO_BELIEVE,
+        meaning_of_difference=meaning_of_difference,
         median_and_spread=median_and_spread,
         oracle_srcc=oracle_srcc,
         meaning=meaning(read[0].evaluation.summary),

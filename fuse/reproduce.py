@@ -36,8 +36,18 @@ def reproduce_run(
 ) -> Reproduction:
     """Trains ``run`` again on the features it was trained on, and writes nothing.
 
-    ``cache``: where they are now; None is where the run or ``$VQA_CACHE`` says. UsageError where
-    they are not there, or where the splits would be of other videos.
+    Args:
+        run: The folder of a run.
+        cache: Where the features are now; None is where the run or ``$VQA_CACHE`` says.
+        workers: Processes that fit splits side by side; changes no result.
+        on_progress: Called with the number of splits that are done, and of all; left out, a
+            notebook shows a bar.
+
+    Returns:
+        Whether every prediction is equal, and what is not as it was.
+
+    Raises:
+        UsageError: The features are not there, or the splits would be of other videos.
     """
     source = Run(run)
     record, old = source.record(), source.predictions()

@@ -27,7 +27,8 @@ MAX_NAMES = 10  # in one line
 # what the columns of every table of metrics mean
 MEANING = "median ± standard deviation over splits"
 MEANING_OF_ONE = "one split, SRCC [95 % interval by Fisher's z]"
-PAIRED_TITLES = ("corrected p", "wins", "median [95 %]", "Wilcoxon p")
+MEAN_TITLE = "mean difference [95 %, corrected]"
+PAIRED_TITLES = ("corrected p", "wins", "median difference [95 %]", "Wilcoxon p")
 """Of `paired_cells`, after the mean difference: what is to be believed comes first, since a narrow
 window shows no more.
 """
@@ -99,7 +100,7 @@ def oracle_srcc(evaluation: Evaluation) -> str:
 
 
 CURVE_TITLES = ("labels", "N labelled", "SRCC from random weights")
-TUNED_TITLES = ("SRCC fine-tuned", "difference [95 %, corrected]", *PAIRED_TITLES)
+TUNED_TITLES = ("SRCC fine-tuned", MEAN_TITLE, *PAIRED_TITLES)
 """Of `curve_cells`, after `CURVE_TITLES`, where heads of another run were tuned."""
 
 
@@ -135,6 +136,16 @@ def paired_cells(paired: PairedStatistics | None) -> list[str]:
         _with_interval(paired.difference, paired.interval),
         f"{paired.p_value:.2g}",
     ]
+
+
+def meaning_of_difference(reference: str, row: str = "a row's SRCC") -> str:
+    """What the columns of differences hold, for readers who compare them with the medians beside
+    them.
+    """
+    return (
+        f"difference: {row} minus that of {reference} on the same split, its mean and its median "
+        "over the splits; its sign can be another than the medians of SRCC suggest"
+    )
 
 
 def _with_interval(difference: float, interval: tuple[float, float]) -> str:

@@ -14,10 +14,12 @@ from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE
 from vqa_twostage.fuse.reporting.formatting import (
     AFTER_LOGISTIC,
+    MEAN_TITLE,
     PAIRED_TITLES,
     curve_cells,
     curve_titles,
     meaning,
+    meaning_of_difference,
     metric_cells,
     n_videos,
     paired_cells,
@@ -100,7 +102,8 @@ def of_curve(curve: LearningCurve) -> str:
     summary = curve.points[-1].scratch.summary
     below = [meaning(summary)]
     if curve.source:
-        below.append(f"difference: paired, mean over splits; {WHICH_TO_BELIEVE}")
+        said = meaning_of_difference("random weights", "SRCC fine-tuned")
+        below.append(f"{said}; {WHICH_TO_BELIEVE}")
     learnt = {row.name: row.opinions for row in whole.rows}
     below += [*opinions.sentences_of_rows(learnt, whole.dataset), *_cautions(whole)]
     rows = [curve_cells(point) for point in curve.points]
@@ -115,7 +118,7 @@ def _of_comparison(comparison: Comparison, below: Sequence[str]) -> str:
     learnt = {row.name: row.opinions for row in comparison.rows}
     lines = [
         f"{meaning(summary)}; {AFTER_LOGISTIC}",
-        f"difference: paired, mean over splits, against {comparison.reference}; {WHICH_TO_BELIEVE}",
+        f"{meaning_of_difference(comparison.reference)}; {WHICH_TO_BELIEVE}",
         *(
             f"{row.name}: {undefined_splits(row.summary.undefined)}"
             for row in comparison.rows
@@ -125,7 +128,7 @@ def _of_comparison(comparison: Comparison, below: Sequence[str]) -> str:
         *_cautions(comparison),
         *below,
     ]
-    head = ["", *titles(), "SRCC difference [95 %, corrected]", *PAIRED_TITLES]
+    head = ["", *titles(), MEAN_TITLE, *PAIRED_TITLES]
     return _table(_caption(comparison, summary), head, rows, lines)
 
 

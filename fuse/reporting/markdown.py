@@ -8,12 +8,14 @@ from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE
 from vqa_twostage.fuse.reporting.formatting import (
     AFTER_LOGISTIC,
+    MEAN_TITLE,
     OF_AXES,
     PAIRED_TITLES,
     axes_rows,
     curve_cells,
     curve_titles,
     meaning,
+    meaning_of_difference,
     metric_cells,
     n_videos,
     paired_cells,
@@ -38,16 +40,13 @@ def of_comparison(comparison: Comparison) -> str:
         rows.append([f"`{row.name}`", *cells, *paired_cells(row.paired)])
     caption = _caption(comparison, comparison.rows[0].summary)
     undefined = "".join(_undefined(row.name, row.summary.undefined) for row in comparison.rows)
-    paired_titles = [
-        f"SRCC against {comparison.reference} [95 %, corrected]",
-        *PAIRED_TITLES,
-    ]
-    table = _table(["", *titles(MAIN_METRICS), *paired_titles], rows)
+    table = _table(["", *titles(MAIN_METRICS), MEAN_TITLE, *PAIRED_TITLES], rows)
     learnt = opinions.sentences_of_rows(
         {f"`{row.name}`": row.opinions for row in comparison.rows}, comparison.dataset
     )
     said = "".join(f" {sentence}." for sentence in learnt)
-    caption = f"{caption}; difference: paired, mean; {WHICH_TO_BELIEVE}.{undefined}{said}"
+    difference = meaning_of_difference(f"`{comparison.reference}`")
+    caption = f"{caption}; {difference}; {WHICH_TO_BELIEVE}.{undefined}{said}"
     of_axes = _axes([(f"`{row.name}`", row.axes) for row in comparison.rows])
     return f"{caption}\n\n{table}{of_axes}{_notes(comparison)}"
 
@@ -61,7 +60,8 @@ def of_curve(curve: LearningCurve) -> str:
         {f"`{row.name}`": row.opinions for row in whole.rows}, whole.dataset
     )
     said = "".join(f" {sentence}." for sentence in learnt)
-    paired = f"; difference: paired, mean; {WHICH_TO_BELIEVE}" if curve.source else ""
+    difference = meaning_of_difference("random weights", "SRCC fine-tuned")
+    paired = f"; {difference}; {WHICH_TO_BELIEVE}" if curve.source else ""
     return f"{caption}{paired}.{said}\n\n{_table(curve_titles(curve), rows)}{_notes(whole)}"
 
 

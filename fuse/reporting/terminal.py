@@ -10,6 +10,7 @@ from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.paired import WHICH_TO_BELIEVE
 from vqa_twostage.fuse.reporting.formatting import (
     AFTER_LOGISTIC,
+    MEAN_TITLE,
     OF_AXES,
     PAIRED_TITLES,
     axes_rows,
@@ -17,6 +18,7 @@ from vqa_twostage.fuse.reporting.formatting import (
     curve_titles,
     interval,
     meaning,
+    meaning_of_difference,
     metric_cells,
     n_videos,
     number,
@@ -119,13 +121,10 @@ def print_comparison(comparison: Comparison) -> None:
     rows = [
         [row.name, *metric_cells(row.summary), *paired_cells(row.paired)] for row in comparison.rows
     ]
-    columns = ["", *titles(), "SRCC difference [95 %, corrected]", *PAIRED_TITLES]
+    columns = ["", *titles(), MEAN_TITLE, *PAIRED_TITLES]
     print_table(columns, rows, subject=1 + len(titles()))
     print_sentence(f"{meaning(comparison.rows[0].summary)}; {AFTER_LOGISTIC}")
-    print_sentence(
-        f"difference: paired, mean over splits, against {comparison.reference} "
-        f"({comparison.reference_run})"
-    )
+    print_sentence(meaning_of_difference(f"{comparison.reference} ({comparison.reference_run})"))
     print_sentence(WHICH_TO_BELIEVE)
     for row in comparison.rows:
         if row.summary.undefined:
@@ -165,8 +164,8 @@ def print_curve(curve: LearningCurve) -> None:
     print_sentence(meaning(curve.points[-1].scratch.summary))
     if curve.source:
         print_sentence(
-            f"fine-tuned: from heads of a run on {curve.source[-1]}; difference: paired, mean "
-            "over splits, against random weights"
+            f"fine-tuned: from heads of a run on {curve.source[-1]}; "
+            + meaning_of_difference("random weights", "SRCC fine-tuned")
         )
         print_sentence(WHICH_TO_BELIEVE)
     learnt = {row.name: row.opinions for row in whole.rows}

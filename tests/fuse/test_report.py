@@ -614,6 +614,10 @@ def test_a_window_of_usual_width_shows_the_difference_that_is_to_be_believed(
     edge = browser.js("return document.querySelector('.box').getBoundingClientRect().right")
     for name in ("Mean SRCC difference [95 %, corrected]", "Corrected p", "Wins"):
         assert browser.js(right.format(name)) <= edge, name
+    browser.open(page[0], 1200)
+    boxes = "[...document.querySelectorAll('.box')]"
+    cut_off = browser.js(f"return {boxes}.map((box) => box.scrollWidth - box.clientWidth)")
+    assert max(cut_off) <= 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

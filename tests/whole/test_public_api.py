@@ -25,6 +25,9 @@ def test_package_offers_the_documented_names_and_no_others() -> None:
         "train",
         "evaluate",
         "compare",
+        "ablate",
+        "learning_curve",
+        "reproduce_run",
         "score",
         "load",
         "watch",
@@ -32,11 +35,30 @@ def test_package_offers_the_documented_names_and_no_others() -> None:
     types = {
         *{"ExtractOptions", "Extraction", "TrainOptions", "Evaluation", "Comparison", "Score"},
         *{"DatasetFeatures", "HeadRegressor", "Manifest", "UsageError"},
+        *{"AblationResult", "LearningCurve", "Reproduction"},
     }
     assert set(dir(vqa)) == functions | types | {"__version__"}
     assert all(callable(getattr(vqa, name)) for name in functions)
     with pytest.raises(AttributeError, match="has no attribute 'scor'"):
         _ = vqa.scor  # type: ignore[attr-defined]
+
+
+def test_ablation_curve_and_reproduction_take_the_folder_of_features(
+    toy_cache: Path, tmp_path: Path
+) -> None:
+    shared = {"protocol": "random:n=2", "epochs": 2, "members": 1}
+    variants = [
+        vqa.TrainOptions("concat", **shared),
+        vqa.TrainOptions(baseline="ridge", protocol="random:n=2"),
+    ]
+    table = vqa.ablate(toy_cache, variants, tmp_path / "ablation", dataset="toy")
+    assert [row.name for row in table.comparison.rows] != [] and len(table.comparison.rows) == 2
+    curve = vqa.learning_curve(str(toy_cache), variants[0], [50, 100], tmp_path / "curve")
+    assert [point.labels for point in curve.points] == [50, 100]
+    (whole,) = (row.run for row in table.comparison.rows if row.fusion == "concat")
+    assert vqa.reproduce_run(whole).equal
+    with pytest.raises(vqa.UsageError, match="nowhere"):
+        vqa.ablate(tmp_path / "nowhere", variants, tmp_path / "other")
 
 
 def test_importing_the_package_loads_no_heavy_dependency() -> None:

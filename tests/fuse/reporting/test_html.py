@@ -137,7 +137,7 @@ def test_comparison_shows_each_run_with_its_difference(tmp_path: Path) -> None:
     comparison = vqa.compare(runs)
     page = Page(comparison._repr_html_())
     assert page.tags.count("tr") == 3 and "5 splits of N = 70 videos" in page.text
-    assert "against concat" in page.text and "corrected p" in page.text
+    assert "minus that of concat" in page.text and "corrected p" in page.text
 
     ablation = AblationResult(comparison, {}, {"fpn": "needs levels"}, {}, tmp_path)
     assert "not run: fpn: needs levels" in Page(ablation._repr_html_()).text
