@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from vqa_twostage.fuse import opinions
 from vqa_twostage.fuse.evaluate import evaluate
-from vqa_twostage.fuse.paired import paired_statistics
+from vqa_twostage.fuse.paired import SIGNIFICANT, paired_statistics
 from vqa_twostage.fuse.results import Comparison, ComparisonRow, Evaluation
 from vqa_twostage.fuse.run_record import RunRecord
 from vqa_twostage.fuse.runs import Run
@@ -56,6 +56,7 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
         )
     rows.sort(key=_median_srcc, reverse=True)
     shared = evaluations[against]
+    scores = {row.run: _scores(evaluations[row.run]) for row in rows}
     return Comparison(
         dataset=shared.dataset,
         label=shared.label,
@@ -68,7 +69,24 @@ def compare(runs: Sequence[str | Path], reference: str | Path | None = None) -> 
         reference_run=against,
         reference=records[against].specs.name,
         rows=rows,
+        winner=_winner(scores, n_fitted, n_test),
     )
+
+
+def _winner(
+    scores: Mapping[Path, Float[np.ndarray, " splits"]],
+    n_fitted: Int[np.ndarray, " splits"],
+    n_test: Int[np.ndarray, " splits"],
+) -> Path | None:
+    """The first of ``scores``, if it is better than each of the others by the corrected test."""
+    best, *others = scores
+    for other in others:
+        paired = paired_statistics(scores[best] - scores[other], n_fitted, n_test)
+        if paired is None or paired.corrected is None:
+            return None
+        if paired.corrected.difference <= 0 or paired.corrected.p_value >= SIGNIFICANT:
+            return None
+    return best if others else None
 
 
 def _averages(records: Mapping[Path, RunRecord]) -> list[str]:

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 # of the bootstrap over splits
 RESAMPLES = 10_000
 LEVEL = 0.95
+SIGNIFICANT = 1 - LEVEL
 # differences in SRCC that agree so far differ by rounding alone
 ROUNDING = 1e-12
 WHICH_TO_BELIEVE = (

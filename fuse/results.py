@@ -255,6 +255,9 @@ class Comparison(ShownInNotebooks):
     reference: str
     """Its name."""
     rows: list[ComparisonRow]
+    winner: Path | None
+    """The run whose SRCC is higher than that of every other row, corrected p < .05 against each;
+    None where there is none."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -268,6 +271,7 @@ class Comparison(ShownInNotebooks):
             "notes": self.notes,
             "baseline": str(self.reference_run),
             "reference": self.reference,
+            "winner": None if self.winner is None else str(self.winner),
             "which_p_value": WHICH_TO_BELIEVE,
             "rows": [row.to_json() for row in self.rows],
         }

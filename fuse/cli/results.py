@@ -9,9 +9,11 @@ import click
 from vqa_twostage.fuse.cli.shared import (
     ALLOW_TRAINED_ON,
     FOLDER,
+    latex_option,
     print_result,
     run_cache_option,
     workers_option,
+    write_latex,
 )
 from vqa_twostage.fuse.run_folder import complete_runs
 from vqa_twostage.pipeline import console
@@ -70,20 +72,24 @@ def evaluate(
 
 @click.command()
 @click.argument("runs", shell_complete=complete_runs, type=FOLDER, nargs=-1, required=True)
+@latex_option
 @as_json_option
-def compare(runs: tuple[Path, ...], as_json: bool) -> int:
+def compare(runs: tuple[Path, ...], latex: Path | None, as_json: bool) -> int:
     """Runs on the same splits in one table, with paired statistics against the first of them.
 
     \b
     Example
       vqa-fuse compare runs/demo-concat-* runs/demo-dynamic-*
+      vqa-fuse compare runs/demo-concat-* runs/demo-dynamic-* --latex table.tex
     """
     if len(runs) < 2:
         raise UsageError("compare needs two runs or more; vqa-fuse train writes runs")
     from vqa_twostage.fuse import compare as comparison
     from vqa_twostage.fuse.reporting import terminal
 
-    print_result(comparison.compare(runs), as_json, terminal.print_runs)
+    result = comparison.compare(runs)
+    write_latex(result, latex)
+    print_result(result, as_json, terminal.print_runs)
     return DONE
 
 

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import click
 
@@ -18,7 +18,11 @@ from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.completion import ALL, cached_datasets, names, plugins, tracks
 from vqa_twostage.pipeline.console import as_json_option, cache_option, preset_option, show
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.files import require_place, write_text
 from vqa_twostage.pipeline.ray_cluster import ENGINES, RayCluster, check_address
+
+if TYPE_CHECKING:
+    from vqa_twostage.fuse.results import Comparison
 
 DEFAULTS = TrainOptions()
 FOLDER = click.Path(path_type=Path)
@@ -33,6 +37,22 @@ run_cache_option = click.option(
     "--cache",
     type=FOLDER,
     help=f"The folder with the features [default: ${CACHE_VARIABLE} or the run's cache].",
+)
+
+
+def _place_of_table(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+    """Says before anything is trained that a file could not be written."""
+    if path is not None:
+        require_place("--latex", path, "a file, as in table.tex")
+    return path
+
+
+latex_option = click.option(
+    "--latex",
+    type=FOLDER,
+    metavar="FILE",
+    callback=_place_of_table,
+    help="Also write the table for LaTeX (booktabs), with N and the protocol in its caption.",
 )
 workers_option = click.option(
     "--workers",
@@ -255,6 +275,16 @@ class Result(Protocol):
 
 
 R = TypeVar("R", bound=Result)
+
+
+def write_latex(comparison: Comparison, path: Path | None) -> None:
+    """To ``path``, where one was given."""
+    if path is None:
+        return
+    from vqa_twostage.fuse.reporting import latex
+
+    write_text(path, latex.of_comparison(comparison))
+    click.echo(f"LaTeX: {path}", err=True)
 
 
 def print_result(result: R, as_json: bool, print_text: Callable[[R], None]) -> None:

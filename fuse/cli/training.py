@@ -14,10 +14,12 @@ from vqa_twostage.fuse.cli.shared import (
     check_from,
     engine_options,
     from_options,
+    latex_option,
     options_of,
     print_result,
     resources_of,
     training_options,
+    write_latex,
 )
 from vqa_twostage.fuse.learning.loss_spec import available_losses
 from vqa_twostage.fuse.options import TrainOptions
@@ -307,6 +309,7 @@ def learning_curve(
     "(the best for the validation parts first, then with it the next).",
 )
 @AXES
+@latex_option
 @engine_options
 @training_options
 def ablate(
@@ -330,7 +333,7 @@ def ablate(
       vqa-fuse ablate --dataset konvid --fusion all --baselines ridge,svr
       vqa-fuse ablate --fusion concat,dynamic:experts=2 --temporal-encoder all --reference concat
       vqa-fuse ablate --fusion concat --spatial all --temporal all --tracks leave-one-out
-      vqa-fuse ablate --baselines ridge --score DOVER --score FAST-VQA
+      vqa-fuse ablate --baselines ridge --score DOVER --score FAST-VQA --latex table.tex
     """
     if tracks is not None and values["fusion"] == "all":
         values["fusion"] = "" if values["baselines"] else DEFAULTS.fusion
@@ -338,7 +341,7 @@ def ablate(
         spec.parse_list(values.pop(name))
         for name in ("fusion", "pooling", "temporal_encoder", "baselines")
     ]
-    resources, scores = resources_of(values), values.pop("scores")
+    resources, scores, latex = resources_of(values), values.pop("scores"), values.pop("latex")
     options = options_of(preset, values)
     from vqa_twostage.fuse import ablate as ablation
     from vqa_twostage.fuse.ablate_tracks import ablate_tracks
@@ -363,6 +366,7 @@ def ablate(
             result = ablation.ablate(
                 data, variants, folder, reference, resources.workers, on_progress
             )
+    write_latex(result.comparison, latex)
     print_result(result, as_json, terminal.print_ablation)
     return DONE
 
