@@ -119,6 +119,9 @@ def as_table(curve: LearningCurve) -> pd.DataFrame:
             if row is not None:
                 cells[f"srcc_{name}"] = row.summary.median.srcc
                 cells[f"spread_{name}"] = row.summary.std.srcc
+        for name, summary in point.scratch.axes.items():
+            cells[f"srcc_scratch_{name}"] = summary.median.srcc
+            cells[f"spread_scratch_{name}"] = summary.std.srcc
         if point.tuned is not None:
             document = point.tuned.to_json()
             cells |= {key: document[key] for key in ("difference", "wins", "pairs", "p_value")}

@@ -7,6 +7,7 @@ file of features is opened.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ Described = Mapping[str, str]
 """Name -> what it is, which some shells show; may be empty."""
 
 ALL = {"all": "every one"}
+# of the last plug-in that is typed: all before were closed by the comma of a list
+OPTIONS = re.compile(r"(?:^|,)(?P<name>[a-z][a-z0-9_]*):(?P<options>(?:[^,=:]*=[^,]*,)*[^,=:]*)$")
 
 
 def names(find: Callable[[click.Context], Described], separator: str = "") -> Completer:
@@ -49,8 +52,29 @@ def names(find: Callable[[click.Context], Described], separator: str = "") -> Co
 
 
 def plugins(kind: str, words: Described | None = None, separator: str = "") -> Completer:
-    """The plug-ins of a package such as ``fuse.fusion``, and ``words`` that stand for others."""
-    return names(lambda _: {**spec.available(kind), **(words or {})}, separator)
+    """The plug-ins of a package such as ``fuse.fusion``, and ``words`` that stand for others; after
+    the colon of one, its options that are not yet there.
+    """
+    by_name = names(lambda _: {**spec.available(kind), **(words or {})}, separator)
+
+    def complete(
+        context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        last = OPTIONS.search(incomplete)
+        if last is None:
+            return by_name(context, parameter, incomplete)
+        *said, begun = last["options"].split(",")
+        before = incomplete.removesuffix(begun)
+        given = {option.partition("=")[0] for option in said}
+        found = [
+            CompletionItem(f"{before}{name}=", help=f"default {default}" if default else None)
+            for name, default in spec.defaults_in_source(kind, last["name"]).items()
+            if name.startswith(begun) and name not in given
+        ]
+        # behind a comma the next plug-in of a list may begin
+        return found + (by_name(context, parameter, incomplete) if separator and said else [])
+
+    return complete
 
 
 def any_preset() -> Completer:

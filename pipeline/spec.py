@@ -262,6 +262,51 @@ def defaults(kind: str, name: str) -> dict[str, str]:
     }
 
 
+def defaults_in_source(kind: str, name: str) -> dict[str, str]:
+    """As `defaults`, from the text of the plug-in, which is not imported: shells wait for it. A
+    default that is no literal is empty, and so is all where the text cannot be read.
+    """
+    found: dict[str, str] = {}
+    with suppress(OSError, SyntaxError, ValueError, ImportError, KeyError):
+        found |= _keywords_in(_sources(kind)[name].path, "build")
+        for module, function in _imported_as(_source_of(f"{PACKAGE}.{kind}"), "shared"):
+            found |= _keywords_in(_source_of(module), function)
+    return found
+
+
+def _source_of(module: str) -> Path | None:
+    found = importlib.util.find_spec(module)
+    return None if found is None or found.origin is None else Path(found.origin)
+
+
+def _imported_as(path: Path | None, name: str) -> list[tuple[str, str]]:
+    """The module and the function that a file imports under another ``name``."""
+    return [
+        (statement.module, alias.name)
+        for statement in _statements(path)
+        if isinstance(statement, ast.ImportFrom) and statement.module is not None
+        for alias in statement.names
+        if alias.asname == name
+    ]
+
+
+def _keywords_in(path: Path | None, function: str) -> dict[str, str]:
+    """The keyword-only parameters of a function in a file, with their defaults as text."""
+    keywords = {}
+    for statement in _statements(path):
+        if isinstance(statement, ast.FunctionDef) and statement.name == function:
+            given = statement.args
+            for argument, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
+                keywords[argument.arg] = "…" if default is None else ""
+                if isinstance(default, ast.Constant):
+                    keywords[argument.arg] = _written(default.value)
+    return keywords
+
+
+def _statements(path: Path | None) -> list[ast.stmt]:
+    return [] if path is None else ast.parse(path.read_text(encoding="utf-8")).body
+
+
 def options_of(spec: Spec, *makers: Callable[..., Any]) -> dict[str, Any]:
     """The keyword-only options of ``makers``, with the spec's values converted to their types."""
     parameters = {

@@ -209,6 +209,7 @@ def train(
     type=FOLDER,
     help="The folder for tables and runs [default: runs/<dataset>-learning-curve-<protocol>].",
 )
+@AXES
 @from_options
 @engine_options
 @training_options
@@ -231,6 +232,7 @@ def learning_curve(
     Example
       vqa-fuse learning-curve --dataset livevqc --from runs/konvid-dynamic-1a2b3c4d5e
       vqa-fuse learning-curve --dataset konvid --fusion concat --labels 10,30,100
+      vqa-fuse learning-curve --dataset own --axes technical,aesthetic
     """
     resources = resources_of(values)
     check_from(values)

@@ -108,6 +108,13 @@ def curve_titles(curve: LearningCurve) -> list[str]:
     return [*CURVE_TITLES, *(TUNED_TITLES if curve.source else ())]
 
 
+def curve_axes(
+    curve: LearningCurve,
+) -> list[tuple[str, Mapping[str, SplitSummary]]]:
+    """For `axes_rows`: the further labels at each part of the labels, where there are some."""
+    return [(f"{point.labels} %", point.scratch.axes) for point in curve.points]
+
+
 def curve_cells(point: CurvePoint, digits: int = 3) -> list[str]:
     """The cells of a row of a learning curve's table."""
     least, most = point.n_labelled

@@ -12,6 +12,7 @@ from vqa_twostage.fuse.reporting.formatting import (
     OF_AXES,
     PAIRED_TITLES,
     axes_rows,
+    curve_axes,
     curve_cells,
     curve_titles,
     meaning,
@@ -62,7 +63,8 @@ def of_curve(curve: LearningCurve) -> str:
     said = "".join(f" {sentence}." for sentence in learnt)
     difference = meaning_of_difference("random weights", "SRCC fine-tuned")
     paired = f"; {difference}; {WHICH_TO_BELIEVE}" if curve.source else ""
-    return f"{caption}{paired}.{said}\n\n{_table(curve_titles(curve), rows)}{_notes(whole)}"
+    table = _table(curve_titles(curve), rows) + _axes(curve_axes(curve))
+    return f"{caption}{paired}.{said}\n\n{table}{_notes(whole)}"
 
 
 def of_run(evaluation: Evaluation) -> str:

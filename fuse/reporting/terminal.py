@@ -14,6 +14,7 @@ from vqa_twostage.fuse.reporting.formatting import (
     OF_AXES,
     PAIRED_TITLES,
     axes_rows,
+    curve_axes,
     curve_cells,
     curve_titles,
     interval,
@@ -168,6 +169,7 @@ def print_curve(curve: LearningCurve) -> None:
             + meaning_of_difference("random weights", "SRCC fine-tuned")
         )
         print_sentence(WHICH_TO_BELIEVE)
+    _print_axes(curve_axes(curve))
     learnt = {row.name: row.opinions for row in whole.rows}
     _print_lines(opinions.sentences_of_rows(learnt, whole.dataset))
     _print_cautions(whole.notes, whole.missing)

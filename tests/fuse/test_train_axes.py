@@ -24,6 +24,7 @@ from vqa_twostage.fuse.learning import scorer_file as saved
 from vqa_twostage.fuse.learning.averaged import fit_average
 from vqa_twostage.fuse.learning.model import Head
 from vqa_twostage.fuse.learning.prepared import PreparedFeatures
+from vqa_twostage.fuse.learning_curve import learning_curve
 from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.report import write_report
 from vqa_twostage.fuse.reporting import terminal
@@ -263,6 +264,24 @@ def test_terminal_and_report_show_the_figures_of_each_axis(
         figure = f"{axis.summary.median.srcc:.3f} ± {axis.summary.std.srcc:.3f}"
         assert re.search(rf"concat, {name} +{figure}", printed)
         assert re.search(rf'<th scope="row">{name}</th><td>{figure}</td>', page)
+
+
+def test_learning_curve_has_the_figures_of_each_axis_at_each_part_of_the_labels(
+    data: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = replace(PLAIN, axes=AXES, baseline="ridge")
+    curve = learning_curve(data, options, [50, 100], tmp_path)
+    terminal.print_curve(curve)
+    printed = capsys.readouterr().out
+    written = (tmp_path / "learning_curve.md").read_text(encoding="utf-8")
+    table = pd.read_csv(tmp_path / "learning_curve.csv")
+    for name in AXES:
+        for place, point in enumerate(curve.points):
+            axis = point.scratch.axes[name]
+            figure = f"{axis.median.srcc:.3f} ± {axis.std.srcc:.3f}"
+            assert re.search(rf"{point.labels} %, {name} +{figure}", printed)
+            assert f"| {point.labels} %, {name} | {axis.median.srcc:.4f}" in written
+            assert table[f"srcc_scratch_{name}"][place] == pytest.approx(axis.median.srcc)
 
 
 # --- what cannot be done is said ---

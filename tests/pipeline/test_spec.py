@@ -169,3 +169,21 @@ def test_a_file_name_never_leaves_its_folder() -> None:
         spec.parse("efficientnet:weights=../../etc/passwd").filename
         == "efficientnet-weights-passwd"
     )
+
+
+KINDS = ("extract.spatial", "extract.temporal", "extract.samplers", "fuse.fusion", "fuse.pooling")
+KINDS += ("fuse.temporal", "fuse.protocols", "fuse.baselines", "fuse.closed_form")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_options_that_shells_offer_are_those_that_there_are(kind: str) -> None:
+    for name in spec.available(kind):
+        imported, read = spec.defaults(kind, name), spec.defaults_in_source(kind, name)
+        assert list(imported) == list(read), name
+        assert all(text in ("", imported[option]) for option, text in read.items()), name
+
+
+def test_options_of_no_plug_in_are_none() -> None:
+    with pytest.raises(KeyError):
+        spec.defaults("fuse.fusion", "nothing")
+    assert spec.defaults_in_source("fuse.fusion", "nothing") == {}

@@ -78,6 +78,10 @@ def offered(line: str, folder: Path, **environment: str) -> list[str]:
     return [value if kind == "plain" else kind for kind, value in kinds]
 
 
+EXPERTS = [f"dynamic:{name}=" for name in ("experts", "top_k", "balance", "hidden", "dropout")]
+TWO = "concat,dynamic:experts=2"
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -86,6 +90,16 @@ def offered(line: str, folder: Path, **environment: str) -> list[str]:
         ("vqa-fuse train --fusion dy", ["dynamic"]),
         ("vqa-fuse ablate --fusion concat,dy", ["concat,dynamic"]),
         ("vqa-fuse ablate --baselines a", ["all"]),
+        ("vqa-fuse train --fusion dynamic:", EXPERTS),
+        ("vqa-fuse train --fusion dynamic:to", ["dynamic:top_k="]),
+        ("vqa-fuse train --fusion dynamic:experts=2,h", ["dynamic:experts=2,hidden="]),
+        ("vqa-fuse train --fusion dynamic:experts=", []),
+        ("vqa-fuse train --fusion nothing:", []),
+        ("vqa-fuse ablate --fusion concat,dynamic:experts=2,to", [f"{TWO},top_k="]),
+        ("vqa-fuse ablate --fusion dynamic:experts=2,ga", ["dynamic:experts=2,gated"]),
+        ("vqa-fuse train --protocol random:v", ["random:val="]),
+        ("vqa-extract --spatial efficientnet_lite0:fi", ["efficientnet_lite0:fit="]),
+        ("vqa-extract --sampler clips:stride=2,r", ["clips:stride=2,rate="]),
         ("vqa-fuse train --loss smooth_l1+pl", ["smooth_l1+plcc"]),
         ("vqa-fuse train --average-with ridge,kernel", ["ridge,kernel_ridge"]),
         ("vqa-fuse train --protocol k", ["kfold"]),
