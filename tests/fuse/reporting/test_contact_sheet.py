@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from vqa_twostage.fuse.reporting import contact_sheet
 from vqa_twostage.fuse.reporting.thumbnails import evenly_spaced
-from vqa_twostage.fuse.video_score import Frame, Score
+from vqa_twostage.fuse.video_score import Frame, Moment, Score
 
 
 def scored(video: Path, frames: int = 3, **changes: Any) -> Score:
@@ -70,6 +70,24 @@ def test_contact_sheet_states_score_word_scale_and_the_score_of_each_frame(
         "opinion, as learnt from clips; above 40 % of its videos" in text
         and "take the score for a guess" in text
     )
+
+
+def test_seconds_that_are_worse_than_the_threshold_are_shaded(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    moments = [Moment(30 * second, float(second), 1.0 + second) for second in range(4)]
+    for worse_than in (None, 2.5):
+        score = scored(clips / "testsrc.mp4", timeline=moments, worse_than=worse_than)
+        contact_sheet.draw([score], tmp_path / "one.png")
+    # rectangles of a span begin and end at its seconds
+    spans = [
+        [part for part in axes.patches if part.get_window_extent().width and part.get_alpha()]
+        for axes in (figure.axes[-1] for figure in figures)
+    ]
+    assert [len(found) for found in spans] == [0, 1]
+    assert (spans[1][0].get_x(), spans[1][0].get_width()) == (0.0, 2.0)
 
 
 @pytest.mark.long
