@@ -38,7 +38,18 @@ def make_cache(cache: Path, name: str, videos: int, official: bool = False) -> N
         ("spatial", "efficientnet:model=b4", EFFICIENTNET_B4),
         ("temporal", "tea", RES2NET_50),
     ):
-        _write_track(cache, manifest, kind, extractor, FRAMES, channels, properties)
+        _write_track(cache, manifest, _identity(kind, extractor, FRAMES), channels, properties)
+
+
+def make_part(cache: Path, name: str, videos: int, rows: slice) -> None:
+    """What a machine of several leaves, that extracted the videos ``rows`` of so many: a spatial
+    track.
+    """
+    generator = np.random.default_rng(0)
+    properties = generator.standard_normal((videos, PROPERTIES), np.float32)
+    manifest = _manifest(cache, name, properties, generator, official=False)
+    identity = _identity("spatial", "efficientnet:model=b4", FRAMES)
+    _write_track(cache, manifest, identity, EFFICIENTNET_B4, properties, rows)
 
 
 def make_columns(cache: Path, name: str, videos: int) -> None:
@@ -49,7 +60,8 @@ def make_columns(cache: Path, name: str, videos: int) -> None:
     properties = generator.standard_normal((videos, PROPERTIES), np.float32)
     manifest = _manifest(cache, name, properties, generator, official=False)
     for kind, extractor, columns in (("spatial", "videval", 52), ("temporal", "tlvqm", 8)):
-        _write_track(cache, manifest, kind, extractor, 1, {extractor: columns}, properties)
+        identity = _identity(kind, extractor, 1)
+        _write_track(cache, manifest, identity, {extractor: columns}, properties)
 
 
 def _manifest(
@@ -82,18 +94,20 @@ def _manifest(
     return manifest
 
 
+def _identity(kind: Kind, extractor: str, frames: int) -> TrackIdentity:
+    return TrackIdentity(kind, spec.parse(extractor), spec.parse(f"uniform:frames={frames}"))
+
+
 def _write_track(
     cache: Path,
     manifest: Manifest,
-    kind: Kind,
-    extractor: str,
-    frames: int,
+    identity: TrackIdentity,
     channels: Mapping[str, int],
     properties: np.ndarray,
+    rows: slice = slice(None),
 ) -> None:
     generator = np.random.default_rng(1)
-    named = spec.parse(extractor)
-    identity = TrackIdentity(kind, named, spec.parse(f"uniform:frames={frames}"))
+    frames = int(identity.sampler.options["frames"])
     names = [ArrayName.of(level, name) for level in channels for name in ("mean", "std")]
     names += [ArrayName("last/max")] if "last" in channels else []
     columns = sum(channels[name.level] for name in names)
@@ -102,9 +116,9 @@ def _write_track(
     # drawn once and shifted: noise of its own for each video would take minutes to draw
     noise = generator.standard_normal(frames * columns + 1_000_003, np.float32)
     index = np.arange(frames)
-    path = TrackPath.of(cache, manifest.name, named.filename, identity)
+    path = TrackPath.of(cache, manifest.name, identity.extractor.filename, identity)
     with write_track(path, identity, {}, videos=len(manifest)) as track:
-        for number, video_id in enumerate(manifest.rows["id"]):
+        for number, video_id in list(enumerate(manifest.rows["id"]))[rows]:
             shift = number * 7919 % 1_000_003
             of_frames = noise[shift : shift + frames * columns].reshape(frames, columns)
             of_video = properties[number] @ shown + NOISE[0] * of_frames[0]

@@ -21,6 +21,8 @@ from vqa_twostage.pipeline.console import (
 from vqa_twostage.pipeline.datasets.table_options import DATASET, load_as_said, table_options
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
+SHOWN = 20  # lines of one kind, and how many more there are
+
 cache_argument = click.argument(
     "cache", type=click.Path(path_type=Path), default=Path("cache"), envvar=CACHE_VARIABLE
 )
@@ -214,10 +216,17 @@ def merge(sources: tuple[Path, ...], cache: Path, as_json: bool) -> int:
     else:
         for track in result.tracks:
             counts = f"{track.added} added, {track.there} were there"
+            if track.differing:
+                counts += f", {track.differing} of them with other values in a part"
             click.echo(f"{track.path}: {track.videos} of {track.of} videos, {counts}")
-    for conflict in result.conflicts:
+    for note in result.notes:
+        click.echo(f"note: {printable(note)}", err=True)
+    for conflict in result.conflicts[:SHOWN]:
         conflicting = f"{conflict.id} of {conflict.track}: {conflict.reason}"
         click.echo(f"  {printable(conflicting)}", err=True)
+    if len(result.conflicts) > SHOWN:
+        more = len(result.conflicts) - SHOWN
+        click.echo(f"  and {more} more such videos; --json lists all of them", err=True)
     return SOME_FAILED if result.conflicts else DONE
 
 

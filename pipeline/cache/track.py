@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -40,6 +41,15 @@ BLOCK_BYTES = 4 << 20
 # a reader beside a writer may find half of a commit, which takes milliseconds; then it tries again,
 # often, because a writer may do nothing but commit
 TRIES, PAUSE = 100, 0.02
+
+
+# of an array, but for its name: the shape of one row, and the type of its values
+ArrayKind = tuple[tuple[int, ...], np.dtype[Any]]
+
+
+def kind_of(array: np.ndarray) -> ArrayKind:
+    """Of an array whose first dimension are rows."""
+    return array.shape[1:], array.dtype
 
 
 class Track:
@@ -86,6 +96,32 @@ class Track:
             for column in self.index.columns
             if column.name.startswith(FEATURES)
         ]
+
+    @property
+    def kinds(self) -> dict[str, ArrayKind]:
+        """Of each column, frame numbers and times included, by its name; empty for a track that
+        never had a video.
+        """
+        return {column.name: (column.shape, column.dtype) for column in self.index.columns}
+
+    def entries(self, ids: Sequence[str], names: Sequence[str]) -> video_table.Table:
+        """The table's entries of the videos, their checksums in the order of the columns
+        ``names``.
+        """
+        entries = self._table[self._places_of(ids)]
+        order = [self._columns[name] for name in names]
+        entries[video_table.DIGESTS] = entries[video_table.DIGESTS][:, order]
+        return entries
+
+    def digests(self) -> dict[str, tuple[str, int]]:
+        """Of each video the digest of its file, and one checksum of all that is stored of it, by
+        its id; none is read for it.
+        """
+        order = np.argsort([column.name for column in self.index.columns])
+        stored = self._table[video_table.DIGESTS][:, order]
+        files = (digest for _, _, digest in video_table.sources_of(self._table))
+        sums = map(checksum, map(np.ndarray.tobytes, stored))
+        return dict(zip(self._places, zip(files, sums, strict=True), strict=True))
 
     def attributes(self, video_id: str) -> VideoAttributes:
         """KeyError where the video is not there."""

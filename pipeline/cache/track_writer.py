@@ -30,7 +30,7 @@ from vqa_twostage.pipeline.cache.journal import (
     JournaledFile,
     written_whole,
 )
-from vqa_twostage.pipeline.cache.track import Track, load_index, refusal
+from vqa_twostage.pipeline.cache.track import ArrayKind, Track, kind_of, load_index, refusal
 from vqa_twostage.pipeline.cache.track_index import (
     FEATURES,
     FORMAT,
@@ -100,7 +100,7 @@ class TrackWriter(Track):
         stored[TIMESTAMP] = np.ascontiguousarray(features.timestamp, "<f8")
         lengths = {len(array) for array in stored.values()}
         assert len(lengths) == 1, f"{video_id}: arrays of {sorted(lengths)} frames"
-        self._check_arrays(stored)
+        self._check_arrays({name: kind_of(array) for name, array in stored.items()})
         self._waiting[video_id] = (stored, features.attributes)
         size = sum(array.nbytes for array in stored.values()) * len(self._waiting)
         if (
@@ -117,15 +117,45 @@ class TrackWriter(Track):
         """
         if not self._waiting or self._broken:
             return
+        with self._in_one_step(len(self._waiting)):
+            self._commit()
+
+    def copy(self, source: Track, ids: Sequence[str]) -> None:
+        """Takes videos of another track as they are stored there, byte for byte, to replace earlier
+        ones of the same ids, and puts them on the disk in one step: all of them or none.
+
+        All their rows are in memory at once; ids in the order of ``source``'s file are read
+        fastest. VideoError where the arrays are not those of the other videos; UsageError where one
+        of them is damaged, or where the disk does not take them.
+        """
+        self.commit()
+        self._check_arrays(source.kinds)
+        names = [column.name for column in self.index.columns or source.index.columns]
+        counts = source.row_counts(ids)
+        ends = np.cumsum(counts)
+        columns = {}
+        for name in names:
+            columns[name] = source.empty(name, int(counts.sum()))
+            source.read_into(name, ids, ends - counts, columns[name])
+        entries = source.entries(ids, names)
+        entries[video_table.FIRST_ROW] = self.index.rows + ends - counts
+        with self._in_one_step(len(ids)):
+            self._append(columns, video_table.widened(entries, self._table.dtype))
+
+    @contextmanager
+    def _in_one_step(self, videos: int) -> Iterator[None]:
+        """A block that puts so many ``videos`` on the disk; UsageError where it does not take
+        them.
+        """
         held = len(self)
         with uninterrupted():
             try:
-                self._commit()
+                yield
             except OSError as error:
                 self._broken = True
                 raise UsageError(
                     f"{self.path} cannot be written ({error.strerror or error}); the last "
-                    f"{len(self._waiting)} videos are not in it, {held} are. Mend that and "
+                    f"{videos} videos are not in it, {held} are. Mend that and "
                     "run the command again, which goes on there"
                 ) from None
             except BaseException:
@@ -146,24 +176,29 @@ class TrackWriter(Track):
             digests = tuple(checksum(array.data) for array in stored.values())
             entries.append(video_table.Entry(name, first_row, rows, attributes, digests))
             first_row += rows
+        widths = video_table.widths_of(self._table.dtype)
+        self._append(columns, video_table.table_of(entries, widths))
+        self._waiting.clear()
+
+    def _append(self, columns: Mapping[str, np.ndarray], entries: video_table.Table) -> None:
+        """Puts rows behind those that are there, and the entries that say which videos they are."""
         if self.index.table is None:
-            self._create_columns(columns)
+            self._create_columns(columns, len(entries))
         for name, array in columns.items():
             _append(self._hdf5[name], array)
         table = self._write_table(entries, list(columns))
         self._hdf5.flush()
-        index = self._index(table, first_row, list(columns))
+        rows = self.index.rows + int(entries[video_table.ROWS].sum())
+        index = self._index(table, rows, list(columns))
         self._file.commit(index.to_bytes())
         self.index, self._table = index, table
         self._columns = {column.name: number for number, column in enumerate(index.columns)}
-        self._waiting.clear()
 
-    def _check_arrays(self, stored: Mapping[str, np.ndarray]) -> None:
-        known = {column.name: (column.shape, column.dtype) for column in self.index.columns}
+    def _check_arrays(self, given: Mapping[str, ArrayKind]) -> None:
+        known = self.kinds
         if not known and self._waiting:
             first, _ = next(iter(self._waiting.values()))
-            known = {name: (array.shape[1:], array.dtype) for name, array in first.items()}
-        given = {name: (array.shape[1:], array.dtype) for name, array in stored.items()}
+            known = {name: kind_of(array) for name, array in first.items()}
         if known and given != known:
             differing = sorted(
                 name.removeprefix(FEATURES)
@@ -174,8 +209,9 @@ class TrackWriter(Track):
                 f"its arrays are not those of the other videos: {', '.join(differing)}", "features"
             )
 
-    def _create_columns(self, columns: Mapping[str, np.ndarray]) -> None:
-        times = max(1.0, self._expected / len(self._waiting))
+    def _create_columns(self, columns: Mapping[str, np.ndarray], videos: int) -> None:
+        """``columns`` hold the first ``videos``."""
+        times = max(1.0, self._expected / videos)
         for name, array in columns.items():
             row = array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
             share = min(int(array.nbytes * times) // CHUNKS, LARGEST_CHUNK)
@@ -183,15 +219,14 @@ class TrackWriter(Track):
             _create(self._hdf5, name, array.dtype, array.shape[1:], max(1, chunk // row))
 
     def _write_table(
-        self, entries: Sequence[video_table.Entry], names_of_arrays: Sequence[str]
+        self, new: video_table.Table, names_of_arrays: Sequence[str]
     ) -> video_table.Table:
         """Adds entries to the table, or replaces them, in memory and in HDF5's part."""
-        had = self._table
-        new = video_table.table_of(entries, video_table.widths_of(had.dtype))
-        dtype = new.dtype
-        for entry in entries:
-            self._places.setdefault(entry.id, len(self._places))
-        rows = np.array([self._places[entry.id] for entry in entries])
+        had, dtype = self._table, new.dtype
+        ids = video_table.ids_of(new)
+        for name in ids:
+            self._places.setdefault(name, len(self._places))
+        rows = np.array([self._places[name] for name in ids])
         rewritten = self.index.table is None or dtype != had.dtype
         if rewritten:
             had = video_table.widened(had, dtype) if len(had) else np.zeros(0, dtype)

@@ -116,10 +116,12 @@ def sources_of(table: Table) -> Iterator[tuple[int, int, str]]:
     )
 
 
-def widened(table: Table, dtype: np.dtype[Any]) -> Table:
-    """The same entries with other widths of their texts."""
-    wide = np.zeros(len(table), dtype)
-    for name in dtype.names or ():
+def widened(table: Table, at_least: np.dtype[Any]) -> Table:
+    """The same entries, whose texts are at least as wide as those of the type ``at_least``."""
+    had, wanted = widths_of(table.dtype), widths_of(at_least)
+    widths = {name: max(had[name], wanted[name]) for name in had}
+    wide = np.zeros(len(table), table_dtype(table.dtype[DIGESTS].shape[0], widths))
+    for name in wide.dtype.names or ():
         wide[name] = table[name]
     wide[CHECKSUM] = checksums(wide)
     return wide

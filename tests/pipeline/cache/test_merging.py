@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import called, document
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_cache import manifest_of, write_features
 
 from vqa_twostage.extract.options import ExtractOptions
+from vqa_twostage.pipeline.cache import merging
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import load_cached_manifest, tracks
 from vqa_twostage.pipeline.cache.merging import merge_caches
@@ -111,7 +114,8 @@ def test_conflicting_files_of_one_id_are_reported_and_the_first_is_kept(tmp_path
     )
 
 
-def test_interrupted_merge_is_resumed(tmp_path: Path) -> None:
+def test_interrupted_merge_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merging, "BLOCK_BYTES", 1)  # a block is one video
     parts = [make(tmp_path / f"part-{start}", IDS[start::2]) for start in range(2)]
 
     def stop(done: int, total: int) -> None:
@@ -123,6 +127,106 @@ def test_interrupted_merge_is_resumed(tmp_path: Path) -> None:
     merged = merge_caches(parts, tmp_path / "cache").tracks
     assert sum(track.there for track in merged) == 5
     assert {track.videos for track in merged} == {8}
+
+
+def test_parts_under_different_options_are_told_apart_in_a_note(tmp_path: Path) -> None:
+    one, two = make(tmp_path / "one", IDS[:4]), make(tmp_path / "two", IDS[4:], precision="bf16")
+    result = called("vqa-cache", "merge", one, two, "--cache", "cache", cwd=tmp_path)
+    notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
+    assert result.returncode == 0 and len(notes) == 2
+    assert all("differ in the precision (" in note and "stay apart" in note for note in notes)
+    whole = make(tmp_path / "whole", IDS)
+    assert merge_caches([whole], tmp_path / "all").notes == []
+
+
+def test_values_of_another_machine_are_counted_and_are_no_conflict(tmp_path: Path) -> None:
+    one, two = make(tmp_path / "one", IDS[:4]), make(tmp_path / "two", IDS[2:])
+    (path, *_) = tracks(two, "toy")
+    with cached.open_track(path) as track:
+        identity, features = track.identity, track.read(IDS[2])
+    rounded = {name: array + np.float16(0.25) for name, array in features.arrays.items()}
+    with write_track(path, identity, {}) as track:
+        track.write(IDS[2], replace(features, arrays=rounded))
+    before = arrays_of(one)
+    result = called("vqa-cache", "merge", one, two, "--cache", "cache", cwd=tmp_path)
+    assert result.returncode == 0 and result.stderr.count("note") == 0
+    assert "8 added, 2 were there, 1 of them with other values in a part" in result.stdout
+    merged = arrays_of(tmp_path / "cache")
+    assert all(np.array_equal(merged[name]["c1/mean"], before[name]["c1/mean"]) for name in before)
+
+
+def test_many_conflicts_are_told_in_few_lines_and_all_of_them_in_json(tmp_path: Path) -> None:
+    paths = []
+    for number, name in enumerate(("one", "two")):
+        manifest = manifest_of("toy", 15, 2)
+        save_manifest(tmp_path / name, manifest)
+        paths.append(write_features(tmp_path / name, manifest, "spatial"))
+        with cached.open_track(paths[-1]) as track:
+            identity, videos = track.identity, {name: track.read(name) for name in track.ids}
+        with write_track(paths[-1], identity, {}) as track:
+            for video_id, features in videos.items():
+                attributes = replace(features.attributes, source_digest=f"file {number}")
+                track.write(video_id, replace(features, attributes=attributes))
+    result = called("vqa-cache", "merge", "one", "two", "--cache", "cache", cwd=tmp_path)
+    assert result.returncode == 3 and result.stderr.count("were kept") == 20
+    assert "and 10 more such videos" in result.stderr
+    result = called("vqa-cache", "merge", "one", "two", "--cache", "cache", "--json", cwd=tmp_path)
+    assert result.returncode == 3 and len(json.loads(result.stdout)["conflicts"]) == 30
+
+
+def test_track_under_the_name_of_another_is_refused_and_nothing_is_written(
+    tmp_path: Path,
+) -> None:
+    one, two = make(tmp_path / "one", IDS[:4]), make(tmp_path / "two", IDS[4:], precision="bf16")
+    (path, _), (other, _) = tracks(one, "toy"), tracks(two, "toy")
+    other.path.replace(path.in_cache(two).path)
+    result = called("vqa-cache", "merge", one, two, "--cache", "cache", cwd=tmp_path)
+    assert result.returncode == 2 and not (tmp_path / "cache").exists()
+    assert "have the name of one track, and differ in the precision" in result.stderr
+
+
+def test_tracks_of_other_arrays_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    one, two = make(tmp_path / "one", IDS[:4]), make(tmp_path / "two", IDS[4:])
+    (path, *_) = tracks(two, "toy")
+    with cached.open_track(path) as track:
+        identity, features = track.identity, track.read(IDS[4])
+    path.path.unlink()
+    with write_track(path, identity, {}) as track:
+        fewer = {name: array for name, array in features.arrays.items() if name != "c2/std"}
+        track.write(IDS[4], replace(features, arrays=fewer))
+    with pytest.raises(UsageError, match=r"differ in c2/std\. Nothing was merged"):
+        merge_caches([one, two], tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_damaged_part_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    one, two = make(tmp_path / "one", IDS[:4]), make(tmp_path / "two", IDS[4:])
+    path = tracks(two, "toy")[1].path
+    path.write_bytes(path.read_bytes()[:-100])
+    result = called("vqa-cache", "merge", one, two, "--cache", "cache", cwd=tmp_path)
+    assert result.returncode == 2 and f"Error: {path}" in result.stderr
+    assert not (tmp_path / "cache").exists()
+
+
+@settings(deadline=None, max_examples=8)
+@given(
+    st.lists(st.sets(st.sampled_from(IDS)), min_size=1, max_size=4).filter(any),
+    st.integers(1, 1500),
+)
+def test_any_parts_merged_in_blocks_of_any_size_hold_what_the_parts_hold(
+    held: list[set[str]], block_bytes: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(merging, "BLOCK_BYTES", block_bytes)
+        parts = [make(Path(folder, f"part-{n}"), sorted(ids)) for n, ids in enumerate(held)]
+        merged = merge_caches(parts, Path(folder, "cache"))
+        assert {track.videos for track in merged.tracks} == {len(set.union(*held))}
+        expected = {name: arrays for part in parts for name, arrays in arrays_of(part).items()}
+        found = arrays_of(Path(folder, "cache"))
+        assert found.keys() == expected.keys()
+        for name, arrays in expected.items():
+            assert arrays.keys() == found[name].keys()
+            assert all(np.array_equal(found[name][key], array) for key, array in arrays.items())
 
 
 def test_wrong_use_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
