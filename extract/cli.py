@@ -35,6 +35,7 @@ from vqa_twostage.pipeline.ray_cluster import ENGINES
 
 if TYPE_CHECKING:
     from vqa_twostage.extract.dry_run import DryRun  # torch is not loaded for help and lists
+    from vqa_twostage.extract.extraction.estimate import Estimate
     from vqa_twostage.extract.results import Extraction
 
 DEFAULTS = ExtractOptions()
@@ -146,7 +147,19 @@ DEFAULTS = ExtractOptions()
     "--dry-run",
     "only_told",
     is_flag=True,
-    help="Print what is there and what would be done, with an estimate of seconds and bytes.",
+    help="Print what is there and what would be done, with a measured estimate of time and bytes.",
+)
+@click.option(
+    "--machines",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --dry-run: the estimate for N machines, each as this one [default: 1].",
+)
+@click.option(
+    "--price",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    help="With --dry-run: what a machine costs for an hour, in any currency.",
 )
 @click.option(
     "--list",
@@ -186,6 +199,12 @@ def command(
             f"--dataset is missing; give one of {', '.join(names())}, a .toml like those, or a "
             "table with the columns path and mos"
         )
+    machines, price = given.pop("machines"), given.pop("price")
+    if not only_told and (machines is not None or price is not None):
+        raise UsageError(
+            "--machines and --price are for the estimate of --dry-run; give it too, or to extract "
+            "on N machines give --shard I/N on each"
+        )
     name = given.pop("name")
     preset_options = ExtractOptions.from_mapping(
         presets.load(preset, "extract"),
@@ -204,9 +223,10 @@ def command(
     for note in manifest.remarks:
         click.echo(f"note: {note}", err=True)
     if only_told:
-        from vqa_twostage.extract.dry_run import dry_run
+        from vqa_twostage.extract.dry_run import Machines, dry_run
 
-        plan, other_stage = dry_run(manifest, cache, options), presets.load(preset, "fuse")
+        plan = dry_run(manifest, cache, options, Machines(machines or 1, price))
+        other_stage = presets.load(preset, "fuse")
         if as_json:
             click.echo(json.dumps({**plan.to_json(), "fuse": other_stage}, indent=2))
         else:
@@ -252,16 +272,40 @@ def print_plan(plan: DryRun, other_stage: Mapping[str, Any]) -> None:
             f"{track.identity.weights}, {track.identity.preprocessing}"
         )
     if plan.estimate:
-        click.echo(
-            f"about {plan.estimate.seconds:.0f} s and {plan.estimate.bytes / 1e6:.1f} MB, "
-            f"estimated from {plan.estimate.tried} of the videos"
-        )
+        print_estimate(plan.estimate, plan.pending or 0)
     if plan.note:
         click.echo(plan.note)
     if other_stage:
         click.echo("and the same preset says to vqa-fuse train")
     for name, value in other_stage.items():
         click.echo(f"  {name} = {_written(value)}")
+
+
+def print_estimate(estimate: Estimate, pending: int) -> None:
+    within = "" if estimate.low is None else f" ({_time(estimate.low)} to {_time(estimate.high)})"
+    click.echo(f"about {_time(estimate.seconds)}{within} and {estimate.bytes / 1e6:.1f} MB")
+    click.echo(
+        f"  measured with {estimate.tried} of {pending} videos, of all file sizes, in "
+        f"{estimate.trial_seconds:.0f} s"
+        + (", too few to tell how certain it is" if estimate.low is None else "")
+    )
+    if estimate.machines > 1 or estimate.price is not None:
+        machines = "1 machine" if estimate.machines == 1 else f"{estimate.machines} machines"
+        cost = (
+            ""
+            if estimate.price is None
+            else f", which cost {estimate.cost:.3g} at {estimate.price:g} an hour"
+        )
+        parts = "" if estimate.machines == 1 else f", each with --shard I/{estimate.machines}"
+        click.echo(f"  on {machines}{parts}: {estimate.machine_hours:.3g} machine hours{cost}")
+
+
+def _time(seconds: float | None) -> str:
+    """Seconds below two minutes, minutes below two hours, else hours."""
+    assert seconds is not None
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _written(value: object) -> str:

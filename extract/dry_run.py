@@ -1,12 +1,11 @@
 """`dry_run`: what an extraction would do: which videos it lacks, what each `auto` means here, how
 long it takes and how much it writes.
 
-The estimate is measured: some of the videos are extracted into a folder that is removed again.
+The estimate is measured (`extract.extraction.estimate`).
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any
 
 from vqa_twostage.extract.decoding.video import decoder_name
 from vqa_twostage.extract.decoding.workers import default_workers
-from vqa_twostage.extract.extraction.loop import extract_videos
+from vqa_twostage.extract.extraction.estimate import Estimate, Machines, estimated
 from vqa_twostage.extract.extraction.plan import ExtractionPlan, plan_tracks, resolve_specs
 from vqa_twostage.extract.inference.runtime import Runtime
 from vqa_twostage.extract.networks.hub import NotFetchedError, without_fetching
@@ -25,12 +24,11 @@ from vqa_twostage.extract.pending import PendingVideo, pending_videos
 from vqa_twostage.extract.run import paths_of
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.cache.track import open_track
-from vqa_twostage.pipeline.cache.usage import bytes_a_video
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.identity import TrackIdentity
 from vqa_twostage.pipeline.limits import parse_limits
 
-TRIED = 4  # videos, of which the first also waits for processes to start
+ONE = Machines()
 
 
 @dataclass(frozen=True)
@@ -48,15 +46,6 @@ class PlannedTrack:
             "weights": self.identity.weights,
             "preprocessing": self.identity.preprocessing,
         }
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What the videos that are to be extracted would take, from ``tried`` of them."""
-
-    seconds: float
-    bytes: int
-    tried: int
 
 
 @dataclass(frozen=True)
@@ -99,8 +88,11 @@ class DryRun:
         }
 
 
-def dry_run(manifest: Manifest, cache: Path, options: ExtractOptions) -> DryRun:
-    """Writes nothing to the cache, and fetches no weights.
+def dry_run(
+    manifest: Manifest, cache: Path, options: ExtractOptions, machines: Machines = ONE
+) -> DryRun:
+    """Writes nothing to the cache, and fetches no weights. The estimate is for so many
+    ``machines``, each with an equal part of the videos.
 
     UsageError as `extract.run.extract_dataset`, but for weights that are not on this machine: then
     the tracks are not known.
@@ -139,7 +131,7 @@ def dry_run(manifest: Manifest, cache: Path, options: ExtractOptions) -> DryRun:
     found = replace(found, tracks=tracks, pending=len(extracted))
     if not extracted:
         return found
-    estimate, note = _estimate(extracted, plan, loading)
+    estimate, note = estimated(extracted, plan, loading, machines)
     return replace(found, estimate=estimate, note=note)
 
 
@@ -168,39 +160,3 @@ def _pending(
         for name, path in paths.items()
         if absent or name in by_id
     ]
-
-
-def _estimate(
-    pending: Sequence[PendingVideo], plan: ExtractionPlan, loading: float
-) -> tuple[Estimate | None, str]:
-    """From videos spread over ``pending``; and a note where these could not be extracted."""
-    some = [pending[place * len(pending) // TRIED] for place in range(TRIED)]
-    wanted = {path for video in pending for path in video.tracks}
-    moments: list[float] = []
-    with tempfile.TemporaryDirectory(prefix="vqa-dry-run-") as folder:
-        scratch = Path(folder)
-        tracks = [track for track in plan.tracks if track.path in wanted]
-        tried = replace(
-            plan,
-            tracks=tuple(replace(track, path=track.path.in_cache(scratch)) for track in tracks),
-        )
-        start = perf_counter()
-        results = extract_videos(
-            {video.id: video.path for video in some}.items(),
-            tried,
-            {},
-            lambda done, total: moments.append(perf_counter()),
-        )
-        if not results.done:
-            reasons = "; ".join(failure.reason for failure in results.failed)
-            return None, f"no estimate: none of {len(results.failed)} videos works: {reasons}"
-        size = 0.0
-        for track in tracks:
-            with open_track(track.path.in_cache(scratch)) as opened:
-                size += bytes_a_video(opened) * sum(track.path in video.tracks for video in pending)
-    # the first moment is when the networks are ready; processes start before the first video
-    ready, *ended = moments
-    rate = (ended[-1] - ended[0]) / (len(ended) - 1) if len(ended) > 1 else ended[-1] - ready
-    started = max(0.0, ended[0] - ready - rate)
-    seconds = loading + (ready - start) + started + rate * len(pending)
-    return Estimate(round(seconds, 1), round(size), results.done), ""

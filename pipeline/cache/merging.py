@@ -19,6 +19,7 @@ from vqa_twostage.pipeline.cache.layout import (
     TrackPath,
     datasets,
     load_cached_manifest,
+    manifest_path,
     provenance,
     tracks,
 )
@@ -26,6 +27,7 @@ from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track import ArrayKind, Track, open_track
 from vqa_twostage.pipeline.cache.track_index import FEATURES
 from vqa_twostage.pipeline.cache.track_writer import write_track
+from vqa_twostage.pipeline.checksum import checksum
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import TrackIdentity
@@ -135,6 +137,7 @@ def merge_caches(
 def _manifests(sources: Sequence[Path], cache: Path) -> dict[str, Manifest]:
     """The manifest of each dataset, which all caches must agree on; UsageError otherwise."""
     manifests: dict[str, Manifest] = {}
+    seen: set[tuple[str, int]] = set()
     for source in sources:
         names = datasets(source)
         if not names:
@@ -144,6 +147,11 @@ def _manifests(sources: Sequence[Path], cache: Path) -> dict[str, Manifest]:
         if cache.exists() and cache.samefile(source):
             raise UsageError(f"{source} is the cache that is merged into; leave it out")
         for name in names:
+            # the parts of one extraction have one text, and reading 40,000 labels takes a second
+            text = (name, checksum(manifest_path(source, name).read_bytes()))
+            if text in seen:
+                continue
+            seen.add(text)
             manifest = load_cached_manifest(source, name)
             if name not in manifests:
                 holds = name in datasets(cache)

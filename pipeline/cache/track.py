@@ -219,7 +219,8 @@ class Track:
         To train from a track that is larger than memory, shuffle the blocks, and the videos within
         each.
         """
-        stored = sorted(ids, key=lambda name: int(self._entry(name)[video_table.FIRST_ROW]))
+        first_rows = self._table[video_table.FIRST_ROW][self._places_of(ids)]
+        stored = [ids[number] for number in np.argsort(first_rows, kind="stable").tolist()]
         ends = np.cumsum(self.row_counts(stored))
         numbers = ((ends - 1) // rows).tolist()
         blocks: dict[int, list[str]] = {}

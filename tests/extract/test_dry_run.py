@@ -53,7 +53,7 @@ def test_dry_run_counts_what_is_there_and_estimates_the_rest(
     row = 2 * (2 * (16 + 24 + 40 + 112 + 320) + 3 * 1280)
     assert 2 * row < second.estimate.bytes / 3 < 2 * row + 1000
     assert second.estimate.bytes == pytest.approx(first.estimate.bytes / 2, rel=0.01)
-    assert second.estimate.tried == 3 and first.estimate.tried == 4
+    assert second.estimate.tried == 3 and first.estimate.tried == 6
     assert second.estimate.seconds >= 0
 
     third = dry_run(manifest, cache, OPTIONS)
@@ -65,7 +65,7 @@ def test_estimate_that_cannot_be_made_says_why(own_clips: Path, tmp_path: Path) 
         path.write_bytes(b"no video")
     found = dry_run(load_manifest(own_clips / "mos.csv"), tmp_path, OPTIONS)
     assert found.pending == 6 and found.estimate is None
-    assert found.note.startswith("no estimate: none of 4 videos works: ")
+    assert found.note.startswith("no estimate: none of 6 videos works: ")
 
 
 def test_weights_that_are_not_here_are_not_fetched(
