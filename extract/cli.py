@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -205,6 +206,8 @@ def command(
             "--machines and --price are for the estimate of --dry-run; give it too, or to extract "
             "on N machines give --shard I/N on each"
         )
+    if price is not None and not math.isfinite(price):
+        raise UsageError(f"--price {price} is no amount; give a number such as 1.2")
     name = given.pop("name")
     preset_options = ExtractOptions.from_mapping(
         presets.load(preset, "extract"),
@@ -223,7 +226,8 @@ def command(
     for note in manifest.remarks:
         click.echo(f"note: {note}", err=True)
     if only_told:
-        from vqa_twostage.extract.dry_run import Machines, dry_run
+        from vqa_twostage.extract.dry_run import dry_run
+        from vqa_twostage.extract.extraction.estimate import Machines
 
         plan = dry_run(manifest, cache, options, Machines(machines or 1, price))
         other_stage = presets.load(preset, "fuse")
@@ -305,7 +309,9 @@ def _time(seconds: float | None) -> str:
     assert seconds is not None
     if seconds < 120:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if seconds < 7200:
+        return f"{seconds / 60:.{0 if seconds >= 1200 else 1}f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def _written(value: object) -> str:

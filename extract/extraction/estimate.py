@@ -3,7 +3,8 @@ removed again.
 
 Those are of all file sizes, since long and large videos take longer: any beginning of their order
 is spread over the whole range. Videos are tried until the mean time of one is known within 10 %, or
-for a minute.
+for a minute. The interval is that of videos on a machine that goes on as it did while they were
+tried: what other work takes of it later is not foreseen.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ PROGRAMS = "vqa-[a-z]+|make|python|git|source|cd|pip"
 # pages, and sections of the README, that need no features or runs of earlier pages
 BARE = (
     "docs/tutorial.md",
+    "docs/how-to/cluster.md",
     "docs/how-to/konvid.md",
     "docs/how-to/lsvq.md",
     "docs/how-to/own-videos.md",

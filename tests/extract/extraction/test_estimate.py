@@ -143,3 +143,10 @@ def test_machines_and_price_without_dry_run_are_refused(
     refused = called("vqa-extract", "--dataset", clips / "mos.csv", *words, cwd=tmp_path)
     assert refused.returncode == 2 and "are for the estimate of --dry-run" in refused.stderr
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("price", ["nan", "inf"])
+def test_price_that_is_no_amount_is_refused(price: str, clips: Path, tmp_path: Path) -> None:
+    words = ("--dataset", clips / "mos.csv", "--dry-run", "--price", price)
+    refused = called("vqa-extract", *words, cwd=tmp_path)
+    assert refused.returncode == 2 and f"--price {price} is no amount" in refused.stderr
