@@ -46,6 +46,7 @@ def arrays_of(cache: Path) -> dict[str, dict[str, np.ndarray]]:
     return arrays
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 60), st.integers(1, 20) | st.none())
 def test_shards_hold_every_video_exactly_once(parts: int, videos: int, limit: int | None) -> None:
     rows = np.arange(videos)
