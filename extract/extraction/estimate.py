@@ -171,7 +171,9 @@ def _extracted(
         if done and _is_enough(moments, of):
             raise _Enough
 
-    tried = replace(plan, tracks=tracks)
+    # on this machine, whatever engine is to do the whole: the estimate is for machines like it
+    here = replace(plan.options, engine="local", ray_address=None)
+    tried = replace(plan, tracks=tracks, options=here)
     videos = [(video.id, video.path) for video in some]
     try:
         results = extract_videos(videos, tried, {}, note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +151,16 @@ def test_price_that_is_no_amount_is_refused(price: str, clips: Path, tmp_path: P
     words = ("--dataset", clips / "mos.csv", "--dry-run", "--price", price)
     refused = called("vqa-extract", *words, cwd=tmp_path)
     assert refused.returncode == 2 and f"--price {price} is no amount" in refused.stderr
+
+
+@pytest.mark.long
+def test_estimate_is_measured_on_this_machine_whatever_the_engine(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setattr(
+        "vqa_twostage.extract.cluster.driver.RayEngine", lambda *given: pytest.fail("a cluster")
+    )
+    options = replace(OPTIONS, engine="ray")
+    found = dry_run(load_manifest(clips / "mos.csv"), tmp_path, options).estimate
+    assert found is not None and found.tried == 6
