@@ -73,6 +73,7 @@ class TrackWriter(Track):
         self._hdf5 = hdf5
         self._expected = videos
         self._waiting: dict[str, tuple[dict[str, np.ndarray], VideoAttributes]] = {}
+        self._retimed: dict[str, int] = {}
         self._committed = time.monotonic()
         self._broken = False
         self._room = self._table
@@ -110,12 +111,18 @@ class TrackWriter(Track):
         ):
             self.commit()
 
+    def set_time(self, video_id: str, mtime_ns: int) -> None:
+        """Of a video that is there, when its file was changed, whose content is the same; `commit`
+        puts it on the disk.
+        """
+        self._retimed[video_id] = mtime_ns
+
     def commit(self) -> None:
         """Puts the videos that wait on the disk, in one step: all of them or none.
 
         UsageError where the disk does not take them; earlier ones stay.
         """
-        if not self._waiting or self._broken:
+        if not (self._waiting or self._retimed) or self._broken:
             return
         with self._in_one_step(len(self._waiting)):
             self._commit()
@@ -168,9 +175,9 @@ class TrackWriter(Track):
         first_row = self.index.rows
         columns = {
             name: np.concatenate([stored[name] for _, (stored, _) in videos])
-            for name in videos[0][1][0]
+            for name in (videos[0][1][0] if videos else ())
         }
-        entries = []
+        entries = [*self._retimed_entries()]
         for name, (stored, attributes) in videos:
             rows = len(stored[TIMESTAMP])
             digests = tuple(checksum(array.data) for array in stored.values())
@@ -179,20 +186,36 @@ class TrackWriter(Track):
         widths = video_table.widths_of(self._table.dtype)
         self._append(columns, video_table.table_of(entries, widths))
         self._waiting.clear()
+        self._retimed.clear()
 
     def _append(self, columns: Mapping[str, np.ndarray], entries: video_table.Table) -> None:
-        """Puts rows behind those that are there, and the entries that say which videos they are."""
+        """Puts rows behind those that are there, and the entries that say which videos they are;
+        without ``columns``, entries of rows that are there.
+        """
+        names = list(columns) or [column.name for column in self.index.columns]
         if self.index.table is None:
             self._create_columns(columns, len(entries))
         for name, array in columns.items():
             _append(self._hdf5[name], array)
-        table = self._write_table(entries, list(columns))
+        table = self._write_table(entries, names)
         self._hdf5.flush()
-        rows = self.index.rows + int(entries[video_table.ROWS].sum())
-        index = self._index(table, rows, list(columns))
+        added = len(next(iter(columns.values()))) if columns else 0
+        index = self._index(table, self.index.rows + added, names)
         self._file.commit(index.to_bytes())
         self.index, self._table = index, table
         self._columns = {column.name: number for number, column in enumerate(index.columns)}
+
+    def _retimed_entries(self) -> Iterator[video_table.Entry]:
+        for name, mtime_ns in self._retimed.items():
+            if name not in self._waiting:
+                entry = self._entry(name)
+                yield video_table.Entry(
+                    name,
+                    int(entry[video_table.FIRST_ROW]),
+                    int(entry[video_table.ROWS]),
+                    replace(video_table.attributes_of(entry), source_mtime_ns=mtime_ns),
+                    tuple(entry[video_table.DIGESTS].tolist()),
+                )
 
     def _check_arrays(self, given: Mapping[str, ArrayKind]) -> None:
         known = self.kinds

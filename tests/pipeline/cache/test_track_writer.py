@@ -76,6 +76,26 @@ def test_value_that_cannot_be_stored_is_an_error_and_writes_nothing(
         assert "a" not in track
 
 
+@pytest.mark.parametrize("beside", ["nothing", "another", "itself"])
+def test_time_of_a_file_is_changed_without_another_row(beside: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    videos = {name: random_features(seed) for seed, name in enumerate("abc", 1)}
+    write(path, **videos)
+    with write_track(path, IDENTITY, {}) as track:
+        track.set_time("b", 1234)
+        if beside != "nothing":
+            name = "d" if beside == "another" else "b"
+            videos[name] = random_features(9)
+            track.write(name, videos[name])
+    if beside != "itself":
+        attributes = replace(videos["b"].attributes, source_mtime_ns=1234)
+        videos["b"] = replace(videos["b"], attributes=attributes)
+    with open_track(path) as track:
+        assert all(same(track.read(name), video) for name, video in videos.items())
+        assert track.dead_rows == (3 if beside == "itself" else 0)
+    assert verify(path) == []
+
+
 def test_video_with_other_arrays_is_an_error_that_names_them(tmp_path: Path) -> None:
     for earlier in ("waiting", "committed"):
         with write_track(tmp_path / f"{earlier}.h5", IDENTITY, {}) as track:
