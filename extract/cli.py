@@ -28,6 +28,7 @@ from vqa_twostage.pipeline.console import (
     cache_option,
     limits_option,
     preset_option,
+    scratch_options,
     version_option,
 )
 from vqa_twostage.pipeline.datasets.table_options import DATASET, load_as_said, table_options
@@ -53,8 +54,10 @@ DEFAULTS = ExtractOptions()
 )
 @click.option(
     "--root",
-    type=click.Path(path_type=Path),
-    help="Where the videos are; else $VQA_DATA/<dataset>.",
+    metavar="DIR|ADDRESS",
+    type=click.Path(path_type=str),
+    help="Where the videos are, a folder or an address as s3://bucket/folder; else "
+    "$VQA_DATA/<dataset>.",
 )
 @click.option(
     "--name",
@@ -128,6 +131,7 @@ DEFAULTS = ExtractOptions()
     metavar="I/N",
     help="Only the I-th of N parts, on a machine of its own; vqa-cache merge joins them.",
 )
+@scratch_options
 @click.option(
     "--engine",
     type=click.Choice(ENGINES),
@@ -171,7 +175,7 @@ DEFAULTS = ExtractOptions()
 @as_json_option
 def command(
     dataset: str | None,
-    root: Path | None,
+    root: str | None,
     cache: Path,
     preset: str | None,
     only_told: bool,

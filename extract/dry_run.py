@@ -27,6 +27,7 @@ from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.identity import TrackIdentity
 from vqa_twostage.pipeline.limits import parse_limits
+from vqa_twostage.pipeline.remote_files import VideoFile
 
 ONE = Machines()
 
@@ -148,7 +149,7 @@ def _resolved(options: ExtractOptions, runtime: Runtime) -> ExtractOptions:
 
 
 def _pending(
-    paths: Mapping[str, Path], there: Sequence[TrackPath], plan: ExtractionPlan
+    paths: Mapping[str, VideoFile], there: Sequence[TrackPath], plan: ExtractionPlan
 ) -> list[PendingVideo]:
     """The videos that a track lacks, tracks that are not there yet included."""
     absent = tuple(track.path for track in plan.tracks if track.path not in there)

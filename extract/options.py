@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from vqa_twostage.pipeline.addresses import require_local
 from vqa_twostage.pipeline.errors import UsageError, close_to
-from vqa_twostage.pipeline.limits import parse_limits
+from vqa_twostage.pipeline.limits import SCRATCH_GB, parse_limits
 from vqa_twostage.pipeline.ray_cluster import ENGINES, check_address
 
 DECODERS = ("auto", "decord", "pyav")
@@ -70,6 +71,11 @@ class ExtractOptions:
     """``local``, this machine, or ``ray``, a Ray cluster."""
     ray_address: str | None = None
     """``auto`` or ``HOST:PORT``; None is the cluster that runs here, else one that is started."""
+    scratch: str = ""
+    """The folder that videos at addresses are copied to while they are decoded; "" is that of
+    temporary files."""
+    scratch_gb: float = SCRATCH_GB
+    """GB (10^9 bytes) that these copies may take at once; a larger video is copied alone."""
 
     def __post_init__(self) -> None:
         for kind, one, other in (("spatial", "resnet", "vit"), ("temporal", "tsm", "tea")):
@@ -97,6 +103,11 @@ class ExtractOptions:
             raise UsageError(
                 f"device {self.device!r} names a GPU of one machine, and Ray chooses; give 'cuda'"
             )
+        if not isinstance(self.scratch, str):
+            raise UsageError(f"scratch must be the path of a folder, not {self.scratch!r}")
+        require_local(self.scratch, "scratch", "give a folder of this machine")
+        if isinstance(self.scratch_gb, bool) or not self.scratch_gb > 0:
+            raise UsageError(f"scratch_gb must be a number above 0, not {self.scratch_gb!r}")
 
     @staticmethod
     def from_mapping(options: Mapping[str, Any], where: str) -> ExtractOptions:

@@ -20,6 +20,7 @@ from vqa_twostage.extract.inference.timing import LOADING, PhaseTimes
 from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.extract.pending import pending_videos
 from vqa_twostage.extract.results import Extraction, Failure, Progress, VideoResults, no_progress
+from vqa_twostage.pipeline.addresses import CACHE_ADVICE, require_local
 from vqa_twostage.pipeline.cache.layout import TrackPath, extraction_path, provenance
 from vqa_twostage.pipeline.cache.same_dataset import save_manifest
 from vqa_twostage.pipeline.cache.track import open_track
@@ -28,6 +29,7 @@ from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import write_json
 from vqa_twostage.pipeline.notebook import bar_in_notebook
 from vqa_twostage.pipeline.ray_cluster import require_cluster
+from vqa_twostage.pipeline.remote_files import VideoFile
 from vqa_twostage.pipeline.versions import library_versions
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ def extract_dataset(
         UsageError: A spec names nothing, weights cannot be had, or the cache holds other videos;
             nothing was extracted.
     """
+    require_local(cache, "the cache", CACHE_ADVICE)
     start, times, cache = time.perf_counter(), PhaseTimes(), Path(cache)
     paths = paths_of(manifest, options)
     request = request_of(options, manifest.raw)
@@ -108,7 +111,7 @@ def extract_dataset(
     return extraction
 
 
-def paths_of(manifest: Manifest, options: ExtractOptions) -> dict[str, Path]:
+def paths_of(manifest: Manifest, options: ExtractOptions) -> dict[str, VideoFile]:
     """The file of each video that ``options`` choose, by its id; UsageError for a manifest that was
     read from a cache.
     """
@@ -124,7 +127,7 @@ def paths_of(manifest: Manifest, options: ExtractOptions) -> dict[str, Path]:
     }
 
 
-def _all_there(paths: Mapping[str, Path], tracks: Sequence[TrackPath]) -> bool:
+def _all_there(paths: Mapping[str, VideoFile], tracks: Sequence[TrackPath]) -> bool:
     """Whether all tracks are at their places and hold all videos."""
     with ExitStack() as stack:
         opened = {place: stack.enter_context(open_track(place)) for place in tracks}

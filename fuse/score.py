@@ -19,8 +19,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from vqa_twostage.extract.decoding.fetching import Scratch, copied_in_parts
 from vqa_twostage.extract.decoding.source import Source
 from vqa_twostage.extract.options import ExtractOptions
+from vqa_twostage.fuse.copied_scores import score_copies
 from vqa_twostage.fuse.data import Features, Side, frames_of
 from vqa_twostage.fuse.delivery.model_cards import SHIPPED
 from vqa_twostage.fuse.delivery.named_models import load_named
@@ -33,12 +35,15 @@ from vqa_twostage.fuse.scored_tracks import Extraction, tracks_of_files, up_to_d
 from vqa_twostage.fuse.streams import Streams
 from vqa_twostage.fuse.timeline import sampled_every
 from vqa_twostage.fuse.video_score import AxisScore, Frame, Moment, Score
+from vqa_twostage.pipeline.addresses import CACHE_ADVICE, require_local
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.datasets.videos import find_videos
 from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.features import STATISTICS, VideoFeatures
+from vqa_twostage.pipeline.limits import SCRATCH_GB
 from vqa_twostage.pipeline.notebook import bar_in_notebook
+from vqa_twostage.pipeline.remote_files import RemoteFile
 from vqa_twostage.pipeline.user_cache import user_cache
 
 __all__ = ["Frame", "Score", "default_cache", "load", "score"]
@@ -72,7 +77,7 @@ def load(run: str | Path | None = None, model: str | None = None) -> Scorer:
 
 @bar_in_notebook("score")
 def score(  # noqa: PLR0913 - the options of the command
-    videos: str | Path | Iterable[str | Path],
+    videos: str | Path | RemoteFile | Iterable[str | Path | RemoteFile],
     run: str | Path | Scorer | None = None,
     cache: str | Path | None = None,
     device: str = "auto",
@@ -82,6 +87,8 @@ def score(  # noqa: PLR0913 - the options of the command
     every: float | int | str | None = None,
     on_score: Callable[[Score], None] | None = None,
     worse_than: float | None = None,
+    scratch: str | Path = "",
+    scratch_gb: float = SCRATCH_GB,
 ) -> list[Score]:
     """Scores videos with a trained model; `vqa-fuse score` is this function.
 
@@ -108,6 +115,9 @@ def score(  # noqa: PLR0913 - the options of the command
             that in which videos are done.
         worse_than: A score of the model's scale: `Score.spans` are the parts of the timeline that
             are worse. ``every`` is then a second unless given.
+        scratch: The folder that videos at addresses (``s3://bucket/clip.mp4``) are copied to until
+            they are scored; "" is that of temporary files.
+        scratch_gb: GB (10^9 bytes) that these copies may take at once.
 
     Returns:
         One `Score` for each video, in their order, on the scale of the model's training labels.
@@ -124,7 +134,22 @@ def score(  # noqa: PLR0913 - the options of the command
     paths, others = find_videos(videos)
     if others:
         logger.info("not scored: %d files that are no videos, such as %s", len(others), others[0])
+    if cache is not None:
+        require_local(cache, "the cache", CACHE_ADVICE)
     options = ExtractOptions(device=device, workers=workers, limits=limits)
+    files = [path for path in paths if isinstance(path, Path)]
+    if len(files) < len(paths):
+        return score_copies(
+            copied_in_parts(paths, Scratch(str(scratch), scratch_gb)),
+            len(paths),
+            lambda copies, told, on_copy: score(
+                *(copies, scorer, cache, device, workers, told, limits, seconds, on_copy),
+                worse_than=worse_than,
+            ),
+            lambda name: replace(_unscored(Path(), scorer, ""), video=name),
+            on_progress,
+            on_score,
+        )
     if device != "auto":  # also where everything is kept: a service is to fail when it starts
         from vqa_twostage.extract.inference.runtime import choose_device
 
@@ -133,7 +158,7 @@ def score(  # noqa: PLR0913 - the options of the command
         if cache is None:
             cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="vqa-score-"))
         extraction = Extraction(Path(cache), options, on_progress)
-        return _score_files(paths, scorer, extraction, seconds, on_score, worse_than)
+        return _score_files(files, scorer, extraction, seconds, on_score, worse_than)
 
 
 def require_within_scale(scorer: Scorer, worse_than: float | None) -> None:

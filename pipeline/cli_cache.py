@@ -12,6 +12,7 @@ from vqa_twostage.pipeline import console
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.completion import any_dataset, cached_datasets, tracks
 from vqa_twostage.pipeline.console import (
+    LocalPath,
     as_json_option,
     cache_option,
     printable,
@@ -24,7 +25,7 @@ from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 SHOWN = 20  # lines of one kind, and how many more there are
 
 cache_argument = click.argument(
-    "cache", type=click.Path(path_type=Path), default=Path("cache"), envvar=CACHE_VARIABLE
+    "cache", type=LocalPath(), default=Path("cache"), envvar=CACHE_VARIABLE
 )
 
 
@@ -151,7 +152,7 @@ def du(cache: Path, as_json: bool) -> int:
 
 
 @cache_command.command()
-@click.argument("place", type=click.Path(path_type=Path), metavar="TRACK|CACHE")
+@click.argument("place", type=LocalPath(), metavar="TRACK|CACHE")
 @click.option(
     "--dataset", shell_complete=cached_datasets(), metavar="NAME", help="Which dataset of CACHE."
 )
@@ -186,12 +187,10 @@ def rm(place: Path, dataset: str | None, videos: tuple[str, ...], yes: bool) -> 
 
 
 @cache_command.command()
-@click.argument(
-    "sources", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="CACHE…"
-)
+@click.argument("sources", type=LocalPath(), nargs=-1, required=True, metavar="CACHE…")
 @click.option(
     "--cache",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     required=True,
     help="The cache that all of it goes into.",
 )
@@ -246,7 +245,7 @@ def merge(sources: tuple[Path, ...], cache: Path, as_json: bool) -> int:
 @click.option(
     "--output",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     help="The folder for the files, one for each track; none is overwritten.",
 )
 @click.option(
@@ -293,7 +292,7 @@ def export(to: str, output: Path, pooled: bool, as_json: bool, **chosen: Any) ->
 
 
 @cache_command.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LocalPath())
 @click.option(
     "--dataset",
     shell_complete=any_dataset(),
@@ -320,7 +319,7 @@ def export(to: str, output: Path, pooled: bool, as_json: bool, **chosen: Any) ->
 @click.option(
     "--ids",
     "ids_file",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     help="The videos of FILE's rows: an id a line, or a CSV with a header and the ids first "
     "[default: the ids in an .npz, else the dataset's videos in their order].",
 )
@@ -332,7 +331,8 @@ def export(to: str, output: Path, pooled: bool, as_json: bool, **chosen: Any) ->
 )
 @click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    metavar="DIR|ADDRESS",
+    type=click.Path(path_type=str),
     help="Where the labels are; else $VQA_DATA/<dataset>.",
 )
 @table_options
@@ -341,7 +341,7 @@ def export(to: str, output: Path, pooled: bool, as_json: bool, **chosen: Any) ->
 def import_track(
     file: Path,
     dataset: str,
-    root: Path | None,
+    root: str | None,
     cache: Path,
     blocks: tuple[str, ...],
     as_json: bool,

@@ -9,8 +9,15 @@ from typing import Any
 import click
 
 from vqa_twostage.pipeline import console
+from vqa_twostage.pipeline.addresses import FOLDER_ADVICE, is_address, require_local
 from vqa_twostage.pipeline.completion import any_dataset
-from vqa_twostage.pipeline.console import as_json_option, limits_option, version_option
+from vqa_twostage.pipeline.console import (
+    LocalPath,
+    as_json_option,
+    limits_option,
+    scratch_options,
+    version_option,
+)
 from vqa_twostage.pipeline.datasets.table_options import DATASET, load_as_said, table_options
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
 
@@ -18,8 +25,10 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 dataset_argument = click.argument("dataset", shell_complete=any_dataset(), metavar=DATASET)
 root_option = click.option(
     "--root",
-    type=click.Path(path_type=Path),
-    help="Folder of the videos and label files [default: $VQA_DATA/<dataset>].",
+    metavar="DIR|ADDRESS",
+    type=click.Path(path_type=str),
+    help="Folder of the videos and label files, or its address as s3://bucket/folder [default: "
+    "$VQA_DATA/<dataset>].",
 )
 
 
@@ -69,17 +78,20 @@ def list_datasets(as_json: bool) -> int:
 @click.option(
     "--missing",
     "missing_file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     help="File that lists all missing videos, if there are any [default: <dataset>-missing.csv].",
 )
 @table_options
 @limits_option
+@scratch_options
 @as_json_option
 def check(
     dataset: str,
-    root: Path | None,
+    root: str | None,
     missing_file: Path | None,
     limits: str | None,
+    scratch: str | None,
+    scratch_gb: float | None,
     as_json: bool,
     **said: Any,
 ) -> int:
@@ -95,6 +107,7 @@ def check(
       vqa-data check konvid --root /data/konvid
       vqa-data check ratings.tsv --root videos --mos-column quality --scale 1 5
     """
+    from vqa_twostage.extract.decoding.fetching import Scratch
     from vqa_twostage.extract.decoding.probe import probe_all
     from vqa_twostage.pipeline.datasets.check import (
         check_dataset,
@@ -104,15 +117,22 @@ def check(
         write_missing,
     )
     from vqa_twostage.pipeline.datasets.loading import releases_of
-    from vqa_twostage.pipeline.limits import parse_limits
+    from vqa_twostage.pipeline.limits import SCRATCH_GB, parse_limits
 
     allowed = parse_limits(limits or "")
+    require_local(scratch or "", "--scratch", FOLDER_ADVICE)
     manifest = load_as_said(dataset, root, said)
     with console.progress(f"check {manifest.name}") as on_progress:
         result = check_dataset(
             manifest,
             releases_of(dataset),
-            lambda videos: probe_all(videos, manifest.raw, on_progress=on_progress, limits=allowed),
+            lambda videos: probe_all(
+                videos,
+                manifest.raw,
+                on_progress=on_progress,
+                limits=allowed,
+                scratch=Scratch(scratch or "", scratch_gb or SCRATCH_GB),
+            ),
         )
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
@@ -143,11 +163,11 @@ def check(
 @click.option(
     "--output",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     help="The .csv file to write.",
 )
 @table_options
-def export(dataset: str, root: Path | None, output: Path, **said: Any) -> int:
+def export(dataset: str, root: str | None, output: Path, **said: Any) -> int:
     """Write the manifest of a dataset to a .csv, which --dataset takes: it freezes exactly what a
     study used.
 
@@ -166,7 +186,10 @@ def export(dataset: str, root: Path | None, output: Path, **said: Any) -> int:
         raise UsageError(f"--output {output} is the file that is exported; give another name")
     write_csv(manifest, output)
     click.echo(f"{output}: {len(manifest)} rows, {manifest.digest}")
-    click.echo(f"next: vqa-extract --dataset {output} --root {manifest.root}")
+    # absolute paths are taken where no root is given
+    apart = all(is_address(path) or Path(path).is_absolute() for path in manifest.rows["path"])
+    where = "" if apart else f" --root {manifest.root}"
+    click.echo(f"next: vqa-extract --dataset {output}{where}")
     return DONE
 
 
@@ -174,7 +197,7 @@ def export(dataset: str, root: Path | None, output: Path, **said: Any) -> int:
 @click.argument("what", type=click.Choice(["demo"]))
 @click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     default=Path("demo"),
     show_default=True,
     help="Folder of the demo dataset.",

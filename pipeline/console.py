@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import click
 
 from vqa_twostage import __version__
+from vqa_twostage.pipeline.addresses import CACHE_ADVICE, FOLDER_ADVICE, require_local
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.completion import any_preset
 from vqa_twostage.pipeline.encoding import any_encoding, escaped
@@ -29,7 +30,7 @@ from vqa_twostage.pipeline.errors import (
     UsageError,
 )
 from vqa_twostage.pipeline.invocation import command_line, started_as
-from vqa_twostage.pipeline.limits import DEFAULTS
+from vqa_twostage.pipeline.limits import DEFAULTS, SCRATCH_GB
 
 as_json_option = click.option(
     "--json",
@@ -41,11 +42,25 @@ as_json_option = click.option(
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class LocalPath(click.Path):
+    """A file or a folder of this machine; UsageError for an address."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name = "" if param is None else max(param.opts, key=len)
+        of_cache = param is not None and param.name in ("cache", "place", "sources")
+        advice = CACHE_ADVICE if of_cache else FOLDER_ADVICE
+        require_local(value, name, advice)
+        return super().convert(value, param, ctx)
+
+
 def cache_option(help: str) -> Callable[[Command], Command]:
     """``--cache DIR`` of a command that reads or writes a cache."""
     return click.option(
         "--cache",
-        type=click.Path(path_type=Path),
+        type=LocalPath(),
         default=Path("cache"),
         envvar=CACHE_VARIABLE,
         show_default=True,
@@ -61,6 +76,26 @@ preset_option = click.option(
     help="A set of options for both stages: a name that vqa-extract --list shows, or a .toml of "
     "your own; options given beside it win.",
 )
+
+
+def scratch_options(function: Command) -> Command:
+    """Where a command copies videos at addresses to; None is the default of each."""
+    folder = click.option(
+        "--scratch",
+        metavar="DIR",
+        help="Where videos at addresses are copied to while they are read [default: that of "
+        "temporary files].",
+    )
+    size = click.option(
+        "--scratch-gb",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="GB",
+        help=f"What these copies may take at once; a larger video is copied alone [default: "
+        f"{SCRATCH_GB:g}].",
+    )
+    return folder(size(function))
+
+
 limits_option = click.option(
     "--limits",
     metavar="KEY=VALUE,…",

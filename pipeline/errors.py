@@ -76,10 +76,22 @@ def _is_installed(package: str) -> bool:
     return found is not None and found.origin is not None
 
 
-FailureKind = Literal["missing", "unreadable", "limit", "decode", "sampling", "features", "lost"]
+FailureKind = Literal[
+    "missing",
+    "unreadable",
+    "limit",
+    "decode",
+    "sampling",
+    "features",
+    "lost",
+    "fetch",
+    "unchanged",
+]
 """Why a video cannot be used, for programs: its file does not exist; it cannot be opened, or is no
 video; it exceeds a limit that ``--limits`` raises; its frames cannot be decoded; no frames of it
-can be chosen; its features cannot be stored; it was lost again and again with what worked on it.
+can be chosen; its features cannot be stored; it was lost again and again with what worked on it; it
+cannot be copied from its address. ``unchanged`` is no failure: only the time of a file at an
+address had changed, and its features are there.
 """
 
 

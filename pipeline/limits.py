@@ -17,6 +17,8 @@ from vqa_twostage.pipeline.errors import UsageError, VideoError
 
 GB = 1e9  # bytes
 MB = 1e6
+# what copies of videos at addresses may take at once on a disk
+SCRATCH_GB = 8.0
 LEAST_MEMORY = 0.5  # GB: the libraries of a decoding process alone take 0.3
 
 

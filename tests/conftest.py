@@ -14,6 +14,8 @@ import pytest
 from places import REAL
 
 if TYPE_CHECKING:
+    from s3_server import S3Service
+
     from vqa_twostage.fuse.data import Dataset
 
 # of one test with --soak
@@ -167,3 +169,25 @@ def toy_data(toy_cache: Path) -> Dataset:
     from vqa_twostage.fuse.data import load_dataset
 
     return load_dataset(toy_cache, None, None, None)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Service]:
+    """One for all tests, since its client keeps connections."""
+    from s3_server import s3_service
+
+    with s3_service() as service:
+        yield service
+
+
+@pytest.fixture
+def s3(s3_server: S3Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Service]:
+    """An S3 server that the environment points to."""
+    from s3fs import S3FileSystem
+
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    s3_server.reset()
+    S3FileSystem.clear_instance_cache()
+    yield s3_server
+    S3FileSystem.clear_instance_cache()

@@ -18,15 +18,16 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
-from pebble import ProcessExpired, ProcessFuture
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from vqa_twostage.extract.decoding.decoding_errors import as_video_error
+from vqa_twostage.extract.decoding.fetching import DEFAULT_SCRATCH, Copied, Scratch, VideoFiles
 from vqa_twostage.extract.decoding.ring import (
     POLL_S,
     ControlBlock,
@@ -41,7 +42,6 @@ from vqa_twostage.extract.sampler import Sampler
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.confinement import (
     confine,
-    folders_of,
     processor_time,
     tell_what_is_not_offered,
 )
@@ -49,6 +49,7 @@ from vqa_twostage.pipeline.errors import UsageError, VideoError
 from vqa_twostage.pipeline.limits import DEFAULTS, GB, Limits
 from vqa_twostage.pipeline.processes import start_processes
 from vqa_twostage.pipeline.raw_format import RawFormat
+from vqa_twostage.pipeline.remote_files import VideoFile
 
 # a decoder that shows no progress for longer than this is taken to hang: a fixed time and one per
 # megabyte
@@ -70,7 +71,8 @@ class DecodeRequest:
     whether any network looks at differences, and the neighbour of each frame is needed as well.
     ``sampler_digest``: the sampler's own when the run began. ``raw``: what the dataset's files
     without a container are. ``hdr``: what becomes of HDR, one of `extract.options.HDRS`.
-    ``limits``: what a video may have and take.
+    ``limits``: what a video may have and take. ``scratch``: where videos at addresses are copied
+    to.
     """
 
     sampler: str
@@ -81,6 +83,7 @@ class DecodeRequest:
     neighbours: bool = False
     hdr: str = "tonemap"
     limits: Limits = DEFAULTS
+    scratch: Scratch = DEFAULT_SCRATCH
 
 
 @dataclass(frozen=True)
@@ -217,12 +220,13 @@ def default_workers() -> int:
 
 
 def decode_videos(
-    videos: Sequence[tuple[str, Path]], request: DecodeRequest, workers: int
+    videos: Sequence[tuple[str, VideoFile]], request: DecodeRequest, workers: int
 ) -> Generator[DecodedStream, None, None]:
-    """Decodes ``videos`` (id, path) in ``workers`` processes, ahead of the caller, and yields them
-    in their order.
+    """Decodes ``videos`` (id, file) in ``workers`` processes, ahead of the caller, and yields them
+    in their order. Those at addresses are copied to this machine meanwhile.
 
-    The caller must be done with a video before it asks for the next.
+    The caller must be done with a video before it asks for the next. UsageError where no video can
+    be copied.
     """
     workers = min(workers, len(videos))
     if not workers:
@@ -231,20 +235,25 @@ def decode_videos(
     ahead = 2 * workers
     room = RINGS_BYTES // ahead
     with ExitStack() as stack:
+        files = VideoFiles([file for _, file in videos], request.scratch, 2 * ahead)
+        stack.callback(files.close)
         buffers = [stack.enter_context(closing(SharedBuffer())) for _ in range(ahead)]
-        folders = folders_of(path for _, path in videos)
-        arguments = (os.getpid(), [buffer.path for buffer in buffers], request, folders)
+        arguments = (os.getpid(), [buffer.path for buffer in buffers], request, files.folders)
         pool = stack.enter_context(start_processes(workers, prepare_process, arguments))
-        taken, waiting, pending = list[SharedBuffer](), deque[DecodedStream](), deque(videos)
+        taken, waiting = list[SharedBuffer](), deque[DecodedStream]()
+        pending = deque(enumerate(name for name, _ in videos))
         try:
             while pending or waiting:
-                while pending and (buffer := _free(buffers, taken)):
+                while (
+                    pending and files.arrived(pending[0][0]) and (buffer := _free(buffers, taken))
+                ):
                     buffer.clear()
                     taken.append(buffer)
-                    name, path = pending.popleft()
-                    future = pool.schedule(decode_into, (buffer.path, room, name, path, request))
+                    number, name = pending.popleft()
+                    target = buffer.path, room, name
+                    future, path = _scheduled(pool, target, files, number, request)
                     waiting.append(DecodedStream(name, buffer, future, room, path, request.limits))
-                if not waiting:  # until a process that was killed is gone
+                if not waiting:  # until a process that was killed is gone, or a video has arrived
                     time.sleep(POLL_S)
                     continue
                 stream = waiting.popleft()
@@ -254,6 +263,26 @@ def decode_videos(
         except BaseException:
             pool.stop()
             raise
+
+
+def _scheduled(
+    pool: ProcessPool,
+    target: tuple[str, int, str],
+    files: VideoFiles,
+    number: int,
+    request: DecodeRequest,
+) -> tuple[ProcessFuture[DecodeSummary], Path]:
+    """What comes of the video ``number``, which has arrived, and its file."""
+    try:
+        path, copied = files.path(number)
+    except VideoError as error:  # it is told where the video is asked for
+        failed = ProcessFuture[DecodeSummary]()
+        failed.set_exception(error)
+        return failed, Path()
+    call = (*target, path, request)
+    future = pool.schedule(decode_into, call if copied is None else (*call, copied))
+    future.add_done_callback(lambda _: files.let_go(number))
+    return future, path
 
 
 def _free(buffers: Sequence[SharedBuffer], taken: Sequence[SharedBuffer]) -> SharedBuffer | None:
@@ -282,18 +311,25 @@ def prepare_process(
 
 
 def decode_into(
-    buffer: str, room: int, name: str, path: Path, request: DecodeRequest
+    buffer: str,
+    room: int,
+    name: str,
+    path: Path,
+    request: DecodeRequest,
+    copied: Copied | None = None,
 ) -> DecodeSummary:
     """In a worker: opens a video, chooses frames, decodes them into the `SharedBuffer` at that
     path; VideoError where the video cannot be used.
+
+    ``copied``: what is known of a file that is a copy.
     """
     limits, size = request.limits, _size_of(path)
     with occupied(buffer), limits.memory_named(), processor_time(limits.seconds_for(size)):
-        return _decode_into(buffer, room, name, path, request)
+        return _decode_into(buffer, room, name, path, request, copied)
 
 
 def _decode_into(
-    buffer: str, room: int, name: str, path: Path, request: DecodeRequest
+    buffer: str, room: int, name: str, path: Path, request: DecodeRequest, copied: Copied | None
 ) -> DecodeSummary:
     start, parent = time.perf_counter(), os.getppid()
     sampler = _sampler(request.sampler)
@@ -304,6 +340,10 @@ def _decode_into(
             "sampling",
         )
     source = Source.of(path)
+    if copied is not None:
+        source = replace(source, mtime_ns=copied.mtime_ns)
+        if source.digest == copied.held:
+            raise VideoError("only the time of its file has changed", "unchanged")
     control = ControlBlock(buffer)
     with open_video(
         path,

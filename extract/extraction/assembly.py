@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vqa_twostage.extract.decoding.fetching import Scratch
 from vqa_twostage.extract.decoding.workers import DecodeRequest
 from vqa_twostage.extract.extraction.plan import ExtractionPlan, TrackPlan
 from vqa_twostage.extract.inference.batching import TrackBatcher
@@ -42,4 +43,5 @@ def decode_request(plan: ExtractionPlan, tracks: Sequence[TrackPlan]) -> DecodeR
         hdr=options.hdr,
         neighbours=any(track.view.of == "residual" for track in tracks),
         limits=parse_limits(options.limits),
+        scratch=Scratch(options.scratch, options.scratch_gb),
     )

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 from vqa_twostage.extract.extraction.assembly import (
     decode_request,
@@ -27,16 +26,17 @@ from vqa_twostage.extract.results import Damage, Failure, Note, Progress, VideoR
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.cache.track_writer import TrackWriter, write_track
 from vqa_twostage.pipeline.errors import VideoError
+from vqa_twostage.pipeline.remote_files import RemoteFile, VideoFile
 
 
 def extract_videos(
-    videos: Iterable[tuple[str, Path]],
+    videos: Iterable[tuple[str, VideoFile]],
     plan: ExtractionPlan,
     provenance: Mapping[str, str],
     on_progress: Progress = no_progress,
     times: PhaseTimes | None = None,
 ) -> VideoResults:
-    """Extracts what the tracks of a plan lack of ``videos``, pairs of a unique id and a path.
+    """Extracts what the tracks of a plan lack of ``videos``, pairs of a unique id and a file.
 
     ``provenance`` is recorded in tracks that are created.
     """
@@ -57,8 +57,9 @@ def extract_videos(
         stack.enter_context(full_float32())
         stack.enter_context(few_threads(plan.runtime))
         results = stack.enter_context(closing(engine.extract(pending)))
+        by_id = {video.id: video for video in pending}
         return _publish(
-            results, tracks, skipped, times, lambda done: on_progress(done, len(videos))
+            results, tracks, by_id, skipped, times, lambda done: on_progress(done, len(videos))
         )
 
 
@@ -77,6 +78,7 @@ def _engine(plan: ExtractionPlan, pending: Sequence[PendingVideo], times: PhaseT
 def _publish(
     results: Iterable[ExtractedVideo | FailedVideo],
     tracks: Mapping[TrackPath, TrackWriter],
+    pending: Mapping[str, PendingVideo],
     skipped: int,
     times: PhaseTimes,
     on_progress: Callable[[int], None],
@@ -100,6 +102,17 @@ def _publish(
             if result.note:
                 notes.append(Note(result.id, result.note))
         except VideoError as error:
-            failed.append(Failure.of(result.id, error))
+            if error.kind == "unchanged":
+                _set_times(pending[result.id], tracks)
+                skipped += 1
+            else:
+                failed.append(Failure.of(result.id, error))
         on_progress(skipped + done + len(failed))
     return VideoResults(done, skipped, tuple(failed), tuple(damaged), tuple(notes), frames)
+
+
+def _set_times(video: PendingVideo, tracks: Mapping[TrackPath, TrackWriter]) -> None:
+    """Of a file at an address that only has another time, so that it is not copied again."""
+    if isinstance(video.path, RemoteFile):
+        for place in video.tracks:
+            tracks[place].set_time(video.id, video.path.mtime_ns)

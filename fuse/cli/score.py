@@ -14,7 +14,7 @@ from vqa_twostage.fuse.cli.shared import FOLDER
 from vqa_twostage.fuse.run_folder import complete_runs
 from vqa_twostage.pipeline import console
 from vqa_twostage.pipeline.completion import names
-from vqa_twostage.pipeline.console import limits_option
+from vqa_twostage.pipeline.console import limits_option, scratch_options
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError, require
 from vqa_twostage.pipeline.files import require_place, write_text
 
@@ -63,7 +63,7 @@ def _print_models(context: click.Context, _: click.Parameter, chosen: bool) -> N
 
 
 @click.command()
-@click.argument("videos", nargs=-1, metavar="[VIDEO|DIR|PATTERN]…")
+@click.argument("videos", nargs=-1, metavar="[VIDEO|DIR|PATTERN|ADDRESS]…")
 @click.option(
     "--watch",
     type=FOLDER,
@@ -125,6 +125,7 @@ def _print_models(context: click.Context, _: click.Parameter, chosen: bool) -> N
     default=0,
     help="Decoding processes [default: one per two cores].",
 )
+@scratch_options
 @limits_option
 @click.option(
     "--plot",
@@ -145,9 +146,9 @@ def score(
     """Raw video in, score out; exit code 3 where some have none.
 
     Frames are sampled, and features extracted, as for the videos that the model was trained on. A
-    folder means all videos in it. The model that ships with this package was trained on VMAF
-    pseudo-MOS of few contents, not on opinions. --jsonl prints each score as soon as its video is
-    done.
+    folder means all videos in it, here or at an address such as s3://bucket/folder. The model that
+    ships with this package was trained on VMAF pseudo-MOS of few contents, not on opinions. --jsonl
+    prints each score as soon as its video is done.
 
     \b
     Example
@@ -199,6 +200,12 @@ def _score(
     if curve is not None:
         require_place("--curve", curve, "a file, as in curve.csv")
     paths, others = find_videos(videos)
+    remote = [path for path in paths if not isinstance(path, Path)]
+    if plot is not None and remote:
+        raise UsageError(
+            f"--plot draws frames of files of this machine, and {remote[0]} is none; copy the "
+            "videos that are to be drawn"
+        )
     if others:
         click.echo(
             f"not scored, since by their names they are no videos: {len(others)} of the files, "
@@ -272,5 +279,8 @@ def _model_and_cache(
     from vqa_twostage.fuse import score as scoring
 
     without, cache = options.pop("no_cache"), options.pop("cache")
+    for name in ("scratch", "scratch_gb"):
+        if options[name] is None:
+            del options[name]
     options["limits"] = options["limits"] or ""
     return scoring.load(*source), None if without else cache or scoring.default_cache()

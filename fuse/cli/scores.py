@@ -9,13 +9,19 @@ from typing import Any
 import click
 
 from vqa_twostage.pipeline.completion import any_dataset
-from vqa_twostage.pipeline.console import as_json_option, cache_option, print_unmatched, printable
+from vqa_twostage.pipeline.console import (
+    LocalPath,
+    as_json_option,
+    cache_option,
+    print_unmatched,
+    printable,
+)
 from vqa_twostage.pipeline.datasets.table_options import DATASET, label_options, load_as_said
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED
 
 
 @click.command("import-scores")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LocalPath())
 @click.option("--name", required=True, help="What the model is called: DOVER, FAST-VQA.")
 @click.option(
     "--dataset",
@@ -49,7 +55,8 @@ from vqa_twostage.pipeline.errors import DONE, SOME_FAILED
 @click.option("--key", help="Which array of FILE; may be left out where only one can be meant.")
 @click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    metavar="DIR|ADDRESS",
+    type=click.Path(path_type=str),
     help="Where the labels are; else $VQA_DATA/<dataset>.",
 )
 @label_options
@@ -59,7 +66,7 @@ def import_scores(
     file: Path,
     name: str,
     dataset: str,
-    root: Path | None,
+    root: str | None,
     cache: Path,
     as_json: bool,
     **said: Any,

@@ -16,7 +16,13 @@ from vqa_twostage.fuse.run_folder import complete_runs
 from vqa_twostage.pipeline import presets
 from vqa_twostage.pipeline.cache import CACHE_VARIABLE
 from vqa_twostage.pipeline.completion import ALL, cached_datasets, names, plugins, tracks
-from vqa_twostage.pipeline.console import as_json_option, cache_option, preset_option, show
+from vqa_twostage.pipeline.console import (
+    LocalPath,
+    as_json_option,
+    cache_option,
+    preset_option,
+    show,
+)
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import require_place, write_text
 from vqa_twostage.pipeline.ray_cluster import ENGINES, RayCluster, check_address
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
     from vqa_twostage.fuse.results import Comparison
 
 DEFAULTS = TrainOptions()
-FOLDER = click.Path(path_type=Path)
+FOLDER = LocalPath()
 
 # of --average-with
 NONE = {"none": "the networks alone"}

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
@@ -314,14 +315,15 @@ def scale_of(score: Score) -> str:
     return f"a scale of {low:g} to {high:g} ({best:g} is best)"
 
 
-def _by_folder(scores: Sequence[Score]) -> dict[Path, list[Score]]:
-    folders: dict[Path, list[Score]] = {}
+def _by_folder(scores: Sequence[Score]) -> dict[str, list[Score]]:
+    folders: dict[str, list[Score]] = {}
     for score in scores:
-        folders.setdefault(Path(score.video).parent, []).append(score)
+        # as text: pathlib drops a slash of s3://bucket
+        folders.setdefault(os.path.dirname(score.video) or ".", []).append(score)
     return folders
 
 
-def _summary(folder: Path, scores: Sequence[Score]) -> str:
+def _summary(folder: str, scores: Sequence[Score]) -> str:
     """How many videos of a folder have a score, the median, and the two ends with their names."""
     scored = sorted((score for score in scores if not score.error), key=_value)
     videos = f"{len(scores)} video{'s' * (len(scores) != 1)}"

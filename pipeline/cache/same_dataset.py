@@ -22,6 +22,7 @@ from vqa_twostage.pipeline.cache.layout import (
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.remote_files import RemoteFile, Root, VideoFile
 
 LOG = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ def _in_both(old: Manifest, new: Manifest) -> pd.DataFrame:
     return old.rows.merge(new.rows, on="id", suffixes=("_old", "_new"))
 
 
-def _same_files(both: pd.DataFrame, root: Path | None, tracks: list[TrackPath]) -> bool:
+def _same_files(both: pd.DataFrame, root: Root | None, tracks: list[TrackPath]) -> bool:
     """Of the first videos that are there and were extracted, whether the files are as large as
     then; files that are not there say nothing.
     """
@@ -132,7 +133,7 @@ def _same_files(both: pd.DataFrame, root: Path | None, tracks: list[TrackPath]) 
                 continue
             compared = 0
             for video_id, file in zip(both["id"], both["path_new"], strict=True):
-                size = _size(Path(root or "") / file)
+                size = _size((root or Path()) / file)
                 if size is None or video_id not in track:
                     continue
                 if size != track.attributes(video_id).source_size:
@@ -143,7 +144,9 @@ def _same_files(both: pd.DataFrame, root: Path | None, tracks: list[TrackPath]) 
     return True
 
 
-def _size(path: Path) -> int | None:
+def _size(path: VideoFile) -> int | None:
+    if isinstance(path, RemoteFile):
+        return path.size
     try:
         return path.stat().st_size
     except (OSError, ValueError):

@@ -19,12 +19,13 @@ from vqa_twostage.pipeline.datasets.loading import missing_files
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.datasets.schema import Release
 from vqa_twostage.pipeline.files import sha256_of, write_text
+from vqa_twostage.pipeline.remote_files import RemoteFile, VideoFile
 
 HEAD_BYTES = 1 << 20  # how much of a file's beginning is compared first
 MOST_LISTED = 20  # findings of each kind that are printed; --json has all of them
 
 # (id, path) of videos -> for each video that cannot be used, its id and the reason
-Probe = Callable[[Sequence[tuple[str, Path]]], dict[str, str]]
+Probe = Callable[[Sequence[tuple[str, VideoFile]]], dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -231,13 +232,20 @@ def _pairs(rows: pd.DataFrame, column: str) -> list[tuple[str, Any]]:
     return list(zip(rows["id"], rows[column], strict=True))
 
 
-def _duplicates(files: Iterable[tuple[str, Path]]) -> tuple[tuple[str, ...], ...]:
+def _duplicates(files: Iterable[tuple[str, VideoFile]]) -> tuple[tuple[str, ...], ...]:
     """Ids of the videos whose files are equal byte by byte, a tuple for each set of equal files.
 
     Sizes are compared first, then the beginnings, and whole files only where these are equal: all
-    raw videos of one length have the same size.
+    raw videos of one length have the same size. Of files at addresses nothing is read: those are
+    equal whose size and whose mark are.
     """
-    candidates = [list(files)]
+    files = list(files)
+    marked = defaultdict[Hashable, list[str]](list)
+    for video_id, file in files:
+        if isinstance(file, RemoteFile) and file.mark:
+            marked[file.size, file.mark].append(video_id)
+    equal = [tuple(ids) for ids in marked.values() if len(ids) > 1]
+    candidates = [[(video_id, path) for video_id, path in files if isinstance(path, Path)]]
     for key in (_size, _digest_of_head, sha256_of):
         candidates = [
             group
@@ -245,7 +253,7 @@ def _duplicates(files: Iterable[tuple[str, Path]]) -> tuple[tuple[str, ...], ...
             for group in _group_by(key, candidate)
             if len(group) > 1
         ]
-    return tuple(tuple(video_id for video_id, _ in group) for group in candidates)
+    return (*equal, *(tuple(video_id for video_id, _ in group) for group in candidates))
 
 
 def _group_by(

@@ -10,15 +10,18 @@ is the only match.
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.remote_files import RemoteRoot, Root
 
 LITERAL_STAR = "\1"  # stands for a * that belongs to a name; names in manifests cannot contain it
 # fmt: off
@@ -96,12 +99,45 @@ class FolderIndex(NamedTuple):
     videos: NameIndex  # by their names without extension
 
 
-class FileIndex:
-    """The files below ``root``. Each folder is listed once, when it is first needed."""
+@runtime_checkable
+class Entry(Protocol):
+    """What is told of a file or a folder in a folder, as by `os.DirEntry`."""
 
-    def __init__(self, root: Path) -> None:
+    @property
+    def name(self) -> str: ...
+    def is_dir(self) -> bool: ...
+    def is_file(self) -> bool: ...
+    def is_symlink(self) -> bool: ...
+
+
+class RemoteEntry(NamedTuple):
+    """A file or a folder at an address, where there are no links."""
+
+    name: str
+    folder: bool
+
+    def is_dir(self) -> bool:
+        return self.folder
+
+    def is_file(self) -> bool:
+        return not self.folder
+
+    def is_symlink(self) -> bool:
+        return False
+
+
+class FileIndex:
+    """The files below ``root``. Each folder is listed once, when it is first needed; below an
+    address all were listed at once.
+    """
+
+    def __init__(self, root: Root) -> None:
         self.root = root
-        self.absolute, self._real = os.path.abspath(root), os.path.realpath(root)
+        self._remote = remote_entries(root.names()) if isinstance(root, RemoteRoot) else None
+        if isinstance(root, RemoteRoot):
+            self.absolute = self._real = str(root)
+        else:
+            self.absolute, self._real = os.path.abspath(root), os.path.realpath(root)
         self._folders: dict[str, FolderIndex] = {}
 
     def videos(self, pattern: str) -> list[str]:
@@ -150,7 +186,8 @@ class FileIndex:
 
     def _add_entries(self, folder: IndexedPath, index: FolderIndex, required: bool) -> None:
         for entry in self._entries(folder.path, required):
-            path = os.path.join(folder.path, entry.name)
+            join = os.path.join if self._remote is None else posixpath.join
+            path = join(folder.path, entry.name)
             item = IndexedPath(path, folder.linked or entry.is_symlink())
             try:
                 is_folder, is_file = entry.is_dir(), entry.is_file()
@@ -165,9 +202,11 @@ class FileIndex:
                 if stem != entry.name and not entry.name.startswith("."):
                     index.videos.paths_by_name[fold(stem)].append(item)
 
-    def _entries(self, path: str, required: bool) -> list[os.DirEntry[str]]:
+    def _entries(self, path: str, required: bool) -> Sequence[Entry]:
+        if self._remote is not None:
+            return self._remote.get(path, [])
         try:
-            with os.scandir(self.root / path) as entries:
+            with os.scandir(str(self.root / path)) as entries:
                 return sorted(entries, key=lambda entry: entry.name)
         except FileNotFoundError:
             return []
@@ -179,10 +218,27 @@ class FileIndex:
             ) from None
 
     def _check_inside_root(self, path: str) -> None:
-        target = os.path.realpath(self.root / path)
+        target = os.path.realpath(str(self.root / path))
         if not target.startswith(self._real.rstrip("/") + "/"):
             raise UsageError(
                 f"{self.root / path} leads through a link to {target}, which lies outside "
                 f"{self.root}; links that leave the folder of a dataset are refused: copy or mount "
                 "the files below it, or give the folder that contains them as --root"
             )
+
+
+def remote_entries(names: Iterable[str]) -> dict[str, list[RemoteEntry]]:
+    """The entries of each folder, sorted by name, of files whose paths are ``names``; "" is the
+    folder that all are below.
+    """
+    folders: dict[str, set[RemoteEntry]] = defaultdict(set)
+    for name in names:
+        parent, _, last = name.rpartition("/")
+        folders[parent].add(RemoteEntry(last, folder=False))
+        while parent:
+            parent, _, last = parent.rpartition("/")
+            entry = RemoteEntry(last, folder=True)
+            if entry in folders[parent]:
+                break
+            folders[parent].add(entry)
+    return {folder: sorted(entries) for folder, entries in folders.items()}

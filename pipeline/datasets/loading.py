@@ -10,11 +10,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vqa_twostage.pipeline.addresses import require_local
 from vqa_twostage.pipeline.datasets.file_index import FileIndex, not_a_folder, without_extension
-from vqa_twostage.pipeline.datasets.label_files import read_table
+from vqa_twostage.pipeline.datasets.label_files import Table, read_table
 from vqa_twostage.pipeline.datasets.locate import located_rows
 from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.datasets.own_table import (
@@ -34,6 +36,13 @@ from vqa_twostage.pipeline.datasets.schema import (
     read_schema,
 )
 from vqa_twostage.pipeline.errors import UsageError, close_to
+from vqa_twostage.pipeline.remote_files import (
+    RemoteRoot,
+    Root,
+    VideoFile,
+    copied_to,
+    root_of,
+)
 
 
 def load_manifest(
@@ -52,8 +61,9 @@ def load_manifest(
             those, or a table with the columns ``path`` and ``mos`` (.csv, .tsv, .txt, .xlsx, .json,
             .jsonl, .mat), of text also one without a header whose rows are ``path, duration, fps,
             mos``. ``NAME:layout=LAYOUT`` looks for the videos in only one of the dataset's layouts.
-        root: The folder of the videos and label files. Default: ``$VQA_DATA/NAME``; for a table
-            the folder that it is in.
+        root: The folder of the videos and label files, or its address (``s3://bucket/folder``).
+            Default: ``$VQA_DATA/NAME``; for a table the folder that it is in, and then the paths of
+            the table may be absolute. In a table a path may also be an address.
         name: What caches and results call it. Default: the name of the file, without its ending.
         mos_column: The column of a table that holds the labels, in any letter case. Default:
             ``mos``. The labels are called as it is.
@@ -67,12 +77,13 @@ def load_manifest(
         UsageError: A file is missing or cannot be read, or a row is not unambiguous; the message
             says which, and what to do.
     """
-    root = None if root is None else Path(root)
+    require_local(dataset, "the dataset", "copy the table, or the .toml; videos may stay there")
+    place = None if root is None else root_of(root)
     reading = Reading(mos_column, path_column, scale, better)
     if name is not None and not re.fullmatch(VALID_VALUES["dataset"], name):
         raise UsageError(f"{name!r} cannot name a dataset: it must be the name of a folder")
     if is_table(dataset):
-        manifest = manifest_of_table(Path(dataset), root, reading)
+        manifest = manifest_of_table(Path(dataset), place, reading)
     else:
         known, _, layout = str(dataset).partition(":layout=")
         toml = toml_of(known)
@@ -81,7 +92,7 @@ def load_manifest(
                 f"{', '.join(reading.said)} would change what {toml} says of {known}; leave it "
                 "out, or describe the dataset in a .toml of your own"
             )
-        manifest = _from_toml(toml, root, layout)
+        manifest = _from_toml(toml, place, layout)
     if name is None:
         return manifest
     title = name if manifest.title == manifest.name else manifest.title
@@ -157,34 +168,37 @@ def releases_of(dataset: str | Path) -> tuple[Release, ...]:
 
 def missing_files(manifest: Manifest) -> list[str]:
     """Paths of the manifest at which there is no file, in its order."""
-    assert manifest.root is not None
-    return [path for path in manifest.rows["path"] if not os.path.isfile(manifest.root / path)]
+    root = manifest.root
+    assert root is not None
+    if isinstance(root, RemoteRoot):
+        return [path for path in manifest.rows["path"] if not (root / path).is_file()]
+    return [path for path in manifest.rows["path"] if not os.path.isfile(root / path)]
 
 
 # --- a .toml ---
 
 
-def _from_toml(path: Path, root: Path | None, chosen_layout: str) -> Manifest:
+def _from_toml(path: Path, root: Root | None, chosen_layout: str) -> Manifest:
     schema, name = read_schema(path), path.stem
     layouts = [layout for layout in schema.layouts if chosen_layout in ("", layout.name)]
     if not layouts:
         choices = ", ".join(layout.name for layout in schema.layouts)
         raise UsageError(f"{name} has no layout {chosen_layout!r}; choose from {choices}")
     if root is None and os.environ.get("VQA_DATA"):
-        root = Path(os.environ["VQA_DATA"]) / name
+        root = root_of(os.path.join(os.environ["VQA_DATA"], name), "VQA_DATA")
     if root is None:
         raise UsageError(
             f"the folder of {name} is unknown: --root is not given, and the environment variable "
             f"VQA_DATA is not set.\n{_how_to_obtain(schema)}"
         )
-    if not root.is_dir():
+    if isinstance(root, Path) and not root.is_dir():
         raise UsageError(f"{not_a_folder(root)}.\n{_how_to_obtain(schema)}")
     file_index = FileIndex(root)
     rows: list[Row] = []
     notes: list[str] = []
     for label_file in schema.labels:
         columns = list(dict.fromkeys(label_file.columns.values()))
-        table = read_table(_path_of(label_file, file_index, schema), label_file, columns)
+        table = _table_of(_path_of(label_file, file_index, schema), label_file, columns)
         rows_of_file, notes_on_file = read_rows(table, label_file)
         rows += rows_of_file
         notes += notes_on_file
@@ -210,7 +224,19 @@ def _from_toml(path: Path, root: Path | None, chosen_layout: str) -> Manifest:
     )
 
 
-def _path_of(label_file: LabelFile, file_index: FileIndex, schema: DatasetSchema) -> Path:
+def _table_of(place: VideoFile, label_file: LabelFile, columns: list[str]) -> Table:
+    """The table in a label file, which is copied where it is at an address."""
+    if isinstance(place, Path):
+        return read_table(place, label_file, columns)
+    with tempfile.TemporaryDirectory(prefix="vqa-labels-") as folder:
+        path = copied_to(place, Path(folder))
+        try:
+            return replace(read_table(path, label_file, columns), path=Path(place.name))
+        except UsageError as error:
+            raise UsageError(str(error).replace(str(path), place.address)) from None
+
+
+def _path_of(label_file: LabelFile, file_index: FileIndex, schema: DatasetSchema) -> VideoFile:
     paths = list(dict.fromkeys(path for name in label_file.file for path in file_index.files(name)))
     root = file_index.root
     if not paths:

@@ -82,6 +82,8 @@ def _locate_row(
     file_index: FileIndex, row: Row, layouts: Sequence[Layout]
 ) -> tuple[str, str] | None:
     """The path of a row's file and the name of the layout that it is in, or None."""
+    if row.elsewhere:
+        return row.elsewhere, layouts[0].name
     candidates = {
         path: layout.name
         for layout in layouts

@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,6 +15,7 @@ from vqa_twostage.pipeline.datasets.axes import BETTER, PREFIX, Axis, check_axes
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import is_text, sealed, unsealed
 from vqa_twostage.pipeline.raw_format import RawFormat
+from vqa_twostage.pipeline.remote_files import Root
 
 COLUMNS = ["id", "path", "mos", "mos_std", "group", "split"]
 
@@ -24,7 +24,8 @@ COLUMNS = ["id", "path", "mos", "mos_std", "group", "split"]
 class Manifest:
     """One row for each video.
 
-    ``rows`` has the columns ``id`` (str, unique), ``path`` (str, relative to ``root``), ``mos``
+    ``rows`` has the columns ``id`` (str, unique), ``path`` (str, relative to ``root``, or an
+    absolute path or an address of its own, where a table has such), ``mos``
     (float), ``mos_std`` (float or NaN), ``group`` (str; videos of one group are always on the same
     side of a split) and ``split`` (str, empty if there is no official split); and of each of
     ``axes``, its further labels, ``mos_<axis>`` (float or NaN).
@@ -43,7 +44,7 @@ class Manifest:
     label: str
     scale: tuple[float, float]
     rows: pd.DataFrame
-    root: Path | None = None
+    root: Root | None = None
     raw: RawFormat | None = None
     better: str = "higher"
     layout: str = ""

@@ -8,11 +8,13 @@ noted.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from vqa_twostage.pipeline.addresses import checked, has_secret, is_address, local_path
 from vqa_twostage.pipeline.datasets.axes import BETTER, PREFIX, Axis, axis_in, parse_axes
 from vqa_twostage.pipeline.datasets.file_index import FileIndex, not_a_folder
 from vqa_twostage.pipeline.datasets.label_files import (
@@ -37,6 +39,7 @@ from vqa_twostage.pipeline.datasets.rows import (
 from vqa_twostage.pipeline.datasets.schema import LabelFile, Layout
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.raw_format import parse_raw_format
+from vqa_twostage.pipeline.remote_files import RemoteRoot, Root, files_at
 
 KINDS = tuple(READERS)
 OPTIONAL_COLUMNS = ("id", "mos_std", "group", "split")
@@ -88,9 +91,9 @@ def is_table(dataset: str | Path) -> bool:
     return Path(dataset).suffix.lower() in KINDS
 
 
-def manifest_of_table(path: Path, root: Path | None, reading: Reading) -> Manifest:
+def manifest_of_table(path: Path, root: Root | None, reading: Reading) -> Manifest:
     """The manifest of the table at ``path``, whose paths are relative to ``root`` (None: to the
-    folder that it is in).
+    folder that it is in; then they may be absolute as well). A path may also be an address.
 
     UsageError names the file, row and column of what is wrong.
     """
@@ -99,11 +102,12 @@ def manifest_of_table(path: Path, root: Path | None, reading: Reading) -> Manife
             f"{path} does not exist; give a table with the columns path and mos "
             f"({', '.join(KINDS)})"
         )
-    root = path.parent if root is None else root
-    if not root.is_dir():
-        raise UsageError(f"--root {not_a_folder(root)}; give the folder that contains the videos")
+    folder = path.parent if root is None else root
+    if isinstance(folder, Path) and not folder.is_dir():
+        raise UsageError(f"--root {not_a_folder(folder)}; give the folder that contains the videos")
     label_file = _label_file(path, reading)
     table = _read(path, label_file)
+    _check_addresses(table)
     exported = set(DATASET_COLUMNS) <= table.columns.keys()
     if exported:
         if reading.said:
@@ -126,15 +130,15 @@ def manifest_of_table(path: Path, root: Path | None, reading: Reading) -> Manife
     check_unique(rows)
     if exported:
         rows = [_with_wildcards(row) for row in rows]
-    rows = [_with_slashes(row) for row in rows]
-    frame, _ = located_rows(FileIndex(root), rows, [LAYOUT], axes)
+    rows = [_with_slashes(row) for row in _with_places(rows, folder, root is None)]
+    frame, _ = located_rows(FileIndex(folder), rows, [LAYOUT], axes)
     manifest = Manifest(
         name=path.stem,
         title=path.stem,
         label=_label(table, label_file),
         scale=(float(frame["mos"].min()), float(frame["mos"].max())),
         rows=frame,
-        root=root,
+        root=_with_addresses(folder, rows, path),
         origin=str(path.resolve()),
         notes=tuple(notes),
         axes=tuple(axes),
@@ -268,6 +272,54 @@ def _read(path: Path, label_file: LabelFile, keep_blanks: bool = False) -> Table
         "rename them to path and mos"
     )
     return read_table(path, label_file, wanted, keep_blanks, advice)
+
+
+def _check_addresses(table: Table) -> None:
+    """UsageError where any cell is an address that may hold a secret, whatever is read of it."""
+    for column, cells in table.columns.items():
+        for place, cell in enumerate(cells):
+            if "://" in cell and is_address(cell) and has_secret(cell):
+                where = f"{table.path}, {table.places[place]}, column {column}"
+                checked(cell, where)
+
+
+def _with_places(rows: Sequence[Row], folder: Root, may_be_absolute: bool) -> list[Row]:
+    """``rows`` with the `Row.elsewhere` of those whose path is an address, or of all where each is
+    absolute, may be, and one is not below the folder of the table.
+    """
+    rows = [_with_path_of_address(row) for row in rows]
+    begin = os.path.abspath(str(folder)) + os.sep
+    paths = [os.path.normpath(row.names["path"]) for row in rows if not row.elsewhere]
+    apart = may_be_absolute and all(map(os.path.isabs, paths))
+    if not apart or all(path.startswith(begin) for path in paths):
+        return rows
+    return [
+        row if row.elsewhere else replace(row, elsewhere=os.path.normpath(row.names["path"]))
+        for row in rows
+    ]
+
+
+def _with_path_of_address(row: Row) -> Row:
+    address = row.names["path"]
+    if not is_address(address):
+        return row
+    local = local_path(address)
+    if local is None:
+        return replace(row, elsewhere=checked(address, row.place))
+    return replace(row, names={**row.names, "path": str(local)})
+
+
+def _with_addresses(folder: Root, rows: Sequence[Row], path: Path) -> Root:
+    """``folder`` with what is listed of the addresses of ``rows``, where there are any."""
+    addresses = [row.elsewhere for row in rows if is_address(row.elsewhere)]
+    if isinstance(folder, RemoteRoot):
+        addresses = [address for address in addresses if address not in folder.files]
+    if not addresses:
+        return folder
+    files = files_at(addresses, str(path))
+    if isinstance(folder, RemoteRoot):
+        return replace(folder, files={**folder.files, **files})
+    return RemoteRoot(folder, files)
 
 
 def _with_slashes(row: Row) -> Row:

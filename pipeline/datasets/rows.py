@@ -29,7 +29,8 @@ MISSING_NUMBERS = ("", "nan", "na", "n/a", "none", "null")
 class Row:
     """One video of a label file. ``names``: everything that layouts may refer to. ``place``: where
     the row is, for messages. ``axes``: its further labels by their columns, NaN where one is
-    missing.
+    missing. ``elsewhere``: its file, an address or an absolute path, where that is not looked for
+    below the root; else "".
     """
 
     id: str
@@ -40,6 +41,7 @@ class Row:
     names: dict[str, str]
     place: str
     axes: dict[str, float] = field(default_factory=dict)
+    elsewhere: str = ""
 
 
 def read_rows(

@@ -56,7 +56,7 @@ def table_options(function: F) -> F:
 
 
 def load_as_said(
-    dataset: str, root: Path | None, values: dict[str, Any], name: str | None = None
+    dataset: str, root: str | Path | None, values: dict[str, Any], name: str | None = None
 ) -> Manifest:
     """The manifest of a command's dataset; what is said of a table is taken out of ``values``,
     those of the command's options.

@@ -6,14 +6,18 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from vqa_twostage.pipeline.addresses import checked, is_address, local_path
 from vqa_twostage.pipeline.datasets.file_index import VIDEO_EXTENSIONS
 from vqa_twostage.pipeline.errors import UsageError
+from vqa_twostage.pipeline.remote_files import RemoteFile, VideoFile, files_named
 
 # a folder that contains this file is a run or an exported model
 MODEL_FILE = "model.safetensors"
 
 
-def find_videos(sources: str | Path | Iterable[str | Path]) -> tuple[list[Path], list[Path]]:
+def find_videos(
+    sources: str | Path | RemoteFile | Iterable[str | Path | RemoteFile],
+) -> tuple[list[VideoFile], list[VideoFile]]:
     """The video files that ``sources`` stand for, each once and in order, and the other files in
     its folders.
 
@@ -21,7 +25,8 @@ def find_videos(sources: str | Path | Iterable[str | Path]) -> tuple[list[Path],
         sources: One or many files, folders or patterns. A file counts as a video whatever its
             extension is, even if it does not exist. A folder stands for all files in it and in its
             subfolders that have the extension of a video. A text that is no existing path and
-            contains ``*``, ``?`` or ``[`` is a pattern; a `Path` never is.
+            contains ``*``, ``?`` or ``[`` is a pattern; a `Path` never is. An address, such as
+            ``s3://bucket/folder``, is a file, a folder, or a pattern with ``*``.
 
     Returns:
         The videos, and the files in the folders that do not have the extension of a video.
@@ -31,9 +36,17 @@ def find_videos(sources: str | Path | Iterable[str | Path]) -> tuple[list[Path],
             run or is not a path.
     """
     sources = _as_list(sources)
-    videos: list[Path] = []
-    others: list[Path] = []
-    for source in sources:
+    videos: list[VideoFile] = []
+    others: list[VideoFile] = []
+    for source in map(_local, sources):
+        if isinstance(source, RemoteFile):
+            videos.append(source)
+            continue
+        if isinstance(source, str) and is_address(source):
+            for remote in files_named(checked(source, "the video"), "the video"):
+                alone = remote.address == source or remote.suffix.lower() in VIDEO_EXTENSIONS
+                (videos if alone else others).append(remote)
+            continue
         path = Path(source)
         if path.is_dir():
             for file in _files_below(path):
@@ -50,15 +63,23 @@ def find_videos(sources: str | Path | Iterable[str | Path]) -> tuple[list[Path],
     return list(dict.fromkeys(videos)), others
 
 
-def _as_list(sources: str | Path | Iterable[str | Path]) -> list[str | Path]:
+def _local(source: str | Path | RemoteFile) -> str | Path | RemoteFile:
+    """``source``, or the path that an address of this machine (``file://``) stands for."""
+    path = local_path(source) if isinstance(source, str) and is_address(source) else None
+    return source if path is None else path
+
+
+def _as_list(
+    sources: str | Path | RemoteFile | Iterable[str | Path | RemoteFile],
+) -> list[str | Path | RemoteFile]:
     """One or many paths as a list; UsageError if one of them is not a path or is empty."""
-    if isinstance(sources, str | os.PathLike):
+    if isinstance(sources, str | os.PathLike | RemoteFile):
         sources = [sources]
     if not isinstance(sources, Iterable) or isinstance(sources, bytes):
         raise UsageError(_not_a_path(sources))
     paths = list(sources)
     for path in paths:
-        if not isinstance(path, str | os.PathLike):
+        if not isinstance(path, str | os.PathLike | RemoteFile):
             raise UsageError(_not_a_path(path))
         if path == "":
             raise UsageError(

@@ -84,9 +84,10 @@ RULES = (
 )
 # where the stages meet, and who may import a stage's commands: the one list of exceptions
 COMPOSITION_ROOTS = {
-    "pipeline/cli_data.py": {"extract.decoding.probe"},
+    "pipeline/cli_data.py": {"extract.decoding.fetching", "extract.decoding.probe"},
     "fuse/score.py": {
         *{"extract.options", "extract.decoding.source", "extract.inference.runtime"},
+        "extract.decoding.fetching",
     },
     "fuse/scored_tracks.py": {
         *{"extract.options", "extract.extraction.loop", "extract.extraction.plan"},

@@ -44,6 +44,7 @@ BARE = (
     "docs/how-to/konvid.md",
     "docs/how-to/lsvq.md",
     "docs/how-to/own-videos.md",
+    "docs/how-to/object-stores.md",
     "docs/how-to/axes.md",
 )
 BARE += ("docs/how-to/published-features.md", "docs/how-to/ten-minutes.md")
@@ -228,6 +229,7 @@ def test_commands_work_as_they_are_shown(
     folder = Path(shutil.copytree(start, tmp_path / "world"))
     small(monkeypatch, limit=1 if part in ONE_VIDEO else None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "kept"))
+    fill_bucket(part, request, folder)
     for block in parts()[part]:
         if name := re.match(r"# (\S+\.(?:py|toml))\b", block.code):
             if name[1].split("/")[0] in STAGES:
@@ -254,6 +256,14 @@ def test_commands_work_as_they_are_shown(
             else:
                 done = ran(line, folder)
                 assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+def fill_bucket(part: str, request: pytest.FixtureRequest, folder: Path) -> None:
+    """Puts the videos into a bucket where the page is about one."""
+    if part == "docs/how-to/object-stores.md":
+        service = request.getfixturevalue("s3")
+        for name in ("videos", "uploads"):
+            service.put_folder("my-bucket", folder / name, name)
 
 
 def commands_of_make(target: str) -> list[str]:
