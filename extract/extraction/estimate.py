@@ -23,6 +23,7 @@ from vqa_twostage.extract.extraction.plan import ExtractionPlan
 from vqa_twostage.extract.pending import PendingVideo
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.usage import bytes_a_video
+from vqa_twostage.pipeline.remote_files import RemoteFile, VideoFile
 
 FEWEST, MOST = 24, 192  # videos that are tried, where there are as many
 # seconds of trying that are enough where the rate is known, and where it is not
@@ -214,9 +215,11 @@ def _videos_in(path: Path) -> int:
         return len(track)
 
 
-def _size_of(path: Path) -> int:
+def _size_of(file: VideoFile) -> int:
     """In bytes; 0 where it cannot be told."""
+    if isinstance(file, RemoteFile):
+        return file.size or 0
     try:
-        return path.stat().st_size
+        return file.stat().st_size
     except (OSError, ValueError):
         return 0
