@@ -185,8 +185,9 @@ def test_score_as_json_has_the_documented_fields(run: Path, clips: Path) -> None
             "damage",
             "duration",
         ],
-        *["frames", "timeline", "scale", "label", "better", "trained_on", "agreement", "axes"],
-        "worst",
+        *["frames", "timeline", "scale", "label", "better", "trained_on"],
+        *["training_videos", "worse_than", "agreement", "axes"],
+        *["worst", "spans", "seconds_worse"],
     ]
     assert document["scale"] == [1.0, 3.5] and document["label"] == "MOS"
     assert list(document["frames"][0]) == ["index", "time", "score", "weight"]

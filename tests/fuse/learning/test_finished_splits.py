@@ -12,7 +12,7 @@ from toy_cache import make_cache
 
 from vqa_twostage.fuse import train as training
 from vqa_twostage.fuse.averaging import Setting
-from vqa_twostage.fuse.learning import fit_all as fitting
+from vqa_twostage.fuse.learning import fit_groups as fitting
 from vqa_twostage.fuse.learning.finished_splits import FinishedSplits
 from vqa_twostage.fuse.learning.fit import AxisFit, Fitted
 from vqa_twostage.fuse.learning.fit_groups import Fit
