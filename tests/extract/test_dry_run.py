@@ -21,6 +21,7 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*"))
 
 
+@pytest.mark.long
 def test_dry_run_counts_what_is_there_and_estimates_the_rest(
     own_clips: Path, tmp_path: Path
 ) -> None:

@@ -150,6 +150,7 @@ def test_cut_and_refused_downloads_cost_their_videos_alone(
     assert sorted(s3.downloads) == sorted(names[1:3])
 
 
+@pytest.mark.long
 def test_bucket_may_be_named_in_each_row(s3: S3Service, clips: Path, tmp_path: Path) -> None:
     s3.put_folder("rows", clips, "d")
     names = [*load_manifest(str(clips / "mos.csv")).rows["path"]][:2]

@@ -75,6 +75,7 @@ def assert_equal(one: Any, other: Any) -> None:
     assert replace(one.attributes, seconds=0.0) == replace(other.attributes, seconds=0.0)
 
 
+@pytest.mark.long
 def test_shards_with_one_killed_and_run_again_merge_into_the_cache_of_one_machine(
     commands: ForkedCommands, many_clips: Path, tmp_path: Path
 ) -> None:
