@@ -25,7 +25,7 @@ from vqa_twostage.pipeline.cache.layout import tracks
 from vqa_twostage.pipeline.cache.track import open_track
 
 pytest.importorskip("ray", reason="the extra ray is not installed")
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]  # the demo, beside other tests
 
 SMALL = (
     *("--spatial", "efficientnet_lite0:resolutions=64", "--temporal", "tsm:resolutions=64"),

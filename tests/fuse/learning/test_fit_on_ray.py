@@ -19,7 +19,11 @@ from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.ray_cluster import RayCluster
 
 pytest.importorskip("ray", reason="the extra ray is not installed")
-pytestmark = [pytest.mark.usefixtures("own_ray_folder"), pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.usefixtures("own_ray_folder"),
+    pytest.mark.long,
+    pytest.mark.timeout(1200),
+]
 
 
 def ablate(cache: Path, folder: Path, *options: str) -> dict[str, Any]:
