@@ -86,6 +86,8 @@ def own_ray_folder() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory(prefix="ray-") as folder:
         patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # 15 unless it is said: beside other tests Ray's processes would hardly get on
+        patch.setenv("RAY_worker_niceness", "0")
         yield
 
 
