@@ -250,12 +250,13 @@ def test_openvino_gives_the_features_of_torch(case: Case) -> None:
     openvino = Runtime("openvino", torch.device("cpu"), "fp32", asked_for=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        converted = openvino.load(
+        ran, converted = openvino.load(
             extractor, replace(extractor.preprocessing, size=SIDE), grid=grid_of(case), batch=2
         )
     batch = torch.cat([units(extractor, 0), units(extractor, 1)])
     expected = forward(batch)
     found = converted(batch)
+    assert ran == "openvino"
     assert list(found) == list(expected)
     for name, values in expected.items():
         assert np.abs(found[name] - values).max() <= 1e-4 * max(1e-3, np.abs(values).max()), name
