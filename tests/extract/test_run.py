@@ -20,6 +20,7 @@ import torch
 from commands import called, document
 from pebble import ProcessPool
 from places import REPOSITORY, TESTS
+from stored_features import stored_in
 
 from vqa_twostage.extract.extraction.plan import plan_tracks
 from vqa_twostage.extract.inference.runtime import Runtime
@@ -41,22 +42,6 @@ OFFLINE = ExtractOptions(
 def extract(folder: Path, cache: Path, **options: Any) -> Extraction:
     manifest = load_manifest(str(folder / "mos.csv"))
     return extract_dataset(manifest, cache, replace(OFFLINE, **options))
-
-
-def contents(outcome: Extraction) -> dict[str, bytes]:
-    """Every stored array of every video and track, as bytes."""
-    arrays = {}
-    for path in outcome.tracks:
-        with cached.open_track(path) as track:
-            for name in track.ids:
-                video = track.read(name)
-                for key, array in [
-                    *video.arrays.items(),
-                    ("index", video.frame_index),
-                    ("time", video.timestamp),
-                ]:
-                    arrays[f"{track.identity.kind}/{name}/{key}"] = array.tobytes()
-    return arrays
 
 
 @pytest.fixture(scope="module")
@@ -234,15 +219,15 @@ def test_interrupted_extraction_gives_the_same_features_as_an_uninterrupted_one(
     process.stderr.close()
     again = extract(clips, cache)
     assert again.failed == () and again.done + again.skipped == 6
-    assert contents(again) == contents(complete)
+    assert stored_in(again.tracks) == stored_in(complete.tracks)
 
 
 @pytest.mark.long
 def test_features_do_not_depend_on_the_batch_size_or_the_workers(
     clips: Path, complete: Extraction, tmp_path: Path
 ) -> None:
-    other = contents(extract(clips, tmp_path, batch_size=3, workers=2))
-    assert_close(other, contents(complete))
+    other = stored_in(extract(clips, tmp_path, batch_size=3, workers=2).tracks)
+    assert_close(other, stored_in(complete.tracks))
 
 
 def assert_close(actual: dict[str, bytes], expected: dict[str, bytes]) -> None:
@@ -271,7 +256,7 @@ def test_runtimes_give_the_same_features_in_the_same_track(
         runtime: [path.name for path in outcome.tracks] for runtime, outcome in outcomes.items()
     }
     assert names["torch"] == names["openvino"]
-    assert_close(contents(outcomes["openvino"]), contents(outcomes["torch"]))
+    assert_close(stored_in(outcomes["openvino"].tracks), stored_in(outcomes["torch"].tracks))
 
 
 @pytest.mark.long
@@ -279,13 +264,13 @@ def test_features_do_not_depend_on_the_other_videos_of_a_batch(clips: Path, tmp_
     """With batches of 7 frames and 4 frames per video, every video shares a batch. If a video is
     left out, the features of the others are equal bit by bit.
     """
-    together = contents(extract(clips, tmp_path / "together", batch_size=7))
+    together = stored_in(extract(clips, tmp_path / "together", batch_size=7).tracks)
     rows = (clips / "mos.csv").read_text().splitlines()
     for number in (1, 4):
         (tmp_path / "mos.csv").write_text("\n".join(rows[:number] + rows[number + 1 :]) + "\n")
         manifest = load_manifest(str(tmp_path / "mos.csv"), clips)
         options = replace(OFFLINE, batch_size=7)
-        without_one = contents(extract_dataset(manifest, tmp_path / str(number), options))
+        without_one = stored_in(extract_dataset(manifest, tmp_path / str(number), options).tracks)
         assert len(without_one) < len(together)
         assert without_one == {name: together[name] for name in without_one}
 
@@ -582,7 +567,7 @@ def test_decoders_give_the_same_features_and_so_share_a_cache(
 ) -> None:
     pytest.importorskip("decord", reason="decord is not installed")
     other = extract(clips, tmp_path, decoder="decord")
-    assert contents(other) == contents(complete)
+    assert stored_in(other.tracks) == stored_in(complete.tracks)
     assert [path.name for path in other.tracks] == [path.name for path in complete.tracks]
     again = extract(clips, tmp_path)
     assert (again.done, again.skipped) == (0, other.done)
@@ -626,12 +611,12 @@ def test_unreadable_videos_are_listed_with_a_reason_and_the_others_are_extracted
 def test_replaced_file_is_extracted_again_and_a_touched_file_is_not(
     own_clips: Path, tmp_path: Path
 ) -> None:
-    first = contents(extract(own_clips, tmp_path))
+    first = stored_in(extract(own_clips, tmp_path).tracks)
     os.utime(own_clips / "testsrc.mp4", (1, 1))
     shutil.copy(own_clips / "mandelbrot.mp4", own_clips / "testsrc2.mp4")
     outcome = extract(own_clips, tmp_path)
     assert (outcome.done, outcome.skipped) == (1, 5)
-    second = contents(outcome)
+    second = stored_in(outcome.tracks)
     assert {name.split("/")[1] for name in first if first[name] != second[name]} == {"000"}
 
 
