@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from vqa_twostage.pipeline.cache import choosing
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.choosing import as_names, choose_dataset
 from vqa_twostage.pipeline.cache.layout import TrackPath, load_cached_manifest
+from vqa_twostage.pipeline.cache.same_files import of_different_files
 from vqa_twostage.pipeline.cache.stored_column import StoredColumn, StoredTrack
 from vqa_twostage.pipeline.cache.track_index import FEATURES, TIMESTAMP
 from vqa_twostage.pipeline.datasets.manifest import Manifest
@@ -243,6 +245,8 @@ def load_tracks(
         )
         opened_scores = [stack.enter_context(cached.open_track(path)) for path in scores]
         all_tracks = [*(track for side in opened for track in side), *opened_scores]
+        for sentence in of_different_files(all_tracks):
+            warnings.warn(sentence, stacklevel=2)
         in_all = set.intersection(*(set(track.ids) for track in all_tracks))
         present = manifest.rows["id"].isin(in_all)
         if not present.any():

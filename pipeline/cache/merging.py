@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -24,6 +25,7 @@ from vqa_twostage.pipeline.cache.layout import (
     tracks,
 )
 from vqa_twostage.pipeline.cache.same_dataset import save_manifest
+from vqa_twostage.pipeline.cache.same_files import of_different_files
 from vqa_twostage.pipeline.cache.track import ArrayKind, Track, open_track
 from vqa_twostage.pipeline.cache.track_index import FEATURES
 from vqa_twostage.pipeline.cache.track_writer import write_track
@@ -68,7 +70,7 @@ class Conflict:
 @dataclass(frozen=True)
 class Merge:
     """What `merge_caches` did. ``notes`` say which tracks lack videos because parts of them have
-    another identity.
+    another identity, and which tracks are of different files.
     """
 
     cache: str
@@ -131,7 +133,8 @@ def merge_caches(
         )
         for path, count in counts.items()
     ]
-    return Merge(str(cache), merged, conflicts, list(_notes(merged)))
+    notes = [*_notes(merged), *_notes_of_files(counts, manifests)]
+    return Merge(str(cache), merged, conflicts, notes)
 
 
 def _manifests(sources: Sequence[Path], cache: Path) -> dict[str, Manifest]:
@@ -259,3 +262,10 @@ def _notes(merged: Sequence[MergedTrack]) -> Iterator[str]:
                 f"{one} and {other} hold parts of {one.dataset} that differ in {differing}, and "
                 "stay apart; extract all parts with equal options, versions and runtimes"
             )
+
+
+def _notes_of_files(merged: Collection[TrackPath], names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        with ExitStack() as stack:
+            paths = [path for path in merged if path.dataset == name]
+            yield from of_different_files([stack.enter_context(open_track(path)) for path in paths])
