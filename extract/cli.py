@@ -26,6 +26,7 @@ from vqa_twostage.pipeline.completion import any_dataset, plugins
 from vqa_twostage.pipeline.console import (
     as_json_option,
     cache_option,
+    engine_options,
     limits_option,
     preset_option,
     scratch_options,
@@ -33,7 +34,6 @@ from vqa_twostage.pipeline.console import (
 )
 from vqa_twostage.pipeline.datasets.table_options import DATASET, load_as_said, table_options
 from vqa_twostage.pipeline.errors import DONE, SOME_FAILED, UsageError
-from vqa_twostage.pipeline.ray_cluster import ENGINES
 
 if TYPE_CHECKING:
     from vqa_twostage.extract.dry_run import DryRun  # torch is not loaded for help and lists
@@ -132,16 +132,7 @@ DEFAULTS = ExtractOptions()
     help="Only the I-th of N parts, on a machine of its own; vqa-cache merge joins them.",
 )
 @scratch_options
-@click.option(
-    "--engine",
-    type=click.Choice(ENGINES),
-    help=f"local: this machine; ray: the machines of a Ray cluster [default: {DEFAULTS.engine}].",
-)
-@click.option(
-    "--ray-address",
-    metavar="ADDRESS",
-    help="auto or HOST:PORT [default: the cluster that runs here, else one is started here].",
-)
+@engine_options
 @click.option(
     "--wait",
     is_flag=True,

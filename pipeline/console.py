@@ -31,6 +31,7 @@ from vqa_twostage.pipeline.errors import (
 )
 from vqa_twostage.pipeline.invocation import command_line, started_as
 from vqa_twostage.pipeline.limits import DEFAULTS, SCRATCH_GB
+from vqa_twostage.pipeline.ray_cluster import ENGINES
 
 as_json_option = click.option(
     "--json",
@@ -94,6 +95,22 @@ def scratch_options(function: Command) -> Command:
         f"{SCRATCH_GB:g}].",
     )
     return folder(size(function))
+
+
+def engine_options(function: Command) -> Command:
+    """Where a command works; None is this machine."""
+    engine = click.option(
+        "--engine",
+        type=click.Choice(ENGINES),
+        help="local: this machine; ray: the machines of a Ray cluster, on all of their CPUs or "
+        f"GPUs [default: {ENGINES[0]}].",
+    )
+    address = click.option(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="auto or HOST:PORT [default: the cluster that runs here, else one is started here].",
+    )
+    return engine(address(function))
 
 
 limits_option = click.option(

@@ -70,7 +70,7 @@ def require_cluster(address: str | None) -> None:
 def _no_cluster(address: str | None, error: Exception) -> UsageError:
     where = os.environ.get("RAY_ADDRESS", "this machine") if address is None else address
     return UsageError(
-        f"no Ray cluster was found at {where} ({reason_of(error)}); start one with ray start "
+        f"no Ray cluster was found at {where} ({_reason_of(error)}); start one with ray start "
         "--head, and let each machine join with ray start --address HOST:PORT"
     )
 
@@ -163,13 +163,27 @@ def enter(folder: Path) -> None:
         os.chdir(folder)
 
 
-def reason_of(error: BaseException) -> str:
+class LostError(Exception):
+    """What worked on a task is gone, with its process or its machine."""
+
+
+def result_of(ray: Any, reference: Any) -> Any:
+    """What a task gave; what it raised is raised here, and LostError where it was lost."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise _original(error) from None
+    except ray.exceptions.RayError as error:
+        raise LostError(_reason_of(error)) from None
+
+
+def _reason_of(error: BaseException) -> str:
     """What Ray says of a task that was lost, in a line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".")[:200] if lines else type(error).__name__
 
 
-def original(error: BaseException) -> BaseException:
+def _original(error: BaseException) -> BaseException:
     """What a task raised, without what Ray puts around it."""
     cause = getattr(error, "cause", None)
-    return original(cause) if isinstance(cause, BaseException) else error
+    return _original(cause) if isinstance(cause, BaseException) else error

@@ -22,13 +22,9 @@ from vqa_twostage.extract.inference.units import UnitLayout
 from vqa_twostage.extract.pending import PendingVideo
 from vqa_twostage.pipeline.cache.layout import TrackPath
 from vqa_twostage.pipeline.errors import UsageError
-from vqa_twostage.pipeline.ray_cluster import enter, reason_of
+from vqa_twostage.pipeline.ray_cluster import LostError, enter, result_of
 
 PIECES_AHEAD = 4  # that are asked for before the first of them is needed
-
-
-class LostError(Exception):
-    """A decoder is lost, with its process or its machine."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,7 @@ class Decoder:
     def look(self) -> None:
         """Finds out whether it `runs`; LostError where it ended before it did."""
         if not self.runs and self._ray.wait([self.started], timeout=0)[0]:
-            self._get(self.started)
+            result_of(self._ray, self.started)
             self.runs = True
 
     def takes(self, block: Block) -> bool:
@@ -124,21 +120,13 @@ class Decoder:
         """Of all blocks in their order, without an end; LostError where the actor is gone."""
         while True:
             self._ask()
-            piece = self._get(self._asked.popleft())
+            piece = result_of(self._ray, self._asked.popleft())
             if piece is not None:  # it was asked before it had a block
                 yield piece
 
     def _ask(self) -> None:
         while len(self._asked) < PIECES_AHEAD:
             self._asked.append(self._actor.take.remote())
-
-    def _get(self, reference: Any) -> Any:
-        try:
-            return self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError:  # what our own code raised there
-            raise
-        except self._ray.exceptions.RayError as error:
-            raise LostError(reason_of(error)) from None
 
 
 class Decoders:

@@ -20,7 +20,7 @@ from vqa_twostage.extract.inference.engine import ExtractedVideo, FailedVideo
 from vqa_twostage.extract.inference.timing import PhaseTimes
 from vqa_twostage.extract.pending import PendingVideo
 from vqa_twostage.pipeline.errors import UsageError, VideoError
-from vqa_twostage.pipeline.ray_cluster import connected, original, reason_of
+from vqa_twostage.pipeline.ray_cluster import LostError, connected, result_of
 
 ATTEMPTS = 3  # of a video that is lost with what works on it
 LARGEST_BLOCK, SMALLEST_BLOCK = 64, 8  # videos that a decoder gets at once
@@ -131,11 +131,9 @@ class _Run:
         """A result of an actor, or what is to be done where it has ended."""
         member.asked.remove(reference)
         try:
-            result = self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:  # what our own code raised there
-            raise original(error) from None
-        except self._ray.exceptions.RayError as error:
-            yield from self._lose(member, reason_of(error))
+            result = result_of(self._ray, reference)
+        except LostError as error:
+            yield from self._lose(member, str(error))
             return
         self._ask(member)
         match result:

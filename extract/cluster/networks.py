@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from queue import Queue
 
-from vqa_twostage.extract.cluster.decoding import Block, Decoder, Decoders, LostError
+from vqa_twostage.extract.cluster.decoding import Block, Decoder, Decoders
 from vqa_twostage.extract.cluster.job import Job
 from vqa_twostage.extract.cluster.pieces import VideoInPieces
 from vqa_twostage.extract.extraction.assembly import decode_request, load_batchers
@@ -17,7 +17,7 @@ from vqa_twostage.extract.inference.engine import ExtractedVideo, FailedVideo, N
 from vqa_twostage.extract.inference.runtime import few_threads, full_float32
 from vqa_twostage.extract.inference.timing import LOADING, PhaseTimes
 from vqa_twostage.extract.pending import PendingVideo
-from vqa_twostage.pipeline.ray_cluster import enter
+from vqa_twostage.pipeline.ray_cluster import LostError, enter
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class NetworkActor:
     def _next(self, networks: Networks, decoders: Decoders) -> Generator[Result, None, None]:
         """What comes of the next video that is decoded, or of the decoder that is lost."""
         while not (self._added.empty() and decoders.have_videos):
-            if not decoders.have_videos and self._added.empty():
+            if self._added.empty():
                 yield from networks.finish()  # nothing fills the batches any more
             videos, alone = self._added.get()
             decoders.add(Block(videos, tuple(map(networks.layouts, videos)), alone))

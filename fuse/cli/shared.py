@@ -25,7 +25,7 @@ from vqa_twostage.pipeline.console import (
 )
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import require_place, write_text
-from vqa_twostage.pipeline.ray_cluster import ENGINES, RayCluster, check_address
+from vqa_twostage.pipeline.ray_cluster import RayCluster, check_address
 
 if TYPE_CHECKING:
     from vqa_twostage.fuse.results import Comparison
@@ -185,23 +185,6 @@ TRAINING = [
 ]
 
 
-ENGINE = [
-    click.option(
-        "--engine",
-        type=click.Choice(ENGINES),
-        default="local",
-        show_default=True,
-        help="local: this machine; ray: the machines of a Ray cluster, with as many workers as "
-        "they have CPUs.",
-    ),
-    click.option(
-        "--ray-address",
-        metavar="ADDRESS",
-        help="auto or HOST:PORT [default: the cluster that runs here, else one is started here].",
-    ),
-]
-
-
 FROM = [
     click.option(
         "--from",
@@ -232,13 +215,6 @@ def from_options(function: F) -> F:
     return function
 
 
-def engine_options(function: F) -> F:
-    """Where splits are fitted."""
-    for option in reversed(ENGINE):
-        function = option(function)
-    return function
-
-
 def check_from(values: Mapping[str, Any]) -> None:
     """UsageError where options are given that a start has no use for, or has already decided."""
     if values["start_from"] is None:
@@ -254,7 +230,7 @@ def check_from(values: Mapping[str, Any]) -> None:
 def resources_of(values: dict[str, Any]) -> Resources:
     """Takes them out of the values of a command's options."""
     workers, max_ram = values.pop("workers"), values.pop("max_ram")
-    engine, address = values.pop("engine", "local"), values.pop("ray_address", None)
+    engine, address = values.pop("engine", None) or "local", values.pop("ray_address", None)
     check_address(engine, address)
     return Resources(RayCluster(address) if engine == "ray" else workers, max_ram)
 

@@ -12,7 +12,6 @@ from vqa_twostage.fuse.cli.shared import (
     DEFAULTS,
     FOLDER,
     check_from,
-    engine_options,
     from_options,
     latex_option,
     options_of,
@@ -26,6 +25,7 @@ from vqa_twostage.fuse.options import TrainOptions
 from vqa_twostage.fuse.run_folder import complete_runs
 from vqa_twostage.pipeline import console, spec
 from vqa_twostage.pipeline.completion import ALL, cached_datasets, plugins
+from vqa_twostage.pipeline.console import engine_options
 from vqa_twostage.pipeline.errors import DONE, UsageError
 
 LISTED = ("fusion", "pooling", "temporal", "closed_form", "baselines", "protocols")

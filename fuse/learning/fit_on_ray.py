@@ -10,7 +10,7 @@ from vqa_twostage.fuse.data import Dataset
 from vqa_twostage.fuse.learning.fit import Fitted
 from vqa_twostage.fuse.learning.fit_groups import Fit, Group, fitted_group, grouped
 from vqa_twostage.pipeline.errors import UsageError
-from vqa_twostage.pipeline.ray_cluster import RayCluster, connected, enter, original, reason_of
+from vqa_twostage.pipeline.ray_cluster import LostError, RayCluster, connected, enter, result_of
 
 ATTEMPTS = 3  # of a group of fits that is lost with its process or machine
 WAITING_TASKS = 2  # for each CPU of the cluster, so that none has to wait for this program
@@ -45,13 +45,11 @@ def fit_on_ray(
 
 def _result(ray: Any, reference: Any) -> list[tuple[int, Fitted]]:
     try:
-        return list(ray.get(reference))
-    except ray.exceptions.RayTaskError as error:  # what our own code raised there
-        raise original(error) from None
-    except ray.exceptions.RayError as error:
+        return list(result_of(ray, reference))
+    except LostError as error:
         raise UsageError(
             f"fits were lost {ATTEMPTS} times with the process or machine that worked on them "
-            f"({reason_of(error)}); is there memory enough? What is finished is kept: the same "
+            f"({error}); is there memory enough? What is finished is kept: the same "
             "command goes on"
         ) from None
 

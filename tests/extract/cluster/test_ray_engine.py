@@ -11,15 +11,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import Any
 
-import numpy as np
 import pytest
 from places import REPOSITORY
 from plugin_files import install_distribution
+from s3_server import S3Service
+from stored_features import attributes_in, stored_in
 
 from vqa_twostage.pipeline.cache.layout import tracks
 from vqa_twostage.pipeline.cache.track import open_track
@@ -87,12 +88,12 @@ def cluster(own_ray_folder: None, tmp_path_factory: pytest.TempPathFactory) -> I
         started.shutdown()
 
 
-def arguments(dataset: Path, root: Path, cache: Path, *options: object) -> list[str]:
+def arguments(dataset: Path, root: Path | str, cache: Path, *options: object) -> list[str]:
     command = [sys.executable, "-m", "vqa_twostage.extract", "--dataset", dataset, "--root", root]
     return [str(part) for part in (*command, "--cache", cache, "--json", *options)]
 
 
-def extract(dataset: Path, root: Path, cache: Path, *options: object) -> dict[str, Any]:
+def extract(dataset: Path, root: Path | str, cache: Path, *options: object) -> dict[str, Any]:
     # with torch, the number of threads decides the last bits
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     ended = subprocess.run(
@@ -109,21 +110,11 @@ def extract(dataset: Path, root: Path, cache: Path, *options: object) -> dict[st
 
 def check_equal(one: Path, other: Path, dataset: str, videos: int) -> None:
     """The tracks of two caches hold the same arrays, to the last bit, and the same attributes."""
-    places = tracks(one, dataset)
-    assert places
-    for place in places:
-        with open_track(place) as ours, open_track(place.in_cache(other)) as theirs:
-            assert set(ours.ids) == set(theirs.ids) and len(ours) == videos
-            for video in ours.ids:
-                our, their = ours.read(video), theirs.read(video)
-                assert our.arrays.keys() == their.arrays.keys()
-                for name in our.arrays:
-                    assert np.array_equal(our.arrays[name], their.arrays[name])
-                assert np.array_equal(our.frame_index, their.frame_index)
-                assert np.array_equal(our.timestamp, their.timestamp)
-                assert replace(our.attributes, seconds=0.0) == replace(
-                    their.attributes, seconds=0.0
-                )
+    ours = tracks(one, dataset)
+    theirs = [place.in_cache(other) for place in ours]
+    assert stored_in(ours) == stored_in(theirs)
+    assert attributes_in(ours) == attributes_in(theirs)
+    assert len(attributes_in(ours)) == videos * len(ours) > 0
 
 
 def test_features_are_those_of_one_machine_and_a_file_that_is_no_video_costs_itself(
@@ -146,6 +137,28 @@ def test_features_are_those_of_one_machine_and_a_file_that_is_no_video_costs_its
         *("--engine", "ray", "--ray-address", cluster.address),
     )
     assert (again["done"], again["skipped"], len(again["failed"])) == (0, 5, 1)
+
+
+def test_videos_in_a_bucket_are_fetched_by_the_machines_that_decode_them(
+    s3: S3Service, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a cluster of its own, whose processes find the credentials in their environment."""
+    s3.put_folder("cluster", clips, "d")
+    scratch = tmp_path / "scratch"
+    words = [*SMALL, "--scratch", scratch, "--engine", "ray"]
+    extract(clips / "mos.csv", clips, tmp_path / "here", *SMALL)
+    with TemporaryDirectory(prefix="ray-") as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        there = extract(clips / "mos.csv", "s3://cluster/d", tmp_path / "there", *words)
+        assert (there["done"], there["failed"]) == (6, [])
+        assert len(s3.downloads) == len(set(s3.downloads)) == 6
+        assert not [*scratch.rglob("*.mp4")]
+        ours, theirs = (tracks(tmp_path / name, "mos") for name in ("here", "there"))
+        assert stored_in(ours) == stored_in(theirs)
+        s3.asked.clear()
+        again = extract(clips / "mos.csv", "s3://cluster/d", tmp_path / "there", *words)
+    assert (again["done"], again["skipped"]) == (0, 6)
+    assert not s3.downloads
 
 
 def test_video_that_crashes_its_decoder_costs_itself_alone(
