@@ -172,7 +172,8 @@ def train_plan(
         finished.remove()
     fitted = fit_plan(data, plan, workers, on_progress, finished)
     keeps = plan.options.keeps_model
-    scorer = refit(data, plan.options, plan.splits, fitted, plan.start) if keeps else None
+    threads = workers if isinstance(workers, int) else 1
+    scorer = refit(data, plan.options, plan.splits, fitted, plan.start, threads) if keeps else None
     evaluation = save_run(run, data, plan, fitted, scorer, time.perf_counter() - start)
     finished.remove()
     return evaluation

@@ -29,7 +29,7 @@ def fit_all(
     groups = grouped(fits, workers)
     if min(workers, len(groups)) <= 1:
         for group in groups:
-            yield from fit_group(data, group)
+            yield from fit_group(data, group, threads=max(1, workers))
         return
     from joblib import Parallel, delayed  # large arrays reach its processes by memory mapping
 

@@ -48,12 +48,15 @@ def grouped(fits: Sequence[Fit], workers: int) -> list[Group]:
     ]
 
 
-def fit_group(data: Dataset, group: Group) -> Generator[tuple[int, Fitted], None, None]:
+def fit_group(
+    data: Dataset, group: Group, threads: int = 1
+) -> Generator[tuple[int, Fitted], None, None]:
+    """``threads``: that prepare features."""
     first = group[0][1]
-    features = PreparedFeatures(data, first.split.train)
+    features = PreparedFeatures(data, first.split.train, threads=threads)
     if first.start is not None:
         features = PreparedFeatures.from_start(
-            data, first.split.train, Head.of(first.options), first.start
+            data, first.split.train, Head.of(first.options), first.start, threads
         )
     for place, fit in group:
         yield place, fit_one(features, fit)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -182,24 +183,37 @@ class Preparation:
                 full.numpy()[videos][mask] = np.moveaxis(rows, -1, 1)
         return prepared
 
-    def means(self, features: Features) -> Arrays:
+    def means(self, features: Features, threads: int = 1) -> Arrays:
         """What `__call__` gives, averaged over the frames of each video: [N, draws, K], a mean for
         each draw of patches, of which most tracks have one.
+
+        ``threads``: how many arrays are prepared at a time; it changes no bit.
         """
-        draws = features.draws
-        prepared = self._empty(features, draws)
-        for name, full in prepared.items():
-            array, basis = features.arrays[name], self._basis(name)
-            means = torch.empty(len(array), draws, array.shape[2])
-            for videos, values in _blocks(features, name):
-                mask = features.mask[videos]
-                squashed = torch.from_numpy(self.squash[name](values[mask]))
-                means[videos] = _means(squashed, mask.sum(axis=1), draws)
-            # the basis is linear: averaged first, as many times fewer products
-            rows = means.flatten(0, 1)
-            rows = rows if basis is None else rows @ torch.tensor(basis)
-            full[:] = rows.unflatten(0, (-1, draws))
+        prepared = self._empty(features, features.draws)
+
+        def prepare(name: ArrayName) -> None:
+            prepared[name][:] = self._means_of(features, name)
+
+        if threads == 1:
+            for name in prepared:
+                prepare(name)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                for _ in pool.map(prepare, prepared):
+                    pass
         return prepared
+
+    def _means_of(self, features: Features, name: ArrayName) -> Float32[Tensor, "N draws K"]:
+        array, basis, draws = features.arrays[name], self._basis(name), features.draws
+        means = torch.empty(len(array), draws, array.shape[2])
+        for videos, values in _blocks(features, name):
+            mask = features.mask[videos]
+            squashed = torch.from_numpy(self.squash[name](values[mask]))
+            means[videos] = _means(squashed, mask.sum(axis=1), draws)
+        # the basis is linear: averaged first, as many times fewer products
+        rows = means.flatten(0, 1)
+        rows = rows if basis is None else rows @ torch.tensor(basis)
+        return rows.unflatten(0, (-1, draws))
 
     def _empty(self, features: Features, frames: int) -> Arrays:
         """Zeros for every array: of averages the columns of one tensor, so that neighbours can be

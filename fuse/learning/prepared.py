@@ -60,6 +60,8 @@ class PreparedFeatures:
     data: Dataset
     rows: Int[np.ndarray, " rows"]
     compact: bool = False
+    threads: int = 1
+    """That prepare, where nothing else is to be done meanwhile."""
     averaged: dict[Hashable, FittedAverage] = field(default_factory=dict)
     """Kept for other heads that read the same (`fuse.learning.averaged`)."""
     _preparations: dict[tuple[TrackPath, Statistics], Preparation] = field(default_factory=dict)
@@ -82,7 +84,7 @@ class PreparedFeatures:
         """The other datasets of ``data``, prepared by the same statistics for ``head``."""
         if not self._others:
             self._others.extend(
-                PreparedFeatures(other, np.arange(len(other.mos)), self.compact)
+                PreparedFeatures(other, np.arange(len(other.mos)), self.compact, self.threads)
                 for other in self.data.others
             )
         for other in self._others:
@@ -95,7 +97,7 @@ class PreparedFeatures:
 
     @staticmethod
     def from_start(
-        data: Dataset, rows: Int[np.ndarray, " rows"], head: Head, start: Start
+        data: Dataset, rows: Int[np.ndarray, " rows"], head: Head, start: Start, threads: int = 1
     ) -> PreparedFeatures:
         """Prepared as what ``head`` starts from says."""
         found: dict[tuple[TrackPath, Statistics], Preparation] = {}
@@ -103,7 +105,7 @@ class PreparedFeatures:
         for (side, of_source), reads in zip(sides, head.reads, strict=True):
             for track, preparation in zip(side, of_source, strict=True):
                 found[track.path, reads] = start.preparation(preparation, track.only(reads), rows)
-        return PreparedFeatures(data, rows, _preparations=found)
+        return PreparedFeatures(data, rows, threads=threads, _preparations=found)
 
     def of(self, head: Head) -> Streams[PreparedSide]:
         """What ``head`` reads of each stream: every frame, or their mean where that is enough."""
@@ -125,7 +127,7 @@ class PreparedFeatures:
         key = track.path, reads, frames
         if key not in self._tracks:
             preparation = self._preparation(track, reads)
-            self._tracks[key] = prepare_track(track.only(reads), preparation, frames)
+            self._tracks[key] = prepare_track(track.only(reads), preparation, frames, self.threads)
         return self._tracks[key]
 
     def _preparation(self, track: Features, reads: Statistics) -> Preparation:

@@ -203,9 +203,10 @@ def refit(
     splits: list[Split],
     fitted: list[Fitted],
     start: Start | None = None,
+    threads: int = 1,
 ) -> Scorer:
     """The head on all videos, and on other datasets if most splits chose so, for the epochs of most
-    of those splits, with the median of all penalties.
+    of those splits, with the median of all penalties. ``threads``: that prepare features.
 
     It is calibrated by the logistic from predictions to labels that fits videos the models had not
     seen: each video's mean over the splits that tested it.
@@ -213,9 +214,9 @@ def refit(
     with one_thread(), torch.random.fork_rng(devices=[]):
         everything = np.arange(len(data.mos))
         head = Head.of(options)
-        features = PreparedFeatures(data, everything, compact=True)
+        features = PreparedFeatures(data, everything, compact=True, threads=threads)
         if start is not None:
-            features = PreparedFeatures.from_start(data, everything, head, start)
+            features = PreparedFeatures.from_start(data, everything, head, start, threads)
         joint = 2 * sum(result.joint for result in fitted) > len(fitted)
         ensemble = Ensemble(features, everything, head, start, joint)
         used = sorted(result.epoch for result in fitted if result.joint == joint)

@@ -53,12 +53,14 @@ def named(track: str, array: ArrayName) -> ArrayName:
     return ArrayName(f"{track}/{array}") if track else array
 
 
-def prepare_track(track: Features, preparation: Preparation, frames: bool) -> Prepared:
-    """Every frame of a track, or their mean."""
+def prepare_track(
+    track: Features, preparation: Preparation, frames: bool, threads: int = 1
+) -> Prepared:
+    """Every frame of a track, or their mean, with so many ``threads``."""
     if frames:
         return Prepared(preparation(track), torch.tensor(track.mask))
     mask = torch.ones((len(track.mask), track.draws), dtype=torch.bool)
-    return Prepared(preparation.means(track), mask)
+    return Prepared(preparation.means(track, threads), mask)
 
 
 def prepare_side(side: Side, preparations: Sequence[Preparation], frames: bool) -> Prepared:

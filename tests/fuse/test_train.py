@@ -253,6 +253,17 @@ def test_parallel_splits_give_the_same_predictions_to_the_last_bit(
     assert one == two
 
 
+def test_workers_beyond_the_number_of_splits_prepare_features_and_change_no_bit(
+    data: Dataset, tmp_path: Path
+) -> None:
+    options = replace(QUICK, epochs=2, protocol="random:n=1")
+    for workers in (1, 3):
+        train_run(data, options, tmp_path / str(workers), workers=workers)
+    for name in ("predictions.csv", "model.safetensors"):
+        one, three = ((tmp_path / workers / name).read_bytes() for workers in ("1", "3"))
+        assert one == three, name
+
+
 def test_training_twice_gives_the_same_predictions_to_the_last_bit(
     data: Dataset, tmp_path: Path
 ) -> None:

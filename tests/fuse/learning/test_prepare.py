@@ -175,3 +175,25 @@ def test_principal_directions_keep_nearly_the_variance_of_the_exact_ones(decay: 
     exact = np.linalg.svd(rows, compute_uv=False)[:COMPONENTS] ** 2
     directions, _ = np.linalg.qr(principal_directions([rows]))
     assert np.square(rows @ directions).sum() > 0.995 * exact.sum()
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_that_prepare_change_no_bit(threads: int) -> None:
+    wide = COMPONENTS + 9
+    features = track(
+        c1_mean=random(5), c1_std=random(5), c5_mean=random(wide), last_mean=random(wide)
+    )
+    preparation = Preparation.fit(features, TRAIN)
+    alone = preparation.means(features)
+    together = preparation.means(features, threads)
+    assert list(together) == list(alone) == sorted(alone)
+    for name, array in alone.items():
+        assert array.abs().sum() > 0
+        assert torch.equal(together[name], array)
+
+
+def test_array_that_cannot_be_read_ends_threads_that_prepare_with_its_error() -> None:
+    features = track(c1_mean=random(5), c1_std=random(5))
+    preparation = Preparation.fit(features, TRAIN)
+    with pytest.raises(KeyError, match="c1/std"):
+        preparation.means(features.only(["mean"]), threads=2)
