@@ -7,15 +7,16 @@ dies, a call fails. (Ray's streaming generators can wait for ever then.)
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vqa_twostage.extract.cluster.pieces import Piece, pieces_of
-from vqa_twostage.extract.decoding.workers import DecodeRequest, decode_videos
+from vqa_twostage.extract.decoding.workers import DecodeRequest, DecodingProcesses, files_of
 from vqa_twostage.extract.inference.engine import DecodedHere
 from vqa_twostage.extract.inference.timing import PhaseTimes
 from vqa_twostage.extract.inference.units import UnitLayout
@@ -50,6 +51,7 @@ class DecodingActor:
         self._request = request
         self._blocks: deque[Block] = deque()
         self._pieces: Generator[Piece, None, None] | None = None
+        self._processes: DecodingProcesses | None = None
 
     def wait_until_started(self) -> None:
         """Returns when this process is there."""
@@ -71,10 +73,27 @@ class DecodingActor:
 
     def _decode(self, block: Block) -> Generator[Piece, None, None]:
         pairs = [(video.id, video.path) for video in block.videos]
-        streams = decode_videos(pairs, self._request, workers=1)
-        with closing(streams):
-            for stream, layouts in zip(streams, block.layouts, strict=True):
-                yield from pieces_of(DecodedHere(stream, layouts, PhaseTimes()))
+        with closing(files_of(pairs, self._request, workers=1)) as files:
+            streams = self._process_for(files.folders).decode(pairs, files)
+            with closing(streams):
+                for stream, layouts in zip(streams, block.layouts, strict=True):
+                    yield from pieces_of(DecodedHere(stream, layouts, PhaseTimes()))
+
+    def _process_for(self, folders: Sequence[str]) -> DecodingProcesses:
+        """The process of the block before, where it may read these folders: another one takes
+        seconds to start.
+        """
+        known = self._processes
+        if known is not None and known.folders.issuperset(folders):
+            return known
+        earlier: frozenset[str] = frozenset()
+        if known is not None:
+            known.close()
+            earlier = known.folders
+        # copies of an earlier block are gone
+        still = filter(os.path.isdir, earlier)
+        self._processes = DecodingProcesses(self._request, 1, [*folders, *still])
+        return self._processes
 
 
 class Decoder:

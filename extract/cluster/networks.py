@@ -81,10 +81,11 @@ class NetworkActor:
             plan = job.plan(runtime, machine)
             tracks = [track for track in plan.tracks if track.path in job.tracks]
             request = decode_request(plan, tracks)
+            # their processes start while the networks are loaded
+            start = partial(Decoder, ray, request, job.folder, self._decoder_cpus)
+            decoders = Decoders(ray, start, self._decoders)
             networks = Networks(load_batchers(plan, tracks), self._times)
         yield Ready(machine)
-        start = partial(Decoder, ray, request, job.folder, self._decoder_cpus)
-        decoders = Decoders(ray, start, self._decoders)
         with full_float32(), few_threads(runtime):
             while True:
                 yield from self._next(networks, decoders)

@@ -15,7 +15,7 @@ import pickle
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
@@ -57,6 +57,7 @@ TIMEOUT_S = 120.0
 TIMEOUT_S_PER_MB = 1.0
 OUT_OF_TIME = getattr(signal, "SIGXCPU", 0)  # what ends a process after its `processor_time`
 RINGS_BYTES = 256 << 20  # frames on their way, of all videos together
+AHEAD = 2  # videos that are decoded or being decoded, for each process
 AT_ONCE = 16  # frames handed over at once: resized they may be larger than the video's own
 
 SomeFrames = tuple[Int64[np.ndarray, " k"], UInt8[np.ndarray, "k H W 3"]]
@@ -232,26 +233,57 @@ def decode_videos(
     if not workers:
         return
     tell_what_is_not_offered()
-    ahead = 2 * workers
-    room = RINGS_BYTES // ahead
-    with ExitStack() as stack:
-        files = VideoFiles([file for _, file in videos], request.scratch, 2 * ahead)
-        stack.callback(files.close)
-        buffers = [stack.enter_context(closing(SharedBuffer())) for _ in range(ahead)]
-        arguments = (os.getpid(), [buffer.path for buffer in buffers], request, files.folders)
-        pool = stack.enter_context(start_processes(workers, prepare_process, arguments))
+    with (
+        closing(files_of(videos, request, workers)) as files,
+        closing(DecodingProcesses(request, workers, files.folders)) as processes,
+    ):
+        yield from processes.decode(videos, files)
+
+
+def files_of(
+    videos: Sequence[tuple[str, VideoFile]], request: DecodeRequest, workers: int
+) -> VideoFiles:
+    return VideoFiles([file for _, file in videos], request.scratch, 2 * AHEAD * workers)
+
+
+class DecodingProcesses:
+    """``workers`` processes that may read files in ``folders``."""
+
+    def __init__(self, request: DecodeRequest, workers: int, folders: Iterable[str]) -> None:
+        self.folders = frozenset(folders)
+        self._request, self._room = request, RINGS_BYTES // (AHEAD * workers)
+        self._stack = ExitStack()
+        self._buffers = [
+            self._stack.enter_context(closing(SharedBuffer())) for _ in range(AHEAD * workers)
+        ]
+        paths = [buffer.path for buffer in self._buffers]
+        arguments = (os.getpid(), paths, request, sorted(self.folders))
+        self._pool = self._stack.enter_context(start_processes(workers, prepare_process, arguments))
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def decode(
+        self, videos: Sequence[tuple[str, VideoFile]], files: VideoFiles
+    ) -> Generator[DecodedStream, None, None]:
+        """As `decode_videos`; ``files`` are those of ``videos``. What does not go on to the end
+        ends the processes.
+        """
+        request, room = self._request, self._room
         taken, waiting = list[SharedBuffer](), deque[DecodedStream]()
         pending = deque(enumerate(name for name, _ in videos))
         try:
             while pending or waiting:
                 while (
-                    pending and files.arrived(pending[0][0]) and (buffer := _free(buffers, taken))
+                    pending
+                    and files.arrived(pending[0][0])
+                    and (buffer := _free(self._buffers, taken))
                 ):
                     buffer.clear()
                     taken.append(buffer)
                     number, name = pending.popleft()
                     target = buffer.path, room, name
-                    future, path = _scheduled(pool, target, files, number, request)
+                    future, path = _scheduled(self._pool, target, files, number, request)
                     waiting.append(DecodedStream(name, buffer, future, room, path, request.limits))
                 if not waiting:  # until a process that was killed is gone, or a video has arrived
                     time.sleep(POLL_S)
@@ -261,7 +293,7 @@ def decode_videos(
                 stream.stop()
                 taken.remove(stream.buffer)
         except BaseException:
-            pool.stop()
+            self._pool.stop()
             raise
 
 
