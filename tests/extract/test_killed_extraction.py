@@ -76,6 +76,7 @@ def check_finished(cache: Path, undisturbed: Undisturbed) -> None:
     assert all(verify(track) == [] for track in tracks(cache, "mos"))
 
 
+@pytest.mark.long
 @pytest.mark.soak(3, 200)
 def test_killed_extraction_ends_as_if_nobody_had_disturbed_it(
     commands: ForkedCommands,

@@ -390,6 +390,7 @@ def test_invalid_views_are_refused_and_write_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_track_requested_twice_is_extracted_once(clips: Path, tmp_path: Path) -> None:
     outcome = extract(clips, tmp_path, temporal=("tsm", "tsm:n_div=8"))
     assert len(outcome.tracks) == 2 and outcome.done == 6

@@ -28,6 +28,7 @@ def names(result_rows: list) -> set[str]:
     return {row.name for row in result_rows}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("mode", "expected"),
     [

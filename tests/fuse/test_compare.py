@@ -268,6 +268,7 @@ def test_baselines_do_not_depend_on_the_labels_of_the_test_part(data: Dataset) -
         assert np.array_equal(one.predicted, other.predicted)
 
 
+@pytest.mark.long
 def test_every_table_shows_first_what_is_to_be_believed(
     data: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -350,6 +351,7 @@ def test_table_says_what_the_rows_of_heads_are_averaged_with(
     assert any(note.startswith("a row called alone") for note in notes) == bool(others)
 
 
+@pytest.mark.long
 def test_tables_of_an_earlier_ablation_stay_unless_the_new_ones_hold_all_of_them(
     data: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -176,6 +176,7 @@ def test_training_on_a_score_alone_gives_the_row_of_the_ablation(
     assert train(cache, replace(OPTIONS, baseline=baseline), run=result.run).was_finished
 
 
+@pytest.mark.long
 def test_scores_alone_need_no_features(tmp_path: Path) -> None:
     add(tmp_path, "dover", DOVER)
     add(tmp_path, "niqe", NIQE, better="lower")

@@ -254,6 +254,7 @@ def test_report_on_runs_of_different_splits_explains_why_it_does_not_compare(
     assert "No paired differences" in text and "SRCC difference" not in text
 
 
+@pytest.mark.long
 def test_report_of_a_trained_run_has_validation_curves_and_gates(
     toy_data: Dataset, tmp_path: Path
 ) -> None:
@@ -276,6 +277,7 @@ def test_report_of_a_trained_run_has_validation_curves_and_gates(
         assert f"{name.removeprefix('track.')} {weights[name].mean():.2f}" in text
 
 
+@pytest.mark.long
 def test_report_takes_the_folder_of_an_ablation(toy_data: Dataset, tmp_path: Path) -> None:
     options = replace(QUICK, epochs=3, protocol="random:n=2")
     chosen = variants(options, ["concat"], ["avg"], ["mean"], ["ridge"])
@@ -671,6 +673,7 @@ def test_report_opens_no_video_outside_of_the_root(
     assert not strips and all("leaves" in reasons[name] for name in ids)
 
 
+@pytest.mark.long
 def test_report_of_runs_says_what_the_rows_of_heads_are_averaged_with(
     toy_data: Dataset, tmp_path: Path
 ) -> None:

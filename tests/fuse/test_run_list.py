@@ -85,6 +85,7 @@ def test_figures_of_a_run_that_recorded_them_are_those_of_its_predictions(tmp_pa
     assert list_runs([run]).runs == [computed]
 
 
+@pytest.mark.long
 def test_runs_are_in_the_order_that_is_asked_for(world: Path) -> None:
     def names(sort: str) -> list[str]:
         return [run.run.name for run in list_runs([world / "runs"], sort=sort).runs]
@@ -104,6 +105,7 @@ def test_any_date_is_sorted_and_shown(date: str, world: Path, tmp_path: Path) ->
     assert "2026-03-02 01:30" in result.stdout  # in UTC
 
 
+@pytest.mark.long
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=st.binary(max_size=300), place=st.integers(0, 3000), sort=st.sampled_from(ORDERS))
 def test_run_is_listed_whatever_is_in_its_record(

@@ -231,6 +231,7 @@ def test_oracle_epoch_is_reported_separately_and_changes_no_result(
     )
 
 
+@pytest.mark.long
 def test_training_part_larger_than_a_batch_is_trained_in_several_batches(
     data: Dataset, usual: tuple[np.ndarray, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

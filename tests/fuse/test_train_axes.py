@@ -266,6 +266,7 @@ def test_terminal_and_report_show_the_figures_of_each_axis(
         assert re.search(rf'<th scope="row">{name}</th><td>{figure}</td>', page)
 
 
+@pytest.mark.long
 def test_learning_curve_has_the_figures_of_each_axis_at_each_part_of_the_labels(
     data: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -367,6 +368,7 @@ def test_run_with_axes_is_reproduced_and_reported_as_finished(cache: Path, tmp_p
     assert not again.equal and any("axes" in line for line in again.changed)
 
 
+@pytest.mark.long
 def test_heads_are_not_tuned_from_or_for_axes(cache: Path, tmp_path: Path) -> None:
     plain = replace(SHORT, axes=None)
     train(cache, SHORT, run=tmp_path / "axes")

@@ -122,6 +122,7 @@ def test_the_order_of_datasets_changes_nothing_and_a_finished_run_is_reported(
     ]
 
 
+@pytest.mark.long
 def test_a_dataset_whose_labels_mean_the_opposite_costs_nothing(
     cache: Path, alone: Evaluation, tmp_path: Path
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_dataset_whose_labels_mean_the_opposite_costs_nothing(
     assert any("in 0 of 2 splits" in note for note in misled.notes)
 
 
+@pytest.mark.long
 def test_labels_of_another_dataset_decide_and_are_part_of_the_identity(
     cache: Path, alone: Evaluation, trained: JointTraining, tmp_path: Path
 ) -> None:

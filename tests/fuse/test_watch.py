@@ -49,6 +49,7 @@ def watched(folder: Path, cache: Path, *steps: object, new_only: bool = False) -
     return rounds
 
 
+@pytest.mark.long
 def test_watched_folder_scores_what_is_there_what_arrives_and_what_changes(
     clips: Path, tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ def test_other_errors_of_codecs_are_not_hidden() -> None:
         b"\xff".decode("utf-8", HANDLER)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "locale",
     [

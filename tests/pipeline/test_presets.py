@@ -99,6 +99,7 @@ def test_file_that_does_not_exist_is_refused(stage: str, tmp_path: Path) -> None
         presets.load("offlin", stage)
 
 
+@pytest.mark.long
 def test_both_stages_take_a_file_and_options_beside_it_win(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(OWN)
     own = ["--preset", "mine.toml"]

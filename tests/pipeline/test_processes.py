@@ -40,6 +40,7 @@ for stream in workers.decode_videos(videos, workers.DecodeRequest("uniform:frame
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_decoding_processes_end_with_the_program_that_started_them(

@@ -41,6 +41,7 @@ def test_finished_run_is_not_overwritten_by_another(toy_cache: Path, tmp_path: P
     assert called(*words, "concat", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.long
 def test_unused_columns_of_a_csv_are_reported(own_clips: Path) -> None:
     labels = own_clips / "mos.csv"
     labels.write_text(labels.read_text().replace(",group", ",grop"))

@@ -43,6 +43,7 @@ def test_package_offers_the_documented_names_and_no_others() -> None:
         _ = vqa.scor  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 def test_ablation_curve_and_reproduction_take_the_folder_of_features(
     toy_cache: Path, tmp_path: Path
 ) -> None:

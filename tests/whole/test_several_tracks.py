@@ -186,6 +186,7 @@ def test_features_that_a_track_lacks_are_refused(runs: dict[str, Path]) -> None:
         scorer.scores(replace(data.features, spatial=(first, narrow)))
 
 
+@pytest.mark.long
 def test_model_reads_the_tracks_of_another_dataset_in_its_own_order(tmp_path: Path) -> None:
     """Files of one extractor are told apart by digests, which sort otherwise in each dataset."""
     cache, extractors = tmp_path / "cache", ("net:a=./x", "net:a=./other/x", "net:a=./the/last/x")

@@ -232,6 +232,7 @@ def everything_read(run: Path) -> list[str]:
     return [json.dumps(source.record().to_json()), json.dumps(evaluate(run).to_json()), *texts]
 
 
+@pytest.mark.long
 @pytest.mark.soak(16, 2000)
 def test_run_of_a_stranger_is_used_or_refused(project: Project, tmp_path: Path, times: int) -> None:
     random, outcome = Random(4), Outcome()

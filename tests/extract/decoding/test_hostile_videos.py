@@ -24,6 +24,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return make_seeds(tmp_path_factory.mktemp("seeds"))
 
 
+@pytest.mark.long
 @pytest.mark.soak(12, 800)
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 5])
 def test_changed_video_is_decoded_or_refused_and_nothing_else_is_opened(

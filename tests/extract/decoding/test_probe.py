@@ -87,6 +87,7 @@ def misbehave(path: Path, raw: RawFormat | None, limits: Limits) -> None:
     check_video(path, raw, limits)
 
 
+@pytest.mark.long
 def test_decoder_that_hangs_or_crashes_affects_only_its_file(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

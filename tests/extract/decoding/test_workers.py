@@ -145,6 +145,7 @@ def open_buffers() -> int:
     return count
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are counted in /proc")
 def test_killed_decoders_leak_no_shared_memory(
     videos: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch

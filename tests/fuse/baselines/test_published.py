@@ -20,6 +20,7 @@ def test_score_is_predicted_as_it_is(labels: np.ndarray, scale: float, shift: fl
     assert np.array_equal(AsPublished().fit(rows, labels[::-1]).predict(rows), rows[:, 0])
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=30)
 @given(LABELS, st.floats(0.01, 1e4), st.floats(-1e3, 1e3), st.floats(0, 1))
 def test_refit_keeps_the_order_and_comes_near_the_labels(

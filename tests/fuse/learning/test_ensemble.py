@@ -86,6 +86,7 @@ def first_split(data: Dataset) -> Split:
     return splits("random:n=1", data.manifest.rows)[1][0]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("encoder", PLUGINS)
 def test_head_that_vmap_cannot_run_is_trained_member_by_member_with_one_warning(
@@ -163,6 +164,7 @@ def test_other_heads_read_every_draw_as_a_frame(toy_data: Dataset) -> None:
     assert batch.masks.spatial.shape == (40, data.features.spatial[0].mask.shape[1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encoder", ["mean", "gru"])
 def test_features_of_several_draws_are_learnt_and_repeat_to_the_bit(
     encoder: str, toy_data: Dataset

@@ -102,6 +102,7 @@ def test_only_what_is_tuned_changes(source: Scorer, data: Dataset, last: bool) -
     assert changed and (changed <= LAST) == last
 
 
+@pytest.mark.long
 def test_weights_stay_near_their_start_however_long_training_is(
     source: Scorer, data: Dataset
 ) -> None:

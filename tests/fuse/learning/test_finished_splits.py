@@ -169,6 +169,7 @@ def test_splits_and_runs_of_other_features_or_labels_are_trained_again(
     assert said == [f"{tmp_path / 'whole'} is trained again: {told} since"]
 
 
+@pytest.mark.long
 def test_a_finished_run_is_reported_unless_it_is_asked_for_again(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def lines_of(
     return capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.long
 @IN_TURN
 @given(width=st.integers(60, 200))
 def test_comparison_fits_the_window_and_shows_every_figure_whole(

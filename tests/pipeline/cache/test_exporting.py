@@ -141,6 +141,7 @@ def test_further_labels_are_written_beside_the_main_ones(to: str, tmp_path: Path
 TEXTS = st.text(min_size=1, max_size=20).filter(is_text)
 
 
+@pytest.mark.long
 @settings(max_examples=8, deadline=None)
 @given(
     st.dictionaries(TEXTS, st.integers(1, 6), min_size=1, max_size=8),

@@ -118,6 +118,7 @@ def test_killed_merge_run_again_ends_as_if_nobody_had_disturbed_it(
     assert partial >= times // 2
 
 
+@pytest.mark.long
 @pytest.mark.soak(4, 400)
 def test_merge_onto_a_full_disk_says_so_and_goes_on_when_there_is_room(
     parts: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int

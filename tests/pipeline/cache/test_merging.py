@@ -195,6 +195,7 @@ def test_damaged_part_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=8)
 @given(
     st.lists(st.sets(st.sampled_from(IDS)), min_size=1, max_size=4).filter(any),

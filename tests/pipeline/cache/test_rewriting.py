@@ -40,6 +40,7 @@ def check_kept(path: Path, kept: list[str]) -> None:
         assert track.identity == IDENTITY and track.index.provenance == {"version test": "1"}
 
 
+@pytest.mark.long
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
