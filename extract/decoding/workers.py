@@ -232,7 +232,6 @@ def decode_videos(
     workers = min(workers, len(videos))
     if not workers:
         return
-    tell_what_is_not_offered()
     with (
         closing(files_of(videos, request, workers)) as files,
         closing(DecodingProcesses(request, workers, files.folders)) as processes,
@@ -250,6 +249,7 @@ class DecodingProcesses:
     """``workers`` processes that may read files in ``folders``."""
 
     def __init__(self, request: DecodeRequest, workers: int, folders: Iterable[str]) -> None:
+        tell_what_is_not_offered()
         self.folders = frozenset(folders)
         self._request, self._room = request, RINGS_BYTES // (AHEAD * workers)
         self._stack = ExitStack()

@@ -15,7 +15,7 @@ Stored = dict[str, bytes]
 
 def stored_in(places: Iterable[Path | TrackPath]) -> Stored:
     """Every array of every video, the numbers and times of its frames, and the digest of its file,
-    by track, video and name: ``tsm-96b8e6e1d5/000/last/mean``.
+    by track, video, name and kind: ``tsm-96b8e6e1d5/000/last/mean float16 (4, 64)``.
     """
     found = {}
     for place in places:
@@ -24,7 +24,8 @@ def stored_in(places: Iterable[Path | TrackPath]) -> Stored:
                 video = track.read(video_id)
                 arrays = {**video.arrays, "index": video.frame_index, "time": video.timestamp}
                 for name, array in arrays.items():
-                    found[f"{place.stem}/{video_id}/{name}"] = array.tobytes()
+                    kind = f"{array.dtype} {array.shape}"
+                    found[f"{place.stem}/{video_id}/{name} {kind}"] = array.tobytes()
                 digest = video.attributes.source_digest
                 found[f"{place.stem}/{video_id}/file"] = digest.encode()
     return found
