@@ -34,7 +34,7 @@ Fit = Callable[[TrainingRows, Float[np.ndarray, " P"]], nn.Module]
 each penalty [P, N]."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClosedForm:
     """``fits``: one, or several, of which each is more careful than the one before. Validation
     chooses among ``penalties`` for each, and takes the most careful one that is not surely worse

@@ -44,7 +44,7 @@ BLOCK_BYTES = 64 << 20
 MOST_PADDING, LARGEST_PADDED = 100, 4 << 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Features:
     """The features of one track.
 
@@ -127,7 +127,7 @@ def _not_finite(block: Float[np.ndarray, "N T C ..."]) -> Int64[np.ndarray, " C"
     return columns
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """The features and labels that a head is trained on.
 

@@ -47,7 +47,7 @@ class StoredArray:
     columns: int
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class DatasetFeatures:
     """Features and labels of the N videos of a dataset that have both, in the order of the labels.
 

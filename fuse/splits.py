@@ -33,7 +33,7 @@ LABELLED_SEED = 1
 LEAST_LABELLED = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """Row numbers of the three parts, ascending; ``seed`` names it and seeds the training on it.
 

@@ -75,7 +75,7 @@ class VideoAttributes:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VideoFeatures:
     """What one track holds of one video.
 

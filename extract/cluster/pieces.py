@@ -23,7 +23,7 @@ from vqa_twostage.pipeline.errors import VideoError
 FrameArrays = tuple[Geometry, list[int], UInt8[np.ndarray, "_ 3 _ _"]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Piece:
     """A part of a video; ``header`` in its first and ``end`` in its last one."""
 

@@ -49,7 +49,7 @@ BROKEN_OFF = "the file breaks off"
 DAMAGED = "the file has damaged parts"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Index:
     """The N frames that exist in a file, in display order.
 

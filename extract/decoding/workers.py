@@ -87,7 +87,7 @@ class DecodeRequest:
     scratch: Scratch = DEFAULT_SCRATCH
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VideoHeader:
     """What is known of a video before its pixels.
 

@@ -32,7 +32,7 @@ from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeat
 UnitArrays = dict[str, Float32[np.ndarray, "M ..."]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Unit:
     """Frames of a video that go through a track's network together.
 
@@ -46,7 +46,7 @@ class Unit:
     frames: list[list[UInt8[Tensor, "3 _ _"]]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UnitFeatures:
     """What a network made of a unit."""
 

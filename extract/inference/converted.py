@@ -112,7 +112,7 @@ def _forward(names: list[str], compiled: Any) -> Forward:
     return forward
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _OnNoise:
     """What torch makes of the first of ``units``, which are noise."""
 

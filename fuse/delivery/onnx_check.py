@@ -124,7 +124,7 @@ def make_graph(scorer: Scorer) -> OnnxGraph:
     return OnnxGraph(content, inputs, difference)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Example:
     """Random features of some videos, as this program and as the graph takes them."""
 

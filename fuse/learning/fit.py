@@ -48,7 +48,7 @@ class AxisFit(NamedTuple):
     settings: dict[str, Setting]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fitted:
     """The result of one split; weights and gates are those of the final models, averaged."""
 

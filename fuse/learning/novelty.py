@@ -24,7 +24,7 @@ PERCENTILES = np.arange(101)
 Masks = Streams[Bool[Tensor, "N _"]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NoveltyReference:
     """``mean`` and ``std`` of each column over the training videos, and the percentiles 0 to 100 of
     their ``distances``.

@@ -47,7 +47,7 @@ Columns = Float[np.ndarray, " C"]
 Rows = Float[np.ndarray, "rows C"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Squash:
     """Statistics of each column: ``fill`` (its median, which replaces values that are not finite),
     ``scale``, and mean and deviation of the squashed values.
@@ -129,7 +129,7 @@ def _quartiles(
     return np.where(counts > 0, low + (high - low) * (places - below), 0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Preparation:
     """How one track is prepared: the `Squash` of each array, and the basis [C, K] of each level
     with more than K channels.

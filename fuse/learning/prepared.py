@@ -49,7 +49,7 @@ class PreparedSide(NamedTuple):
         return dict(zip(averages, parts, strict=True)) | maps, self.mask[rows]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PreparedFeatures:
     """The tracks of a dataset, prepared by statistics of the videos ``rows`` alone.
 

@@ -41,7 +41,7 @@ from vqa_twostage.pipeline.identity import TrackIdentity
 CALIBRATED_FROM = 20  # tested videos
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Training:
     """The data that a model was trained on. ``tracks``: the identities of its features.
 
@@ -66,7 +66,7 @@ class Training:
         return list({track.to_text(): track for track in both}.values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AxisOfScorer:
     """What a `Scorer` has for a further label beside the output of its networks; fields as there.
     ``scale`` and ``better`` are the manifest's, ``mos`` as of `Training`.
@@ -93,7 +93,7 @@ class Prediction(NamedTuple):
     axes: dict[str, Float[np.ndarray, " N"]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scorer:
     """Features in, scores on the scale of the training labels out.
 

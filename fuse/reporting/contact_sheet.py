@@ -160,6 +160,7 @@ def _draw_timeline(axes: Axes, score: Score) -> None:
         ha=beside,
         fontsize=8,
         color=RED,
+        bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5},
     )
     axes.set(ylim=(low, high), yticks=np.linspace(low, high, 5), xlabel="seconds")
     axes.xaxis.label.set_fontsize(8)

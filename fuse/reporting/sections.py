@@ -52,7 +52,7 @@ FEW_IN_A_ROW = 20  # videos that a mean of gates is of
 VideoKey = tuple[TrackPath, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunToReport:
     """What a report reads of a run.
 

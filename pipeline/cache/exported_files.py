@@ -46,7 +46,7 @@ ABOUT_FILE = f"{ABOUT}{NPY}"
 Arrays = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ExportedVideo:
     """The rows of one video, as they were stored: ``arrays`` by name, each [T, ...]."""
 

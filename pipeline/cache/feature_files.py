@@ -60,7 +60,7 @@ class Wanted:
     by_list: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FoundFeatures:
     """``videos``: id -> [T, C]; ``key``: the name of the array or group, empty where it has none.
 

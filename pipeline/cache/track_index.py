@@ -44,7 +44,7 @@ class DamagedIndexError(Exception):
     """A file whose last bytes are no index, or not the one that was written."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
     """A chunked array of a track: row after row of all videos, or the table of videos.
 

@@ -25,7 +25,7 @@ def ids_with_rows(track: Track, ids: Iterable[str]) -> list[str]:
     return [name for name, rows in zip(held, track.row_counts(held), strict=True) if rows]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VideoRows:
     """``ids`` in the order in which they are wanted; ``lengths`` of their rows, 1 or more."""
 

@@ -20,7 +20,7 @@ from vqa_twostage.pipeline.remote_files import Root
 COLUMNS = ["id", "path", "mos", "mos_std", "group", "split"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Manifest:
     """One row for each video.
 
