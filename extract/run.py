@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,12 +28,18 @@ from vqa_twostage.pipeline.datasets.manifest import Manifest
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.files import write_json
 from vqa_twostage.pipeline.notebook import bar_in_notebook
-from vqa_twostage.pipeline.ray_cluster import require_cluster
+from vqa_twostage.pipeline.ray_cluster import connecting
 from vqa_twostage.pipeline.remote_files import VideoFile
 from vqa_twostage.pipeline.versions import library_versions
 
 if TYPE_CHECKING:
+    from vqa_twostage.extract.extraction.loop import MakeEngine
+    from vqa_twostage.extract.extraction.plan import ExtractionPlan, TrackPlan
+    from vqa_twostage.extract.inference.engine import Engine
     from vqa_twostage.extract.inference.runtime import Runtime
+
+# imported by processes of a cluster as they start, while this program plans: torch takes seconds
+PRELOADED = ("vqa_twostage.extract.cluster.networks",)
 
 
 @bar_in_notebook("extract")
@@ -78,21 +84,22 @@ def extract_dataset(
             done=0, skipped=len(paths), failed=(), damaged=(), notes=(), frames=0
         )
     else:
-        # heavy, and not needed where everything is in the cache
-        from vqa_twostage.extract.extraction.loop import extract_videos
-        from vqa_twostage.extract.extraction.plan import plan_tracks
-        from vqa_twostage.extract.inference.runtime import Runtime
+        with _starting_engine(options) as engine:
+            # heavy, and not needed where everything is in the cache
+            from vqa_twostage.extract.extraction.loop import extract_videos
+            from vqa_twostage.extract.extraction.plan import plan_tracks
+            from vqa_twostage.extract.inference.runtime import Runtime
 
-        device = options.device
-        if options.engine == "ray":
-            require_cluster(options.ray_address)
-            device = "cpu"  # the cluster's machines choose their own; this one need not have such
-        runtime = Runtime.of(options.runtime, device, options.precision, len(manifest))
-        with times.measure(LOADING):
-            plan = plan_tracks(manifest.name, cache, options, runtime, manifest.raw)
-        save_manifest(cache, manifest)
-        tracks = tuple(track.path for track in plan.tracks)
-        results = extract_videos(paths.items(), plan, provenance(manifest), on_progress, times)
+            # the machines of a cluster choose their own device; this one need not have such
+            device = "cpu" if options.engine == "ray" else options.device
+            runtime = Runtime.of(options.runtime, device, options.precision, len(manifest))
+            with times.measure(LOADING):
+                plan = plan_tracks(manifest.name, cache, options, runtime, manifest.raw)
+            save_manifest(cache, manifest)
+            tracks = tuple(track.path for track in plan.tracks)
+            results = extract_videos(
+                paths.items(), plan, provenance(manifest), on_progress, times, engine
+            )
     names = dict(zip(manifest.rows["id"], manifest.rows["path"], strict=True))
     extraction = Extraction(
         dataset=manifest.name,
@@ -109,6 +116,29 @@ def extract_dataset(
     )
     _write_record(extraction, options, runtime, manifest, request)
     return extraction
+
+
+@contextmanager
+def _starting_engine(options: ExtractOptions) -> Iterator[MakeEngine]:
+    """What makes the engine that ``options`` name, once there is a plan. A cluster starts while the
+    block goes on.
+    """
+    if options.engine != "ray":
+        from vqa_twostage.extract.extraction.loop import local_engine
+
+        yield local_engine
+        return
+    with connecting(options.ray_address, PRELOADED) as ray:
+
+        def ray_engine(
+            plan: ExtractionPlan, tracks: Sequence[TrackPlan], times: PhaseTimes
+        ) -> Engine:
+            from vqa_twostage.extract.cluster.driver import RayEngine
+            from vqa_twostage.extract.cluster.job import Job
+
+            return RayEngine(ray, Job.of(plan, tracks), times)
+
+        yield ray_engine
 
 
 def paths_of(manifest: Manifest, options: ExtractOptions) -> dict[str, VideoFile]:

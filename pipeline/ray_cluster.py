@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ log = logging.getLogger(__name__)
 
 ENGINES = ("local", "ray")
 CONNECTS_WITHIN_S = 10
+PRELOAD = "RAY_preload_python_modules"
 ADDRESSES = "'auto' or the HOST:PORT that ray start printed"
 
 
@@ -76,12 +80,13 @@ def _no_cluster(address: str | None, error: Exception) -> UsageError:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[Any]:
+def connected(address: str | None, preload: Sequence[str] = ()) -> Iterator[Any]:
     """The module ``ray``, connected to the cluster at ``address``, for `check_address`.
 
     None is the cluster that ``$RAY_ADDRESS`` names, else the one that runs on this machine, else
-    one that is started here and ends with the block. A program that is connected already stays so.
-    UsageError where there is no such cluster.
+    one that is started here and ends with the block; its processes import the modules ``preload``
+    as they start. A program that is connected already stays so. UsageError where there is no such
+    cluster.
     """
     require_cluster(address)
     # a cluster that is started here tells nobody, and its work is as urgent as that of this program
@@ -92,13 +97,55 @@ def connected(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    with _sigterm_as_before(), _quiet_log():
+    with _sigterm_as_before(), _quiet_log(), _imported(preload), _few_processes():
         _connect(ray, address)
     try:
         with _messages_are_logged():
             yield ray
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def connecting(address: str | None, preload: Sequence[str]) -> Iterator[Callable[[], Any]]:
+    """As `connected`, while the block goes on: it gets a function that waits until the program is
+    connected, and gives the module ``ray`` or raises what connecting raised.
+    """
+    require_cluster(address)  # at once
+    found = Future[Any]()
+    ended = threading.Event()
+
+    def stay_connected() -> None:
+        try:
+            with connected(address, preload) as ray:
+                found.set_result(ray)
+                # the processes of a cluster end with the thread that started them
+                ended.wait()
+        except BaseException as error:
+            if found.done():
+                raise
+            found.set_exception(error)  # it is raised where the module is asked for
+
+    thread = threading.Thread(target=stay_connected, name="ray")
+    thread.start()
+    try:
+        yield found.result
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def _imported(modules: Sequence[str]) -> Iterator[None]:
+    """Processes of a cluster that is started meanwhile import ``modules`` as they start."""
+    if not modules or PRELOAD in os.environ:
+        yield
+        return
+    os.environ[PRELOAD] = ",".join(modules)
+    try:
+        yield
+    finally:
+        del os.environ[PRELOAD]
 
 
 def _connect(ray: Any, address: str | None) -> None:
@@ -133,6 +180,29 @@ def _quiet_log() -> Iterator[None]:
         yield
     finally:
         log.setLevel(before)
+
+
+@contextmanager
+def _few_processes() -> Iterator[None]:
+    """A cluster that is started meanwhile lives as long as this program: it has no use for Ray's
+    autoscaler, dashboard and reader of logs, each a Python process that takes a second or two of a
+    processor to start.
+
+    There is no public setting for it: where the names have moved, Ray starts them.
+    """
+    try:
+        node = importlib.import_module("ray._private.node").Node
+        options = importlib.import_module("ray._private.parameter").RayParams
+        before = node.start_api_server, options.__init__
+    except (ImportError, AttributeError):
+        yield
+        return
+    node.start_api_server = lambda *_, **__: None
+    options.__init__ = partialmethod(before[1], no_monitor=True, include_log_monitor=False)
+    try:
+        yield
+    finally:
+        node.start_api_server, options.__init__ = before
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +41,9 @@ class Block:
 
 
 class DecodingActor:
-    """Runs where Ray has a CPU free."""
+    """Runs where Ray has a CPU free. ``video_folders``: where its videos may be."""
 
-    def __init__(self, request: DecodeRequest, folder: Path) -> None:
+    def __init__(self, request: DecodeRequest, folder: Path, video_folders: Sequence[str]) -> None:
         import torch
 
         enter(folder)
@@ -51,7 +51,7 @@ class DecodingActor:
         self._request = request
         self._blocks: deque[Block] = deque()
         self._pieces: Generator[Piece, None, None] | None = None
-        self._processes: DecodingProcesses | None = None
+        self._processes = self._start_process(video_folders)
 
     def wait_until_started(self) -> None:
         """Returns when this process is there."""
@@ -81,28 +81,32 @@ class DecodingActor:
 
     def _process_for(self, folders: Sequence[str]) -> DecodingProcesses:
         """The process of the block before, where it may read these folders: another one takes
-        seconds to start.
+        seconds to start. Copies lie in a folder of their own for each block.
         """
-        known = self._processes
-        if known is not None and known.folders.issuperset(folders):
-            return known
-        earlier: frozenset[str] = frozenset()
-        if known is not None:
-            known.close()
-            earlier = known.folders
-        # copies of an earlier block are gone
-        still = filter(os.path.isdir, earlier)
-        self._processes = DecodingProcesses(self._request, 1, [*folders, *still])
+        if not self._processes.folders.issuperset(folders):
+            self._processes.close()
+            self._processes = self._start_process([*folders, *self._processes.folders])
         return self._processes
+
+    def _start_process(self, folders: Iterable[str]) -> DecodingProcesses:
+        # what a machine lacks cannot be allowed, and copies of an earlier block are gone
+        return DecodingProcesses(self._request, 1, filter(os.path.isdir, folders))
 
 
 class Decoder:
     """A `DecodingActor` as the one who uses it sees it."""
 
-    def __init__(self, ray: Any, request: DecodeRequest, folder: Path, cpus: float) -> None:
+    def __init__(
+        self,
+        ray: Any,
+        cpus: float,
+        request: DecodeRequest,
+        folder: Path,
+        video_folders: Sequence[str],
+    ) -> None:
         self._ray = ray
         remote = ray.remote(num_cpus=cpus, max_restarts=0)(DecodingActor)
-        self._actor = remote.remote(request, folder)
+        self._actor = remote.remote(request, folder, video_folders)
         self._asked: deque[Any] = deque()
         self.started = self._actor.wait_until_started.remote()
         """Ray's reference to a call that ends when there was room for the actor."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,7 +20,7 @@ from vqa_twostage.extract.inference.engine import ExtractedVideo, FailedVideo
 from vqa_twostage.extract.inference.timing import PhaseTimes
 from vqa_twostage.extract.pending import PendingVideo
 from vqa_twostage.pipeline.errors import UsageError, VideoError
-from vqa_twostage.pipeline.ray_cluster import LostError, connected, result_of
+from vqa_twostage.pipeline.ray_cluster import LostError, result_of
 
 ATTEMPTS = 3  # of a video that is lost with what works on it
 LARGEST_BLOCK, SMALLEST_BLOCK = 64, 8  # videos that a decoder gets at once
@@ -64,7 +64,7 @@ class _Room:
 
 
 class RayEngine:
-    """Decodes and runs networks on the machines of the Ray cluster that a job's options name.
+    """Decodes and runs networks on the machines of a Ray cluster.
 
     Each copy of the networks takes a GPU, or where the cluster has none, half of a machine's CPUs;
     a decoder takes a CPU. The option ``workers`` is how many decoders each copy has; 0: as many as
@@ -72,8 +72,9 @@ class RayEngine:
     video that was lost `ATTEMPTS` times has failed.
     """
 
-    def __init__(self, job: Job, times: PhaseTimes) -> None:
-        self._job, self._times = job, times
+    def __init__(self, ray: Callable[[], Any], job: Job, times: PhaseTimes) -> None:
+        """``ray``: gives the module, connected to the cluster, or raises why it is not."""
+        self._ray, self._job, self._times = ray, job, times
 
     def extract(
         self, videos: Sequence[PendingVideo]
@@ -81,13 +82,12 @@ class RayEngine:
         """As `Engine.extract`. UsageError where the cluster cannot do the job."""
         if not videos:
             return
-        absolute = (replace(video, path=video.path.absolute()) for video in videos)
-        with connected(self._job.options.ray_address) as ray:
-            run = _Run(ray, self._job, deque(map(_Attempt, absolute)))
-            try:
-                yield from run.results()
-            finally:
-                run.end(self._times)
+        absolute = [replace(video, path=video.path.absolute()) for video in videos]
+        run = _Run(self._ray(), self._job.on(absolute), deque(map(_Attempt, absolute)))
+        try:
+            yield from run.results()
+        finally:
+            run.end(self._times)
 
 
 class _Run:

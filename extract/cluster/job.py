@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vqa_twostage.extract.extraction.plan import ExtractionPlan, TrackPlan, plan_tracks
 from vqa_twostage.extract.inference.runtime import Runtime
 from vqa_twostage.extract.options import ExtractOptions
+from vqa_twostage.extract.pending import PendingVideo
 from vqa_twostage.pipeline.cache.layout import TrackPath
+from vqa_twostage.pipeline.confinement import folders_of
 from vqa_twostage.pipeline.errors import UsageError
 from vqa_twostage.pipeline.identity import TrackIdentity
 from vqa_twostage.pipeline.raw_format import RawFormat
@@ -21,6 +23,7 @@ class Job:
 
     ``runtime``: what runs the networks on a CPU. ``tracks``: those that lack a video, with their
     identities. ``folder``: where the program runs that was started; relative paths mean there.
+    ``video_folders``: those that decoding processes read.
     """
 
     dataset: str
@@ -30,12 +33,20 @@ class Job:
     runtime: Runtime
     tracks: Mapping[TrackPath, TrackIdentity]
     folder: Path
+    video_folders: tuple[str, ...] = ()
 
     @staticmethod
     def of(plan: ExtractionPlan, tracks: Sequence[TrackPlan]) -> Job:
         first, identities = plan.tracks[0].path, {track.path: track.identity for track in tracks}
         return Job(
             first.dataset, first.cache, plan.options, plan.raw, plan.runtime, identities, Path.cwd()
+        )
+
+    def on(self, videos: Iterable[PendingVideo]) -> Job:
+        """The job with the folders of ``videos``."""
+        paths = (video.path for video in videos)
+        return replace(
+            self, video_folders=tuple(folders_of(path for path in paths if isinstance(path, Path)))
         )
 
     def runtime_on(self, gpu: bool) -> Runtime:

@@ -12,7 +12,7 @@ from vqa_twostage.extract.extraction.assembly import (
     lacking_tracks,
     load_batchers,
 )
-from vqa_twostage.extract.extraction.plan import ExtractionPlan
+from vqa_twostage.extract.extraction.plan import ExtractionPlan, TrackPlan
 from vqa_twostage.extract.inference.engine import (
     Engine,
     ExtractedVideo,
@@ -28,6 +28,8 @@ from vqa_twostage.pipeline.cache.track_writer import TrackWriter, write_track
 from vqa_twostage.pipeline.errors import VideoError
 from vqa_twostage.pipeline.remote_files import RemoteFile, VideoFile
 
+MakeEngine = Callable[[ExtractionPlan, Sequence[TrackPlan], PhaseTimes], Engine]
+
 
 def extract_videos(
     videos: Iterable[tuple[str, VideoFile]],
@@ -35,10 +37,12 @@ def extract_videos(
     provenance: Mapping[str, str],
     on_progress: Progress = no_progress,
     times: PhaseTimes | None = None,
+    engine: MakeEngine | None = None,
 ) -> VideoResults:
     """Extracts what the tracks of a plan lack of ``videos``, pairs of a unique id and a file.
 
-    ``provenance`` is recorded in tracks that are created.
+    ``provenance`` is recorded in tracks that are created. ``engine`` is made for the tracks that
+    lack a video; left out, it is the `local_engine`.
     """
     times, videos = times or PhaseTimes(), list(videos)
     with ExitStack() as stack:
@@ -51,28 +55,24 @@ def extract_videos(
         }
         pending = pending_videos(videos, tracks)
         with times.measure(LOADING):
-            engine = _engine(plan, pending, times)
+            made = (engine or local_engine)(plan, lacking_tracks(plan, pending), times)
         skipped = len(videos) - len(pending)
         on_progress(skipped, len(videos))
         stack.enter_context(full_float32())
         stack.enter_context(few_threads(plan.runtime))
-        results = stack.enter_context(closing(engine.extract(pending)))
+        results = stack.enter_context(closing(made.extract(pending)))
         by_id = {video.id: video for video in pending}
         return _publish(
             results, tracks, by_id, skipped, times, lambda done: on_progress(done, len(videos))
         )
 
 
-def _engine(plan: ExtractionPlan, pending: Sequence[PendingVideo], times: PhaseTimes) -> Engine:
-    """The engine that the options name, for those tracks that lack a video."""
-    options, tracks = plan.options, lacking_tracks(plan, pending)
-    if options.engine == "ray":
-        from vqa_twostage.extract.cluster.driver import RayEngine
-        from vqa_twostage.extract.cluster.job import Job
-
-        return RayEngine(Job.of(plan, tracks), times)
+def local_engine(
+    plan: ExtractionPlan, tracks: Sequence[TrackPlan], times: PhaseTimes
+) -> LocalEngine:
+    """The engine of this machine for ``tracks``, with their networks loaded."""
     request, batchers = decode_request(plan, tracks), load_batchers(plan, tracks)
-    return LocalEngine(batchers, request, options.workers, times)
+    return LocalEngine(batchers, request, plan.options.workers, times)
 
 
 def _publish(
