@@ -84,7 +84,7 @@ def extract_dataset(
             done=0, skipped=len(paths), failed=(), damaged=(), notes=(), frames=0
         )
     else:
-        with _starting_engine(options) as engine:
+        with _starting_engine(options) as make_engine:
             # heavy, and not needed where everything is in the cache
             from vqa_twostage.extract.extraction.loop import extract_videos
             from vqa_twostage.extract.extraction.plan import plan_tracks
@@ -98,7 +98,7 @@ def extract_dataset(
             save_manifest(cache, manifest)
             tracks = tuple(track.path for track in plan.tracks)
             results = extract_videos(
-                paths.items(), plan, provenance(manifest), on_progress, times, engine
+                paths.items(), plan, provenance(manifest), on_progress, times, make_engine
             )
     names = dict(zip(manifest.rows["id"], manifest.rows["path"], strict=True))
     extraction = Extraction(

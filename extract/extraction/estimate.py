@@ -172,11 +172,10 @@ def _extracted(
         if done and _is_enough(moments, of):
             raise _Enough
 
-    # on this machine, whatever engine is to do the whole: the estimate is for machines like it
-    here = replace(plan.options, engine="local", ray_address=None)
-    tried = replace(plan, tracks=tracks, options=here)
+    tried = replace(plan, tracks=tracks)
     videos = [(video.id, video.path) for video in some]
     try:
+        # on this machine, whatever engine is to do the whole: the estimate is for machines like it
         results = extract_videos(videos, tried, {}, note)
     except _Enough:
         if any(_videos_in(track.path.path) for track in tracks):

@@ -37,12 +37,12 @@ def extract_videos(
     provenance: Mapping[str, str],
     on_progress: Progress = no_progress,
     times: PhaseTimes | None = None,
-    engine: MakeEngine | None = None,
+    make_engine: MakeEngine | None = None,
 ) -> VideoResults:
     """Extracts what the tracks of a plan lack of ``videos``, pairs of a unique id and a file.
 
-    ``provenance`` is recorded in tracks that are created. ``engine`` is made for the tracks that
-    lack a video; left out, it is the `local_engine`.
+    ``provenance`` is recorded in tracks that are created. ``make_engine`` is called with
+    the tracks that lack a video; left out, it is `local_engine`.
     """
     times, videos = times or PhaseTimes(), list(videos)
     with ExitStack() as stack:
@@ -55,12 +55,12 @@ def extract_videos(
         }
         pending = pending_videos(videos, tracks)
         with times.measure(LOADING):
-            made = (engine or local_engine)(plan, lacking_tracks(plan, pending), times)
+            engine = (make_engine or local_engine)(plan, lacking_tracks(plan, pending), times)
         skipped = len(videos) - len(pending)
         on_progress(skipped, len(videos))
         stack.enter_context(full_float32())
         stack.enter_context(few_threads(plan.runtime))
-        results = stack.enter_context(closing(made.extract(pending)))
+        results = stack.enter_context(closing(engine.extract(pending)))
         by_id = {video.id: video for video in pending}
         return _publish(
             results, tracks, by_id, skipped, times, lambda done: on_progress(done, len(videos))

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from vqa_twostage.extract.inference.runtime import Runtime
 from vqa_twostage.extract.options import ExtractOptions
 from vqa_twostage.extract.preprocess import Preprocessing
 from vqa_twostage.extract.results import Extraction
-from vqa_twostage.extract.run import extract_dataset
+from vqa_twostage.extract.run import PRELOADED, extract_dataset
 from vqa_twostage.pipeline import spec
 from vqa_twostage.pipeline.cache import track as cached
 from vqa_twostage.pipeline.cache.track_writer import TrackWriter
@@ -768,3 +769,8 @@ def test_real_clips_are_extracted_once(real: Path, tmp_path: Path) -> None:
     options = ExtractOptions(spatial="efficientnet_lite0", temporal=("tsm",))
     assert extract_dataset(manifest, tmp_path, options).done == 8
     assert extract_dataset(manifest, tmp_path, options).skipped == 8
+
+
+def test_modules_that_processes_of_a_cluster_import_early_are_there() -> None:
+    for name in PRELOADED:
+        assert find_spec(name), name

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from vqa_twostage.extract.cluster.decoding import Block, DecodingActor
 from vqa_twostage.extract.cluster.pieces import Piece
@@ -41,10 +42,13 @@ def started(folders: list[str], monkeypatch: pytest.MonkeyPatch, here: Path) -> 
 
 @pytest.fixture
 def ended() -> Iterator[list[DecodingActor]]:
+    """Actors that end with the test, and what they set in their process."""
     actors: list[DecodingActor] = []
+    threads = torch.get_num_threads()
     yield actors
     for actor in actors:
         actor._processes.close()
+    torch.set_num_threads(threads)
 
 
 def test_a_decoder_keeps_its_process_for_all_folders_of_the_job(

@@ -157,9 +157,8 @@ def test_price_that_is_no_amount_is_refused(price: str, clips: Path, tmp_path: P
 def test_estimate_is_measured_on_this_machine_whatever_the_engine(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("ray")
     monkeypatch.setattr(
-        "vqa_twostage.extract.cluster.driver.RayEngine", lambda *given: pytest.fail("a cluster")
+        "vqa_twostage.pipeline.ray_cluster._connect", lambda *given: pytest.fail("a cluster")
     )
     options = replace(OPTIONS, engine="ray")
     found = dry_run(load_manifest(clips / "mos.csv"), tmp_path, options).estimate
