@@ -22,6 +22,7 @@ from vqa_twostage.fuse.results import (
 from vqa_twostage.fuse.run_record import RunRecord
 from vqa_twostage.fuse.runs import PARTS, Run, axes_in, label_columns
 from vqa_twostage.fuse.withholding import REASON, is_withheld
+from vqa_twostage.pipeline.wording import between
 
 
 def evaluate(run: str | Path) -> Evaluation:
@@ -112,7 +113,7 @@ def _withheld(summary: SplitSummary) -> list[str]:
         return []
     return [
         f"figures of {summary.withheld} of {summary.n_splits} splits are withheld: {REASON}, and "
-        f"test parts have {summary.n_test[0]} to {summary.n_test[1]} videos; predictions are kept"
+        f"test parts have {between(*summary.n_test)} videos; predictions are kept"
     ]
 
 

@@ -42,6 +42,7 @@ from vqa_twostage.pipeline.errors import UsageError, require
 from vqa_twostage.pipeline.files import sha256_of
 from vqa_twostage.pipeline.identity import TrackIdentity
 from vqa_twostage.pipeline.spec import Spec
+from vqa_twostage.pipeline.wording import first_of
 
 # files of arrays; every other one is read as a table
 ARRAYS = set(READERS) - {".csv"}
@@ -325,9 +326,8 @@ def summary(result: ImportedScores) -> list[str]:
             "label itself; is it the right column?"
         )
     if result.otherwise:
-        shown = [f"{name} = {video_id}" for name, video_id in list(result.otherwise.items())[:3]]
-        more = f" and {len(result.otherwise) - 3} more" if len(result.otherwise) > 3 else ""
-        lines.append(f"  names that are not the ids: {', '.join(shown)}{more}")
+        shown = [f"{name} = {video_id}" for name, video_id in result.otherwise.items()]
+        lines.append(f"  names that are not the ids: {first_of(shown, 3)}")
     done = f"{result.written} videos written"
     if not result.written:
         done = "holds all of that already, nothing was changed"

@@ -14,6 +14,7 @@ from vqa_twostage.fuse.results import (
     SplitSummary,
 )
 from vqa_twostage.fuse.withholding import needs_caution
+from vqa_twostage.pipeline.wording import between
 
 METRIC_TITLES = {
     "srcc": "SRCC",
@@ -42,8 +43,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def test_videos(least: int, most: int) -> str:
     """What stands in the place of a figure that is withheld: ``n/a, 2 test videos``."""
-    size = f"{most}" if least == most else f"{least} to {most}"
-    return f"n/a, {size} test video{'' if most == 1 else 's'}"
+    return f"n/a, {between(least, most)} test video{'' if most == 1 else 's'}"
 
 
 def median_and_spread(summary: SplitSummary, metric: str, digits: int = 3) -> tuple[str, str]:
@@ -117,10 +117,8 @@ def curve_axes(
 
 def curve_cells(point: CurvePoint, digits: int = 3) -> list[str]:
     """The cells of a row of a learning curve's table."""
-    least, most = point.n_labelled
-    count = f"{most}" if least == most else f"{least} to {most}"
     (scratch,) = metric_cells(point.scratch.summary, ("srcc",), digits)
-    cells = [f"{point.labels} %", count, scratch]
+    cells = [f"{point.labels} %", between(*point.n_labelled), scratch]
     if point.tuned is not None:
         cells += metric_cells(point.tuned.summary, ("srcc",), digits)
         cells += paired_cells(point.tuned.paired)

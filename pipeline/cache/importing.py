@@ -47,6 +47,7 @@ from vqa_twostage.pipeline.features import ArrayName, VideoAttributes, VideoFeat
 from vqa_twostage.pipeline.files import sha256_of
 from vqa_twostage.pipeline.identity import Kind, TrackIdentity, parse_opinions
 from vqa_twostage.pipeline.spec import NAME, Spec
+from vqa_twostage.pipeline.wording import between, first_of
 
 SAMPLER = Spec("imported")
 SAMPLER_VERSION = 1
@@ -301,10 +302,11 @@ def _chosen_of_file(
 
 
 def _require_some(file: Path, matches: MatchedNames) -> None:
+    names = [*matches.unknown, *matches.ambiguous]
     require(
         bool(matches.ids),
-        f"{file} has features of {_listed([*matches.unknown, *matches.ambiguous])}, and none of "
-        "them is a video of the dataset; give another --dataset",
+        f"{file} has features of {first_of(names, LISTED)}, and none of them is a video of the "
+        "dataset; give another --dataset",
     )
 
 
@@ -534,26 +536,26 @@ def read_ids(path: Path, manifest: Manifest) -> MatchedNames:
         if len(set(ids)) < len(ids)
         else []
     )
-    require(not twice, f"--ids {path} names {_listed(twice)} more than once; a row is one video")
+    require(
+        not twice,
+        f"--ids {path} names {first_of(twice, LISTED)} more than once; a row is one video",
+    )
     matches = match_names(ids, videos)
     unknown = matches.unknown
     require(
         not unknown,
         f"--ids {path}: {len(unknown)} of its {len(ids)} ids are of no video of {manifest.name}: "
-        f"{_listed(unknown)}; ids of {manifest.name} look like "
-        f"{_listed(list(manifest.rows['id'][:2]))}",
+        f"{first_of(unknown, LISTED)}; ids of {manifest.name} look like "
+        f"{', '.join(manifest.rows['id'][:2])}",
     )
-    ambiguous = _listed([f"{name} ({', '.join(of)})" for name, of in matches.ambiguous.items()])
+    several = [f"{name} ({', '.join(of)})" for name, of in matches.ambiguous.items()]
+    ambiguous = first_of(several, LISTED)
     require(
         not ambiguous,
         f"--ids {path}: it is not clear which video is meant by {ambiguous}; write the ids of "
         f"{manifest.name}",
     )
     return matches
-
-
-def _listed(values: list[str]) -> str:
-    return ", ".join(values[:10]) + (f" and {len(values) - 10} more" if len(values) > 10 else "")
 
 
 def _refuse_ids_as_features(file: Path, found: FoundFeatures) -> None:
@@ -643,7 +645,7 @@ def summary(results: Sequence[ImportedTrack]) -> list[str]:
 def _summary(result: ImportedTrack) -> list[str]:
     source, total = result.source, result.videos + len(result.missing)
     low, high = result.frames
-    frames = "" if high == 1 else f", {low if low == high else f'{low} to {high}'} frames each"
+    frames = "" if high == 1 else f", {between(low, high)} frames each"
     array = f", array {source.key}" if source.key else ""
     plural = "s" if result.columns > 1 else ""
     lines = [
@@ -673,6 +675,6 @@ def _summary(result: ImportedTrack) -> list[str]:
 def _names(otherwise: dict[str, str]) -> str:
     count = len(otherwise)
     what = "1 name is not the id as it stands" if count == 1 else f"{count} names are not the ids"
-    shown = [f"{name} = {video_id}" for name, video_id in list(otherwise.items())[:3]]
-    more = f" and {count - 3} more; --json lists all" if count > 3 else ""
-    return f"  {what}: {', '.join(shown)}{more}"
+    shown = [f"{name} = {video_id}" for name, video_id in otherwise.items()]
+    where = "; --json lists all" if count > 3 else ""
+    return f"  {what}: {first_of(shown, 3)}{where}"

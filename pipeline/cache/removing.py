@@ -22,6 +22,7 @@ from vqa_twostage.pipeline.cache.locks import lock_to_write
 from vqa_twostage.pipeline.cache.rewriting import remove_videos
 from vqa_twostage.pipeline.cache.track import open_track
 from vqa_twostage.pipeline.errors import UsageError, close_to
+from vqa_twostage.pipeline.wording import first_of
 
 LISTED = 10
 
@@ -40,9 +41,7 @@ class Removal:
         """For people, with a line for each track."""
         paths = "".join(f"\n  {path}" for path in self.tracks)
         if self.videos:
-            shown = ", ".join(self.videos[:LISTED])
-            more = f" and {len(self.videos) - LISTED} more" if len(self.videos) > LISTED else ""
-            return f"the features of {shown}{more} in{paths}"
+            return f"the features of {first_of(self.videos, LISTED)} in{paths}"
         if self.folder is not None:
             return f"{self.folder}, the features and the labels{paths}"
         return f"the track{paths}"
@@ -103,11 +102,10 @@ def _with_videos(paths: tuple[TrackPath, ...], wanted: tuple[str, ...], where: s
     unknown = [video_id for video_id in wanted if video_id not in known]
     if unknown:
         close = [name for video_id in unknown for name in get_close_matches(video_id, known, 1)]
-        shown = list(dict.fromkeys([*close, *known]))[:LISTED]
-        more = f" and {len(known) - len(shown)} more" if len(known) > len(shown) else ""
+        choices = list(dict.fromkeys([*close, *known]))
         raise UsageError(
             f"no video {', '.join(map(repr, unknown[:LISTED]))} is in {where}; "
-            f"choose from {', '.join(shown) or 'none'}{more}"
+            f"choose from {first_of(choices, LISTED) or 'none'}"
         )
     return Removal(tuple(path for path in paths if held[path] & set(wanted)), wanted)
 

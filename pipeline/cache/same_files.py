@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from vqa_twostage.pipeline.cache.track import Track
+from vqa_twostage.pipeline.wording import first_of
 
 NAMED = 3  # ids in a sentence
 
@@ -27,10 +28,9 @@ def of_different_files(tracks: Sequence[Track]) -> Iterator[str]:
             if files.get(video_id, file) != file
         )
         if differing:
-            more = f" and {len(differing) - NAMED} more" if len(differing) > NAMED else ""
             yield (
                 f"{first.path} and {other.path} hold features of different files under the same "
-                f"ids: {', '.join(differing[:NAMED])}{more}. vqa-extract with the options of both "
+                f"ids: {first_of(differing, NAMED)}. vqa-extract with the options of both "
                 "tracks extracts again what is not of the files at hand"
             )
 

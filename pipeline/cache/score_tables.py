@@ -20,6 +20,7 @@ from vqa_twostage.pipeline.datasets.label_files import READERS, Table, read_tabl
 from vqa_twostage.pipeline.datasets.rows import MISSING_NUMBERS, number_of
 from vqa_twostage.pipeline.datasets.schema import LabelFile
 from vqa_twostage.pipeline.errors import UsageError, close_to, require
+from vqa_twostage.pipeline.wording import first_of
 
 LISTED = 10
 # what a column of scores is called; asked for only where several columns hold numbers
@@ -65,8 +66,8 @@ def read_scores(
     twice = [name for name, count in Counter(cells).items() if count > 1 and name]
     require(
         not twice,
-        f"column {names} of {path} names {_listed(twice)} more than once; give one row for each "
-        "video",
+        f"column {names} of {path} names {first_of(twice, LISTED)} more than once; give one row "
+        "for each video",
     )
     numbers = _numbers(table, scores, [row for row, name in enumerate(cells) if name])
     return ScoreTable(
@@ -106,7 +107,7 @@ def _named(table: Table, option: str, column: str | None) -> str | None:
     require(
         column is None or column in table.columns,
         f"{option} {column}: {table.path} has no such column; choose from "
-        f"{_listed([*table.columns])}{close_to(column, table.columns)}",
+        f"{first_of([*table.columns], LISTED)}{close_to(column, table.columns)}",
     )
     return column
 
@@ -123,8 +124,8 @@ def _column_of_names(table: Table, videos: Mapping[str, str]) -> str:
     if not count[best]:
         raise UsageError(
             f"no column of {table.path} names a video of the dataset; its columns are "
-            f"{_listed([*found])}, and ids look like {_listed(list(videos)[:2])}. Give another "
-            "--dataset, or the column with --id-column"
+            f"{first_of([*found], LISTED)}, and ids look like {', '.join(list(videos)[:2])}. Give "
+            "another --dataset, or the column with --id-column"
         )
     others = [
         column
@@ -154,11 +155,12 @@ def _column_of_scores(table: Table, names: str, label: str) -> str:
     if numeric:
         raise UsageError(
             f"{table.path} has several columns of numbers; choose one with --score-column: "
-            f"{_listed(numeric)}"
+            f"{first_of(numeric, LISTED)}"
         )
     raise UsageError(
         f"{table.path} has no column of numbers that can be scores; its columns are "
-        f"{_listed([*table.columns])}. Choose one with --score-column, or give another file"
+        f"{first_of([*table.columns], LISTED)}. Choose one with --score-column, or give "
+        "another file"
     )
 
 
@@ -184,8 +186,3 @@ def _numbers(table: Table, column: str, rows: Sequence[int]) -> dict[int, float]
             )
         numbers[row] = number
     return numbers
-
-
-def _listed(values: Sequence[str]) -> str:
-    more = f" and {len(values) - LISTED} more" if len(values) > LISTED else ""
-    return ", ".join(values[:LISTED]) + more

@@ -107,6 +107,12 @@ def test_median_is_of_the_splits_whose_test_parts_are_large_enough(tmp_path: Pat
     assert evaluation.median.srcc == pytest.approx(expected)
     assert (evaluation.summary.withheld, evaluation.summary.undefined) == (1, 0)
     assert "figures of 1 of 4 splits are withheld" in evaluation.notes[0]
+    assert "test parts have 19 to 30 videos" in evaluation.notes[0]
+
+
+def test_test_parts_of_one_size_are_said_to_have_it(tmp_path: Path) -> None:
+    (note, *_) = evaluate(run_of(tmp_path, [8, 8])).notes
+    assert "test parts have 8 videos" in note
 
 
 def test_oracle_of_small_test_parts_is_withheld(
