@@ -80,15 +80,20 @@ def _no_cluster(address: str | None, error: Exception) -> UsageError:
 
 
 @contextmanager
-def connected(address: str | None, preload: Sequence[str] = ()) -> Iterator[Any]:
+def connected(address: str | None) -> Iterator[Any]:
     """The module ``ray``, connected to the cluster at ``address``, for `check_address`.
 
     None is the cluster that ``$RAY_ADDRESS`` names, else the one that runs on this machine, else
-    one that is started here and ends with the block; its processes import the modules ``preload``
-    as they start. A program that is connected already stays so. UsageError where there is no such
-    cluster.
+    one that is started here and ends with the block. A program that is connected already stays so.
+    UsageError where there is no such cluster.
     """
     require_cluster(address)
+    with _connection(address, ()) as ray:
+        yield ray
+
+
+@contextmanager
+def _connection(address: str | None, preload: Sequence[str]) -> Iterator[Any]:
     # a cluster that is started here tells nobody, and its work is as urgent as that of this program
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")
@@ -109,15 +114,16 @@ def connected(address: str | None, preload: Sequence[str] = ()) -> Iterator[Any]
 @contextmanager
 def connecting(address: str | None, preload: Sequence[str]) -> Iterator[Callable[[], Any]]:
     """As `connected`, while the block goes on: it gets a function that waits until the program is
-    connected, and gives the module ``ray`` or raises what connecting raised.
+    connected, and gives the module ``ray`` or raises what connecting raised. Processes of a cluster
+    that is started here import the modules ``preload`` as they start.
     """
-    require_cluster(address)  # at once
+    require_cluster(address)
     found = Future[Any]()
     ended = threading.Event()
 
     def stay_connected() -> None:
         try:
-            with connected(address, preload) as ray:
+            with _connection(address, preload) as ray:
                 found.set_result(ray)
                 # the processes of a cluster end with the thread that started them
                 ended.wait()

@@ -82,8 +82,9 @@ class NetworkActor:
             tracks = [track for track in plan.tracks if track.path in job.tracks]
             request = decode_request(plan, tracks)
             # their processes start while the networks are loaded
-            places = job.folder, job.video_folders
-            start = partial(Decoder, ray, self._decoder_cpus, request, *places)
+            start = partial(
+                Decoder, ray, self._decoder_cpus, request, job.folder, job.video_folders
+            )
             decoders = Decoders(ray, start, self._decoders)
             networks = Networks(load_batchers(plan, tracks), self._times)
         yield Ready(machine)

@@ -31,18 +31,26 @@ from vqa_twostage.pipeline.remote_files import RemoteFile, VideoFile
 MakeEngine = Callable[[ExtractionPlan, Sequence[TrackPlan], PhaseTimes], Engine]
 
 
+def local_engine(
+    plan: ExtractionPlan, tracks: Sequence[TrackPlan], times: PhaseTimes
+) -> LocalEngine:
+    """The engine of this machine for ``tracks``, with their networks loaded."""
+    request, batchers = decode_request(plan, tracks), load_batchers(plan, tracks)
+    return LocalEngine(batchers, request, plan.options.workers, times)
+
+
 def extract_videos(
     videos: Iterable[tuple[str, VideoFile]],
     plan: ExtractionPlan,
     provenance: Mapping[str, str],
     on_progress: Progress = no_progress,
     times: PhaseTimes | None = None,
-    make_engine: MakeEngine | None = None,
+    make_engine: MakeEngine = local_engine,
 ) -> VideoResults:
     """Extracts what the tracks of a plan lack of ``videos``, pairs of a unique id and a file.
 
     ``provenance`` is recorded in tracks that are created. ``make_engine`` is called with
-    the tracks that lack a video; left out, it is `local_engine`.
+    the tracks that lack a video.
     """
     times, videos = times or PhaseTimes(), list(videos)
     with ExitStack() as stack:
@@ -55,7 +63,7 @@ def extract_videos(
         }
         pending = pending_videos(videos, tracks)
         with times.measure(LOADING):
-            engine = (make_engine or local_engine)(plan, lacking_tracks(plan, pending), times)
+            engine = make_engine(plan, lacking_tracks(plan, pending), times)
         skipped = len(videos) - len(pending)
         on_progress(skipped, len(videos))
         stack.enter_context(full_float32())
@@ -65,14 +73,6 @@ def extract_videos(
         return _publish(
             results, tracks, by_id, skipped, times, lambda done: on_progress(done, len(videos))
         )
-
-
-def local_engine(
-    plan: ExtractionPlan, tracks: Sequence[TrackPlan], times: PhaseTimes
-) -> LocalEngine:
-    """The engine of this machine for ``tracks``, with their networks loaded."""
-    request, batchers = decode_request(plan, tracks), load_batchers(plan, tracks)
-    return LocalEngine(batchers, request, plan.options.workers, times)
 
 
 def _publish(
